@@ -1,0 +1,47 @@
+//! The pure, deterministic core of Harmonia.
+//!
+//! Nothing in this crate opens a socket, reads a clock, starts a thread or draws a random number: time, entropy and
+//! datagrams are arguments, and everything to be sent or played is a return value. The same calls with the same
+//! arguments give the same bits on every machine, which is what lets a night be simulated in milliseconds and lets
+//! every platform of a circle compute the same phase.
+//!
+//! Arrows between the modules point from the bottom of this list to its top.
+#![forbid(unsafe_code)]
+
+pub mod units;
+
+pub mod phase;
+
+pub mod rhythm;
+
+pub mod packet;
+
+pub mod filter;
+
+pub mod servo;
+
+pub mod session;
+
+pub mod node_clock;
+
+pub mod seal;
+
+pub mod frame;
+
+pub mod voice;
+
+pub mod field;
+
+pub mod mixer;
+
+pub mod program;
+
+pub mod score;
+
+pub mod oscillators;
+
+pub mod limiter;
+
+pub mod gate;
+
+pub mod renderer;
