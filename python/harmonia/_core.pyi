@@ -1,0 +1,277 @@
+"""The low-latency core: exact phase, synchronisation, mixing and rendering, in Rust.
+
+Times are integer nanoseconds: ``node`` times on a sanctuary's clock, ``platform`` times on a platform's own. Phases and
+offsets are integers in 2**-64 turn where they must be exact, floats in turns where a person reads them. Every call
+releases the GIL while it works or waits, and every object may be used from any thread.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+Segment = tuple[int, int, int, int, int]
+"""start_ns, phase (2**-64 turn), frequency (2**-128 turn/ns), half_ramp (2**-128 turn/ns**2), ramp_ns."""
+
+class ScoreError(ValueError):
+    """A score was refused. ``str()`` is ``FILE:LINE: reason`` or ``FILE:LINE:COLUMN: reason``."""
+
+    name: str
+    line: int
+    column: int | None
+    reason: str
+
+class RhythmError(ValueError):
+    """A rhythm, segment, frequency or phase offset was refused; the message says what is allowed."""
+
+class IoError(OSError):
+    """A socket or a file could not be opened; the message says which and what to do."""
+
+@final
+class Rhythm:
+    """A circle's shared timeline. Immutable: changing it makes a new one."""
+
+    def __new__(cls, segments: Sequence[Segment]) -> Rhythm: ...
+    @staticmethod
+    def constant(start_ns: int, frequency_hz: float, phase: int = 0) -> Rhythm:
+        """One frequency from ``start_ns`` on. Raises RhythmError on a frequency that is not finite or beyond ±1 MHz."""
+    @property
+    def segments(self) -> list[Segment]: ...
+    def phase_at(self, node_ns: int) -> int:
+        """The phase in 2**-64 turn; the same bits on every machine."""
+    def turns_at(self, node_ns: int) -> float: ...
+    def frequency_at(self, node_ns: int) -> float:
+        """In hertz."""
+    def continue_at(self, start_ns: int, frequency_hz: float, ramp_ns: int) -> Rhythm:
+        """This rhythm, led to another frequency from ``start_ns`` on without a jump in phase."""
+
+def offset_from_turns(turns: float) -> int:
+    """A phase offset in 2**-64 turn (signed). Raises RhythmError unless ``turns`` is finite."""
+
+@final
+class Score:
+    """A score as its author wrote it, read and validated."""
+
+    @staticmethod
+    def parse(text: str, name: str, format: Literal["toml", "sbg"]) -> Score:
+        """Reads a score. Raises ScoreError with file, line and reason on anything that cannot be played as written."""
+    @property
+    def name(self) -> str: ...
+    @property
+    def format(self) -> Literal["toml", "sbg"]: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def start_s(self) -> float:
+        """The score's own clock reading at which it begins: seconds after midnight, or 0."""
+    @property
+    def duration_ns(self) -> int | None:
+        """None if the score is endless."""
+    def summary(self) -> str:
+        """JSON: duration_s (or null), tone_sets, timeline, channels_max and more."""
+    def rhythm(self, epoch_ns: int) -> Rhythm:
+        """The rhythm that the score proposes if it begins at node time ``epoch_ns``."""
+
+@final
+class Renderer:
+    """Renders a score offline, from any instant of it. Not realtime: see Platform for that."""
+
+    def __new__(cls, score: Score, epoch_ns: int, sample_rate: int) -> Renderer: ...
+    def render(
+        self,
+        node_ns: int,
+        frames: int,
+        *,
+        rhythm: Rhythm | None = None,
+        offset_turns: float = 0.0,
+        own: Sequence[complex] | None = None,
+        others: Sequence[complex] | None = None,
+        limit: bool = True,
+    ) -> NDArray[np.float32]:
+        """``frames`` × 2 samples from node time ``node_ns`` on, one node second a second.
+
+        Without ``rhythm`` the score's own is used, without ``own`` a voice of ones. ``limit=False`` leaves the safety
+        chain out, for measurements.
+        """
+
+@final
+class NodeEvent:
+    """Something that the data plane heard."""
+
+    @property
+    def kind(self) -> Literal["withdraw"]: ...
+    @property
+    def sleeper(self) -> int: ...
+    @property
+    def event_id(self) -> bytes: ...
+    @property
+    def purposes(self) -> int:
+        """Bit ``n`` for purpose ``n`` of harmonia.v1.Purpose; 0 for all."""
+
+@final
+class PlatformStatus:
+    """What a platform last said of itself, authenticated."""
+
+    @property
+    def sleeper(self) -> int: ...
+    @property
+    def age_ns(self) -> int:
+        """How long ago it was heard; -1 if never."""
+    @property
+    def lock_state(self) -> int:
+        """As harmonia.v1.LockState."""
+    @property
+    def bound_ns(self) -> int: ...
+    @property
+    def uncertainty_ns(self) -> int: ...
+    @property
+    def rate_ppb(self) -> int: ...
+    @property
+    def offset(self) -> int:
+        """φ in use, 2**-64 turn, signed."""
+    @property
+    def phase(self) -> int:
+        """θ + φ at ``node_time_ns``, 2**-64 turn."""
+    @property
+    def level_dbfs(self) -> float: ...
+    @property
+    def platform_time_ns(self) -> int: ...
+    @property
+    def node_time_ns(self) -> int: ...
+    @property
+    def muted(self) -> bool:
+        """The node's latch on this sleeper's voice."""
+    @property
+    def gate_open(self) -> bool:
+        """The platform's own gate."""
+
+@final
+class Node:
+    """A sanctuary's data plane: one UDP socket that answers sync requests and carries sealed mix frames.
+
+    Sleepers and circles are named by 64-bit numbers of the caller's choice. A new sleeper's voice is muted.
+    """
+
+    def __new__(cls, host: str, port: int, clock_file: str) -> Node:
+        """Binds ``host:port`` (0 for any) and resumes the node clock from ``clock_file``, or makes it.
+
+        The clock's anchor is written there every second. Raises IoError on a taken port or an unwritable file.
+        """
+    @property
+    def port(self) -> int: ...
+    @property
+    def clock_id(self) -> int: ...
+    @property
+    def resumes(self) -> int: ...
+    @property
+    def resumed(self) -> bool:
+        """Whether this start continued the former clock exactly; False after a reboot or on a first start."""
+    def node_time_ns(self) -> int: ...
+    def anchor(self) -> tuple[int, int, int]:
+        """raw_ns, node_ns, rate_ppb: node = node_ns + (raw − raw_ns)·(1 + rate_ppb·1e-9) on CLOCK_MONOTONIC_RAW."""
+    def add_circle(self, circle: int, channels: int, voice_weight: float) -> None: ...
+    def remove_circle(self, circle: int) -> None: ...
+    def add_sleeper(self, circle: int, sleeper: int) -> None:
+        """The sleeper's latch is closed: nobody hears them before a grant is read."""
+    def remove_sleeper(self, sleeper: int) -> None: ...
+    def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool) -> None: ...
+    def detach(self, sleeper: int) -> None: ...
+    def set_voice(self, sleeper: int, voice: Sequence[complex]) -> None:
+        """Raises ValueError unless there is one finite coefficient of magnitude ≤ 4 a channel."""
+    def set_hearing(self, sleeper: int, level: float) -> None: ...
+    def set_plan(self, sleeper: int, *, voice: bool, hearing: bool, recording: bool) -> None:
+        """What everybody else allows. It can only narrow: it is AND-ed with the latch."""
+    def mute(self, sleeper: int, event_id: bytes) -> int:
+        """The latch. At once, from any thread; returns the gate epoch from which no frame holds the voice."""
+    def release(self, sleeper: int, withdrawal: bytes) -> bool:
+        """Lowers the latch if ``withdrawal`` names what raised it (``b""``: only joining). False otherwise."""
+    def acknowledge(self, sleeper: int, event_id: bytes) -> None:
+        """Tells the platform, sealed, that a withdrawal is on disk."""
+    def next_event(self, timeout_s: float) -> NodeEvent | None:
+        """Waits for the next event without the GIL; None after ``timeout_s`` or once closed."""
+    def status(self, circle: int) -> list[PlatformStatus]: ...
+    def stats(self) -> dict[str, int]:
+        """Counters since the start: answered, malformed, unauthentic, frames_sealed, cut_frames, withdrawals."""
+    def close(self) -> None: ...
+
+@final
+class ClockReading:
+    """One instant, on both clocks."""
+
+    @property
+    def lock_state(self) -> int: ...
+    @property
+    def platform_ns(self) -> int: ...
+    @property
+    def raw_ns(self) -> int:
+        """CLOCK_MONOTONIC_RAW of this machine at that instant: for tests that know the truth."""
+    @property
+    def node_ns(self) -> int: ...
+    @property
+    def earliest_ns(self) -> int:
+        """The true node time is not before this, whatever the path's asymmetry."""
+    @property
+    def latest_ns(self) -> int: ...
+    @property
+    def uncertainty_ns(self) -> int:
+        """The expected error if the path's delay floors are symmetric."""
+    @property
+    def rate_ppb(self) -> int: ...
+    @property
+    def exchanges(self) -> int: ...
+
+@final
+class Platform:
+    """A sleeper's device: clock, frames and renderer, all in Rust threads shared by the platforms of a process.
+
+    ``clock_offset_ns`` and ``clock_drift_ppb`` make its clock deliberately wrong, for simulations and tests.
+    """
+
+    def __new__(
+        cls, *, sample_rate: int = 48000, clock_offset_ns: int = 0, clock_drift_ppb: int = 0, seed: int | None = None
+    ) -> Platform: ...
+    def connect(self, host: str, port: int, session_id: int, secret: bytes) -> None:
+        """Opens or re-opens the data plane. The clock estimate survives a reconnection to the same node clock."""
+    def clock(self) -> ClockReading: ...
+    def set_score(self, score: Score, epoch_ns: int) -> None: ...
+    def clear_score(self) -> None:
+        """Silence until the next set_score."""
+    def set_rhythm(self, rhythm: Rhythm) -> None: ...
+    def set_offset(self, turns: float) -> int:
+        """Glides there by the shortest way from the next block on. Returns 2**-64 turn. Raises RhythmError."""
+    def set_voice(self, voice: Sequence[complex]) -> None:
+        """The sleeper's own voice as they hear it themself."""
+    def set_levels(self, *, hearing: float, own: float) -> None: ...
+    def set_ceiling(self, dbfs: float) -> None: ...
+    def phase(self) -> int:
+        """θ + φ now, 2**-64 turn."""
+    @property
+    def offset(self) -> int: ...
+    def withdraw(self, event_id: bytes, purposes: int) -> None:
+        """Opts out at once. Purposes 0 (all) closes this platform's own gate in the next block; hearing mutes the others.
+
+        Sends the sealed withdrawal and repeats it until acknowledged, network or not.
+        """
+    def acknowledged(self, event_id: bytes) -> bool:
+        """Whether the sanctuary said that this withdrawal is on disk."""
+    def open_gate(self) -> None:
+        """Fades back in. Only a person's own new grant may lead here."""
+    @property
+    def gate_open(self) -> bool: ...
+    def level_dbfs(self) -> float: ...
+    def frames(self) -> dict[str, int]:
+        """Counters: received, cut, stale, replayed, unauthentic, gate_epoch, age_ms (-1 before the first)."""
+    def others(self) -> list[complex]:
+        """The newest frame's coefficients: what others contribute, one a channel."""
+    def render(self, frames: int) -> NDArray[np.float32]:
+        """The next ``frames`` × 2 samples, continuing where the last call ended; the first call starts now."""
+    def record(self, path: str) -> None:
+        """Renders in real time, in a thread of its own, into a WAV file, until stop_recording."""
+    def stop_recording(self) -> int:
+        """Closes the file; returns the frames written."""
+    def close(self) -> None: ...
