@@ -1,0 +1,1 @@
+"""Harmonia: shared nights, phase-locked to one rhythm, woven from individuals who may leave at any instant."""
