@@ -2,6 +2,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use harmonia_core::mixer::MixerError;
 use harmonia_core::voice::VoiceError;
 use thiserror::Error;
 
@@ -49,6 +50,9 @@ pub enum IoError {
     /// A voice that cannot be sung.
     #[error(transparent)]
     Voice(#[from] VoiceError),
+    /// A voice, level or plan that does not fit the circle.
+    #[error(transparent)]
+    Mixer(#[from] MixerError),
     /// A level out of range.
     #[error("a level must be a number from 0 to {max}, not {given}")]
     Level {
@@ -57,6 +61,9 @@ pub enum IoError {
         /// The largest allowed.
         max: f32,
     },
+    /// More channels than a score may have.
+    #[error("a circle has at most {} channels, not {0}", harmonia_core::program::CHANNELS_MAX)]
+    Channels(usize),
     /// A sample rate that cannot be rendered.
     #[error("a sample rate must be from 8000 to 192000 Hz, not {0}")]
     SampleRate(u32),

@@ -227,7 +227,7 @@ impl Hub {
                         lock(&self.state).schedule(id, 0);
                     }
                 }
-            } else if let Some(origin) = packet::origin_of_answer(datagram.bytes) {
+            } else if let Some(origin) = origin_of_answer(datagram.bytes) {
                 let found = {
                     let state = lock(&self.state);
                     owner(&state, state.nonces.get(&origin))
@@ -239,4 +239,10 @@ impl Hub {
             }
         }
     }
+}
+
+/// The request's random number that an NTP answer repeats (RFC 5905: the origin timestamp).
+fn origin_of_answer(datagram: &[u8]) -> Option<u64> {
+    let origin = datagram.get(24..32).filter(|_| packet::is_ntp_answer(datagram))?;
+    Some(u64::from_be_bytes(origin.try_into().expect("eight bytes")))
 }

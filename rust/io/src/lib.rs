@@ -4,3 +4,13 @@
 
 pub mod os;
 pub mod socket;
+pub mod error;
+pub mod local_clock;
+pub mod node;
+pub mod hub;
+pub mod platform;
+mod player;
+
+pub use error::IoError;
+pub use node::Node;
+pub use platform::Platform;

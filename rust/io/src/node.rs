@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 
 use harmonia_core::delivery::Delivery;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PAYLOAD_MAX};
-use harmonia_core::mixer::CircleMixer;
+use harmonia_core::mixer::{CircleMixer, MixerError, WEIGHT_MAX};
 use harmonia_core::node_clock::NodeClock;
 use harmonia_core::packet::{self, NodeInfo};
+use harmonia_core::program::CHANNELS_MAX;
 use harmonia_core::rhythm::Rhythm;
 use harmonia_core::seal::{self, Direction, Opener, Sealer, Secret, Use, DATAGRAM_MAX};
 use harmonia_core::units::{NodeTime, Span};
@@ -43,7 +44,6 @@ const SILENT_AFTER_NS: i64 = 60_000_000_000;
 const ACKNOWLEDGED_MAX: usize = 16;
 /// Withdrawals that wait for the journal. A sleeper has one pending at a time; more than this is not people.
 const EVENTS_MAX: usize = 100_000;
-const LEVEL_MAX: f32 = 4.0;
 
 /// Something that the data plane heard and the journal has to write down.
 #[derive(Clone, Debug)]
@@ -145,14 +145,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn check_level(given: f32, max: f32) -> Result<f32, IoError> {
-    if given.is_finite() && (0.0..=max).contains(&given) {
-        Ok(given)
-    } else {
-        Err(IoError::Level { given, max })
-    }
-}
-
 /// Resolves `host:port` to its first address.
 pub fn resolve(host: &str, port: u16) -> Result<SocketAddr, IoError> {
     use std::net::ToSocketAddrs;
@@ -216,7 +208,13 @@ impl Node {
     }
 
     /// Hosts a circle of `channels` channels whose voices each weigh `voice_weight` in the field.
-    pub fn add_circle(&self, circle: u64, channels: usize, voice_weight: f32) {
+    pub fn add_circle(&self, circle: u64, channels: usize, voice_weight: f32) -> Result<(), IoError> {
+        if channels > CHANNELS_MAX {
+            return Err(IoError::Channels(channels));
+        }
+        if !(voice_weight.is_finite() && (0.0..=WEIGHT_MAX).contains(&voice_weight)) {
+            return Err(MixerError::BadWeight(voice_weight).into());
+        }
         let fresh = Circle {
             mixer: CircleMixer::new(channels, voice_weight),
             rhythm: None,
@@ -224,6 +222,7 @@ impl Node {
             urgent: false,
         };
         lock(&self.shared.world).circles.entry(circle).or_insert(fresh);
+        Ok(())
     }
 
     /// Forgets a circle with everybody in it.
@@ -256,7 +255,7 @@ impl Node {
         Ok(())
     }
 
-    /// A sleeper is gone; so is their voice, like a cut.
+    /// A sleeper is gone, and their voice with them from the next frame on. Who wants a cut mutes first.
     pub fn remove_sleeper(&self, sleeper: u64) {
         let mut world = lock(&self.shared.world);
         let Some(gone) = world.sleepers.remove(&sleeper) else { return };
@@ -266,10 +265,7 @@ impl Node {
         if let Some(circle) = world.circles.get_mut(&gone.circle) {
             circle.mixer.remove(sleeper);
             circle.sleepers.retain(|other| *other != sleeper);
-            circle.urgent = true;
         }
-        drop(world);
-        self.shared.hurry();
     }
 
     /// Opens a session for a sleeper's platform, in place of an earlier one.
@@ -278,7 +274,7 @@ impl Node {
         let World { circles, sleepers, sessions } = &mut *world;
         let entry = sleepers.get_mut(&sleeper).ok_or(IoError::UnknownSleeper(sleeper))?;
         let circle = circles.get_mut(&entry.circle).ok_or(IoError::UnknownCircle(entry.circle))?;
-        circle.mixer.set_recorder(sleeper, recording);
+        circle.mixer.set_recorder(sleeper, recording)?;
         if let Some(former) = entry.session.take() {
             sessions.remove(&former.id);
         }
@@ -308,23 +304,19 @@ impl Node {
     pub fn set_voice(&self, sleeper: u64, coefficients: &[Complex<f32>]) -> Result<(), IoError> {
         let mut world = lock(&self.shared.world);
         let circle = world.circle_of(sleeper)?;
-        let voice = Voice::new(coefficients, circle.mixer.channels())?;
-        circle.mixer.set_voice(sleeper, &voice);
-        Ok(())
+        Ok(circle.mixer.set_voice(sleeper, &Voice::new(coefficients)?)?)
     }
 
     /// How loud a sleeper hears the others.
     pub fn set_hearing(&self, sleeper: u64, level: f32) -> Result<(), IoError> {
-        let level = check_level(level, LEVEL_MAX)?;
-        lock(&self.shared.world).circle_of(sleeper)?.mixer.set_hearing(sleeper, level);
-        Ok(())
+        Ok(lock(&self.shared.world).circle_of(sleeper)?.mixer.set_hearing(sleeper, level)?)
     }
 
     /// What everybody else allows; AND-ed with the latch.
     pub fn set_plan(&self, sleeper: u64, voice: bool, hearing: bool, recording: bool) -> Result<(), IoError> {
         let mut world = lock(&self.shared.world);
         let circle = world.circle_of(sleeper)?;
-        circle.mixer.set_plan(sleeper, voice, hearing, recording);
+        circle.mixer.set_plan(sleeper, voice, hearing, recording)?;
         circle.urgent = true;
         drop(world);
         self.shared.hurry();
@@ -535,7 +527,7 @@ fn respond(shared: Arc<Shared>) {
         let sent = shared.now();
         let mut items = Vec::with_capacity(answers.len());
         for (to, answer) in &mut answers {
-            packet::patch_sent(answer, sent, &info);
+            packet::patch_sent(answer, sent, info.tai_minus_utc);
             items.push((*to, &answer[..]));
         }
         shared.stats.answered.fetch_add(shared.socket.send_batch(&items) as u64, Ordering::Relaxed);
@@ -658,12 +650,18 @@ fn resume_clock(clock_file: &Path) -> Result<(NodeClock, bool), IoError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(IoError::file(clock_file)(error)),
     };
-    Ok(NodeClock::resume(text.as_deref(), &boot_id, os::raw_ns(), os::realtime_ns()))
+    let (raw_ns, realtime_ns) = (os::raw_ns(), os::realtime_ns());
+    Ok(text
+        .and_then(|text| NodeClock::resume_text(&text, &boot_id, raw_ns, realtime_ns).ok())
+        // Never written, or torn: a clock of its own, which every platform will recognise as another.
+        .unwrap_or_else(|| (NodeClock::new(&boot_id, raw_ns, realtime_ns), false)))
 }
 
 /// Written beside and renamed over, so that a reader or a crash meets the old line or the new one, never half of one.
 fn write_anchor(clock_file: &Path, clock: &NodeClock) -> Result<(), IoError> {
-    let line = clock.anchor_at(os::raw_ns()).to_line();
+    let mut now = clock.clone();
+    now.advance(os::raw_ns());
+    let line = now.anchor().to_text();
     let beside = clock_file.with_extension("new");
     std::fs::write(&beside, line).map_err(IoError::file(&beside))?;
     std::fs::rename(&beside, clock_file).map_err(IoError::file(clock_file))

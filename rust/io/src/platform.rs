@@ -138,7 +138,7 @@ impl Platform {
             None => os::random_u64().map_err(|source| IoError::System { what: "random bytes", source })?,
         };
         let local = LocalClock::start(clock_offset_ns, clock_drift_ppb);
-        let sync = SyncSession::new(SyncConfig::default(), seed, local.now());
+        let sync = SyncSession::new(SyncConfig::default(), seed);
         let listener = Listener::default();
         let wishes = Wishes {
             program: None,
@@ -187,7 +187,6 @@ impl Platform {
         // Gate epochs count within a session; what the former session's frames said is forgotten, and fades in anew.
         link.listener = Listener::default();
         link.status_due_raw_ns = 0;
-        link.sync.resume(self.inner.local.now());
         self.inner.publish(&link);
         drop(link);
         self.hub.connected(self.id, former.map(|former| former.id), session);
@@ -219,7 +218,7 @@ impl Platform {
 
     /// The sleeper's own voice, as they hear it themself.
     pub fn set_voice(&self, coefficients: &[Complex<f32>]) -> Result<(), IoError> {
-        Voice::new(coefficients, coefficients.len())?;
+        Voice::new(coefficients)?;
         self.wish(|wishes| wishes.voice = coefficients.to_vec());
         Ok(())
     }
@@ -437,8 +436,6 @@ impl Inner {
                 send(&out[..len], session.server);
             }
         }
-        // Time-outs move the clock into holdover without an exchange.
-        self.publish(link);
         next.min(link.status_due_raw_ns)
     }
 
@@ -446,7 +443,7 @@ impl Inner {
     pub(crate) fn handle_sync(&self, datagram: &[u8], raw_ns: i64, stamp_error_ns: i64) {
         let mut link = lock(&self.link);
         let received = self.local.at_raw(raw_ns);
-        if let Ok(Some(_)) = link.sync.handle_input(received, Span::from_ns(stamp_error_ns), datagram) {
+        if link.sync.handle_input(received, Span::from_ns(stamp_error_ns), datagram).is_ok() {
             link.exchanges += 1;
             self.publish(&link);
         }
