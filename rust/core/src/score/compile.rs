@@ -111,7 +111,9 @@ pub(super) fn lines(sheet: &Sheet) -> Vec<Line> {
                 let beats = beat_hz != 0.0 || voice.lock.is_some();
                 let by_sign = if beat_hz < 0.0 { Ear::Right } else { Ear::Left };
                 match lines.iter_mut().find(|line| line.slot == slot && line.voice == voice) {
-                    Some(line) if !line.beats && beats => (line.beats, line.lead) = (true, voice.lead.unwrap_or(by_sign)),
+                    Some(line) if !line.beats && beats => {
+                        (line.beats, line.lead) = (true, voice.lead.unwrap_or(by_sign))
+                    }
                     Some(_) => {}
                     None => {
                         let lead = voice.lead.unwrap_or(by_sign);

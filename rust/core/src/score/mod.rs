@@ -36,7 +36,7 @@ const CARRIER_HZ_MAX: f64 = 20_000.0;
 const BEAT_HZ_MAX: f64 = 1_000.0;
 /// The most tone-sets that a timeline may bring, blocks expanded.
 const ENTRIES_MAX: usize = 10_000;
-/// The longest time that a score may name, in ns: a thousand hours.
+/// The longest time that a score may name: a thousand hours.
 const TIME_MAX_NS: i64 = 1_000 * 3600 * NS_PER_S;
 /// The end of a section that nothing ends. Far below `i64::MAX`, so that sums of two stay in range.
 const FOREVER_NS: i64 = i64::MAX / 4;

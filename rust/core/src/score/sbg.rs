@@ -30,9 +30,7 @@
 //! SBaGen+ and SBaGenX.
 use std::collections::HashMap;
 
-use super::{
-    check_tone, Entry, How, Kind, ScoreError, Section, Sheet, Tone, ToneSet, Voice, ENTRIES_MAX, FOREVER_NS,
-};
+use super::{check_tone, Entry, How, Kind, ScoreError, Section, Sheet, Tone, ToneSet, Voice, ENTRIES_MAX, FOREVER_NS};
 use crate::program::{NoiseColor, CHANNELS_MAX};
 use crate::units::NS_PER_S;
 
@@ -228,8 +226,9 @@ impl<'a> Reader<'a> {
                         return Err(format!("-{letter} mixes in a soundtrack, which is not supported; remove it"))
                     }
                     'p' => {
-                        return Err("-p plays a built-in sequence, which is not supported; write it out as time lines"
-                            .into())
+                        return Err(
+                            "-p plays a built-in sequence, which is not supported; write it out as time lines".into()
+                        )
                     }
                     'i' => {
                         return Err("-i plays tones at once, which is not supported; write 'ts: …' and '0:00 ts'".into())
@@ -335,7 +334,10 @@ impl<'a> Reader<'a> {
     /// Lays the lines onto a clock and the transitions between them.
     fn sheet(self, last_line: usize) -> Result<Sheet, (usize, Reason)> {
         let Some(first) = self.time_lines.first() else {
-            return Err((last_line, "there is no time line, so nothing would play; add one such as '0:00 name'".into()));
+            return Err((
+                last_line,
+                "there is no time line, so nothing would play; add one such as '0:00 name'".into(),
+            ));
         };
         let relative_to_now = |line: &&TimeLine| line.base == Base::Now;
         let now_s = match self.options.start_s {
@@ -391,7 +393,8 @@ impl<'a> Reader<'a> {
         } else if begin_ns < sections[0].start_ns {
             begin_ns += DAY_NS;
         }
-        let entries = self.time_lines.iter().zip(&starts_ns).map(|(line, at_ns)| Entry { at_ns: *at_ns, set: line.set });
+        let entries =
+            self.time_lines.iter().zip(&starts_ns).map(|(line, at_ns)| Entry { at_ns: *at_ns, set: line.set });
         Ok(Sheet {
             title: self.title,
             entries: entries.collect(),

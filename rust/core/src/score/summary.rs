@@ -34,6 +34,8 @@ pub(super) fn summary(score: &Score) -> Value {
         "tone_sets": sheet
             .tone_sets
             .iter()
+            // The silence before a TOML score's first entry is nobody's tone-set.
+            .filter(|set| set.line > 0)
             .map(|set| json!({
                 "name": set.name,
                 "line": set.line,
@@ -81,6 +83,10 @@ fn channel(score: &Score, slot: usize, tone: &Tone) -> Value {
 
 fn timeline(score: &Score) -> Vec<Value> {
     let sheet = &score.sheet;
+    let mut led = vec![None; sheet.entries.len()];
+    for section in sheet.sections.iter().filter(|section| section.how != How::Hold) {
+        led[section.entry] = Some(section);
+    }
     let mut lines: Vec<(i64, Value)> = sheet
         .entries
         .iter()
@@ -91,25 +97,27 @@ fn timeline(score: &Score) -> Vec<Value> {
                 Some(period_ns) => (entry.at_ns - sheet.begin_ns).rem_euclid(period_ns),
                 None => entry.at_ns - sheet.begin_ns,
             };
-            let led = sheet.sections.iter().find(|section| section.entry == i && section.how != How::Hold);
-            let (transition, over_s) = match led {
-                None => ("cut", 0.0),
+            let (transition, from_ns, over_ns) = match led[i] {
+                None => ("cut", 0, 0),
                 Some(section) => {
                     let transition = match section.how {
-                        How::Hold => "hold",
+                        How::Hold => "cut",
                         How::Fade => "fade",
-                        How::Slide => "slide",
-                        How::Glide => "glide",
+                        How::Slide | How::Glide => "slide",
                         How::Silence => "silence",
                     };
-                    (transition, seconds(section.end_ns - section.start_ns))
+                    let from_ns = section.start_ns - entry.at_ns;
+                    // What leads to the first entry of a day begins on the day before.
+                    let from_ns = sheet.period_ns.filter(|_| from_ns > 0).map_or(from_ns, |ns| from_ns - ns);
+                    (transition, from_ns, section.end_ns - section.start_ns)
                 }
             };
             let value = json!({
                 "at_s": seconds(at_ns),
                 "tone_set": sheet.tone_sets[entry.set].name,
                 "transition": transition,
-                "transition_s": over_s,
+                "transition_from_s": seconds(at_ns + from_ns),
+                "transition_s": seconds(over_ns),
             });
             (at_ns, value)
         })
