@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use harmonia_core::mixer::MixerError;
+use harmonia_core::program::CHANNELS_MAX;
 use harmonia_core::voice::VoiceError;
 use thiserror::Error;
 
@@ -62,7 +63,7 @@ pub enum IoError {
         max: f32,
     },
     /// More channels than a score may have.
-    #[error("a circle has at most {} channels, not {0}", harmonia_core::program::CHANNELS_MAX)]
+    #[error("a circle has at most {CHANNELS_MAX} channels, not {0}")]
     Channels(usize),
     /// A sample rate that cannot be rendered.
     #[error("a sample rate must be from 8000 to 192000 Hz, not {0}")]

@@ -26,8 +26,8 @@ const BLOCK: usize = 256;
 const RATE_SLACK: i64 = 2_000;
 /// Farther from the clock than this, the player falls silent and sets itself anew.
 const LOST: Span = Span::from_ms(20);
-/// How long the score takes to come in, and to go out when the clock can no longer be trusted.
-const PRESENCE_RAMP: Span = Span::from_s(3);
+/// How long the score takes to go out when the clock can no longer be trusted, and to come back.
+const PRESENCE_RAMP: Span = Span::from_s(5);
 /// A certified bound beyond this is no phase worth playing.
 const BOUND_MAX: Span = Span::from_ms(250);
 /// How often a recording's header is brought up to date, in blocks: about a second.
@@ -113,17 +113,14 @@ impl Player {
         let ramp = frames as f32 / inner.sample_rate as f32 / PRESENCE_RAMP.as_s_f64() as f32;
         self.presence = (self.presence + if coming { ramp } else { -ramp }).clamp(0.0, 1.0);
 
-        let program_changed = match (&wishes.program, &self.renderer) {
-            (Some(wished), Some((playing, _))) => !Arc::ptr_eq(wished, playing),
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        if program_changed {
-            let program = Arc::clone(wishes.program.as_ref().expect("it changed"));
-            let renderer = Renderer::new(Arc::clone(&program), inner.sample_rate)
+        let playing = self.renderer.as_ref().map(|(program, _)| program);
+        let other = !wishes.program.as_ref().is_some_and(|wished| playing.is_some_and(|p| Arc::ptr_eq(p, wished)));
+        if let Some(wished) = wishes.program.as_ref().filter(|_| other && coming) {
+            let renderer = Renderer::new(Arc::clone(wished), inner.sample_rate)
                 .map_err(|_| IoError::SampleRate(inner.sample_rate))?;
-            self.renderer = Some((program, renderer));
-            self.presence = 0.0;
+            self.renderer = Some((Arc::clone(wished), renderer));
+            // A new renderer's gate fades in by itself.
+            self.presence = 1.0;
         }
         let (left, right) = (&mut self.left[..frames], &mut self.right[..frames]);
         let Some((program, renderer)) = &mut self.renderer else {

@@ -23,20 +23,19 @@ const BLOCK: usize = 256;
 #[pyclass(frozen, module = "harmonia._core")]
 pub struct Score {
     pub core: CoreScore,
-    text: String,
 }
 
 #[pymethods]
 impl Score {
     #[staticmethod]
-    fn parse(py: Python<'_>, text: String, name: &str, format: &str) -> PyResult<Self> {
+    fn parse(py: Python<'_>, text: &str, name: &str, format: &str) -> PyResult<Self> {
         let read_as = match format {
             "toml" => Format::Toml,
             "sbg" => Format::Sbg,
             other => return Err(PyValueError::new_err(format!("a score's format is toml or sbg, not {other}"))),
         };
-        let core = py.detach(|| CoreScore::parse(&text, name, read_as)).map_err(|error| errors::score(py, error))?;
-        Ok(Self { core, text })
+        let core = py.detach(|| CoreScore::parse(text, name, read_as)).map_err(|error| errors::score(py, error))?;
+        Ok(Self { core })
     }
 
     #[getter]
@@ -46,15 +45,12 @@ impl Score {
 
     #[getter]
     fn format(&self) -> &'static str {
-        match self.core.format() {
-            Format::Toml => "toml",
-            Format::Sbg => "sbg",
-        }
+        self.core.format().name()
     }
 
     #[getter]
     fn text(&self) -> &str {
-        &self.text
+        self.core.text()
     }
 
     #[getter]
@@ -115,7 +111,7 @@ impl Renderer {
     #[new]
     fn new(py: Python<'_>, score: &Score, epoch_ns: i64, sample_rate: u32) -> PyResult<Self> {
         let program = py.detach(|| score.program(epoch_ns));
-        let core = Core::new(Arc::clone(&program), sample_rate)
+        let core = Core::offline(Arc::clone(&program), sample_rate)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(Self { program, sample_rate, state: Mutex::new(State { core, cursor: i128::MIN }) })
     }
@@ -152,8 +148,7 @@ impl Renderer {
             let step = ((i128::from(NS_PER_S) << 32) / i128::from(self.sample_rate)) as u64;
             // A new place is a new performance: no glide leads there from the old one.
             if state.cursor.abs_diff(asked) > u128::from(step) {
-                state.core = Core::new(Arc::clone(&self.program), self.sample_rate).expect("the rate was accepted");
-                state.core.settle(&own, &others, offset);
+                state.core = Core::offline(Arc::clone(&self.program), self.sample_rate).expect("the rate was accepted");
                 state.cursor = asked;
             }
             let targets = Targets {
