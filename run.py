@@ -69,12 +69,10 @@ def main(arguments: list[str]) -> int:
     if not command:
         return 0
     program, *fixed = command
-    fixed = [str(ROOT / argument) if argument.startswith("scripts/") else argument for argument in fixed]
+    fixed = [str(ROOT / argument) if argument.endswith(".py") else argument for argument in fixed]
     environment = dict(os.environ, VIRTUAL_ENV=str(VENV), PATH=f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}")
-    if name == "load":
-        os.chdir(ROOT)
     sys.stdout.flush()
-    os.execve(BIN / program, [program, *fixed, *(rest[1:] if rest[:1] == ["--"] else rest)], environment)
+    return os.execve(BIN / program, [program, *fixed, *(rest[1:] if rest[:1] == ["--"] else rest)], environment)
 
 
 def print_help() -> None:
@@ -101,7 +99,7 @@ def set_up(requirements: str) -> None:
 
 def check_tools() -> None:
     """Raises SetupError, naming what to install, unless everything that set-up calls is there."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036
         raise SetupError(f"this is Python {sys.version.split()[0]}; install 3.11 or newer and call run.py with that")
     missing = []
     try:
@@ -119,7 +117,7 @@ def check_tools() -> None:
         line.split('"')[1] for line in (ROOT / "Cargo.toml").read_text().splitlines() if line.startswith("rust-version")
     )
     found = subprocess.run(["rustc", "--version"], capture_output=True, text=True, env=tool_environment(), check=False)
-    version = (found.stdout.split() + ["", "none"])[1]
+    version = [*found.stdout.split(), "", "none"][1]
     if found.returncode or version_key(version) < version_key(needed):
         raise SetupError(
             f"rustc {needed} or newer is needed, here is {version}; run `rustup update` or see https://rustup.rs"
@@ -128,7 +126,7 @@ def check_tools() -> None:
 
 def version_key(version: str) -> tuple[int, ...]:
     """The leading numbers of a version: (1, 88) for "1.88-nightly"."""
-    return tuple(int(part) for part in version.split("-")[0].split(".") if part.isdigit())
+    return tuple(int(part) for part in version.partition("-")[0].split(".") if part.isdigit())
 
 
 def cargo_path() -> Path | None:
@@ -139,7 +137,7 @@ def cargo_path() -> Path | None:
 
 
 def tool_environment() -> dict[str, str]:
-    """The environment in which tools run during set-up: they find cargo and .venv, and nothing of the caller's Python."""
+    """The environment of set-up's tools: they find cargo and .venv, and nothing of the caller's Python."""
     environment = dict(os.environ, VIRTUAL_ENV=str(VENV), PYO3_PYTHON=str(BIN / "python"))
     environment["PATH"] = os.pathsep.join([str(BIN), os.environ.get("PATH", ""), str(cargo_path())])
     for name in ("PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX"):
