@@ -89,11 +89,7 @@ impl Player {
     fn block(&mut self, inner: &Inner, frames: usize) -> Result<(), IoError> {
         let heard = inner.heard.load();
         let wishes = inner.wishes.load();
-        let cursor = self.cursor.get_or_insert(Cursor {
-            origin: inner.local.now(),
-            played: 0,
-            node_fine: i128::MIN,
-        });
+        let cursor = self.cursor.get_or_insert(Cursor { origin: inner.local.now(), played: 0, node_fine: i128::MIN });
         let begins = cursor.platform_at(inner.sample_rate, 0);
         let ends = cursor.platform_at(inner.sample_rate, frames);
         cursor.played += frames as u64;
@@ -109,7 +105,7 @@ impl Player {
         if lost && silent {
             cursor.node_fine = from;
         }
-        let coming = trusted && !(lost && !silent) && wishes.program.is_some();
+        let coming = trusted && (silent || !lost) && wishes.program.is_some();
         let ramp = frames as f32 / inner.sample_rate as f32 / PRESENCE_RAMP.as_s_f64() as f32;
         self.presence = (self.presence + if coming { ramp } else { -ramp }).clamp(0.0, 1.0);
 
