@@ -38,7 +38,7 @@ def read_admin_token(data_dir: Path) -> str | None:
 
 
 class Sanctuary:
-    """A connection to a sanctuary. An async context manager.
+    """A connection to a sanctuary. A context manager, async or not.
 
     Status and tracking need no token; everything else needs the host's. Every method raises a HarmoniaError.
     """
@@ -55,6 +55,12 @@ class Sanctuary:
     def at(cls, data_dir: Path) -> Self:
         """The sanctuary whose data folder is on this machine, as its host if the token there is readable."""
         return cls(read_endpoint(data_dir), read_admin_token(data_dir))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     async def __aenter__(self) -> Self:
         return self

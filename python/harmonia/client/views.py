@@ -21,6 +21,11 @@ def turns(bits: int) -> float:
     return bits / TURN
 
 
+def segment_hz(segment: "Segment") -> float:
+    """The frequency at which ``segment`` starts, in hertz."""
+    return segment[2] / (1 << 128) * 1e9
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreText:
     """A score as its author wrote it. ``format`` is ``toml`` or ``sbg``."""
