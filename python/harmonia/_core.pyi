@@ -174,8 +174,11 @@ class Node:
     def node_time_ns(self) -> int: ...
     def anchor(self) -> tuple[int, int, int]:
         """raw_ns, node_ns, rate_ppb: node = node_ns + (raw − raw_ns)·(1 + rate_ppb·1e-9) on CLOCK_MONOTONIC_RAW."""
-    def add_circle(self, circle: int, channels: int, voice_weight: float) -> None: ...
+    def add_circle(self, circle: int, channels: int, voice_weight: float) -> None:
+        """Hosts a circle; nothing happens if it is hosted already. Raises ValueError on > 64 channels or a bad weight."""
     def remove_circle(self, circle: int) -> None: ...
+    def set_rhythm(self, circle: int, rhythm: Rhythm) -> None:
+        """The rhythm whose phase and frequency this circle's frames carry."""
     def add_sleeper(self, circle: int, sleeper: int) -> None:
         """The sleeper's latch is closed: nobody hears them before a grant is read."""
     def remove_sleeper(self, sleeper: int) -> None: ...
@@ -259,6 +262,8 @@ class Platform:
         """
     def acknowledged(self, event_id: bytes) -> bool:
         """Whether the sanctuary said that this withdrawal is on disk."""
+    def set_acknowledged(self, event_id: bytes) -> None:
+        """Another channel (the RPC) says that this withdrawal is on disk: stop repeating it."""
     def open_gate(self) -> None:
         """Fades back in. Only a person's own new grant may lead here."""
     @property
