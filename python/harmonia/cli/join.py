@@ -5,16 +5,18 @@ import math
 import os
 import signal
 import sys
+import termios
+import tty
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import trio
 
-from harmonia import errors
+from harmonia import _core, errors
 from harmonia.cli.common import (
     data_option,
     error_text,
@@ -29,9 +31,6 @@ from harmonia.client import CircleState, Invitation, Moment, Purpose, Sanctuary,
 from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
 from harmonia.client.sanctuary import read_admin_token
-
-if TYPE_CHECKING:
-    from harmonia import _core
 
 OFFSET_STEP = 0.05
 """Turns that one press of an arrow key moves the offset."""
@@ -67,9 +66,7 @@ def spread_voice(voice: list[complex], channels: int) -> list[complex]:
     return voice
 
 
-def _simulated(seconds: float, drift_ppm: float, seed: int | None, rate: int) -> "_core.Platform":
-    from harmonia import _core
-
+def _simulated(seconds: float, drift_ppm: float, seed: int | None, rate: int) -> _core.Platform:
     return _core.Platform(
         sample_rate=rate,
         clock_offset_ns=round(seconds * 1e9),
@@ -248,7 +245,7 @@ async def _present(
     sleeper: str | None,
     state_file: Path | None,
     recording: bool,
-    core: "_core.Platform",
+    core: _core.Platform,
 ) -> AsyncIterator[tuple[Sleeper, bool]]:
     """A running sleeper, and whether they are new here. One who did not ask to be kept leaves at the end."""
     if sleeper is not None:
@@ -261,7 +258,8 @@ async def _present(
         identity, _ = await sdk_calls.redeem(await _invitation(data_dir, circle))
         identity.path = state_file = state_file or sleepers_dir(data_dir) / f"{identity.sleeper_id}.json"
         identity.save()
-    assert state_file is not None
+    if state_file is None:
+        raise errors.NotFound("this sleeper has no state file")
     async with sdk_resume(state_file, recording=recording, core=core) as who:
         try:
             yield who, new
@@ -369,9 +367,6 @@ async def _obey(who: Sleeper, words: list[str]) -> bool:
 
 
 async def _obey_keys(who: Sleeper, leave: trio.CancelScope) -> None:
-    import termios
-    import tty
-
     before = termios.tcgetattr(0)
     tty.setcbreak(0)
     try:
@@ -441,6 +436,7 @@ class _JsonLines(_Quiet):
             new=new,
             granted=[p.word for p, c in who.consents.items() if c.granted],
             state_file=str(who.identity.path),
+            output=None if output is None else str(output),
         )
 
     def moment(self, who: Sleeper, now: Moment) -> None:
@@ -466,7 +462,7 @@ class _View(_Quiet):
     keys = True
 
     def __init__(self) -> None:
-        from rich.live import Live
+        from rich.live import Live  # noqa: PLC0415 (a start that shows nothing does without)
 
         self._live = Live(auto_refresh=False)
 
@@ -477,7 +473,7 @@ class _View(_Quiet):
         self._live.stop()
 
     def moment(self, who: Sleeper, now: Moment) -> None:
-        from rich.text import Text
+        from rich.text import Text  # noqa: PLC0415
 
         beat = "█" * (1 + int(now.phase_turns * 24))
         lines = Text()

@@ -10,13 +10,14 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
-from harmonia import errors
+from harmonia import _core, errors
 
 _COMMANDS = {
     "night": "night",
@@ -39,10 +40,10 @@ INTERRUPTED = 130
 
 
 class _Lazy(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"harmonia.cli.{_COMMANDS[cmd_name]}")
@@ -52,14 +53,7 @@ class _Lazy(click.Group):
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            click.echo(f"harmonia {version('harmonia')}")
-        except PackageNotFoundError:
-            from harmonia import _core
-
-            click.echo(f"harmonia {_core.__version__}")
+        click.echo(f"harmonia {_core.__version__}")
         ctx.exit()
 
 
@@ -85,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         result = cli.main(args=arguments, prog_name="harmonia", standalone_mode=False)
         code = result if isinstance(result, int) else 0
         sys.stdout.flush()
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 (a traceback must not reach anybody)
         code = _report(error)
     if code:
         # Nothing is left to be said; a closed pipe must not add a message of its own at exit.
@@ -120,10 +114,8 @@ def _report(error: BaseException) -> int:
 
 def _say(message: str, code: int) -> int:
     line = " ".join(message.split())
-    try:
+    with suppress(OSError):
         print(f"error: {line}", file=sys.stderr, flush=True)
-    except OSError:
-        pass
     return code
 
 

@@ -4,18 +4,14 @@ import json
 import re
 import wave
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
-from harmonia import errors
+from harmonia import _core, errors
 from harmonia.cli.common import json_option, read_score, seconds_text
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from harmonia import _core
 
 DAY_S = 86_400
 CHUNK_S = 10
@@ -26,9 +22,7 @@ def score() -> None:
     """Check, show and render scores (.toml, .sbg)."""
 
 
-def _parse(path: Path) -> "_core.Score":
-    from harmonia import _core
-
+def _parse(path: Path) -> _core.Score:
     text = read_score(path)
     try:
         return _core.Score.parse(text.text, str(path), "sbg" if text.format == "sbg" else "toml")
@@ -89,8 +83,6 @@ def _clock_s(_: click.Context, __: click.Parameter, text: str | None) -> float |
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A WAV file, 16 bit.")
 def render(file: Path, start_s: float | None, seconds: float, rate: str, offset_turns: float, output: Path) -> None:
     """Render a part of a score into a WAV file, as one platform alone would play it."""
-    from harmonia import _core
-
     parsed, sample_rate = _parse(file), int(rate)
     into_s = 0.0 if start_s is None else (start_s - parsed.start_s) % DAY_S
     renderer = _core.Renderer(parsed, 0, sample_rate)
@@ -113,9 +105,7 @@ def render(file: Path, start_s: float | None, seconds: float, rate: str, offset_
     click.echo(f"{output}: {done / sample_rate:g} s of {file.name} from {seconds_text(parsed.start_s + into_s)} on")
 
 
-def pcm16(sound: "NDArray[np.float32]") -> bytes:
+def pcm16(sound: NDArray[np.float32]) -> bytes:
     """Samples from -1 to 1 as 16-bit little-endian PCM, rounded."""
-    import numpy as np
-
     pcm: bytes = np.clip(np.rint(sound * 32767.0), -32768, 32767).astype("<i2").tobytes()
     return pcm

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from harmonia.cli.common import data_option, echo_json
+from harmonia.rpc.server import serve as run_server
 
 
 @click.command()
@@ -49,8 +50,6 @@ def serve(
     The first start makes the data folder with a local CA and the host's token; later starts continue every circle where
     it was, in phase.
     """
-    from harmonia.rpc.server import serve as run_server
-
     if (certificate is None) != (key is None):
         raise click.UsageError("--certificate and --key belong together.")
     if with_stdin:

@@ -6,12 +6,14 @@ each answer over through a slot that holds only the newest, so that a slow reade
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
 import grpc
 import trio
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from harmonia import errors
 
@@ -70,10 +72,8 @@ async def _done(future: Any) -> None:
 
 
 def _wake(token: trio.lowlevel.TrioToken, wake: Callable[[], object]) -> None:
-    try:
+    with suppress(trio.RunFinishedError):
         token.run_sync_soon(wake)
-    except trio.RunFinishedError:
-        pass
 
 
 @asynccontextmanager
@@ -178,9 +178,6 @@ _BY_REASON = {kind.reason: kind for kind in _kinds(errors.HarmoniaError)}
 
 def _error_info(error: Any) -> Any:
     """The call's google.rpc.ErrorInfo of our domain; None without one."""
-    from google.rpc import error_details_pb2  # type: ignore[import-untyped]
-    from grpc_status import rpc_status
-
     try:
         status = rpc_status.from_call(error)
     except ValueError:

@@ -113,7 +113,7 @@ def write_secret(path: Path, text: str) -> None:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(draft, path)
+            draft.replace(path)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise

@@ -67,12 +67,14 @@ class Outbox(Generic[T]):
         self._messages: dict[str, _Message[T]] = {}
         self._posted = trio.Event()
         self._stubborn = stubborn
+        self._emptied = trio.Event()
         self._over: errors.HarmoniaError | None = None
 
-    @property
-    def empty(self) -> bool:
-        """Whether everything has been told."""
-        return not self._messages
+    async def told(self) -> None:
+        """Waits until everything has been told."""
+        while self._messages:
+            self._emptied = trio.Event()
+            await self._emptied.wait()
 
     def post(self, kind: str, tell: Callable[[], Awaitable[T]]) -> Receipt[T]:
         """Queues ``tell`` in place of an older message of this kind, whose receipts it takes over."""
@@ -99,6 +101,7 @@ class Outbox(Generic[T]):
             for receipt in message.receipts:
                 receipt.fail(error)
         self._messages.clear()
+        self._emptied.set()
 
     async def run(self) -> None:
         """Tells what is posted, for ever."""
@@ -133,4 +136,5 @@ class Outbox(Generic[T]):
                     receipt.settle(result)
             if self._messages.get(kind) is message:
                 del self._messages[kind]
+                self._emptied.set()
         return all_told

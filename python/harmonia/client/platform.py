@@ -5,15 +5,13 @@ The sanctuary's word decides about what is shared (score, epoch, rhythm); the pe
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from harmonia import _core
 from harmonia.client.names import CircleState, Purpose
 from harmonia.client.owned import Owned
-from harmonia.client.views import TURN, PlatformState
+from harmonia.client.views import TURN, PlatformState, float32
 from harmonia.errors import BadInput
-
-if TYPE_CHECKING:
-    from harmonia import _core
 
 SOUNDING = (CircleState.ENTRAINING, CircleState.DREAMING, CircleState.WAKING)
 """The score plays."""
@@ -25,7 +23,7 @@ STAYING = (Purpose.PRESENCE, Purpose.HEARING, Purpose.VOICE)
 class Platform:
     """One platform. Not for several tasks at once; the core beneath it may be used from any thread."""
 
-    def __init__(self, core: "_core.Platform") -> None:
+    def __init__(self, core: _core.Platform) -> None:
         self.core = core
         self._offset = Owned(0)
         self._voice: Owned[tuple[complex, ...]] = Owned(())
@@ -67,16 +65,12 @@ class Platform:
             self.open()
 
     def _follow_rhythm(self, state: PlatformState) -> None:
-        from harmonia import _core
-
         rhythm = state.circle.rhythm
         if rhythm is not None and rhythm.segments != self._rhythm:
             self.core.set_rhythm(_core.Rhythm(rhythm.segments))
             self._rhythm = rhythm.segments
 
     def _follow_score(self, state: PlatformState) -> None:
-        from harmonia import _core
-
         circle, score = state.circle, state.circle.score
         sounding = circle.epoch_ns is not None and circle.state in SOUNDING and not self._quiet
         playing = (score, circle.epoch_ns) if sounding else None
@@ -119,28 +113,32 @@ class Platform:
             self.core.set_voice(voice)
         except ValueError as error:
             raise BadInput(str(error)) from None
-        self._voice.change(tuple(voice))
+        self._voice.change(_as_reported(voice))
 
     def voice_told(self, voice: Sequence[complex]) -> None:
         """The sanctuary has recorded this voice."""
-        self._voice.told(tuple(voice))
+        self._voice.told(_as_reported(voice))
 
     def change_levels(self, *, hearing: float, own: float) -> None:
         """Sets how loud the others (0 to 4) and the own voice (0 to 1) are here. Raises BadInput."""
         if not (0 <= hearing <= 4 and 0 <= own <= 1):
             raise BadInput(f"levels must be 0 to 4 for the others and 0 to 1 for oneself, not {hearing} and {own}")
-        self._levels.change((hearing, own))
+        self._levels.change((float32(hearing), float32(own)))
         self._apply_levels()
 
     def levels_told(self, hearing: float, own: float) -> None:
         """The sanctuary has recorded these levels."""
-        self._levels.told((hearing, own))
+        self._levels.told((float32(hearing), float32(own)))
 
     def withdraw(self, event_id: bytes, purposes: Sequence[Purpose], bits: int) -> None:
         """Opts out in the next block, and says so by sealed datagram until it is acknowledged."""
         self.core.withdraw(event_id, bits)
         if not purposes or set(STAYING) <= set(purposes):
             self._closed_here, self._seen_quiet = True, False
+
+    def withdrawal_told(self, event_id: bytes) -> None:
+        """The withdrawal is on the sanctuary's disk."""
+        self.core.set_acknowledged(event_id)
 
     def open(self) -> None:
         """Fades back in. Only a new grant by the person may lead here."""
@@ -151,3 +149,7 @@ class Platform:
     def silent(self) -> bool:
         """Whether the person has opted out of everything that sounds here."""
         return self._quiet or not self.core.gate_open
+
+
+def _as_reported(voice: Sequence[complex]) -> tuple[complex, ...]:
+    return tuple(complex(float32(c.real), float32(c.imag)) for c in voice)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from harmonia import errors
+from harmonia import _core, errors
 from harmonia.client import calls, outbox
 from harmonia.client.identity import Identity, purpose_bits
 from harmonia.client.invitation import Invitation
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from harmonia import _core
 
 _POLL_S = 0.05
 
@@ -56,7 +55,7 @@ class Moment:
 class Sleeper:
     """One sleeper. Use `join` or `resume`, which give a running one. For one trio task tree, not for threads."""
 
-    def __init__(self, identity: Identity, core: "_core.Platform", *, recording: bool = False) -> None:
+    def __init__(self, identity: Identity, core: _core.Platform, *, recording: bool = False) -> None:
         self.identity = identity
         self.platform = Platform(core)
         self.trouble: str = ""
@@ -125,7 +124,7 @@ class Sleeper:
 
     async def locked(self) -> None:
         """Waits until the platform's clock follows the sanctuary's by slewing alone."""
-        while self.platform.core.clock().lock_state != LockState.LOCKED:
+        while self.platform.core.clock().lock_state != LockState.LOCKED:  # noqa: ASYNC110 (a Rust thread locks it)
             await trio.sleep(_POLL_S)
 
     async def changed(self) -> None:
@@ -200,9 +199,8 @@ class Sleeper:
 
         Granting presence, hearing or voice ends the silence after an opt-out of everything.
         """
-        while not self._withdrawals.empty:
-            # An earlier no comes first: a yes can only answer a no that is recorded.
-            await trio.sleep(_POLL_S)
+        # An earlier no comes first: a yes can only answer a no that is recorded.
+        await self._withdrawals.told()
         for purpose in purposes:
             standing = (await self._calls.consents())[purpose]
             if not standing.granted:
@@ -231,6 +229,7 @@ class Sleeper:
     def _tell_withdrawal(self, event_id: bytes, purposes: tuple[Purpose, ...]) -> outbox.Receipt[int]:
         async def tell() -> int:
             gate_epoch = await self._calls.withdraw(event_id, purposes)
+            self.platform.withdrawal_told(event_id)
             self.identity.withdrawals.pop(event_id, None)
             await self._save()
             return gate_epoch
@@ -326,7 +325,7 @@ async def join(
     state_file: Path | None = None,
     grants: Iterable[Purpose] = (),
     recording: bool = False,
-    core: "_core.Platform | None" = None,
+    core: _core.Platform | None = None,
 ) -> AsyncIterator[Sleeper]:
     """Joins a circle for the length of the block.
 
@@ -340,7 +339,7 @@ async def join(
     if isinstance(invitation, str):
         invitation = Invitation.parse(invitation)
     new = False
-    if state_file is not None and state_file.exists():
+    if state_file is not None and await trio.Path(state_file).exists():
         identity = Identity.load(state_file)
         if identity.circle_id != invitation.circle_id:
             raise errors.BadInput(f"{state_file} belongs to circle {identity.circle_id}; name another state file")
@@ -360,7 +359,7 @@ async def resume(
     state_file: Path,
     *,
     recording: bool = False,
-    core: "_core.Platform | None" = None,
+    core: _core.Platform | None = None,
 ) -> AsyncIterator[Sleeper]:
     """Comes back as the sleeper of ``state_file``, without a token; otherwise like `join`."""
     async with _running(Identity.load(state_file), recording, core) as sleeper:
@@ -368,10 +367,8 @@ async def resume(
 
 
 @asynccontextmanager
-async def _running(identity: Identity, recording: bool, core: "_core.Platform | None") -> AsyncIterator[Sleeper]:
+async def _running(identity: Identity, recording: bool, core: _core.Platform | None) -> AsyncIterator[Sleeper]:
     if core is None:
-        from harmonia import _core
-
         core = _core.Platform()
     sleeper = Sleeper(identity, core, recording=recording)
     try:

@@ -3,6 +3,7 @@
 Times are node times in nanoseconds; phases and offsets are exact, in 2**-64 turn (``bits``); `turns` makes floats.
 """
 
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -172,6 +173,12 @@ def state_number(state: CircleState) -> types_pb2.CircleState.ValueType:
     return cast("types_pb2.CircleState.ValueType", int(state))
 
 
+def float32(value: float) -> float:
+    """``value`` as it comes back from the wire."""
+    rounded: float = struct.unpack("f", struct.pack("f", value))[0]
+    return rounded
+
+
 def coefficients(voice: Iterable[complex]) -> list[types_pb2.Coefficient]:
     """The messages of a voice."""
     return [types_pb2.Coefficient(re=c.real, im=c.imag) for c in map(complex, voice)]
@@ -193,6 +200,7 @@ def rhythm(message: types_pb2.Rhythm) -> RhythmView | None:
 
 
 def circle(message: types_pb2.Circle) -> Circle:
+    """The circle of a message."""
     score = message.score
     return Circle(
         circle_id=message.circle_id,
@@ -219,6 +227,7 @@ def consents(messages: Iterable[consent_pb2.PurposeConsent]) -> dict[Purpose, Pu
 
 
 def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
+    """The platform state of a message."""
     return PlatformState(
         circle=circle(message.circle),
         offset_bits=message.offset,
@@ -230,10 +239,12 @@ def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
 
 
 def attachment(message: platform_pb2.AttachPlatformResponse) -> Attachment:
+    """The attachment of an answer."""
     return Attachment(message.session_id, message.secret, message.udp_port, platform_state(message.state))
 
 
 def circle_view(message: circle_pb2.WatchCircleResponse) -> CircleView:
+    """The view of an answer."""
     return CircleView(
         circle(message.circle), message.node_time_ns, tuple(map(_sleeper_view, message.sleepers)), message.hidden
     )
@@ -258,10 +269,12 @@ def _sleeper_view(m: circle_pb2.SleeperView) -> SleeperView:
 
 
 def status(m: sanctuary_pb2.GetStatusResponse) -> SanctuaryStatus:
+    """The status of an answer."""
     return SanctuaryStatus(m.sanctuary_id, m.version, m.node_time_ns, m.uptime_ns, m.udp_port, m.circles, m.sleepers)
 
 
 def tracking(m: sanctuary_pb2.GetTrackingResponse) -> Tracking:
+    """The tracking of an answer."""
     return Tracking(
         m.clock_id,
         m.stratum,
