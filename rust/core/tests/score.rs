@@ -234,7 +234,7 @@ proptest! {
                 let Some(sound) = expected.filter(|_| slot < 2) else { continue };
                 let half = if slot == 0 { sound.beat / 2.0 } else { 0.0 };
                 let (left, right) = ears(&program, channel, at(t));
-                prop_assert!((left - sound.carrier - half).abs() < 1e-5, "left {left} at {t}: {sound:?}\n{}", night.text());
+                prop_assert!((left - sound.carrier - half).abs() < 1e-5, "left {left} at {t}: {sound:?}");
                 prop_assert!((right - sound.carrier + half).abs() < 1e-5, "right {right} at {t}: {sound:?}");
                 if slot == 1 {
                     prop_assert!((beat_hz(&program, channel, at(t)) - sound.beat).abs() < 1e-5);
@@ -322,8 +322,9 @@ proptest! {
 
     #[test]
     fn no_soup_of_its_own_words_makes_it_panic(words in prop::collection::vec(prop::sample::select(vec![
-        "\n", "\n", "\n", "a:", "b:", "{", "}", "a", "b", "-", "NOW", "0:00", "+0:01", "23:59:59", "NOW+1:00+23:00", "->",
-        "==", "<>", "--", "200+4/20", "100-1e3/5", "0@0/0", "pink/10", "#", "##", "-SE", "-T", "-L", "-F", "1e9", "é", " ",
+        "\n", "\n", "\n", "a:", "b:", "{", "}", "a", "b", "-", "NOW", "0:00", "+0:01", "23:59:59", "NOW+1:00+23:00",
+        "->", "==", "<>", "--", "200+4/20", "100-1e3/5", "0@0/0", "pink/10", "#", "##", "-SE", "-T", "-L", "-F", "1e9",
+        "é", " ",
         "9:", ":", "::", "+", "/", "@", "1e308/1", "-0+-0/0", "=", "param",
     ]), 0..60)) {
         let text = words.join(" ");
@@ -334,7 +335,8 @@ proptest! {
     }
 
     #[test]
-    fn no_damage_to_a_score_makes_it_panic(cut: prop::sample::Index, len in 0usize..12, put in "[-+=<>{}:/@0-9a-z\\[\\]\" \n]{0,4}") {
+    fn no_damage_to_a_score_makes_it_panic(cut: prop::sample::Index, len in 0usize..12,
+        put in "[-+=<>{}:/@0-9a-z\\[\\]\" \n]{0,4}") {
         let sbg = include_str!("../../../examples/scores/first-night.sbg");
         let toml = include_str!("../../../examples/scores/first-night.toml");
         for (text, format) in [(sbg, Format::Sbg), (toml, Format::Toml)] {
@@ -594,7 +596,8 @@ fn refusals_name_the_line_and_the_reason() {
     for (text, line, says) in cases {
         let error = refusal(text);
         let shown: String = text.chars().take(200).collect();
-        assert!(error.line == *line && error.reason.contains(says), "{error}\nshould be {line}: …{says}… of\n{shown}");
+        let right = error.line == *line && error.reason.contains(says);
+        assert!(right, "{error}\nshould be {line}: …{says}… of\n{shown}");
         assert_eq!(error.column, None);
         assert!(!error.reason.contains('\n'));
     }

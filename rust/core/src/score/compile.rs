@@ -15,7 +15,7 @@
 //! other ear adds the whole beat. So the written carrier lies in the middle, and the beat's phase is in one ear only.
 use super::{How, Kind, Ramp, Section, Sheet, Tone, Voice, FOREVER_NS, HORIZON_MAX, RHYTHM_DEFAULT_HZ};
 use crate::phase::Phase;
-use crate::program::{Beat, Channel, Curve, Ear, Program, Wave};
+use crate::program::{Beat, Channel, Curve, Ear, Program, Wave, CHANNELS_MAX};
 use crate::rhythm::{Frequency, Rhythm, Segment};
 use crate::units::{NodeTime, Span, NS_PER_S};
 
@@ -30,8 +30,6 @@ const LOCK_HORIZON_NS: i64 = 2 * 86_400 * NS_PER_S;
 pub(super) struct Line {
     pub slot: usize,
     pub voice: Voice,
-    /// The first tone-set that needs it, for messages.
-    pub set: usize,
     /// The ear that carries the beat.
     pub lead: Ear,
     /// Whether its beat is ever anything but 0.
@@ -101,8 +99,8 @@ fn between(from: f64, to: f64, share: f64) -> f64 {
     }
 }
 
-/// The channels of the sheet's program, in the order in which a listener meets them slot by slot.
-pub(super) fn lines(sheet: &Sheet) -> Vec<Line> {
+/// The channels of the sheet's program, slot by slot. Errors with the first tone-set that needs one too many.
+pub(super) fn lines(sheet: &Sheet) -> Result<Vec<Line>, usize> {
     let mut lines: Vec<Line> = Vec::new();
     for section in &sheet.sections {
         for set in [section.from, section.to] {
@@ -110,14 +108,16 @@ pub(super) fn lines(sheet: &Sheet) -> Vec<Line> {
                 let Some(Tone { voice, beat_hz, .. }) = *tone else { continue };
                 let beats = beat_hz != 0.0 || voice.lock.is_some();
                 let by_sign = if beat_hz < 0.0 { Ear::Right } else { Ear::Left };
+                let full = lines.len() == CHANNELS_MAX;
                 match lines.iter_mut().find(|line| line.slot == slot && line.voice == voice) {
                     Some(line) if !line.beats && beats => {
                         (line.beats, line.lead) = (true, voice.lead.unwrap_or(by_sign))
                     }
                     Some(_) => {}
+                    None if full => return Err(set),
                     None => {
                         let lead = voice.lead.unwrap_or(by_sign);
-                        lines.push(Line { slot, voice, set, lead, beats, lock: voice.lock });
+                        lines.push(Line { slot, voice, lead, beats, lock: voice.lock });
                     }
                 }
             }
@@ -133,7 +133,7 @@ pub(super) fn lines(sheet: &Sheet) -> Vec<Line> {
             line.lock = lock(&pieces(sheet, &sections, line), sign(line), &theta);
         }
     }
-    lines
+    Ok(lines)
 }
 
 /// 1 if the written beat counts as it is, −1 if it must be turned round to be the lead's excess over the reference.
