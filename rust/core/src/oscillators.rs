@@ -203,7 +203,7 @@ const RUN_UP: i64 = 1 << 14;
 const POLES: [f32; 6] = [0.998_691_86, 0.994_777_7, 0.979_273_85, 0.919_637_4, 0.715_264_26, 0.261_737_58];
 /// The partial fractions of Π (1 − z_k/z) / (1 − p_k/z) with the zeros z_k an octave above the poles: −3 dB an octave,
 /// within ±0.1 dB from 25 Hz to 5 kHz.
-const PINK_GAINS: [f32; 6] = [0.026_132_697, 0.034_808_947, 0.064_718_18, 0.125_352_51, 0.233_758_87, 0.347_730_3];
+const PINK_GAINS: [f32; 6] = [0.026_132_697, 0.034_808_95, 0.064_718_18, 0.125_352_51, 0.233_758_87, 0.347_730_3];
 const PINK_DIRECT: f32 = 0.167_498_51;
 /// 1/√(energy of the impulse response), for pink and for a single pole at 10 Hz.
 const PINK_NORM: f32 = 0.588_526_3;
