@@ -484,8 +484,12 @@ impl Run<'_> {
             }
             Beat::Free(timeline) => self.motion(timeline, sample),
         };
-        let way = i128::from(self.way.bits()) * sample as i128 / self.samples as i128;
-        let offset = (self.offset + PhaseOffset::from_bits(way as i64)).times(n);
+        let way = match sample {
+            0 => 0,
+            sample if sample == self.samples => self.way.bits(),
+            sample => (i128::from(self.way.bits()) * sample as i128 / self.samples as i128) as i64,
+        };
+        let offset = (self.offset + PhaseOffset::from_bits(way)).times(n);
         let turning_hz = self.way.turns() * f64::from(n) / self.clock.seconds(self.samples).max(1e-9);
         Motion { phase: beat.phase + offset, hz: beat.hz + turning_hz }
     }

@@ -216,7 +216,8 @@ fn blocks_of_any_length_give_the_same_sound() {
         let other = sound(block);
         for (a, b) in [(&reference.0, &other.0), (&reference.1, &other.1)] {
             let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(worst < 2e-5, "in blocks of {block}: {worst}");
+            // An offset arrives within one sample of a block's grid: 2e-5 turn, of a second harmonic, of 0.34.
+            assert!(worst < 6e-5, "in blocks of {block}: {worst}");
         }
     }
 }
