@@ -13,7 +13,8 @@
 //! frequencies; with L = [`LANES`] samples computed side by side it is L times better conditioned, needs few steps (16
 //! in the longest run), and is a loop over plain arrays that a compiler or a SIMD crate vectorises. The first 2·L
 //! samples are polynomials of integer phases. Errors grow with the square of the number of steps; below 150 Hz, where
-//! the recurrence is at its worst, runs are shorter. Measured: below −100 dB of the amplitude everywhere.
+//! the recurrence is at its worst, runs are shorter. Measured, the worst sample of a second against float64: below
+//! −110 dB of the amplitude almost everywhere, and −100 dB where L samples are within a hertz of a whole half-turn.
 //!
 //! A coefficient that glides makes y = Re[(m + i·d)·e^…] = Re[m·e^…] + i·Re[d·e^…]: two such recurrences.
 //!
@@ -90,18 +91,10 @@ impl Sine {
             add(whole.into_remainder(), &steady.next());
             return;
         }
-        let mut slope = seeds.recurrence(glide);
-        let mut count: Lanes = core::array::from_fn(|lane| lane as f32);
-        let mut ramped = || {
-            let (mut y, d) = (steady.next(), slope.next());
-            for lane in 0..LANES {
-                y[lane] += count[lane] * d[lane];
-                count[lane] += LANES as f32;
-            }
-            y
-        };
-        whole.by_ref().for_each(|group| add(group, &ramped()));
-        add(whole.into_remainder(), &ramped());
+        let count = core::array::from_fn(|lane| lane as f32);
+        let mut ramp = Ramp { steady, slope: seeds.recurrence(glide), count };
+        whole.by_ref().for_each(|group| add(group, &ramp.next()));
+        add(whole.into_remainder(), &ramp.next());
     }
 }
 
@@ -157,11 +150,29 @@ impl Recurrence {
     #[inline(always)]
     fn next(&mut self) -> Lanes {
         let now = self.older;
-        for lane in 0..LANES {
-            self.older[lane] = self.newer[lane];
-            self.newer[lane] = self.twice_cos * self.newer[lane] - now[lane];
-        }
+        let mut next = self.newer;
+        next.iter_mut().zip(&now).for_each(|(next, now)| *next = self.twice_cos * *next - now);
+        (self.older, self.newer) = (self.newer, next);
         now
+    }
+}
+
+/// A recurrence plus i times another: a sine whose coefficient glides.
+struct Ramp {
+    steady: Recurrence,
+    slope: Recurrence,
+    count: Lanes,
+}
+
+impl Ramp {
+    #[inline(always)]
+    fn next(&mut self) -> Lanes {
+        let (mut y, slope) = (self.steady.next(), self.slope.next());
+        for lane in 0..LANES {
+            y[lane] += self.count[lane] * slope[lane];
+            self.count[lane] += LANES as f32;
+        }
+        y
     }
 }
 
