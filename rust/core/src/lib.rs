@@ -9,39 +9,23 @@
 #![forbid(unsafe_code)]
 
 pub mod units;
-
 pub mod phase;
-
 pub mod rhythm;
-
 pub mod packet;
-
 pub mod filter;
-
 pub mod servo;
-
 pub mod session;
-
 pub mod node_clock;
-
 pub mod seal;
-
 pub mod frame;
-
+pub mod listener;
+pub mod delivery;
 pub mod voice;
-
 pub mod field;
-
 pub mod mixer;
-
 pub mod program;
-
 pub mod score;
-
 pub mod oscillators;
-
 pub mod limiter;
-
 pub mod gate;
-
 pub mod renderer;

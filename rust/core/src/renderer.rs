@@ -1,1 +1,512 @@
-//! renderer
+//! Plays a program to one sleeper: coefficients and exact phases in, two ears' samples out.
+//!
+//! With ψ the carrier's phase, β the beat's, φ the sleeper's offset, n the beat's multiple of the rhythm and
+//! m = amplitude·(own + others) the channel's coefficient, each channel adds
+//!
+//! ```text
+//! Tone          both ears      Re[m·e^{2πiψ}]
+//! Binaural      resting ear    Re[m·e^{2πiψ}]        leading ear  Re[m·e^{2πi(ψ + β + nφ)}]
+//! Isochronic    both ears      Re[m·e^{2πiψ}] · pulse(β + nφ)
+//! Noise         both ears      |m| · noise(node time)
+//! ```
+//!
+//! The argument of m turns the carrier of both ears alike and the offset acts on one ear whole, so the interaural phase
+//! of a binaural channel *is* n(θ + φ) for every voice. (Half of the offset on each ear would change sign when φ wraps.)
+//! The pulse is that which isochronic files are written for: the crest of a sine above 0.3, with soft edges,
+//! 3p² − 2p³ with p = max(0, (sin 2πx − 0.3) / 0.7).
+//!
+//! A block is cut into runs that end where a glide ends. In a run every phase goes from its exact value at the first
+//! sample to its exact value at the sample after the last, and every coefficient linearly: whatever moves, moves
+//! without a step. After the mix: what is not finite is dropped, the limiter holds the ceiling, and the gate comes
+//! last. A channel is silent before the program's epoch, after its end, and on an ear whose frequency the
+//! converter cannot play.
+//!
+//! After [`Renderer::new`] nothing allocates, locks or calls the system.
+use std::sync::Arc;
+
+use num_complex::Complex;
+use thiserror::Error;
+
+use crate::gate::Gate;
+use crate::limiter::Limiter;
+use crate::oscillators::{Noise, Sine, RUN_MAX};
+use crate::phase::{Phase, PhaseOffset};
+use crate::program::{Beat, Channel, Ear, Program, Wave, CHANNELS_MAX};
+use crate::rhythm::Rhythm;
+use crate::units::{NodeTime, Span, NS_PER_S};
+
+/// The sample rates that can be rendered, in hertz.
+pub const SAMPLE_RATES: core::ops::RangeInclusive<u32> = 8_000..=192_000;
+/// How long a new own voice takes to be reached.
+const OWN_GLIDE: Span = Span::from_ms(20);
+/// Larger coefficients are turned down to this (140 dB), so that no sum of them overflows.
+const COEFFICIENT_MAX: f32 = 1e7;
+/// Smaller ones (−240 dB) are silence; they would only be slow.
+const COEFFICIENT_MIN: f32 = 1e-12;
+/// What noise counts in the limiter's bound: its curve rises higher between samples than a sine's.
+const NOISE_CREST: f32 = 1.5;
+/// The momentary level is a mean over 400 ms, in bins of 100 ms.
+const LEVEL_BINS: usize = 4;
+/// The level of silence.
+pub const LEVEL_MIN_DBFS: f32 = -120.0;
+
+/// A sample rate that cannot be rendered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error(
+    "a sample rate must be from {lowest} to {highest} Hz, not {0}; 44100 and 48000 are usual",
+    lowest = SAMPLE_RATES.start(),
+    highest = SAMPLE_RATES.end()
+)]
+pub struct BadSampleRate(pub u32);
+
+/// When a block sounds: the node time of each sample at the converter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockClock {
+    /// The node time of the first sample, in whole nanoseconds.
+    pub start: NodeTime,
+    /// What is added to it, in 2⁻³² ns.
+    pub fraction: u32,
+    /// Node time from one sample to the next, in 2⁻³² ns.
+    pub step: u64,
+}
+
+impl BlockClock {
+    /// The clock of a converter that runs at `sample_rate` by the node's own time.
+    pub fn nominal(start: NodeTime, sample_rate: u32) -> Self {
+        Self { start, fraction: 0, step: ((NS_PER_S as u64) << 32) / u64::from(sample_rate.max(1)) }
+    }
+
+    /// The clock of the block that follows this one of `samples` samples. Realtime-safe.
+    pub fn after(self, samples: usize) -> Self {
+        let (start, fraction) = self.at(samples);
+        Self { start, fraction, ..self }
+    }
+
+    fn at(&self, sample: usize) -> (NodeTime, u32) {
+        let since = u128::from(self.fraction) + u128::from(self.step) * sample as u128;
+        (self.start + Span::from_ns(i64::try_from(since >> 32).unwrap_or(i64::MAX)), since as u32)
+    }
+
+    fn seconds(&self, samples: usize) -> f64 {
+        self.step as f64 * samples as f64 / (4_294_967_296.0 * NS_PER_S as f64)
+    }
+}
+
+/// What a block is to become. Coefficients that are missing count as 0, and so does one that is not finite.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets<'a> {
+    /// What the others contribute, one coefficient a channel, hearing level included.
+    pub others: &'a [Complex<f32>],
+    /// The sleeper's own voice, own level included.
+    pub own: &'a [Complex<f32>],
+    /// How long a change of `others` takes. Sent again with a shorter time, it arrives sooner.
+    pub others_glide: Span,
+    /// φ. Reached by the shortest way at no more than one turn a second.
+    pub offset: PhaseOffset,
+    /// The personal ceiling, linear; the limiter's own, −1 dB, holds besides.
+    pub ceiling: f32,
+    /// Whether the sleeper's gate is to be open.
+    pub gate_open: bool,
+    /// Whether the limiter is in the path. Without it, samples may exceed full scale: for measurements only.
+    pub limit: bool,
+}
+
+/// K coefficients on their way to others, linearly.
+#[derive(Clone, Debug)]
+struct Glide {
+    from: Vec<Complex<f32>>,
+    to: Vec<Complex<f32>>,
+    done: u64,
+    total: u64,
+}
+
+impl Glide {
+    fn new(channels: usize) -> Self {
+        let rest = vec![Complex::default(); channels];
+        Self { from: rest.clone(), to: rest, done: 0, total: 0 }
+    }
+
+    fn left(&self) -> u64 {
+        self.total - self.done
+    }
+
+    /// The coefficients `ahead` samples from now.
+    fn at(&self, channel: usize, ahead: usize) -> Complex<f32> {
+        let left = self.left().saturating_sub(ahead as u64);
+        if left == 0 {
+            return self.to[channel];
+        }
+        let share = (left as f64 / self.total as f64) as f32;
+        self.to[channel] + (self.from[channel] - self.to[channel]) * share
+    }
+
+    /// Heads for `target` within `samples`; for the target that it has already, it only ever hurries.
+    fn head_for(&mut self, target: &[Complex<f32>], samples: u64) {
+        let wanted = |channel: usize| target.get(channel).copied().map_or(Complex::default(), harmless);
+        let same = (0..self.to.len()).all(|channel| self.to[channel] == wanted(channel));
+        if same && self.left() <= samples {
+            return;
+        }
+        for channel in 0..self.to.len() {
+            self.from[channel] = self.at(channel, 0);
+            self.to[channel] = wanted(channel);
+        }
+        (self.done, self.total) = (0, samples);
+    }
+
+    fn advance(&mut self, samples: usize) {
+        self.done = (self.done + samples as u64).min(self.total);
+    }
+}
+
+/// A coefficient that cannot do harm: 0 for what is not finite, and within range.
+fn harmless(m: Complex<f32>) -> Complex<f32> {
+    let part = |x: f32| match x {
+        x if !x.is_finite() || x.abs() < COEFFICIENT_MIN => 0.0,
+        x => x.clamp(-COEFFICIENT_MAX, COEFFICIENT_MAX),
+    };
+    if m.is_finite() {
+        Complex::new(part(m.re), part(m.im))
+    } else {
+        Complex::default()
+    }
+}
+
+/// The mean power of the last 400 ms.
+#[derive(Clone, Debug)]
+struct Meter {
+    bins: [f64; LEVEL_BINS],
+    sum: f64,
+    count: u32,
+    bin_samples: u32,
+}
+
+impl Meter {
+    fn take(&mut self, left: &[f32], right: &[f32]) {
+        for (left, right) in left.iter().zip(right) {
+            self.sum += f64::from(left * left + right * right);
+            self.count += 1;
+            if self.count == self.bin_samples {
+                self.bins.rotate_left(1);
+                self.bins[LEVEL_BINS - 1] = self.sum / f64::from(2 * self.count);
+                (self.sum, self.count) = (0.0, 0);
+            }
+        }
+    }
+}
+
+/// One sleeper's renderer. It belongs to one thread; give it a new program by making a new one.
+#[derive(Clone, Debug)]
+pub struct Renderer {
+    program: Arc<Program>,
+    sample_rate: u32,
+    others: Glide,
+    own: Glide,
+    offset: PhaseOffset,
+    noises: Vec<Option<Noise>>,
+    limiter: Limiter,
+    gate: Gate,
+    meter: Meter,
+    started: bool,
+}
+
+impl Renderer {
+    /// A renderer for a person: its gate is closed. Errors unless the rate is one of [`SAMPLE_RATES`].
+    ///
+    /// # Panics
+    /// If the program has more than [`CHANNELS_MAX`] channels.
+    pub fn new(program: Arc<Program>, sample_rate: u32) -> Result<Self, BadSampleRate> {
+        if !SAMPLE_RATES.contains(&sample_rate) {
+            return Err(BadSampleRate(sample_rate));
+        }
+        let channels = program.channels.len();
+        assert!(channels <= CHANNELS_MAX, "a program has at most {CHANNELS_MAX} channels");
+        let noise = |(index, channel): (usize, &Channel)| match channel.wave {
+            Wave::Noise(color) => Some(Noise::new(color, index as u64 + 1)),
+            _ => None,
+        };
+        Ok(Self {
+            sample_rate,
+            others: Glide::new(channels),
+            own: Glide::new(channels),
+            offset: PhaseOffset::ZERO,
+            noises: program.channels.iter().enumerate().map(noise).collect(),
+            limiter: Limiter::new(sample_rate),
+            gate: Gate::new(sample_rate),
+            meter: Meter { bins: [0.0; LEVEL_BINS], sum: 0.0, count: 0, bin_samples: sample_rate / 10 },
+            started: false,
+            program,
+        })
+    }
+
+    /// A renderer for a file: its gate is open from the first sample. Errors as [`Renderer::new`].
+    pub fn offline(program: Arc<Program>, sample_rate: u32) -> Result<Self, BadSampleRate> {
+        Ok(Self { gate: Gate::wide_open(sample_rate), ..Self::new(program, sample_rate)? })
+    }
+
+    /// The program being played.
+    pub fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// Samples a second.
+    pub fn sample_rate(&self) -> u32 {
+        self.sample_rate
+    }
+
+    /// φ at the end of what was rendered: on its way to the one wanted. Realtime-safe.
+    pub fn offset(&self) -> PhaseOffset {
+        self.offset
+    }
+
+    /// The gate. Realtime-safe.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The limiter. Realtime-safe.
+    pub fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// The level of the last 400 ms in dB, where a full-scale sine on both ears is 0; at least [`LEVEL_MIN_DBFS`].
+    /// Realtime-safe.
+    pub fn level_dbfs(&self) -> f32 {
+        let power = self.meter.bins.iter().sum::<f64>() / LEVEL_BINS as f64;
+        ((10.0 * (2.0 * power).log10()) as f32).max(LEVEL_MIN_DBFS)
+    }
+
+    /// Fills `left` and `right` with the block that `clock` dates. Realtime-safe.
+    ///
+    /// The first block starts at the targets; later ones glide to theirs.
+    ///
+    /// # Panics
+    /// If the two ears have not the same length.
+    pub fn render(
+        &mut self,
+        clock: BlockClock,
+        rhythm: &Rhythm,
+        input: &Targets<'_>,
+        left: &mut [f32],
+        right: &mut [f32],
+    ) {
+        assert_eq!(left.len(), right.len(), "both ears need a block of the same length");
+        let first = !self.started;
+        let samples = |span: Span| {
+            let samples = i128::from(span.ns().max(0)) * i128::from(self.sample_rate) / i128::from(NS_PER_S);
+            if first {
+                0
+            } else {
+                samples as u64
+            }
+        };
+        let (others_samples, own_samples) = (samples(input.others_glide), samples(OWN_GLIDE));
+        self.others.head_for(input.others, others_samples);
+        self.own.head_for(input.own, own_samples);
+        if first {
+            self.offset = input.offset;
+            self.started = true;
+        }
+        self.gate.set(input.gate_open);
+
+        let mut clock = clock;
+        let (mut left, mut right) = (left, right);
+        while !left.is_empty() {
+            let samples = self.run_length(left.len(), input.offset);
+            let (l, rest) = left.split_at_mut(samples);
+            left = rest;
+            let (r, rest) = right.split_at_mut(samples);
+            right = rest;
+            let offset = self.offset.towards(input.offset, self.offset_step().saturating_mul(samples as u64));
+            if self.gate.is_silent() {
+                l.fill(0.0);
+                r.fill(0.0);
+            } else {
+                let bound = self.mix(clock, rhythm, offset, l, r);
+                if input.limit {
+                    self.limiter.process(l, r, bound, input.ceiling);
+                } else {
+                    l.iter_mut().chain(r.iter_mut()).filter(|x| !x.is_finite()).for_each(|x| *x = 0.0);
+                }
+                self.gate.process(l, r);
+            }
+            self.meter.take(l, r);
+            self.offset = offset;
+            self.others.advance(samples);
+            self.own.advance(samples);
+            clock = clock.after(samples);
+        }
+    }
+
+    /// One turn a second, in 2⁻⁶⁴ turn a sample.
+    fn offset_step(&self) -> u64 {
+        u64::MAX / u64::from(self.sample_rate)
+    }
+
+    /// How far to go before something that glides arrives, so that everything is linear until then.
+    fn run_length(&self, block: usize, offset: PhaseOffset) -> usize {
+        let way = (offset + -self.offset).bits().unsigned_abs();
+        [self.others.left(), self.own.left(), way.div_ceil(self.offset_step())]
+            .into_iter()
+            .filter(|samples| *samples > 0)
+            .fold(block.min(RUN_MAX), |shortest, samples| shortest.min(usize::try_from(samples).unwrap_or(RUN_MAX)))
+    }
+
+    /// Writes the sum of all channels while φ goes to `offset`; returns Σ|m_k| at the run's two ends.
+    fn mix(
+        &mut self,
+        clock: BlockClock,
+        rhythm: &Rhythm,
+        offset: PhaseOffset,
+        left: &mut [f32],
+        right: &mut [f32],
+    ) -> (f32, f32) {
+        left.fill(0.0);
+        right.fill(0.0);
+        let samples = left.len();
+        let run = Run { clock, rhythm, offset: self.offset, way: offset + -self.offset, samples };
+        let mut bound = (0.0, 0.0);
+        for (k, channel) in self.program.channels.iter().enumerate() {
+            let coefficient = |sample: usize| {
+                let amplitude = amplitude(&self.program, channel, clock.at(sample).0);
+                harmless((self.own.at(k, sample) + self.others.at(k, sample)) * amplitude)
+            };
+            let (from, to) = (coefficient(0), coefficient(samples));
+            if from == Complex::default() && to == from {
+                continue;
+            }
+            let crest = if matches!(channel.wave, Wave::Noise(_)) { NOISE_CREST } else { 1.0 };
+            bound.0 += crest * from.norm();
+            bound.1 += crest * to.norm();
+            match channel.wave {
+                Wave::Tone => {
+                    let mut tone = [0.0; RUN_MAX];
+                    run.sine(from, to, &mut tone[..samples], &|at| run.carrier(channel, at));
+                    add(&tone, left);
+                    add(&tone, right);
+                }
+                Wave::Binaural { lead } => {
+                    let (leading, resting) = match lead {
+                        Ear::Left => (&mut *left, &mut *right),
+                        Ear::Right => (&mut *right, &mut *left),
+                    };
+                    run.sine(from, to, resting, &|at| run.carrier(channel, at));
+                    run.sine(from, to, leading, &|at| run.carrier(channel, at) + run.beat(channel, at));
+                }
+                Wave::Isochronic => {
+                    let (mut tone, mut beat) = ([0.0; RUN_MAX], [0.0; RUN_MAX]);
+                    run.sine(from, to, &mut tone[..samples], &|at| run.carrier(channel, at));
+                    // Re[−i·e^{2πix}] = sin 2πx
+                    let sine = Complex::new(0.0, -1.0);
+                    run.sine(sine, sine, &mut beat[..samples], &|at| run.beat(channel, at));
+                    tone.iter_mut().zip(&beat).for_each(|(x, sine)| *x *= pulse(*sine));
+                    add(&tone, left);
+                    add(&tone, right);
+                }
+                Wave::Noise(_) => {
+                    let Some(noise) = &mut self.noises[k] else { continue };
+                    let mut hiss = [0.0; RUN_MAX];
+                    noise.fill(clock.start, clock.fraction, clock.step, &mut hiss[..samples]);
+                    let slope = (to.norm() - from.norm()) / samples as f32;
+                    hiss.iter_mut().enumerate().for_each(|(i, x)| *x *= from.norm() + slope * i as f32);
+                    add(&hiss, left);
+                    add(&hiss, right);
+                }
+            }
+        }
+        bound
+    }
+}
+
+/// The channel's amplitude at `t`; 0 outside the program.
+fn amplitude(program: &Program, channel: &Channel, t: NodeTime) -> f32 {
+    let over = program.duration.is_some_and(|duration| t >= program.epoch + duration);
+    if t < program.epoch || over {
+        0.0
+    } else {
+        channel.amplitude.at(t)
+    }
+}
+
+/// The shape of an isochronic pulse from the sine of its phase; see the module's essay.
+fn pulse(sine: f32) -> f32 {
+    let p = ((sine - 0.3) / 0.7).clamp(0.0, 1.0);
+    p * p * (3.0 - 2.0 * p)
+}
+
+fn add(from: &[f32], to: &mut [f32]) {
+    to.iter_mut().zip(from).for_each(|(to, x)| *to += x);
+}
+
+/// Where a phase is, and how fast it goes there.
+#[derive(Clone, Copy)]
+struct Motion {
+    phase: Phase,
+    hz: f64,
+}
+
+impl core::ops::Add for Motion {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        let phase = Phase::from_bits(self.phase.bits().wrapping_add(other.phase.bits()));
+        Self { phase, hz: self.hz + other.hz }
+    }
+}
+
+/// A stretch of at most [`RUN_MAX`] samples in which everything moves linearly.
+struct Run<'a> {
+    clock: BlockClock,
+    rhythm: &'a Rhythm,
+    /// φ at the first sample, and its way to the sample after the last.
+    offset: PhaseOffset,
+    way: PhaseOffset,
+    samples: usize,
+}
+
+impl Run<'_> {
+    fn motion(&self, rhythm: &Rhythm, sample: usize) -> Motion {
+        let (t, fraction) = self.clock.at(sample);
+        Motion { phase: rhythm.phase_at_fine(t, fraction), hz: rhythm.frequency_at(t).hz() }
+    }
+
+    /// ψ
+    fn carrier(&self, channel: &Channel, sample: usize) -> Motion {
+        self.motion(&channel.carrier, sample)
+    }
+
+    /// β + nφ
+    fn beat(&self, channel: &Channel, sample: usize) -> Motion {
+        let n = channel.beat.multiple();
+        let beat = match &channel.beat {
+            Beat::Locked(_) => {
+                let theta = self.motion(self.rhythm, sample);
+                Motion { phase: theta.phase.times(n), hz: theta.hz * f64::from(n) }
+            }
+            Beat::Free(timeline) => self.motion(timeline, sample),
+        };
+        let way = i128::from(self.way.bits()) * sample as i128 / self.samples as i128;
+        let offset = (self.offset + PhaseOffset::from_bits(way as i64)).times(n);
+        let turning_hz = self.way.turns() * f64::from(n) / self.clock.seconds(self.samples).max(1e-9);
+        Motion { phase: beat.phase + offset, hz: beat.hz + turning_hz }
+    }
+
+    /// Adds the sine whose coefficient goes from `from` to `to` and whose phase is `motion(sample)`.
+    fn sine(&self, from: Complex<f32>, to: Complex<f32>, out: &mut [f32], motion: &dyn Fn(usize) -> Motion) {
+        let mut start = 0;
+        let mut here = motion(0);
+        let longest = Sine::run_max(here.hz);
+        let nyquist_hz = 0.5 / self.clock.seconds(1).max(1e-9);
+        for part in out.chunks_mut(longest) {
+            let end = start + part.len();
+            let there = motion(end);
+            let hz = (here.hz + there.hz) / 2.0;
+            if hz.abs() < nyquist_hz {
+                let turns = hz * self.clock.seconds(part.len());
+                let step = Sine::step_between(here.phase, there.phase, turns, part.len());
+                let m = |sample: usize| from + (to - from) * (sample as f32 / self.samples as f32);
+                Sine { phase: here.phase, step, from: m(start), to: m(end) }.add_to(part);
+            }
+            (start, here) = (end, there);
+        }
+    }
+}

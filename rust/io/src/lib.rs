@@ -1,1 +1,16 @@
-//! io
+//! Sockets, operating-system clocks, time stamps and threads: feeds `harmonia-core` and drains it.
+//!
+//! All of the project's `unsafe` stands here, in the two files that talk to the kernel; each block says why it is sound.
+
+pub mod os;
+pub mod socket;
+pub mod error;
+pub mod local_clock;
+pub mod node;
+pub mod hub;
+pub mod platform;
+mod player;
+
+pub use error::IoError;
+pub use node::Node;
+pub use platform::Platform;

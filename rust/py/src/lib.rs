@@ -1,1 +1,32 @@
-//! py
+//! `harmonia._core`: each function converts, releases the GIL, calls. The `.pyi` beside the package is the manual.
+// PyO3's macros make items that cannot carry documentation, and the manual is the `.pyi`.
+#![allow(missing_docs)]
+
+mod errors;
+mod node;
+mod platform;
+mod rhythm;
+mod score;
+
+use pyo3::prelude::*;
+
+#[pymodule(name = "_core")]
+mod core_module {
+    use super::*;
+
+    #[pymodule_export]
+    use super::errors::{IoError, RhythmError, ScoreError};
+    #[pymodule_export]
+    use super::node::{Node, NodeEvent, PlatformStatus};
+    #[pymodule_export]
+    use super::platform::{ClockReading, Platform};
+    #[pymodule_export]
+    use super::rhythm::{offset_from_turns, Rhythm};
+    #[pymodule_export]
+    use super::score::{Renderer, Score};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

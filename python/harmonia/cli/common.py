@@ -1,0 +1,147 @@
+"""What several commands share: the data folder, circles by id, prefix or title, sleepers of this machine, output."""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import trio
+
+from harmonia import errors
+from harmonia.client import Circle, Identity, Sanctuary, ScoreText, SleeperView, views
+
+T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FORMATS = {".sbg": "sbg", ".toml": "toml"}
+SCORE_BYTES_MAX = 1 << 20
+
+data_option = click.option(
+    "--data",
+    "data_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="HARMONIA_DATA",
+    default="harmonia-data",
+    show_default=True,
+    show_envvar=True,
+    help="The sanctuary's data folder; sleepers of this machine keep their state there too.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+sleeper_option = click.option("--sleeper", help="Which sleeper of this machine: their id or its beginning.")
+
+
+def run(work: Callable[[], Awaitable[T]]) -> T:
+    """Runs ``work`` on trio; a failure arrives as itself, not wrapped in groups."""
+    try:
+        return trio.run(work)
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+
+
+def echo_json(value: Any) -> None:
+    """One JSON document, or one line of JSON lines."""
+    click.echo(json.dumps(value, allow_nan=False))
+
+
+def read_score(path: Path) -> ScoreText:
+    """A score file, not validated yet. Raises NotFound, BadInput, StorageError."""
+    if path.suffix.lower() not in FORMATS:
+        raise errors.BadInput(f"{path}: a score's name must end in .toml or .sbg")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise errors.NotFound(f"{path}: no such file") from None
+    except OSError as error:
+        raise errors.StorageError(f"{path}: {error.strerror}") from None
+    if len(content) > SCORE_BYTES_MAX:
+        raise errors.BadScore(f"{path}: {len(content)} bytes; a score has at most {SCORE_BYTES_MAX}")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise errors.BadScore(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from None
+    return ScoreText(path.name, FORMATS[path.suffix.lower()], text)
+
+
+async def find_circle(sanctuary: Sanctuary, text: str) -> Circle:
+    """The circle whose id or title is ``text``, or whose id alone begins with it. Raises NotFound, BadInput."""
+    try:
+        return await sanctuary.circle(text)
+    except errors.NotFound:
+        circles = await sanctuary.circles()
+    titled = [c for c in circles if c.title == text]
+    found = titled or [c for c in circles if c.circle_id.startswith(text)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise errors.BadInput(f"{text!r} fits {', '.join(c.circle_id for c in found)}; give more of the id")
+    known = ", ".join(f"{c.circle_id} ({c.title})" if c.title else c.circle_id for c in circles[:5]) or "none yet"
+    raise errors.NotFound(f"no circle {text!r} here; there are: {known}")
+
+
+def sleepers_dir(data_dir: Path) -> Path:
+    """Where the sleepers that joined from this machine keep their state files."""
+    return data_dir / "sleepers"
+
+
+def find_sleeper(data_dir: Path, sleeper: str | None, circle: str | None = None) -> Identity:
+    """The one sleeper of this machine who is meant. Raises NotFound if there is none, BadInput if several fit."""
+    if sleeper is not None and Path(sleeper).is_file():
+        return Identity.load(Path(sleeper))
+    known = [Identity.load(path) for path in sorted(sleepers_dir(data_dir).glob("*.json"))]
+    fits = [i for i in known if i.sleeper_id.startswith(sleeper or "") and i.circle_id.startswith(circle or "")]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        names = ", ".join(f"{i.sleeper_id} (in {i.circle_id})" for i in fits)
+        raise errors.BadInput(f"several sleepers joined from here; choose with --sleeper: {names}")
+    if known:
+        names = ", ".join(i.sleeper_id for i in known)
+        raise errors.NotFound(f"no such sleeper in {sleepers_dir(data_dir)}; there are: {names}")
+    raise errors.NotFound(
+        f"nobody has joined from {data_dir}; join first with `harmonia join`, or name the folder with --data"
+    )
+
+
+def circle_json(circle: Circle) -> dict[str, Any]:
+    """A circle for programs; the score's text is left out."""
+    return {
+        "circle_id": circle.circle_id,
+        "title": circle.title,
+        "state": circle.state.word,
+        "score": {"name": circle.score.name, "format": circle.score.format},
+        "epoch_ns": circle.epoch_ns,
+        "rhythm_hz": None if circle.rhythm is None else views.segment_hz(circle.rhythm.segments[-1]),
+        "capacity": circle.capacity,
+        "sleepers": circle.sleepers,
+        "channels": circle.channels,
+    }
+
+
+def sleeper_json(view: SleeperView) -> dict[str, Any]:
+    """A sleeper as the circle sees them, for programs."""
+    return {
+        **asdict(view),
+        "lock_state": view.lock_state.word,
+        "phase_turns": views.turns(view.phase_bits),
+        "offset_turns": views.turns(view.offset_bits),
+        "granted": [purpose.word for purpose in view.granted],
+    }
+
+
+def seconds_text(span_s: float) -> str:
+    """A length of time as h:mm:ss."""
+    whole_s = max(0, round(span_s))
+    return f"{whole_s // 3600}:{whole_s // 60 % 60:02}:{whole_s % 60:02}"
+
+
+def error_text(span_ns: float) -> str:
+    """A clock error or bound in the unit that a person reads best."""
+    if abs(span_ns) < 1e6:
+        return f"{span_ns / 1e3:.1f} µs"
+    return f"{span_ns / 1e6:.2f} ms" if abs(span_ns) < 1e9 else f"{span_ns / 1e9:.2f} s"

@@ -1,0 +1,497 @@
+"""`harmonia join` and `harmonia record`: one sleeper on this machine."""
+
+import json
+import math
+import os
+import signal
+import sys
+import termios
+import tty
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from harmonia import _core, errors
+from harmonia.cli.common import (
+    data_option,
+    error_text,
+    find_circle,
+    find_sleeper,
+    run,
+    sleeper_option,
+    sleepers_dir,
+)
+from harmonia.cli.consent import purpose_type
+from harmonia.client import CircleState, Invitation, Moment, Purpose, Sanctuary, Sleeper
+from harmonia.client import calls as sdk_calls
+from harmonia.client import resume as sdk_resume
+from harmonia.client.sanctuary import read_admin_token
+
+OFFSET_STEP = 0.05
+"""Turns that one press of an arrow key moves the offset."""
+GOODBYE_S = 3.0
+"""How long leaving may take before the sleeper simply goes."""
+
+
+def parse_voice(text: str) -> list[complex]:
+    """A voice as `AMPLITUDE[@TURNS]` a channel, comma-separated. Raises BadInput."""
+    voice = []
+    for part in text.split(","):
+        amplitude, _, turn = part.partition("@")
+        try:
+            size, angle = float(amplitude), 2 * math.pi * float(turn or 0)
+        except ValueError:
+            size = math.nan
+            angle = 0.0
+        if not (0 <= size <= 4 and math.isfinite(angle)):
+            raise errors.BadInput(
+                f"{part!r} is not a voice; write AMPLITUDE or AMPLITUDE@TURNS a channel, amplitudes from 0 to 4, for "
+                "instance 0.8@0.25,0.5"
+            )
+        voice.append(complex(size * math.cos(angle), size * math.sin(angle)))
+    return voice
+
+
+def spread_voice(voice: list[complex], channels: int) -> list[complex]:
+    """One coefficient a channel; a single one stands for all. Raises BadInput."""
+    if len(voice) == 1:
+        return voice * channels
+    if len(voice) != channels:
+        raise errors.BadInput(f"the circle's score has {channels} channels, the voice {len(voice)}; give one or all")
+    return voice
+
+
+def _simulated(seconds: float, drift_ppm: float, seed: int | None, rate: int) -> _core.Platform:
+    return _core.Platform(
+        sample_rate=rate,
+        clock_offset_ns=round(seconds * 1e9),
+        clock_drift_ppb=round(drift_ppm * 1e3),
+        seed=seed,
+    )
+
+
+@click.command()
+@data_option
+@click.argument("circle", metavar="[CIRCLE|INVITATION]", required=False)
+@sleeper_option
+@click.option(
+    "--state",
+    "state_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep key and credential here, and come back as the same sleeper if the file exists.",
+)
+@click.option("--offset", "offset_turns", type=float, help="Phase offset in turns; 0.25 is a quarter cycle ahead.")
+@click.option("--voice", "voice_text", help="AMPLITUDE[@TURNS] for all channels or comma-separated for each.")
+@click.option("--hearing", type=click.FloatRange(0, 4), help="How loud the others are.  [default: 1]")
+@click.option("--own", type=click.FloatRange(0, 1), help="How loud the own voice is.  [default: 1]")
+@click.option("--grant", "grants", multiple=True, type=purpose_type, help="Allow this too; may be repeated.")
+@click.option("--no-presence", is_flag=True, help="Do not let others know that I am here.")
+@click.option("--no-hearing", is_flag=True, help="Do not let me hear others.")
+@click.option("--no-voice", is_flag=True, help="Do not let others hear me.")
+@click.option("--no-visibility", is_flag=True, help="Do not show my state.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Record my mix into this WAV file. Also grants `recording` of my own voice.",
+)
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Leave after so many seconds.")
+@click.option("--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True)
+@click.option(
+    "--clock-offset", type=float, default=0.0, metavar="S", help="Simulate a clock that is wrong by S seconds."
+)
+@click.option("--clock-drift", type=float, default=0.0, metavar="PPM", help="... and gains PPM parts per million.")
+@click.option("--seed", type=int, help="Seed of the simulation and of noise.")
+@click.option("--no-view", is_flag=True, help="No live status.")
+@click.option("--json-lines", is_flag=True, help="A line of JSON for each moment, in place of the live status.")
+@click.option(
+    "--interval",
+    "interval_s",
+    type=click.FloatRange(0.02, 60),
+    default=0.25,
+    show_default=True,
+    metavar="S",
+    help="Time between two moments.",
+)
+@click.option(
+    "--control",
+    is_flag=True,
+    help="Take commands from standard input, one a line: optout [PURPOSE...], "
+    "offset TURNS, grant PURPOSE, quit. Its end is a quit.",
+)
+def join(
+    data_dir: Path,
+    circle: str | None,
+    sleeper: str | None,
+    state_file: Path | None,
+    offset_turns: float | None,
+    voice_text: str | None,
+    hearing: float | None,
+    own: float | None,
+    grants: tuple[str, ...],
+    no_presence: bool,
+    no_hearing: bool,
+    no_voice: bool,
+    no_visibility: bool,
+    output: Path | None,
+    seconds: float | None,
+    rate: str,
+    clock_offset: float,
+    clock_drift: float,
+    seed: int | None,
+    no_view: bool,
+    json_lines: bool,
+    interval_s: float,
+    control: bool,
+) -> None:
+    """Join a circle, until it closes or Ctrl-C.
+
+    With an INVITATION from anywhere; with a CIRCLE (id, its beginning, or title) on the host's own machine. Keys while
+    joined: o opts out of everything, left and right move the offset, q leaves.
+
+    Joining is a person's explicit command, so it grants presence, hearing, voice and visibility unless told otherwise,
+    and says so. A sleeper who comes back (--state, --sleeper) keeps what they allowed before.
+    """
+    refused = {
+        Purpose.PRESENCE: no_presence,
+        Purpose.HEARING: no_hearing,
+        Purpose.VOICE: no_voice,
+        Purpose.VISIBILITY: no_visibility,
+    }
+    wanted = {purpose for purpose, no in refused.items() if not no} | {Purpose.of(word) for word in grants}
+    if output is not None:
+        wanted.add(Purpose.RECORDING)
+    if offset_turns is not None and not math.isfinite(offset_turns):
+        raise errors.BadInput(f"--offset must be a finite number of turns, for instance 0.25, not {offset_turns}")
+    if not (abs(clock_offset) <= 1e6 and abs(clock_drift) <= 1e5):
+        raise errors.BadInput("a simulated clock is at most 1000000 s and 100000 ppm wrong")
+    voice = None if voice_text is None else parse_voice(voice_text)
+
+    async def work() -> None:
+        core = _simulated(clock_offset, clock_drift, seed, int(rate))
+        async with _present(data_dir, circle, sleeper, state_file, output is not None, core) as (who, new):
+            if new:
+                await who.grant(*sorted(wanted))
+            if voice is not None:
+                await who.set_voice(spread_voice(voice, who.circle.channels))
+            if hearing is not None or own is not None:
+                await who.set_levels(hearing=1.0 if hearing is None else hearing, own=1.0 if own is None else own)
+            if offset_turns is not None:
+                await who.set_offset(offset_turns)
+            show = _shower(json_lines, no_view)
+            show.begin(who, new, output)
+            await _stay(who, show, output, seconds, interval_s, control)
+
+    run(work)
+
+
+@click.command()
+@data_option
+@click.argument("circle", metavar="CIRCLE|INVITATION")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The WAV file to write.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="End after so many seconds.")
+@click.option("--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True)
+@click.option("--no-view", is_flag=True, help="No live status.")
+@click.option("--json-lines", is_flag=True, help="A line of JSON for each moment, in place of the live status.")
+@click.option(
+    "--interval",
+    "interval_s",
+    type=click.FloatRange(0.02, 60),
+    default=0.25,
+    show_default=True,
+    metavar="S",
+    help="Time between two moments.",
+)
+@click.option("--control", is_flag=True, hidden=True)
+def record(
+    circle: str,
+    data_dir: Path,
+    output: Path,
+    seconds: float | None,
+    rate: str,
+    no_view: bool,
+    json_lines: bool,
+    interval_s: float,
+    control: bool,
+) -> None:
+    """Record a circle's field: the voices of those who grant `recording`, and nobody else's.
+
+    A listening platform joins for it, silent itself and visible to everybody.
+    """
+
+    async def work() -> None:
+        core = _simulated(0.0, 0.0, None, int(rate))
+        async with _present(data_dir, circle, None, None, True, core) as (who, _):
+            await who.set_levels(hearing=1.0, own=0.0)
+            await who.grant(Purpose.PRESENCE, Purpose.HEARING, Purpose.VISIBILITY)
+            show = _shower(json_lines, no_view)
+            show.begin(who, True, output)
+            await _stay(who, show, output, seconds, interval_s, control)
+
+    run(work)
+
+
+# Coming and going
+
+
+@asynccontextmanager
+async def _present(
+    data_dir: Path,
+    circle: str | None,
+    sleeper: str | None,
+    state_file: Path | None,
+    recording: bool,
+    core: _core.Platform,
+) -> AsyncIterator[tuple[Sleeper, bool]]:
+    """A running sleeper, and whether they are new here. One who did not ask to be kept leaves at the end."""
+    if sleeper is not None:
+        state_file = find_sleeper(data_dir, sleeper).path
+    keep = state_file is not None
+    new = state_file is None or not state_file.exists()
+    if new:
+        if circle is None:
+            raise errors.BadInput("say which circle to join: an invitation, or a circle's id on the host's machine")
+        identity, _ = await sdk_calls.redeem(await _invitation(data_dir, circle))
+        identity.path = state_file = state_file or sleepers_dir(data_dir) / f"{identity.sleeper_id}.json"
+        identity.save()
+    if state_file is None:
+        raise errors.NotFound("this sleeper has no state file")
+    async with sdk_resume(state_file, recording=recording, core=core) as who:
+        try:
+            yield who, new
+        finally:
+            over = who.circle.state is CircleState.CLOSED
+            with trio.CancelScope(deadline=trio.current_time() + GOODBYE_S, shield=True) as goodbye:
+                if not keep and not over:
+                    try:
+                        await who.leave()
+                        over = True
+                    except errors.HarmoniaError:
+                        pass
+            if over and not goodbye.cancelled_caught:
+                state_file.unlink(missing_ok=True)
+
+
+async def _invitation(data_dir: Path, text: str) -> Invitation:
+    if text.startswith("harmonia://"):
+        return Invitation.parse(text)
+    if read_admin_token(data_dir) is None and (data_dir / "sanctuary.json").exists():
+        raise errors.NotPermitted(
+            f"the host's token in {data_dir} is missing or not readable by you; ask the host for an invitation"
+        )
+    async with Sanctuary.at(data_dir) as sanctuary:
+        found = await find_circle(sanctuary, text)
+        return (await sanctuary.invitations(found.circle_id))[0]
+
+
+async def _stay(
+    who: Sleeper, show: "_Quiet", output: Path | None, seconds: float | None, interval_s: float, control: bool
+) -> None:
+    """Follows the night until it ends, the person leaves, or ``seconds`` are over."""
+    if output is not None:
+        who.record(output)
+    try:
+        async with trio.open_nursery() as nursery:
+            leave = nursery.cancel_scope
+            if seconds is not None:
+                leave.deadline = trio.current_time() + seconds
+            nursery.start_soon(_until_signal, leave)
+            nursery.start_soon(_until_ended, who, leave)
+            if control:
+                nursery.start_soon(_obey_lines, who, leave)
+            elif show.keys and sys.stdin.isatty():
+                nursery.start_soon(_obey_keys, who, leave)
+            with show:
+                while True:
+                    show.moment(who, who.now())
+                    await trio.sleep(interval_s)
+    finally:
+        if output is not None:
+            frames = await trio.to_thread.run_sync(who.stop_recording)
+            show.end(f"{output}: {frames} frames")
+
+
+async def _until_signal(leave: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async for _ in signals:
+            leave.cancel()
+            return
+
+
+async def _until_ended(who: Sleeper, leave: trio.CancelScope) -> None:
+    await who.ended()
+    leave.cancel()
+
+
+async def _obey_lines(who: Sleeper, leave: trio.CancelScope) -> None:
+    """Commands from a program. One that is refused is said on stderr and changes nothing."""
+    buffer = b""
+    while True:
+        await trio.lowlevel.wait_readable(0)
+        received = _read_stdin()
+        if not received:
+            leave.cancel()
+            return
+        *lines, buffer = (buffer + received).split(b"\n")
+        for line in lines:
+            try:
+                if await _obey(who, line.decode(errors="replace").split()):
+                    leave.cancel()
+                    return
+            except errors.HarmoniaError as error:
+                print(f"error: {error}", file=sys.stderr, flush=True)
+
+
+async def _obey(who: Sleeper, words: list[str]) -> bool:
+    match words:
+        case ["optout", *purposes]:
+            await who.opt_out(*map(Purpose.of, purposes))
+        case ["offset", turns]:
+            try:
+                await who.set_offset(float(turns))
+            except ValueError:
+                raise errors.BadInput(f"{turns!r} is not a number of turns") from None
+        case ["grant", *purposes]:
+            await who.grant(*map(Purpose.of, purposes))
+        case ["quit"]:
+            return True
+        case []:
+            pass
+        case _:
+            raise errors.BadInput(f"{' '.join(words)!r} is no command; there are optout, offset, grant and quit")
+    return False
+
+
+async def _obey_keys(who: Sleeper, leave: trio.CancelScope) -> None:
+    before = termios.tcgetattr(0)
+    tty.setcbreak(0)
+    try:
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.lowlevel.wait_readable(0)
+                match _read_stdin():
+                    case b"o":
+                        nursery.start_soon(_patiently, who.opt_out)
+                    case b"\x1b[C":
+                        nursery.start_soon(_patiently, who.set_offset, who.now().offset_turns + OFFSET_STEP)
+                    case b"\x1b[D":
+                        nursery.start_soon(_patiently, who.set_offset, who.now().offset_turns - OFFSET_STEP)
+                    case b"q" | b"":
+                        leave.cancel()
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+async def _patiently(wish: Any, *arguments: Any) -> None:
+    try:
+        await wish(*arguments)
+    except errors.HarmoniaError as error:
+        click.echo(f"error: {error}", err=True)
+
+
+def _read_stdin() -> bytes:
+    return os.read(0, 4096)
+
+
+# What is shown
+
+
+class _Quiet:
+    """Says only what a person must be told: what they allow, where their state is, what was written."""
+
+    keys = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def begin(self, who: Sleeper, new: bool, output: Path | None) -> None:
+        allowed = ", ".join(p.word for p, c in who.consents.items() if c.granted) or "nothing"
+        verb = "joined" if new else "came back to"
+        click.echo(f"{who.sleeper_id} {verb} {who.identity.circle_id} and allows: {allowed}")
+        if output is not None:
+            click.echo(f"recording into {output}; `recording` allowed for it")
+
+    def moment(self, who: Sleeper, now: Moment) -> None:
+        pass
+
+    def end(self, message: str) -> None:
+        click.echo(message)
+
+
+class _JsonLines(_Quiet):
+    """One object a line: first who this is, then moments."""
+
+    def begin(self, who: Sleeper, new: bool, output: Path | None) -> None:
+        _line(
+            event="joined",
+            sleeper_id=who.sleeper_id,
+            circle_id=who.identity.circle_id,
+            new=new,
+            granted=[p.word for p, c in who.consents.items() if c.granted],
+            state_file=str(who.identity.path),
+            output=None if output is None else str(output),
+        )
+
+    def moment(self, who: Sleeper, now: Moment) -> None:
+        _line(event="moment", **moment_json(now), connected=who.connected, circle_state=who.circle.state.word)
+
+    def end(self, message: str) -> None:
+        _line(event="end", message=message)
+
+
+def moment_json(now: Moment) -> dict[str, Any]:
+    """A moment for programs."""
+    return {**asdict(now), "lock_state": now.lock_state.word, "level_dbfs": round(max(now.level_dbfs, -120.0), 2)}
+
+
+def _line(**fields: Any) -> None:
+    sys.stdout.write(json.dumps(fields) + "\n")
+    sys.stdout.flush()
+
+
+class _View(_Quiet):
+    """The live status of one sleeper."""
+
+    keys = True
+
+    def __init__(self) -> None:
+        from rich.live import Live  # noqa: PLC0415 (a start that shows nothing does without)
+
+        self._live = Live(auto_refresh=False)
+
+    def __enter__(self) -> None:
+        self._live.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def moment(self, who: Sleeper, now: Moment) -> None:
+        from rich.text import Text  # noqa: PLC0415
+
+        beat = "█" * (1 + int(now.phase_turns * 24))
+        lines = Text()
+        lines.append(f"{who.circle.state.word:<12}", style="bold")
+        lines.append(f"clock {now.lock_state.word}, certain within {error_text(now.bound_ns)}")
+        lines.append(f"   rate {now.rate_ppb / 1e3:+.2f} ppm\n", style="dim")
+        lines.append(f"phase {now.phase_turns:.3f} ")
+        lines.append(f"{beat:<25}", style="cyan")
+        lines.append(f" offset {now.offset_turns:+.3f}   level {max(now.level_dbfs, -120):.0f} dBFS")
+        if now.muted:
+            lines.append("   silent: you have opted out", style="bold magenta")
+        lines.append(f"\n{who.trouble or 'o opts out, ← → move the offset, q leaves'}", style="dim")
+        self._live.update(lines, refresh=True)
+
+
+def _shower(json_lines: bool, no_view: bool) -> _Quiet:
+    if json_lines:
+        return _JsonLines()
+    if no_view or not sys.stdout.isatty():
+        return _Quiet()
+    return _View()

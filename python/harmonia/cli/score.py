@@ -1,0 +1,111 @@
+"""`harmonia score`: look at a score, hear any part of it, without a sanctuary."""
+
+import json
+import re
+import wave
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from harmonia import _core, errors
+from harmonia.cli.common import json_option, read_score, seconds_text
+
+DAY_S = 86_400
+CHUNK_S = 10
+
+
+@click.group()
+def score() -> None:
+    """Check, show and render scores (.toml, .sbg)."""
+
+
+def _parse(path: Path) -> _core.Score:
+    text = read_score(path)
+    try:
+        return _core.Score.parse(text.text, str(path), "sbg" if text.format == "sbg" else "toml")
+    except _core.ScoreError as error:
+        raise errors.BadScore(str(error)) from None
+
+
+@score.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def show(file: Path, as_json: bool) -> None:
+    """Read a score and say what it plays; refuse it as FILE:LINE: reason."""
+    summary: dict[str, Any] = json.loads(_parse(file).summary())
+    if as_json:
+        click.echo(json.dumps(summary))
+        return
+    length = "endless" if summary["duration_s"] is None else seconds_text(summary["duration_s"])
+    click.echo(f"{file}: {length}, up to {summary['channels_max']} channels")
+    for title in ("tone_sets", "timeline"):
+        entries = summary[title]
+        click.echo(f"\n{title.replace('_', ' ')}")
+        items = entries.items() if isinstance(entries, dict) else enumerate(entries, 1)
+        for name, entry in items:
+            click.echo(f"  {name}: {_plain(entry)}")
+
+
+def _plain(entry: Any) -> str:
+    if isinstance(entry, dict):
+        return ", ".join(f"{key} {_plain(value)}" for key, value in entry.items() if value is not None)
+    if isinstance(entry, list):
+        return "; ".join(map(_plain, entry)) or "silence"
+    return f"{entry:g}" if isinstance(entry, float) else str(entry)
+
+
+def _clock_s(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,2}):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?", text)
+    if match is None or int(match[1]) > 24:
+        raise click.BadParameter(f"{text!r} is not a time of day; write HH:MM:SS, for instance 23:30:00")
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3] or 0)
+
+
+@score.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--start",
+    "start_s",
+    callback=_clock_s,
+    metavar="HH:MM:SS",
+    help="On the score's own clock. [default: where it begins]",
+)
+@click.option("--seconds", type=click.FloatRange(0, 86_400, min_open=True), required=True, help="How long.")
+@click.option(
+    "--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True, help="Samples a second."
+)
+@click.option("--offset", "offset_turns", type=float, default=0.0, help="A phase offset, in turns.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A WAV file, 16 bit.")
+def render(file: Path, start_s: float | None, seconds: float, rate: str, offset_turns: float, output: Path) -> None:
+    """Render a part of a score into a WAV file, as one platform alone would play it."""
+    parsed, sample_rate = _parse(file), int(rate)
+    into_s = 0.0 if start_s is None else (start_s - parsed.start_s) % DAY_S
+    renderer = _core.Renderer(parsed, 0, sample_rate)
+    frames_left = round(seconds * sample_rate)
+    done = 0
+    try:
+        with wave.open(str(output), "wb") as out:
+            out.setnchannels(2)
+            out.setsampwidth(2)
+            out.setframerate(sample_rate)
+            while frames_left:
+                frames = min(frames_left, CHUNK_S * sample_rate)
+                node_ns = round(into_s * 1e9) + done * 1_000_000_000 // sample_rate
+                out.writeframes(pcm16(renderer.render(node_ns, frames, offset_turns=offset_turns)))
+                done, frames_left = done + frames, frames_left - frames
+    except _core.RhythmError as error:
+        raise errors.BadInput(str(error)) from None
+    except OSError as error:
+        raise errors.StorageError(f"cannot write {output}: {error.strerror}") from None
+    click.echo(f"{output}: {done / sample_rate:g} s of {file.name} from {seconds_text(parsed.start_s + into_s)} on")
+
+
+def pcm16(sound: NDArray[np.float32]) -> bytes:
+    """Samples from -1 to 1 as 16-bit little-endian PCM, rounded."""
+    pcm: bytes = np.clip(np.rint(sound * 32767.0), -32768, 32767).astype("<i2").tobytes()
+    return pcm

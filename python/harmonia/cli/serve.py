@@ -1,0 +1,84 @@
+"""`harmonia serve`: the sanctuary's daemon."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harmonia.cli.common import data_option, echo_json
+from harmonia.rpc.server import serve as run_server
+
+
+@click.command()
+@data_option
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to bind; another than loopback needs --certificate and --key, or --expose.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=7117, show_default=True, help="gRPC port; 0 for any.")
+@click.option(
+    "--udp-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="UDP port of sync and mix frames; 0 for any.",
+)
+@click.option("--certificate", type=click.Path(path_type=Path, dir_okay=False), help="TLS certificate chain (PEM).")
+@click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help="Its private key (PEM).")
+@click.option("--expose", is_flag=True, help="Bind another address than loopback with a certificate of the local CA.")
+@click.option("--json", "as_json", is_flag=True, help="Say where everything is as one line of JSON.")
+@click.option("--with-stdin", is_flag=True, hidden=True, help="End when standard input ends, with whoever started it.")
+def serve(
+    data_dir: Path,
+    host: str,
+    port: int,
+    udp_port: int,
+    certificate: Path | None,
+    key: Path | None,
+    expose: bool,
+    as_json: bool,
+    with_stdin: bool,
+) -> None:
+    """Run a sanctuary until Ctrl-C.
+
+    The first start makes the data folder with a local CA and the host's token; later starts continue every circle where
+    it was, in phase.
+    """
+    if (certificate is None) != (key is None):
+        raise click.UsageError("--certificate and --key belong together.")
+    if with_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+
+    def on_ready(info: Any) -> None:
+        place = info if isinstance(info, dict) else vars(info)
+        if as_json:
+            echo_json({**place, "data": str(data_dir)})
+        else:
+            click.echo(
+                f"sanctuary {place['sanctuary_id']} is open; Ctrl-C closes it\n"
+                f"  gRPC over TLS  {place['host']}:{place['grpc_port']}\n"
+                f"  sync and mix   {place['host']}:{place['udp_port']} (UDP)\n"
+                f"  data folder    {data_dir}\n"
+                f"  its CA         {data_dir / 'ca.pem'}\n"
+                f"  host's token   {data_dir / 'admin.token'} (whoever reads it is the host)"
+            )
+        sys.stdout.flush()
+
+    options: dict[str, Any] = {}
+    if certificate is not None:
+        options.update(certificate=certificate, key=key)
+    if expose:
+        options.update(expose=True)
+    run_server(data_dir, host, port, udp_port, on_ready=on_ready, **options)
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

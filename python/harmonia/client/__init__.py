@@ -1,0 +1,51 @@
+"""The SDK: join a circle, follow its night, sound in it, leave it at any instant. For trio.
+
+`join` and `resume` give a running `Sleeper`; `Sanctuary` is the host's side. Every error is a
+`harmonia.errors.HarmoniaError` whose message says what to do.
+"""
+
+from harmonia.client.calls import SleeperCalls, redeem
+from harmonia.client.identity import Identity
+from harmonia.client.invitation import Endpoint, Invitation
+from harmonia.client.names import EVERY_PURPOSE, CircleState, LockState, Purpose
+from harmonia.client.platform import Platform
+from harmonia.client.sanctuary import Sanctuary
+from harmonia.client.sleeper import Moment, Sleeper, join, resume
+from harmonia.client.views import (
+    Circle,
+    CircleView,
+    PlatformState,
+    PurposeConsent,
+    RhythmView,
+    SanctuaryStatus,
+    ScoreText,
+    SleeperView,
+    Tracking,
+)
+
+__all__ = [
+    "EVERY_PURPOSE",
+    "Circle",
+    "CircleState",
+    "CircleView",
+    "Endpoint",
+    "Identity",
+    "Invitation",
+    "LockState",
+    "Moment",
+    "Platform",
+    "PlatformState",
+    "Purpose",
+    "PurposeConsent",
+    "RhythmView",
+    "Sanctuary",
+    "SanctuaryStatus",
+    "ScoreText",
+    "Sleeper",
+    "SleeperCalls",
+    "SleeperView",
+    "Tracking",
+    "join",
+    "redeem",
+    "resume",
+]

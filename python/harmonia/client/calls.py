@@ -1,0 +1,153 @@
+"""A sleeper's calls to their sanctuary, each signed by the platform's key. No audio, no clock: see Sleeper for them."""
+
+import os
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from harmonia.client import channel, views
+from harmonia.client.identity import Identity, join_proof
+from harmonia.client.invitation import Invitation
+from harmonia.client.names import Purpose
+from harmonia.v1 import (
+    circle_pb2,
+    circle_pb2_grpc,
+    consent_pb2,
+    consent_pb2_grpc,
+    platform_pb2,
+    platform_pb2_grpc,
+    rhythm_pb2,
+    rhythm_pb2_grpc,
+)
+
+if TYPE_CHECKING:
+    from typing import Self
+
+WITHDRAW_DEADLINE_S = 3.0
+"""A withdrawal is repeated anyway; better soon again than long in one attempt."""
+
+
+async def redeem(invitation: Invitation) -> tuple[Identity, views.Circle]:
+    """Redeems the invitation's token for an identity with a new key. Raises NotPermitted, NotFound, Unreachable."""
+    key, endpoint = Ed25519PrivateKey.generate(), invitation.endpoint
+    request = circle_pb2.JoinCircleRequest(
+        circle_id=invitation.circle_id,
+        token=invitation.token,
+        platform_key=key.public_key().public_bytes_raw(),
+        proof=join_proof(key, invitation.circle_id, invitation.token),
+    )
+    with channel.open_channel(endpoint.host, endpoint.port, endpoint.ca_pem.encode()) as connection:
+        answer = await channel.call(circle_pb2_grpc.CircleServiceStub(connection).JoinCircle, request)
+    identity = Identity(endpoint, answer.circle.circle_id, answer.sleeper_id, answer.credential, key)
+    return identity, views.circle(answer.circle)
+
+
+class SleeperCalls:
+    """Everything that a sleeper's credential opens. An async context manager; closes its channel at the end.
+
+    Every method raises a HarmoniaError: Unreachable if the sanctuary does not answer, NotPermitted once the credential
+    has ended.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        endpoint = identity.endpoint
+        self._channel = channel.open_channel(endpoint.host, endpoint.port, endpoint.ca_pem.encode())
+        self._circle = circle_pb2_grpc.CircleServiceStub(self._channel)
+        self._consent = consent_pb2_grpc.ConsentServiceStub(self._channel)
+        self._platform = platform_pb2_grpc.PlatformServiceStub(self._channel)
+        self._rhythm = rhythm_pb2_grpc.RhythmServiceStub(self._channel)
+
+    async def __aenter__(self) -> "Self":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends every call under way."""
+        self._channel.close()
+
+    def _signed(self, service: str, method: str) -> list[tuple[str, str]]:
+        return self.identity.call_metadata(f"/harmonia.v1.{service}/{method}", os.urandom(16))
+
+    async def _call(self, stub: Any, service: str, method: str, request: Any, deadline_s: float | None = None) -> Any:
+        return await channel.call(
+            getattr(stub, method),
+            request,
+            self._signed(service, method),
+            deadline_s=channel.CALL_DEADLINE_S if deadline_s is None else deadline_s,
+        )
+
+    async def attach(self, *, recording: bool) -> views.Attachment:
+        """Opens a data-plane session. ``recording``: the platform keeps what it plays, and is given less for it."""
+        request = platform_pb2.AttachPlatformRequest(recording=recording)
+        return views.attachment(await self._call(self._platform, "PlatformService", "AttachPlatform", request))
+
+    @asynccontextmanager
+    async def watch_platform(self) -> AsyncIterator[AsyncIterator[views.PlatformState]]:
+        """Everything that the platform has to follow, at once and after every change; the newest wins."""
+        signed = self._signed("PlatformService", "WatchPlatform")
+        request = platform_pb2.WatchPlatformRequest()
+        async with channel.stream(self._platform.WatchPlatform, request, signed) as answers:
+            yield (views.platform_state(answer.state) async for answer in answers)
+
+    @asynccontextmanager
+    async def watch_circle(self, interval_s: float = 0.0) -> AsyncIterator[AsyncIterator[views.CircleView]]:
+        """What a member may see of the circle, at least every ``interval_s`` seconds (0: one second)."""
+        signed = self._signed("CircleService", "WatchCircle")
+        request = circle_pb2.WatchCircleRequest(circle_id=self.identity.circle_id, interval_ns=round(interval_s * 1e9))
+        async with channel.stream(self._circle.WatchCircle, request, signed) as answers:
+            yield (views.circle_view(answer) async for answer in answers)
+
+    async def set_voice(self, voice: Sequence[complex]) -> None:
+        """Records the voice: one coefficient a channel, magnitudes up to 4."""
+        request = platform_pb2.SetVoiceRequest(voice=views.coefficients(voice))
+        await self._call(self._platform, "PlatformService", "SetVoice", request)
+
+    async def set_hearing(self, *, hearing: float, own: float) -> None:
+        """Records how loud the sleeper hears the others (0 to 4) and themself (0 to 1)."""
+        request = platform_pb2.SetHearingRequest(hearing_level=hearing, own_level=own)
+        await self._call(self._platform, "PlatformService", "SetHearing", request)
+
+    async def set_offset(self, offset_turns: float) -> int:
+        """Records the phase offset; returns it in 2**-64 turn as it stands."""
+        request = rhythm_pb2.SetPhaseOffsetRequest(offset_turns=offset_turns)
+        answer = await self._call(self._rhythm, "RhythmService", "SetPhaseOffset", request)
+        offset_bits: int = answer.offset
+        return offset_bits
+
+    async def consents(self) -> dict[Purpose, views.PurposeConsent]:
+        """Where every purpose stands."""
+        answer = await self._call(self._consent, "ConsentService", "GetConsent", consent_pb2.GetConsentRequest())
+        return views.consents(answer.purposes)
+
+    async def grant(
+        self, purpose: Purpose, *, supersedes: str, level: float | None = None, until_ns: int | None = None
+    ) -> views.PurposeConsent:
+        """Allows ``purpose``, answering the withdrawal ``supersedes``. Raises BadInput if a newer one stands."""
+        request = consent_pb2.GrantRequest(
+            purpose=views.purpose_number(purpose),
+            supersedes=supersedes,
+            level=level,
+            until_ns=until_ns,
+            event_id=os.urandom(16),
+        )
+        answer = await self._call(self._consent, "ConsentService", "Grant", request)
+        return views.consents([answer.consent])[purpose]
+
+    async def withdraw(self, event_id: bytes, purposes: Iterable[Purpose] = ()) -> int:
+        """Withdraws ``purposes``, or everything; returns the gate epoch from which no frame holds the voice.
+
+        Repeat it with the same ``event_id`` (16 bytes) until it returns: then it is on disk.
+        """
+        request = consent_pb2.WithdrawRequest(purposes=map(views.purpose_number, purposes), event_id=event_id)
+        answer = await self._call(self._consent, "ConsentService", "Withdraw", request, WITHDRAW_DEADLINE_S)
+        gate_epoch: int = answer.gate_epoch
+        return gate_epoch
+
+    async def leave(self) -> None:
+        """Leaves the circle for good; the credential ends."""
+        await self._call(self._circle, "CircleService", "LeaveCircle", circle_pb2.LeaveCircleRequest())

@@ -1,0 +1,155 @@
+"""A sleeper's device: the core's clock, frames and renderer, made to follow what the sanctuary says.
+
+The sanctuary's word decides about what is shared (score, epoch, rhythm); the person's own word about what is theirs
+(offset, voice, levels, whether anything sounds at all). This file is the one place where the two meet.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from harmonia import _core
+from harmonia.client.names import CircleState, Purpose
+from harmonia.client.owned import Owned
+from harmonia.client.views import TURN, PlatformState, float32
+from harmonia.errors import BadInput
+
+SOUNDING = (CircleState.ENTRAINING, CircleState.DREAMING, CircleState.WAKING)
+"""The score plays."""
+
+STAYING = (Purpose.PRESENCE, Purpose.HEARING, Purpose.VOICE)
+"""Who has withdrawn all three has left the night: their platform is silent until they grant one of them again."""
+
+
+class Platform:
+    """One platform. Not for several tasks at once; the core beneath it may be used from any thread."""
+
+    def __init__(self, core: _core.Platform) -> None:
+        self.core = core
+        self._offset = Owned(0)
+        self._voice: Owned[tuple[complex, ...]] = Owned(())
+        self._levels = Owned((1.0, 1.0))
+        self._playing: tuple[Any, ...] | None = None
+        self._rhythm: tuple[Any, ...] | None = None
+        self._hears = True
+        self._quiet = False
+        self._closed_here = False
+        self._seen_quiet = False
+
+    def renew(self, state: PlatformState) -> None:
+        """Follows the first state of a new stream, which is older than nothing."""
+        for owned in (self._offset, self._voice, self._levels):
+            owned.renew()
+        self.follow(state)
+
+    def follow(self, state: PlatformState) -> None:
+        """Takes over what changed. Raises BadInput if the core refuses the score, which the sanctuary had accepted."""
+        if self._offset.hear(state.offset_bits):
+            self.core.set_offset(state.offset_bits / TURN)
+        if state.voice and self._voice.hear(state.voice):
+            self.core.set_voice(state.voice)
+        self._levels.hear((state.hearing_level, state.own_level))
+        self._follow_consent(state)
+        self._follow_rhythm(state)
+        self._follow_score(state)
+        self._apply_levels()
+
+    def _follow_consent(self, state: PlatformState) -> None:
+        self._hears = state.consents[Purpose.HEARING].granted
+        standing = [state.consents[purpose] for purpose in STAYING]
+        self._quiet = all(not consent.granted and consent.withdrawal_id for consent in standing)
+        # A report from before an opt-out here must not open the gate again: first the sanctuary has to have
+        # reported the opt-out itself.
+        if self._quiet:
+            self._seen_quiet = True
+        elif self._closed_here and self._seen_quiet:
+            self.open()
+
+    def _follow_rhythm(self, state: PlatformState) -> None:
+        rhythm = state.circle.rhythm
+        if rhythm is not None and rhythm.segments != self._rhythm:
+            self.core.set_rhythm(_core.Rhythm(rhythm.segments))
+            self._rhythm = rhythm.segments
+
+    def _follow_score(self, state: PlatformState) -> None:
+        circle, score = state.circle, state.circle.score
+        sounding = circle.epoch_ns is not None and circle.state in SOUNDING and not self._quiet
+        playing = (score, circle.epoch_ns) if sounding else None
+        if playing == self._playing:
+            return
+        if playing is None:
+            self.core.clear_score()
+        else:
+            try:
+                parsed = _core.Score.parse(score.text, score.name, "sbg" if score.format == "sbg" else "toml")
+            except _core.ScoreError as error:
+                raise BadInput(f"this platform cannot play the circle's score: {error}") from None
+            self.core.set_score(parsed, circle.epoch_ns or 0)
+        self._playing = playing
+
+    def _apply_levels(self) -> None:
+        hearing, own = self._levels.value
+        if self._quiet:
+            hearing = own = 0.0
+        elif not self._hears:
+            hearing = 0.0
+        self.core.set_levels(hearing=hearing, own=own)
+
+    def change_offset(self, turns: float) -> int:
+        """Glides there from the next block on. Returns 2**-64 turn. Raises BadInput unless ``turns`` is finite."""
+        try:
+            bits = self.core.set_offset(turns)
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+        self._offset.change(bits)
+        return bits
+
+    def offset_told(self, bits: int) -> None:
+        """The sanctuary has recorded this offset."""
+        self._offset.told(bits)
+
+    def change_voice(self, voice: Sequence[complex]) -> None:
+        """Sounds with ``voice`` from the next block on. Raises BadInput on a coefficient that is not allowed."""
+        try:
+            self.core.set_voice(voice)
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+        self._voice.change(_as_reported(voice))
+
+    def voice_told(self, voice: Sequence[complex]) -> None:
+        """The sanctuary has recorded this voice."""
+        self._voice.told(_as_reported(voice))
+
+    def change_levels(self, *, hearing: float, own: float) -> None:
+        """Sets how loud the others (0 to 4) and the own voice (0 to 1) are here. Raises BadInput."""
+        if not (0 <= hearing <= 4 and 0 <= own <= 1):
+            raise BadInput(f"levels must be 0 to 4 for the others and 0 to 1 for oneself, not {hearing} and {own}")
+        self._levels.change((float32(hearing), float32(own)))
+        self._apply_levels()
+
+    def levels_told(self, hearing: float, own: float) -> None:
+        """The sanctuary has recorded these levels."""
+        self._levels.told((float32(hearing), float32(own)))
+
+    def withdraw(self, event_id: bytes, purposes: Sequence[Purpose], bits: int) -> None:
+        """Opts out in the next block, and says so by sealed datagram until it is acknowledged."""
+        self.core.withdraw(event_id, bits)
+        if not purposes or set(STAYING) <= set(purposes):
+            self._closed_here, self._seen_quiet = True, False
+
+    def withdrawal_told(self, event_id: bytes) -> None:
+        """The withdrawal is on the sanctuary's disk."""
+        self.core.set_acknowledged(event_id)
+
+    def open(self) -> None:
+        """Fades back in. Only a new grant by the person may lead here."""
+        self._closed_here = self._seen_quiet = False
+        self.core.open_gate()
+
+    @property
+    def silent(self) -> bool:
+        """Whether the person has opted out of everything that sounds here."""
+        return self._quiet or not self.core.gate_open
+
+
+def _as_reported(voice: Sequence[complex]) -> tuple[complex, ...]:
+    return tuple(complex(float32(c.real), float32(c.imag)) for c in voice)

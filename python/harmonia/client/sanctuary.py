@@ -1,0 +1,155 @@
+"""A sanctuary as its host sees it: circles, invitations, the rhythm, the node's clock."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from harmonia import errors
+from harmonia.client import channel, views
+from harmonia.client.invitation import Endpoint, Invitation
+from harmonia.client.names import CircleState
+from harmonia.client.views import Circle, CircleView, RhythmView, SanctuaryStatus, ScoreText, Tracking
+from harmonia.v1 import circle_pb2, circle_pb2_grpc, rhythm_pb2, rhythm_pb2_grpc, sanctuary_pb2, sanctuary_pb2_grpc
+
+
+def read_endpoint(data_dir: Path) -> Endpoint:
+    """Where the sanctuary of this data folder listens. Raises NotFound if none ever ran there."""
+    try:
+        place = json.loads((data_dir / "sanctuary.json").read_text())
+        return Endpoint(place["host"], int(place["grpc_port"]), (data_dir / "ca.pem").read_text())
+    except FileNotFoundError:
+        raise errors.NotFound(
+            f"no sanctuary's data in {data_dir}; start one with `harmonia serve`, or name its folder with --data"
+        ) from None
+    except OSError as error:
+        raise errors.StorageError(f"cannot read {data_dir}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise errors.BadInput(f"{data_dir / 'sanctuary.json'} is damaged; restart `harmonia serve`") from None
+
+
+def read_admin_token(data_dir: Path) -> str | None:
+    """The host's token, or None where this user may not read it."""
+    try:
+        return (data_dir / "admin.token").read_text().strip()
+    except OSError:
+        return None
+
+
+class Sanctuary:
+    """A connection to a sanctuary. A context manager, async or not.
+
+    Status and tracking need no token; everything else needs the host's. Every method raises a HarmoniaError.
+    """
+
+    def __init__(self, endpoint: Endpoint, admin_token: str | None = None) -> None:
+        self.endpoint = endpoint
+        self._metadata = [("authorization", f"Bearer {admin_token}")] if admin_token else []
+        self._channel = channel.open_channel(endpoint.host, endpoint.port, endpoint.ca_pem.encode())
+        self._sanctuary = sanctuary_pb2_grpc.SanctuaryServiceStub(self._channel)
+        self._circle = circle_pb2_grpc.CircleServiceStub(self._channel)
+        self._rhythm = rhythm_pb2_grpc.RhythmServiceStub(self._channel)
+
+    @classmethod
+    def at(cls, data_dir: Path) -> Self:
+        """The sanctuary whose data folder is on this machine, as its host if the token there is readable."""
+        return cls(read_endpoint(data_dir), read_admin_token(data_dir))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends every call under way."""
+        self._channel.close()
+
+    async def _call(self, method: Any, request: Any) -> Any:
+        return await channel.call(method, request, self._metadata)
+
+    async def status(self) -> SanctuaryStatus:
+        """What the sanctuary is and hosts."""
+        return views.status(await self._call(self._sanctuary.GetStatus, sanctuary_pb2.GetStatusRequest()))
+
+    async def tracking(self) -> Tracking:
+        """How the sanctuary's own clock stands."""
+        return views.tracking(await self._call(self._sanctuary.GetTracking, sanctuary_pb2.GetTrackingRequest()))
+
+    async def create_circle(
+        self,
+        score: ScoreText,
+        *,
+        title: str = "",
+        capacity: int = 0,
+        gather_s: float | None = None,
+        night_s: float | None = None,
+    ) -> Circle:
+        """Opens a circle in gathering.
+
+        ``capacity`` 0 means 64. The score begins after ``gather_s`` seconds, or when the host advances the circle; the
+        night lasts ``night_s`` seconds from there, or until the score ends. Raises BadInput with FILE:LINE: reason if
+        the score cannot be played.
+        """
+        request = circle_pb2.CreateCircleRequest(
+            title=title,
+            score=views.score_message(score),
+            capacity=capacity,
+            gather_ns=None if gather_s is None else round(gather_s * 1e9),
+            night_ns=None if night_s is None else round(night_s * 1e9),
+        )
+        return views.circle((await self._call(self._circle.CreateCircle, request)).circle)
+
+    async def circle(self, circle_id: str) -> Circle:
+        """One circle. Raises NotFound."""
+        request = circle_pb2.GetCircleRequest(circle_id=circle_id)
+        return views.circle((await self._call(self._circle.GetCircle, request)).circle)
+
+    async def circles(self) -> list[Circle]:
+        """Every circle, page by page."""
+        found: list[Circle] = []
+        page_token = ""
+        while True:
+            request = circle_pb2.ListCirclesRequest(page_token=page_token)
+            answer = await self._call(self._circle.ListCircles, request)
+            found += map(views.circle, answer.circles)
+            page_token = answer.next_page_token
+            if not page_token:
+                return found
+
+    async def advance(self, circle_id: str, state: CircleState) -> Circle:
+        """Moves a circle to ``state``. Raises BadInput where the table has no such way."""
+        request = circle_pb2.AdvanceCircleRequest(circle_id=circle_id, state=views.state_number(state))
+        return views.circle((await self._call(self._circle.AdvanceCircle, request)).circle)
+
+    async def invitations(self, circle_id: str, count: int = 1, valid_s: float = 0) -> list[Invitation]:
+        """``count`` invitations, each good for one sleeper for ``valid_s`` seconds (0: one day)."""
+        request = circle_pb2.CreateJoinTokensRequest(circle_id=circle_id, count=count, valid_ns=round(valid_s * 1e9))
+        answer = await self._call(self._circle.CreateJoinTokens, request)
+        return [Invitation(self.endpoint, circle_id, token) for token in answer.tokens]
+
+    async def rhythm(self, circle_id: str) -> RhythmView | None:
+        """The circle's timeline; None while it has none."""
+        request = rhythm_pb2.GetRhythmRequest(circle_id=circle_id)
+        return views.rhythm((await self._call(self._rhythm.GetRhythm, request)).rhythm)
+
+    async def set_rhythm(self, circle_id: str, frequency_hz: float, ramp_s: float = 0) -> RhythmView | None:
+        """Leads the rhythm to ``frequency_hz`` within ``ramp_s`` seconds (0: ten), without a jump."""
+        request = rhythm_pb2.SetRhythmRequest(
+            circle_id=circle_id, frequency_hz=frequency_hz, ramp_ns=round(ramp_s * 1e9)
+        )
+        return views.rhythm((await self._call(self._rhythm.SetRhythm, request)).rhythm)
+
+    @asynccontextmanager
+    async def watch(self, circle_id: str, interval_s: float = 0) -> AsyncIterator[AsyncIterator[CircleView]]:
+        """The circle and its visible sleepers, at least every ``interval_s`` seconds (0: one); the newest wins."""
+        request = circle_pb2.WatchCircleRequest(circle_id=circle_id, interval_ns=round(interval_s * 1e9))
+        async with channel.stream(self._circle.WatchCircle, request, self._metadata) as answers:
+            yield (views.circle_view(answer) async for answer in answers)

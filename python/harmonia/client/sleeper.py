@@ -1,0 +1,389 @@
+"""A sleeper in a circle: joins, follows the night through every restart of the sanctuary, and obeys their person first.
+
+What the person wants happens on their own platform before anybody is told: an opt-out mutes, an offset glides, and only
+then the sanctuary hears of it, again and again until it has answered.
+"""
+
+import math
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from harmonia import _core, errors
+from harmonia.client import calls, outbox
+from harmonia.client.identity import Identity, purpose_bits
+from harmonia.client.invitation import Invitation
+from harmonia.client.names import CircleState, LockState, Purpose
+from harmonia.client.platform import STAYING, Platform
+from harmonia.client.views import Circle, PlatformState, PurposeConsent, turns
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a sleeper stands, at one instant of their platform's clock."""
+
+    lock_state: LockState
+    platform_ns: int
+    raw_ns: int
+    """CLOCK_MONOTONIC_RAW of this machine, for reports that compare with the truth."""
+    node_ns: int
+    bound_ns: int
+    """The true node time is no further than this from ``node_ns``, whatever the network's asymmetry."""
+    uncertainty_ns: int
+    rate_ppb: int
+    phase_turns: float
+    """θ + φ, 0 to 1."""
+    offset_turns: float
+    """φ, -0.5 to 0.5."""
+    level_dbfs: float
+    muted: bool
+    """The person has opted out of everything that sounds here."""
+
+
+class Sleeper:
+    """One sleeper. Use `join` or `resume`, which give a running one. For one trio task tree, not for threads."""
+
+    def __init__(self, identity: Identity, core: _core.Platform, *, recording: bool = False) -> None:
+        self.identity = identity
+        self.platform = Platform(core)
+        self.trouble: str = ""
+        """Why the sanctuary cannot be reached, or what it refused last; empty while all is well."""
+        self.connected = False
+        self._recording = recording
+        self._calls = calls.SleeperCalls(identity)
+        self._settings: outbox.Outbox[None] = outbox.Outbox()
+        self._withdrawals: outbox.Outbox[int] = outbox.Outbox(stubborn=True)
+        self._state: PlatformState | None = None
+        self._saving = trio.Lock()
+        self._changed = trio.Event()
+        self._ended = trio.Event()
+        self._end_error: errors.HarmoniaError | None = None
+
+    # What the night is
+
+    @property
+    def sleeper_id(self) -> str:
+        """The pseudonym under which the circle knows this sleeper."""
+        return self.identity.sleeper_id
+
+    @property
+    def circle(self) -> Circle:
+        """The circle as the sanctuary last described it."""
+        return self._known.circle
+
+    @property
+    def consents(self) -> dict[Purpose, PurposeConsent]:
+        """Where every purpose stands, as the sanctuary last recorded it."""
+        return self._known.consents
+
+    @property
+    def _known(self) -> PlatformState:
+        if self._state is None:
+            raise RuntimeError("use join() or resume(): this sleeper has not started")
+        return self._state
+
+    def now(self) -> Moment:
+        """This instant."""
+        core = self.platform.core
+        clock = core.clock()
+        return Moment(
+            lock_state=LockState.read(clock.lock_state),
+            platform_ns=clock.platform_ns,
+            raw_ns=clock.raw_ns,
+            node_ns=clock.node_ns,
+            bound_ns=max(clock.latest_ns - clock.node_ns, clock.node_ns - clock.earliest_ns),
+            uncertainty_ns=clock.uncertainty_ns,
+            rate_ppb=clock.rate_ppb,
+            phase_turns=turns(core.phase()),
+            offset_turns=turns(core.offset),
+            level_dbfs=core.level_dbfs(),
+            muted=self.platform.silent,
+        )
+
+    @property
+    def phase_turns(self) -> float:
+        """θ + φ now: where in the rhythm's cycle this sleeper's beat is, 0 to 1."""
+        return turns(self.platform.core.phase())
+
+    @property
+    def bound_ns(self) -> int:
+        """How far the sanctuary's time can be from this platform's idea of it, at most."""
+        return self.now().bound_ns
+
+    async def locked(self) -> None:
+        """Waits until the platform's clock follows the sanctuary's by slewing alone."""
+        while self.platform.core.clock().lock_state != LockState.LOCKED:  # noqa: ASYNC110 (a Rust thread locks it)
+            await trio.sleep(_POLL_S)
+
+    async def changed(self) -> None:
+        """Waits until the sanctuary reports a change: of the circle, the consents, the settings."""
+        await self._changed.wait()
+
+    async def ended(self) -> None:
+        """Waits until the circle has closed. Raises NotPermitted or NotFound if the credential ended before."""
+        await self._ended.wait()
+        if self._end_error is not None:
+            raise self._end_error
+
+    # Sound
+
+    def render(self, frames: int) -> "NDArray[np.float32]":
+        """The next ``frames`` × 2 samples; the first call starts now. Call it as your sound card asks for more."""
+        return self.platform.core.render(frames)
+
+    def record(self, path: Path) -> None:
+        """Renders in real time into a WAV file until `stop_recording`. Needs ``recording=True``."""
+        if not self._recording:
+            raise errors.NotPermitted("this platform did not say that it records; join with recording=True")
+        try:
+            self.platform.core.record(str(path))
+        except OSError as error:
+            raise errors.StorageError(f"cannot record into {path}: {error}") from None
+
+    def stop_recording(self) -> int:
+        """Closes the file; returns the frames written. Raises StorageError if they are not all on disk."""
+        try:
+            return self.platform.core.stop_recording()
+        except OSError as error:
+            raise errors.StorageError(f"the recording is incomplete: {error}") from None
+
+    # What the person wants. Each first takes effect here; awaiting it waits until the sanctuary has recorded it, and
+    # whoever stops waiting does not stop the telling.
+
+    async def set_offset(self, offset_turns: float) -> None:
+        """Moves this sleeper's beat by ``offset_turns`` against the rhythm. Raises BadInput unless it is finite."""
+        bits = self.platform.change_offset(offset_turns)
+
+        async def tell() -> None:
+            await self._calls.set_offset(offset_turns)
+            self.platform.offset_told(bits)
+
+        await self._settings.post("offset", tell).answer()
+
+    async def set_voice(self, voice: Sequence[complex]) -> None:
+        """Sounds with ``voice``: one coefficient a channel, magnitudes up to 4. Raises BadInput."""
+        if any(not (math.isfinite(abs(c)) and abs(c) <= 4) for c in voice):
+            raise errors.BadInput("a voice's coefficients must be finite and at most 4 in magnitude")
+        self.platform.change_voice(voice)
+
+        async def tell() -> None:
+            await self._calls.set_voice(voice)
+            self.platform.voice_told(voice)
+
+        await self._settings.post("voice", tell).answer()
+
+    async def set_levels(self, *, hearing: float, own: float) -> None:
+        """Sets how loud this sleeper hears the others (0 to 4) and themself (0 to 1). Raises BadInput."""
+        self.platform.change_levels(hearing=hearing, own=own)
+
+        async def tell() -> None:
+            await self._calls.set_hearing(hearing=hearing, own=own)
+            self.platform.levels_told(hearing, own)
+
+        await self._settings.post("levels", tell).answer()
+
+    async def grant(self, *purposes: Purpose) -> None:
+        """Allows ``purposes``. Raises BadInput if a withdrawal stands that this sleeper had not heard of: look again.
+
+        Granting presence, hearing or voice ends the silence after an opt-out of everything.
+        """
+        # An earlier no comes first: a yes can only answer a no that is recorded.
+        await self._withdrawals.told()
+        for purpose in purposes:
+            standing = (await self._calls.consents())[purpose]
+            if not standing.granted:
+                await self._calls.grant(purpose, supersedes=standing.withdrawal_id)
+            if purpose in STAYING and not self.platform.core.gate_open:
+                self.platform.open()
+
+    async def opt_out(self, *purposes: Purpose) -> int:
+        """Withdraws ``purposes``, or everything: silent here in the next block, whatever the network does.
+
+        Returns, once it is on the sanctuary's disk, the gate epoch from which no frame holds the voice. Raises
+        StorageError if the sanctuary's disk refuses: the voice is muted all the same, and the telling goes on.
+        """
+        event_id = os.urandom(16)
+        self.platform.withdraw(event_id, purposes, purpose_bits(purposes))
+        self.identity.withdrawals[event_id] = purposes
+        receipt = self._tell_withdrawal(event_id, purposes)
+        await self._save()
+        return await receipt.answer()
+
+    async def leave(self) -> None:
+        """Leaves for good: the voice is gone, the credential ends."""
+        await self._calls.leave()
+        self._finish(None)
+
+    def _tell_withdrawal(self, event_id: bytes, purposes: tuple[Purpose, ...]) -> outbox.Receipt[int]:
+        async def tell() -> int:
+            gate_epoch = await self._calls.withdraw(event_id, purposes)
+            self.platform.withdrawal_told(event_id)
+            self.identity.withdrawals.pop(event_id, None)
+            await self._save()
+            return gate_epoch
+
+        return self._withdrawals.post(event_id.hex(), tell)
+
+    async def _save(self) -> None:
+        """Writes the state file. A disk that refuses keeps nobody from opting out; it is only said."""
+        async with self._saving:
+            try:
+                await trio.to_thread.run_sync(self.identity.save)
+            except errors.StorageError as error:
+                self.trouble = str(error)
+
+    # Following the sanctuary
+
+    async def _run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        for event_id, purposes in self.identity.withdrawals.items():
+            # A no of the last run that nobody has acknowledged: it holds from the first sample of this one.
+            self.platform.withdraw(event_id, purposes, purpose_bits(purposes))
+            self._tell_withdrawal(event_id, purposes)
+        await self._attach()
+        task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._withdrawals.run)
+                nursery.start_soon(self._settings.run)
+                await self._follow()
+                nursery.cancel_scope.cancel()
+        finally:
+            over = self._end_error or errors.NotNow("the night is over; there is nothing to change any more")
+            self._withdrawals.abandon(over)
+            self._settings.abandon(over)
+
+    async def _attach(self) -> None:
+        attachment = await self._calls.attach(recording=self._recording)
+        host = self.identity.endpoint.host
+        try:
+            self.platform.core.connect(host, attachment.udp_port, attachment.session_id, attachment.secret)
+        except OSError as error:
+            raise errors.Unreachable(f"no data plane to {host}:{attachment.udp_port}: {error}") from None
+        self._hear(attachment.state, self.platform.renew)
+        self.connected, self.trouble = True, ""
+        self._settings.nudge()
+        self._withdrawals.nudge()
+
+    async def _follow(self) -> None:
+        """Follows the stream of states, and attaches again after every break, until the night is over."""
+        waits_s = outbox.backoff_s()
+        attached = True
+        while not self._ended.is_set():
+            try:
+                if not attached:
+                    await self._attach()
+                attached = False
+                async with self._calls.watch_platform() as states:
+                    async for state in states:
+                        waits_s = outbox.backoff_s()
+                        self._hear(state, self.platform.follow)
+                        if self._ended.is_set():
+                            return
+            except (errors.NotPermitted, errors.NotFound, errors.BadInput) as error:
+                self._finish(error)
+                return
+            except errors.HarmoniaError as error:
+                self.trouble = str(error)
+            self.connected = False
+            await trio.sleep(next(waits_s))
+
+    def _hear(self, state: PlatformState, follow: Callable[[PlatformState], None]) -> None:
+        follow(state)
+        self._state = state
+        self._changed.set()
+        self._changed = trio.Event()
+        if state.circle.state is CircleState.CLOSED:
+            self._finish(None)
+
+    def _finish(self, error: errors.HarmoniaError | None) -> None:
+        self.connected = False
+        self._end_error = error
+        self._ended.set()
+
+    def close(self) -> None:
+        """Silence, and the end of every connection. The credential stays good for a later `resume`."""
+        self._calls.close()
+        self.platform.core.close()
+
+
+@asynccontextmanager
+async def join(
+    invitation: Invitation | str,
+    *,
+    state_file: Path | None = None,
+    grants: Iterable[Purpose] = (),
+    recording: bool = False,
+    core: _core.Platform | None = None,
+) -> AsyncIterator[Sleeper]:
+    """Joins a circle for the length of the block.
+
+    ``state_file`` keeps key and credential (mode 0600); if it exists already, the sleeper comes back as who they were
+    and what they allow stays as they left it. A new sleeper allows ``grants``; without any, nobody hears or sees them
+    and they hear the score alone. ``recording`` says that this platform keeps what it plays. ``core`` is for a platform
+    of another sample rate or a simulated clock.
+
+    Raises NotPermitted on a used or expired token, NotFound, BadInput, Unreachable.
+    """
+    if isinstance(invitation, str):
+        invitation = Invitation.parse(invitation)
+    new = False
+    if state_file is not None and await trio.Path(state_file).exists():
+        identity = Identity.load(state_file)
+        if identity.circle_id != invitation.circle_id:
+            raise errors.BadInput(f"{state_file} belongs to circle {identity.circle_id}; name another state file")
+    else:
+        identity, _ = await calls.redeem(invitation)
+        identity.path = state_file
+        identity.save()
+        new = True
+    async with _running(identity, recording, core) as sleeper:
+        if new:
+            await sleeper.grant(*grants)
+        yield sleeper
+
+
+@asynccontextmanager
+async def resume(
+    state_file: Path,
+    *,
+    recording: bool = False,
+    core: _core.Platform | None = None,
+) -> AsyncIterator[Sleeper]:
+    """Comes back as the sleeper of ``state_file``, without a token; otherwise like `join`."""
+    async with _running(Identity.load(state_file), recording, core) as sleeper:
+        yield sleeper
+
+
+@asynccontextmanager
+async def _running(identity: Identity, recording: bool, core: _core.Platform | None) -> AsyncIterator[Sleeper]:
+    if core is None:
+        core = _core.Platform()
+    sleeper = Sleeper(identity, core, recording=recording)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(sleeper._run)
+            yield sleeper
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # One failure is the rule, and callers should not have to unwrap it.
+        raise _only(group) from None
+    finally:
+        sleeper.close()
+
+
+def _only(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,288 @@
+"""What the SDK hands out, as plain immutable values. This file alone knows the shapes of the generated messages.
+
+Times are node times in nanoseconds; phases and offsets are exact, in 2**-64 turn (``bits``); `turns` makes floats.
+"""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from harmonia.client.names import CircleState, LockState, Purpose
+from harmonia.v1 import circle_pb2, consent_pb2, platform_pb2, sanctuary_pb2, types_pb2
+
+if TYPE_CHECKING:
+    from harmonia._core import _Segment as Segment
+
+TURN = 1 << 64
+
+
+def turns(bits: int) -> float:
+    """``bits`` · 2**-64 turn as a float: a phase in [0, 1), an offset in [-0.5, 0.5)."""
+    return bits / TURN
+
+
+def segment_hz(segment: "Segment") -> float:
+    """The frequency at which ``segment`` starts, in hertz."""
+    return segment[2] / (1 << 128) * 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreText:
+    """A score as its author wrote it. ``format`` is ``toml`` or ``sbg``."""
+
+    name: str
+    format: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RhythmView:
+    """The circle's timeline; ``segments`` as ``harmonia._core.Rhythm`` takes them."""
+
+    segments: tuple["Segment", ...]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """A communal session."""
+
+    circle_id: str
+    title: str
+    state: CircleState
+    score: ScoreText
+    epoch_ns: int | None
+    """When the score begins; None until the circle leaves gathering."""
+    rhythm: RhythmView | None
+    capacity: int
+    sleepers: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class PurposeConsent:
+    """Where one purpose stands."""
+
+    purpose: Purpose
+    granted: bool
+    scope: str
+    level: float
+    until_ns: int | None
+    withdrawal_id: str
+    """The withdrawal in force; empty if never withdrawn, or superseded by a grant."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformState:
+    """What a platform follows."""
+
+    circle: Circle
+    offset_bits: int
+    voice: tuple[complex, ...]
+    hearing_level: float
+    own_level: float
+    consents: dict[Purpose, PurposeConsent]
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """The data-plane session that the sanctuary opened for a platform."""
+
+    session_id: int
+    secret: bytes
+    udp_port: int
+    state: PlatformState
+
+
+@dataclass(frozen=True, slots=True)
+class SleeperView:
+    """What may be seen of one sleeper."""
+
+    sleeper_id: str
+    connected: bool
+    lock_state: LockState
+    bound_ns: int
+    """Half of the certified interval around the platform's idea of node time."""
+    uncertainty_ns: int
+    rate_ppb: int
+    phase_bits: int
+    """θ + φ at ``node_time_ns``, in 2**-64 turn."""
+    offset_bits: int
+    level_dbfs: float
+    muted: bool
+    granted: tuple[Purpose, ...]
+    platform_time_ns: int
+    node_time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CircleView:
+    """A circle and those in it who may be seen, at one node time."""
+
+    circle: Circle
+    node_time_ns: int
+    sleepers: tuple[SleeperView, ...]
+    hidden: int
+
+
+@dataclass(frozen=True, slots=True)
+class SanctuaryStatus:
+    """What a sanctuary is and hosts."""
+
+    sanctuary_id: str
+    version: str
+    node_time_ns: int
+    uptime_ns: int
+    udp_port: int
+    circles: int
+    sleepers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """How the sanctuary's own clock stands."""
+
+    clock_id: int
+    stratum: int
+    node_time_ns: int
+    bound_ns: int
+    rate_ppb: int
+    resumes: int
+    answered: int
+    malformed: int
+    unauthentic: int
+
+
+_FORMATS = {types_pb2.SCORE_FORMAT_TOML: "toml", types_pb2.SCORE_FORMAT_SBG: "sbg"}
+
+
+def score_message(score: ScoreText) -> types_pb2.Score:
+    """The message of ``score``; its format must be one of the two."""
+    number = next(number for number, word in _FORMATS.items() if word == score.format)
+    return types_pb2.Score(name=score.name, format=number, text=score.text)
+
+
+def purpose_number(purpose: Purpose) -> types_pb2.Purpose.ValueType:
+    """The purpose as the API numbers it."""
+    return cast("types_pb2.Purpose.ValueType", int(purpose))
+
+
+def state_number(state: CircleState) -> types_pb2.CircleState.ValueType:
+    """The state as the API numbers it."""
+    return cast("types_pb2.CircleState.ValueType", int(state))
+
+
+def float32(value: float) -> float:
+    """``value`` as it comes back from the wire."""
+    rounded: float = struct.unpack("f", struct.pack("f", value))[0]
+    return rounded
+
+
+def coefficients(voice: Iterable[complex]) -> list[types_pb2.Coefficient]:
+    """The messages of a voice."""
+    return [types_pb2.Coefficient(re=c.real, im=c.imag) for c in map(complex, voice)]
+
+
+def _int128(message: types_pb2.Int128) -> int:
+    value = (message.high << 64) | message.low
+    return value - (1 << 128) if value >> 127 else value
+
+
+def rhythm(message: types_pb2.Rhythm) -> RhythmView | None:
+    """None for the empty rhythm of a circle that has none yet."""
+    if not message.segments:
+        return None
+    return RhythmView(
+        tuple((s.start_ns, s.phase, _int128(s.frequency), _int128(s.half_ramp), s.ramp_ns) for s in message.segments),
+        message.revision,
+    )
+
+
+def circle(message: types_pb2.Circle) -> Circle:
+    """The circle of a message."""
+    score = message.score
+    return Circle(
+        circle_id=message.circle_id,
+        title=message.title,
+        state=CircleState.read(message.state),
+        score=ScoreText(score.name, _FORMATS.get(score.format, "toml"), score.text),
+        epoch_ns=message.epoch_ns if message.HasField("epoch_ns") else None,
+        rhythm=rhythm(message.rhythm),
+        capacity=message.capacity,
+        sleepers=message.sleepers,
+        channels=message.channels,
+    )
+
+
+def consents(messages: Iterable[consent_pb2.PurposeConsent]) -> dict[Purpose, PurposeConsent]:
+    """Every purpose, those that the sanctuary did not name as not granted: unset means no."""
+    standing = {p: PurposeConsent(p, False, "", 0.0, None, "") for p in Purpose if p}
+    for m in messages:
+        purpose = Purpose.read(m.purpose)
+        if purpose:
+            until_ns = m.until_ns if m.HasField("until_ns") else None
+            standing[purpose] = PurposeConsent(purpose, m.granted, m.scope, m.level, until_ns, m.withdrawal_id)
+    return standing
+
+
+def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
+    """The platform state of a message."""
+    return PlatformState(
+        circle=circle(message.circle),
+        offset_bits=message.offset,
+        voice=tuple(complex(c.re, c.im) for c in message.voice),
+        hearing_level=message.hearing_level,
+        own_level=message.own_level,
+        consents=consents(message.purposes),
+    )
+
+
+def attachment(message: platform_pb2.AttachPlatformResponse) -> Attachment:
+    """The attachment of an answer."""
+    return Attachment(message.session_id, message.secret, message.udp_port, platform_state(message.state))
+
+
+def circle_view(message: circle_pb2.WatchCircleResponse) -> CircleView:
+    """The view of an answer."""
+    return CircleView(
+        circle(message.circle), message.node_time_ns, tuple(map(_sleeper_view, message.sleepers)), message.hidden
+    )
+
+
+def _sleeper_view(m: circle_pb2.SleeperView) -> SleeperView:
+    return SleeperView(
+        sleeper_id=m.sleeper_id,
+        connected=m.connected,
+        lock_state=LockState.read(m.lock_state),
+        bound_ns=m.bound_ns,
+        uncertainty_ns=m.uncertainty_ns,
+        rate_ppb=m.rate_ppb,
+        phase_bits=m.phase,
+        offset_bits=m.offset,
+        level_dbfs=m.level_dbfs,
+        muted=m.muted,
+        granted=tuple(p for p in map(Purpose.read, m.granted) if p),
+        platform_time_ns=m.platform_time_ns,
+        node_time_ns=m.node_time_ns,
+    )
+
+
+def status(m: sanctuary_pb2.GetStatusResponse) -> SanctuaryStatus:
+    """The status of an answer."""
+    return SanctuaryStatus(m.sanctuary_id, m.version, m.node_time_ns, m.uptime_ns, m.udp_port, m.circles, m.sleepers)
+
+
+def tracking(m: sanctuary_pb2.GetTrackingResponse) -> Tracking:
+    """The tracking of an answer."""
+    return Tracking(
+        m.clock_id,
+        m.stratum,
+        m.node_time_ns,
+        m.bound_ns,
+        m.rate_ppb,
+        m.resumes,
+        m.answered,
+        m.malformed,
+        m.unauthentic,
+    )

@@ -1,0 +1,427 @@
+//! From a sheet to a [`Program`]: who sounds when, at which frequency, and what is locked to the rhythm.
+//!
+//! A slot of the tone-sets may hold a binaural tone now and noise later, and a channel of a program has one wave for
+//! the whole night. So a slot becomes one channel for each voice that ever sounds in it. Each channel is first
+//! written as [`Piece`]s: stretches over which its loudness, carrier and beat are all linear. Everything else follows
+//! from the pieces:
+//!
+//! - the loudness curve goes through their ends, and is 0 between them;
+//! - the carrier and the beat are ramps over them. Between them nobody hears the channel, so it keeps its last
+//!   frequency and, at the next piece, changes to that one's at once. Phases run through without a jump all the same:
+//!   a segment begins at the phase that the one before it has reached;
+//! - a beat is locked if it is n times the rhythm at both ends of every stretch on which both are linear.
+//!
+//! The ear that does not lead is the reference: it plays the carrier's frequency minus half of the beat, and the
+//! other ear adds the whole beat. So the written carrier lies in the middle, and the beat's phase is in one ear only.
+use super::{How, Kind, Ramp, Section, Sheet, Tone, Voice, FOREVER_NS, HORIZON_MAX, RHYTHM_DEFAULT_HZ};
+use crate::phase::Phase;
+use crate::program::{Beat, Channel, Curve, Ear, Program, Wave};
+use crate::rhythm::{Frequency, Rhythm, Segment};
+use crate::units::{NodeTime, Span, NS_PER_S};
+
+/// How exactly a beat must be a multiple of the rhythm to be locked to it, relative to the beat. Far above what
+/// rounding does to a frequency, and far below what anybody could have meant: 1e-9 of 4 Hz is a turn in eight years.
+const LOCK_TOLERANCE: f64 = 1e-9;
+/// How far a repeating score is unrolled to see what is locked: the first day and the wrap into the second.
+const LOCK_HORIZON_NS: i64 = 2 * 86_400 * NS_PER_S;
+
+/// A channel of the program to be.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Line {
+    pub slot: usize,
+    pub voice: Voice,
+    /// The first tone-set that needs it, for messages.
+    pub set: usize,
+    /// The ear that carries the beat.
+    pub lead: Ear,
+    /// Whether its beat is ever anything but 0.
+    pub beats: bool,
+    /// The multiple of the rhythm that its beat is.
+    pub lock: Option<u32>,
+}
+
+/// A stretch over which a channel is heard and everything about it is linear. Times from the score's beginning.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Piece {
+    start_ns: i64,
+    end_ns: i64,
+    from: Tone,
+    to: Tone,
+}
+
+impl Ramp {
+    /// The frequency at `t_ns`.
+    pub(super) fn at(&self, t_ns: i64) -> f64 {
+        between(self.from_hz, self.to_hz, share(t_ns, self.start_ns, self.end_ns))
+    }
+
+    fn is_flat(&self) -> bool {
+        self.from_hz == self.to_hz
+    }
+}
+
+impl Piece {
+    fn tone_at(&self, t_ns: i64) -> Tone {
+        let s = share(t_ns, self.start_ns, self.end_ns);
+        Tone {
+            voice: self.from.voice,
+            carrier_hz: between(self.from.carrier_hz, self.to.carrier_hz, s),
+            beat_hz: between(self.from.beat_hz, self.to.beat_hz, s),
+            amplitude: between(self.from.amplitude, self.to.amplitude, s),
+        }
+    }
+
+    /// The part of this piece from `start_ns` to `end_ns`; `None` if nothing is left.
+    fn clipped(&self, start_ns: i64, end_ns: i64) -> Option<Self> {
+        let (start_ns, end_ns) = (start_ns.max(self.start_ns), end_ns.min(self.end_ns));
+        (start_ns < end_ns).then(|| Self {
+            start_ns,
+            end_ns,
+            // Untouched ends keep their numbers to the bit.
+            from: if start_ns == self.start_ns { self.from } else { self.tone_at(start_ns) },
+            to: if end_ns == self.end_ns { self.to } else { self.tone_at(end_ns) },
+        })
+    }
+
+    fn ramp(&self, hz: impl Fn(&Tone) -> f64) -> Ramp {
+        Ramp { start_ns: self.start_ns, end_ns: self.end_ns, from_hz: hz(&self.from), to_hz: hz(&self.to) }
+    }
+}
+
+fn share(t_ns: i64, start_ns: i64, end_ns: i64) -> f64 {
+    (t_ns - start_ns) as f64 / (end_ns - start_ns) as f64
+}
+
+fn between(from: f64, to: f64, share: f64) -> f64 {
+    // Exact at both ends, and exactly constant where there is nothing to change.
+    if from == to {
+        from
+    } else {
+        from * (1.0 - share) + to * share
+    }
+}
+
+/// The channels of the sheet's program, in the order in which a listener meets them slot by slot.
+pub(super) fn lines(sheet: &Sheet) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for section in &sheet.sections {
+        for set in [section.from, section.to] {
+            for (slot, tone) in sheet.tone_sets[set].tones.iter().enumerate() {
+                let Some(Tone { voice, beat_hz, .. }) = *tone else { continue };
+                let beats = beat_hz != 0.0 || voice.lock.is_some();
+                let by_sign = if beat_hz < 0.0 { Ear::Right } else { Ear::Left };
+                match lines.iter_mut().find(|line| line.slot == slot && line.voice == voice) {
+                    Some(line) if !line.beats && beats => {
+                        (line.beats, line.lead) = (true, voice.lead.unwrap_or(by_sign))
+                    }
+                    Some(_) => {}
+                    None => {
+                        let lead = voice.lead.unwrap_or(by_sign);
+                        lines.push(Line { slot, voice, set, lead, beats, lock: voice.lock });
+                    }
+                }
+            }
+        }
+    }
+    lines.sort_by_key(|line| line.slot);
+
+    let horizon_ns = sheet.duration_ns.unwrap_or(LOCK_HORIZON_NS);
+    let sections = unroll(sheet, horizon_ns);
+    let theta = theta(sheet, &lines, horizon_ns);
+    for line in &mut lines {
+        if line.beats && line.lock.is_none() {
+            line.lock = lock(&pieces(sheet, &sections, line, horizon_ns), sign(line), &theta);
+        }
+    }
+    lines
+}
+
+/// 1 if the written beat counts as it is, −1 if it must be turned round to be the lead's excess over the reference.
+fn sign(line: &Line) -> f64 {
+    if line.voice.lead.is_none() && line.lead == Ear::Right {
+        -1.0
+    } else {
+        1.0
+    }
+}
+
+/// The sections from the score's beginning (time 0, in the first section) to `horizon_ns`.
+fn unroll(sheet: &Sheet, horizon_ns: i64) -> Vec<Section> {
+    let mut unrolled = Vec::new();
+    let mut shift_ns = -sheet.begin_ns;
+    loop {
+        for section in &sheet.sections {
+            let start_ns = section.start_ns + shift_ns;
+            let end_ns = section.end_ns.saturating_add(shift_ns).min(FOREVER_NS);
+            if start_ns >= horizon_ns {
+                return unrolled;
+            }
+            if end_ns > 0 && end_ns > start_ns {
+                unrolled.push(Section { start_ns, end_ns, ..*section });
+            }
+        }
+        let Some(period_ns) = sheet.period_ns else { return unrolled };
+        shift_ns += period_ns;
+    }
+}
+
+/// Where and how `line` is heard, from time 0 to `horizon_ns`.
+fn pieces(sheet: &Sheet, sections: &[Section], line: &Line, horizon_ns: i64) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    for section in sections {
+        for piece in section_pieces(sheet, section, line).into_iter().flatten() {
+            let Some(piece) = piece.clipped(0, horizon_ns) else { continue };
+            match pieces.last_mut() {
+                // What stays the same over many sections is one piece.
+                Some(last)
+                    if last.end_ns == piece.start_ns
+                        && last.from == last.to
+                        && last.to == piece.from
+                        && piece.from == piece.to =>
+                {
+                    last.end_ns = piece.end_ns;
+                }
+                _ => pieces.push(piece),
+            }
+        }
+    }
+    pieces
+}
+
+/// What one section brings to `line`: at most its first and its second half.
+fn section_pieces(sheet: &Sheet, section: &Section, line: &Line) -> [Option<Piece>; 2] {
+    let Section { start_ns, end_ns, from, to, how, .. } = *section;
+    let slot = |set: usize| sheet.tone_sets[set].tones.get(line.slot).copied().flatten();
+    let (old, new) = (slot(from), slot(to));
+    let (mine_old, mine_new) =
+        (old.filter(|tone| tone.voice == line.voice), new.filter(|tone| tone.voice == line.voice));
+    let whole = |from, to| [Some(Piece { start_ns, end_ns, from, to }), None];
+    let silent = |tone| Tone { amplitude: 0.0, ..tone };
+
+    match (mine_old, mine_new) {
+        (Some(old), Some(new)) => {
+            let same_pitch = old.carrier_hz == new.carrier_hz && old.beat_hz == new.beat_hz;
+            match how {
+                How::Hold | How::Slide | How::Glide => return whole(old, new),
+                How::Fade if same_pitch => return whole(old, new),
+                How::Fade | How::Silence => {}
+            }
+        }
+        (Some(old), None) if how == How::Glide && new.is_none() => return whole(old, silent(old)),
+        (None, Some(new)) if how == How::Glide && old.is_none() => return whole(silent(new), new),
+        _ => {}
+    }
+    let middle_ns = start_ns + (end_ns - start_ns) / 2;
+    [
+        mine_old.map(|tone| Piece { start_ns, end_ns: middle_ns, from: tone, to: silent(tone) }),
+        mine_new.map(|tone| Piece { start_ns: middle_ns, end_ns, from: silent(tone), to: tone }),
+    ]
+}
+
+/// The rhythm in hertz, gapless from time 0 to `horizon_ns`.
+pub(super) fn theta(sheet: &Sheet, lines: &[Line], horizon_ns: i64) -> Vec<Ramp> {
+    if !sheet.rhythm.is_empty() {
+        return held(sheet.rhythm.iter().copied(), horizon_ns);
+    }
+    let voice = sheet
+        .entries
+        .iter()
+        .flat_map(|entry| sheet.tone_sets[entry.set].tones.iter().enumerate())
+        .find_map(|(slot, tone)| tone.filter(|tone| tone.beat_hz != 0.0).map(|tone| (slot, tone.voice)));
+    let line = voice.and_then(|(slot, voice)| lines.iter().find(|line| line.slot == slot && line.voice == voice));
+    match line {
+        None => {
+            vec![Ramp { start_ns: 0, end_ns: horizon_ns, from_hz: RHYTHM_DEFAULT_HZ, to_hz: RHYTHM_DEFAULT_HZ }]
+        }
+        Some(line) => {
+            let pieces = pieces(sheet, &unroll(sheet, horizon_ns), line, horizon_ns);
+            held(pieces.iter().map(|piece| piece.ramp(|tone| sign(line) * tone.beat_hz)), horizon_ns)
+        }
+    }
+}
+
+/// `ramps` with every gap filled by the frequency before it; the one before the first by the first.
+fn held(ramps: impl Iterator<Item = Ramp>, horizon_ns: i64) -> Vec<Ramp> {
+    let mut gapless: Vec<Ramp> = Vec::new();
+    let mut ramps = ramps.take_while(|ramp| ramp.start_ns < horizon_ns).peekable();
+    let mut hz = ramps.peek().map_or(RHYTHM_DEFAULT_HZ, |ramp| ramp.from_hz);
+    let mut until_ns = 0;
+    for ramp in ramps {
+        if ramp.start_ns > until_ns {
+            gapless.push(Ramp { start_ns: until_ns, end_ns: ramp.start_ns, from_hz: hz, to_hz: hz });
+        }
+        gapless.push(ramp);
+        (hz, until_ns) = (ramp.to_hz, ramp.end_ns);
+    }
+    if until_ns < horizon_ns {
+        gapless.push(Ramp { start_ns: until_ns, end_ns: horizon_ns, from_hz: hz, to_hz: hz });
+    }
+    gapless
+}
+
+/// The n ≥ 1 for which the beat is n times the rhythm wherever it is heard.
+fn lock(pieces: &[Piece], sign: f64, theta: &[Ramp]) -> Option<u32> {
+    let mut n = None;
+    for piece in pieces {
+        let first = theta.partition_point(|ramp| ramp.end_ns <= piece.start_ns);
+        for ramp in theta[first..].iter().take_while(|ramp| ramp.start_ns < piece.end_ns) {
+            let beat = piece.ramp(|tone| sign * tone.beat_hz);
+            let ends = [piece.start_ns.max(ramp.start_ns), piece.end_ns.min(ramp.end_ns)];
+            for t in ends {
+                let (beat_hz, theta_hz) = (beat.at(t), ramp.at(t));
+                if n.is_none() && theta_hz != 0.0 {
+                    let ratio = (beat_hz / theta_hz).round();
+                    if !(1.0..=f64::from(u16::MAX)).contains(&ratio) {
+                        return None;
+                    }
+                    n = Some(ratio as u32);
+                }
+                let expected = f64::from(n.unwrap_or(0)) * theta_hz;
+                if (beat_hz - expected).abs() > LOCK_TOLERANCE * beat_hz.abs().max(expected.abs()) {
+                    return None;
+                }
+            }
+        }
+    }
+    n
+}
+
+/// The rhythm that the sheet proposes.
+pub(super) fn rhythm(sheet: &Sheet, lines: &[Line], epoch: NodeTime, horizon: Span) -> Rhythm {
+    let horizon_ns = horizon_ns(sheet, epoch, horizon);
+    timeline(epoch, theta(sheet, lines, horizon_ns))
+}
+
+/// See [`super::Score::program`].
+pub(super) fn program(sheet: &Sheet, lines: &[Line], epoch: NodeTime, horizon: Span) -> Program {
+    let horizon_ns = horizon_ns(sheet, epoch, horizon);
+    let sections = unroll(sheet, horizon_ns);
+    let theta = theta(sheet, lines, horizon_ns);
+    let channels = lines
+        .iter()
+        .map(|line| {
+            let pieces = pieces(sheet, &sections, line, horizon_ns);
+            Channel {
+                wave: wave(line),
+                carrier: timeline(epoch, reference(line, &pieces, &theta)),
+                beat: match line.lock {
+                    Some(n) => Beat::Locked(n),
+                    None => Beat::Free(timeline(
+                        epoch,
+                        pieces.iter().map(|piece| piece.ramp(|tone| sign(line) * tone.beat_hz)),
+                    )),
+                },
+                amplitude: amplitude(epoch, &pieces, sheet.duration_ns),
+            }
+        })
+        .collect();
+    Program {
+        epoch,
+        duration: sheet.duration_ns.map(Span::from_ns),
+        rhythm: timeline(epoch, theta.iter().copied()),
+        channels,
+    }
+}
+
+/// How far to unroll: to the end if there is one, and never beyond the clock.
+fn horizon_ns(sheet: &Sheet, epoch: NodeTime, horizon: Span) -> i64 {
+    let wanted_ns = sheet.duration_ns.unwrap_or(horizon.ns().clamp(1, HORIZON_MAX.ns()));
+    wanted_ns.min(i64::MAX.saturating_sub(epoch.ns().max(0))).max(1)
+}
+
+fn wave(line: &Line) -> Wave {
+    match line.voice.kind {
+        Kind::Noise(color) => Wave::Noise(color),
+        Kind::Isochronic => Wave::Isochronic,
+        // Two ears that never differ are a tone; in .sbg both are written alike.
+        Kind::Binaural if line.beats => Wave::Binaural { lead: line.lead },
+        Kind::Binaural | Kind::Tone => Wave::Tone,
+    }
+}
+
+/// The frequency of the ear that does not lead.
+fn reference(line: &Line, pieces: &[Piece], theta: &[Ramp]) -> Vec<Ramp> {
+    let carrier = |piece: &Piece| piece.ramp(|tone| tone.carrier_hz);
+    match (line.voice.kind, line.voice.lock) {
+        (Kind::Noise(_) | Kind::Tone | Kind::Isochronic, _) => pieces.iter().map(carrier).collect(),
+        (Kind::Binaural, None) => {
+            pieces.iter().map(|piece| piece.ramp(|tone| tone.carrier_hz - sign(line) * tone.beat_hz / 2.0)).collect()
+        }
+        // The beat follows the rhythm, so wherever that bends, so does the ear.
+        (Kind::Binaural, Some(n)) => pieces
+            .iter()
+            .flat_map(|piece| {
+                let carrier = carrier(piece);
+                let first = theta.partition_point(|ramp| ramp.end_ns <= piece.start_ns);
+                theta[first..].iter().take_while(|ramp| ramp.start_ns < piece.end_ns).map(move |ramp| {
+                    let (start_ns, end_ns) = (carrier.start_ns.max(ramp.start_ns), carrier.end_ns.min(ramp.end_ns));
+                    let hz = |t| carrier.at(t) - f64::from(n) * ramp.at(t) / 2.0;
+                    Ramp { start_ns, end_ns, from_hz: hz(start_ns), to_hz: hz(end_ns) }
+                })
+            })
+            .collect(),
+    }
+}
+
+/// `ramps` as an exact timeline that is at phase 0 at `epoch` and never jumps.
+fn timeline(epoch: NodeTime, ramps: impl IntoIterator<Item = Ramp>) -> Rhythm {
+    let mut ramps = ramps.into_iter().peekable();
+    let first_hz = ramps.peek().map_or(0.0, |ramp| ramp.from_hz);
+    let mut segments = vec![Segment::constant(epoch, Phase::ZERO, frequency(first_hz))];
+    for ramp in ramps {
+        let start = epoch + Span::from_ns(ramp.start_ns);
+        let last = segments[segments.len() - 1];
+        let (from, to) = (frequency(ramp.from_hz), frequency(ramp.to_hz));
+        if ramp.is_flat() && last.ramp == Span::ZERO && last.frequency == from {
+            continue;
+        }
+        let phase = last.phase_at(start);
+        let segment = if ramp.is_flat() {
+            Segment::constant(start, phase, from)
+        } else {
+            Segment::ramp(start, phase, from, to, Span::from_ns(ramp.end_ns - ramp.start_ns))
+                .expect("a piece has a length")
+        };
+        if start == last.start {
+            segments.pop();
+        }
+        segments.push(segment);
+    }
+    Rhythm::from_segments(segments).expect("pieces are in order")
+}
+
+fn frequency(hz: f64) -> Frequency {
+    Frequency::from_hz(hz).expect("the readers bound every frequency")
+}
+
+/// The loudness through the ends of `pieces`: 0 before `epoch`, between them, and from the score's end on.
+fn amplitude(epoch: NodeTime, pieces: &[Piece], duration_ns: Option<i64>) -> Curve {
+    let mut points = vec![(epoch, 0.0f32)];
+    let mut push = |at_ns: i64, value: f64| {
+        let point = (epoch + Span::from_ns(at_ns), value as f32);
+        match points.as_slice() {
+            [.., last] if *last == point => return,
+            // On a level stretch only its ends count.
+            [.., before, last] if before.1 == point.1 && last.1 == point.1 => {
+                points.pop();
+            }
+            _ => {}
+        }
+        points.push(point);
+    };
+    let mut until_ns = 0;
+    for piece in pieces {
+        if piece.start_ns > until_ns {
+            push(until_ns, 0.0);
+            push(piece.start_ns, 0.0);
+        }
+        push(piece.start_ns, piece.from.amplitude);
+        push(piece.end_ns, piece.to.amplitude);
+        until_ns = piece.end_ns;
+    }
+    if let Some(duration_ns) = duration_ns {
+        push(until_ns, 0.0);
+        push(duration_ns, 0.0);
+    }
+    Curve::new(points)
+}

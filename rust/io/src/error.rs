@@ -1,0 +1,84 @@
+//! Every way in which io can refuse, with what to do about it.
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use harmonia_core::mixer::MixerError;
+use harmonia_core::program::CHANNELS_MAX;
+use harmonia_core::voice::VoiceError;
+use thiserror::Error;
+
+/// Why a socket, a file or a call was refused.
+#[derive(Debug, Error)]
+pub enum IoError {
+    /// The UDP address could not be bound.
+    #[error(
+        "cannot listen on UDP {address}: {source}; choose another port (0 picks a free one) or stop what holds it"
+    )]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A host name without an address.
+    #[error("cannot resolve {host}: {source}; give an IP address or a name that this machine knows")]
+    Resolve {
+        /// The host given.
+        host: String,
+        /// What the resolver says.
+        source: std::io::Error,
+    },
+    /// A file could not be read or written.
+    #[error("cannot use {path}: {source}; check that its folder exists, is writable and has room")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The system refused something that it normally has.
+    #[error("the system refused {what}: {source}")]
+    System {
+        /// What was asked of it.
+        what: &'static str,
+        /// What it says.
+        source: std::io::Error,
+    },
+    /// A circle that this node does not host.
+    #[error("circle {0} is not hosted here; add it first")]
+    UnknownCircle(u64),
+    /// A sleeper that this node does not know.
+    #[error("sleeper {0} is not in any circle here; add them first")]
+    UnknownSleeper(u64),
+    /// A voice that cannot be sung.
+    #[error(transparent)]
+    Voice(#[from] VoiceError),
+    /// A voice, level or plan that does not fit the circle.
+    #[error(transparent)]
+    Mixer(#[from] MixerError),
+    /// A level out of range.
+    #[error("a level must be a number from 0 to {max}, not {given}")]
+    Level {
+        /// The level given.
+        given: f32,
+        /// The largest allowed.
+        max: f32,
+    },
+    /// More channels than a score may have.
+    #[error("a circle has at most {CHANNELS_MAX} channels, not {0}")]
+    Channels(usize),
+    /// A sample rate that cannot be rendered.
+    #[error("a sample rate must be from 8000 to 192000 Hz, not {0}")]
+    SampleRate(u32),
+    /// A call that does not fit the state.
+    #[error("{0}")]
+    State(&'static str),
+}
+
+impl IoError {
+    /// For `map_err`: the file that was being used.
+    pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+}

@@ -1,0 +1,668 @@
+//! A sanctuary's data plane: one UDP socket, three threads, no Python.
+//!
+//! * The *responder* answers sync requests and opens what platforms seal. A withdrawal mutes right there, under the
+//!   world's lock, before anything else learns of it.
+//! * The *ticker* seals mix frames: to everybody at the frame rate, and at once where a voice was cut.
+//! * The *scribe* writes the clock's anchor down every second, so that a restart continues every phase.
+//!
+//! The invariant that everything here serves: **no frame sealed after a mute holds the voice.** Muting and sealing both
+//! hold the world's lock, and a frame is computed and sealed within one holding of it.
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use harmonia_core::delivery::Delivery;
+use harmonia_core::frame::{MixFrame, Status, Withdraw, PAYLOAD_MAX};
+use harmonia_core::mixer::{CircleMixer, MixerError, WEIGHT_MAX};
+use harmonia_core::node_clock::NodeClock;
+use harmonia_core::packet::{self, NodeInfo};
+use harmonia_core::program::CHANNELS_MAX;
+use harmonia_core::rhythm::Rhythm;
+use harmonia_core::seal::{self, Direction, Opener, Sealer, Secret, Use, DATAGRAM_MAX};
+use harmonia_core::units::{NodeTime, Span};
+use harmonia_core::voice::Voice;
+use num_complex::Complex;
+
+use crate::error::IoError;
+use crate::os;
+use crate::socket::{wait_readable, Batch, Socket};
+
+/// How often every listener gets a frame. Platforms interpolate; a lost frame costs nothing.
+const FRAME_INTERVAL: Span = Span::from_ms(200);
+/// How often the threads look whether they are to stop.
+const STOP_CHECK: Duration = Duration::from_millis(100);
+/// How often the clock's anchor is written down.
+const ANCHOR_INTERVAL: Duration = Duration::from_secs(1);
+/// A platform that has been silent for this long gets no more frames until it speaks again.
+const SILENT_AFTER_NS: i64 = 60_000_000_000;
+/// Acknowledged withdrawals that a session remembers, so that a repetition is answered without asking anybody.
+const ACKNOWLEDGED_MAX: usize = 16;
+/// Withdrawals that wait for the journal. A sleeper has one pending at a time; more than this is not people.
+const EVENTS_MAX: usize = 100_000;
+
+/// Something that the data plane heard and the journal has to write down.
+#[derive(Clone, Debug)]
+pub struct WithdrawEvent {
+    /// Whose withdrawal.
+    pub sleeper: u64,
+    /// What was withdrawn, and its name. The voice, if meant, is muted already.
+    pub withdraw: Withdraw,
+}
+
+/// What is known of one sleeper's platform.
+#[derive(Clone, Copy, Debug)]
+pub struct SleeperStatus {
+    /// Whose.
+    pub sleeper: u64,
+    /// What the platform last said, and how long ago.
+    pub last: Option<(Span, Status)>,
+    /// The latch on this sleeper's voice.
+    pub muted: bool,
+}
+
+/// Counters since the start.
+#[derive(Default, Debug)]
+pub struct Stats {
+    /// Sync requests answered.
+    pub answered: AtomicU64,
+    /// Datagrams that were neither a sync request nor sealed for a session here.
+    pub malformed: AtomicU64,
+    /// Datagrams that claimed a session but were not sealed by its platform, or were seen before.
+    pub unauthentic: AtomicU64,
+    /// Mix frames sealed.
+    pub frames_sealed: AtomicU64,
+    /// Of those, frames marked as a cut.
+    pub cut_frames: AtomicU64,
+    /// Withdrawals heard by datagram, without repetitions.
+    pub withdrawals: AtomicU64,
+}
+
+struct Session {
+    id: u64,
+    sealer: Sealer,
+    opener: Opener,
+    address: Option<SocketAddr>,
+    heard_raw_ns: i64,
+    delivery: Delivery,
+    status: Option<Status>,
+    acknowledged: VecDeque<[u8; 16]>,
+}
+
+struct Sleeper {
+    circle: u64,
+    session: Option<Session>,
+}
+
+struct Circle {
+    mixer: CircleMixer,
+    rhythm: Option<Rhythm>,
+    sleepers: Vec<u64>,
+    /// A cut is on its way: look at this circle before the next regular frame.
+    urgent: bool,
+}
+
+#[derive(Default)]
+struct World {
+    circles: HashMap<u64, Circle>,
+    sleepers: HashMap<u64, Sleeper>,
+    sessions: HashMap<u64, u64>,
+}
+
+#[derive(Default)]
+struct Events {
+    queue: VecDeque<WithdrawEvent>,
+    pending: HashSet<(u64, [u8; 16])>,
+}
+
+struct Shared {
+    socket: Socket,
+    clock: NodeClock,
+    world: Mutex<World>,
+    /// Set when the ticker has something to do before its time.
+    hurry: Mutex<bool>,
+    hurried: Condvar,
+    events: Mutex<Events>,
+    event: Condvar,
+    stopping: AtomicBool,
+    stats: Stats,
+}
+
+/// A running data plane. Thread-safe; stops when dropped.
+pub struct Node {
+    shared: Arc<Shared>,
+    port: u16,
+    resumed: bool,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked while holding the lock left the world consistent enough to mute in.
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Resolves `host:port` to its first address.
+pub fn resolve(host: &str, port: u16) -> Result<SocketAddr, IoError> {
+    use std::net::ToSocketAddrs;
+    let failed = |source| IoError::Resolve { host: host.to_owned(), source };
+    let none = || std::io::Error::new(std::io::ErrorKind::NotFound, "no address");
+    (host, port).to_socket_addrs().map_err(failed)?.next().ok_or_else(|| failed(none()))
+}
+
+impl Node {
+    /// Binds `host:port` (0 for any), resumes the clock from `clock_file` or makes it, and starts the threads.
+    pub fn start(host: &str, port: u16, clock_file: &Path) -> Result<Self, IoError> {
+        let address = resolve(host, port)?;
+        let socket = Socket::bind(address).map_err(|source| IoError::Bind { address, source })?;
+        let (clock, resumed) = resume_clock(clock_file)?;
+        // The first writing down also shows whether the file can be written at all.
+        write_anchor(clock_file, &clock)?;
+        let port = socket.local_addr().map_err(|source| IoError::Bind { address, source })?.port();
+        let shared = Arc::new(Shared {
+            socket,
+            clock,
+            world: Mutex::default(),
+            hurry: Mutex::default(),
+            hurried: Condvar::new(),
+            events: Mutex::default(),
+            event: Condvar::new(),
+            stopping: AtomicBool::new(false),
+            stats: Stats::default(),
+        });
+        let clock_file = clock_file.to_owned();
+        let threads = vec![
+            spawn("responder", &shared, respond)?,
+            spawn("ticker", &shared, tick)?,
+            spawn("scribe", &shared, move |shared| scribe(shared, clock_file))?,
+        ];
+        Ok(Self { shared, port, resumed, threads: Mutex::new(threads) })
+    }
+
+    /// The UDP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The clock: node time as a function of the raw clock.
+    pub fn clock(&self) -> &NodeClock {
+        &self.shared.clock
+    }
+
+    /// Whether this start continued the former clock exactly.
+    pub fn resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// Node time now.
+    pub fn now(&self) -> NodeTime {
+        self.shared.now()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
+    }
+
+    /// Hosts a circle of `channels` channels whose voices each weigh `voice_weight` in the field.
+    pub fn add_circle(&self, circle: u64, channels: usize, voice_weight: f32) -> Result<(), IoError> {
+        if channels > CHANNELS_MAX {
+            return Err(IoError::Channels(channels));
+        }
+        if !(voice_weight.is_finite() && (0.0..=WEIGHT_MAX).contains(&voice_weight)) {
+            return Err(MixerError::BadWeight(voice_weight).into());
+        }
+        let fresh = Circle {
+            mixer: CircleMixer::new(channels, voice_weight),
+            rhythm: None,
+            sleepers: Vec::new(),
+            urgent: false,
+        };
+        lock(&self.shared.world).circles.entry(circle).or_insert(fresh);
+        Ok(())
+    }
+
+    /// Forgets a circle with everybody in it.
+    pub fn remove_circle(&self, circle: u64) {
+        let mut world = lock(&self.shared.world);
+        if let Some(gone) = world.circles.remove(&circle) {
+            for sleeper in gone.sleepers {
+                if let Some(Sleeper { session: Some(session), .. }) = world.sleepers.remove(&sleeper) {
+                    world.sessions.remove(&session.id);
+                }
+            }
+        }
+    }
+
+    /// The rhythm whose phase this circle's frames carry.
+    pub fn set_rhythm(&self, circle: u64, rhythm: Rhythm) -> Result<(), IoError> {
+        lock(&self.shared.world).circle(circle)?.rhythm = Some(rhythm);
+        Ok(())
+    }
+
+    /// A sleeper joins, muted.
+    pub fn add_sleeper(&self, circle: u64, sleeper: u64) -> Result<(), IoError> {
+        let mut world = lock(&self.shared.world);
+        let entry = world.circle(circle)?;
+        if !entry.sleepers.contains(&sleeper) {
+            entry.sleepers.push(sleeper);
+            entry.mixer.add(sleeper);
+            world.sleepers.insert(sleeper, Sleeper { circle, session: None });
+        }
+        Ok(())
+    }
+
+    /// A sleeper is gone, and their voice with them from the next frame on. Who wants a cut mutes first.
+    pub fn remove_sleeper(&self, sleeper: u64) {
+        let mut world = lock(&self.shared.world);
+        let Some(gone) = world.sleepers.remove(&sleeper) else { return };
+        if let Some(session) = gone.session {
+            world.sessions.remove(&session.id);
+        }
+        if let Some(circle) = world.circles.get_mut(&gone.circle) {
+            circle.mixer.remove(sleeper);
+            circle.sleepers.retain(|other| *other != sleeper);
+        }
+    }
+
+    /// Opens a session for a sleeper's platform, in place of an earlier one.
+    pub fn attach(&self, sleeper: u64, session: u64, secret: &Secret, recording: bool) -> Result<(), IoError> {
+        let mut world = lock(&self.shared.world);
+        let World { circles, sleepers, sessions } = &mut *world;
+        let entry = sleepers.get_mut(&sleeper).ok_or(IoError::UnknownSleeper(sleeper))?;
+        let circle = circles.get_mut(&entry.circle).ok_or(IoError::UnknownCircle(entry.circle))?;
+        circle.mixer.set_recorder(sleeper, recording)?;
+        if let Some(former) = entry.session.take() {
+            sessions.remove(&former.id);
+        }
+        sessions.insert(session, sleeper);
+        entry.session = Some(Session {
+            id: session,
+            sealer: Sealer::new(secret, session, Direction::Down),
+            opener: Opener::new(secret, session, Direction::Up),
+            address: None,
+            heard_raw_ns: 0,
+            delivery: Delivery::from_epoch(circle.mixer.gate_epoch()),
+            status: None,
+            acknowledged: VecDeque::new(),
+        });
+        Ok(())
+    }
+
+    /// Closes a sleeper's session.
+    pub fn detach(&self, sleeper: u64) {
+        let mut world = lock(&self.shared.world);
+        if let Some(session) = world.sleepers.get_mut(&sleeper).and_then(|entry| entry.session.take()) {
+            world.sessions.remove(&session.id);
+        }
+    }
+
+    /// What a sleeper contributes once unmuted.
+    pub fn set_voice(&self, sleeper: u64, coefficients: &[Complex<f32>]) -> Result<(), IoError> {
+        let mut world = lock(&self.shared.world);
+        let circle = world.circle_of(sleeper)?;
+        Ok(circle.mixer.set_voice(sleeper, &Voice::new(coefficients)?)?)
+    }
+
+    /// How loud a sleeper hears the others.
+    pub fn set_hearing(&self, sleeper: u64, level: f32) -> Result<(), IoError> {
+        Ok(lock(&self.shared.world).circle_of(sleeper)?.mixer.set_hearing(sleeper, level)?)
+    }
+
+    /// What everybody else allows; AND-ed with the latch.
+    pub fn set_plan(&self, sleeper: u64, voice: bool, hearing: bool, recording: bool) -> Result<(), IoError> {
+        let mut world = lock(&self.shared.world);
+        let circle = world.circle_of(sleeper)?;
+        circle.mixer.set_plan(sleeper, voice, hearing, recording)?;
+        circle.urgent = true;
+        drop(world);
+        self.shared.hurry();
+        Ok(())
+    }
+
+    /// The latch: from the returned gate epoch on, no frame holds the voice. At once, from any thread.
+    pub fn mute(&self, sleeper: u64, withdrawal: [u8; 16]) -> Result<u64, IoError> {
+        let epoch = lock(&self.shared.world).mute(sleeper, withdrawal)?;
+        self.shared.hurry();
+        Ok(epoch)
+    }
+
+    /// Lowers the latch if `withdrawal` names what raised it (`None`: only joining).
+    pub fn release(&self, sleeper: u64, withdrawal: Option<[u8; 16]>) -> Result<bool, IoError> {
+        Ok(lock(&self.shared.world).circle_of(sleeper)?.mixer.release(sleeper, withdrawal))
+    }
+
+    /// Tells the platform that a withdrawal is on disk.
+    pub fn acknowledge(&self, sleeper: u64, event_id: [u8; 16]) {
+        lock(&self.shared.events).pending.remove(&(sleeper, event_id));
+        let mut world = lock(&self.shared.world);
+        let Some(session) = world.sleepers.get_mut(&sleeper).and_then(|entry| entry.session.as_mut()) else { return };
+        session.acknowledged.truncate(ACKNOWLEDGED_MAX - 1);
+        session.acknowledged.push_front(event_id);
+        session.send_acknowledgement(&self.shared.socket, event_id);
+    }
+
+    /// Waits for the next withdrawal, at most for `timeout`. `None` also once the node is closed.
+    pub fn next_event(&self, timeout: Duration) -> Option<WithdrawEvent> {
+        let events = lock(&self.shared.events);
+        let quiet = |events: &mut Events| events.queue.is_empty() && !self.shared.is_stopping();
+        let (mut events, _) = self
+            .shared
+            .event
+            .wait_timeout_while(events, timeout, quiet)
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        events.queue.pop_front()
+    }
+
+    /// How the sleepers of a circle stand.
+    pub fn status(&self, circle: u64) -> Result<Vec<SleeperStatus>, IoError> {
+        let now = os::raw_ns();
+        let mut world = lock(&self.shared.world);
+        let World { circles, sleepers, .. } = &mut *world;
+        let circle = circles.get(&circle).ok_or(IoError::UnknownCircle(circle))?;
+        Ok(circle
+            .sleepers
+            .iter()
+            .map(|&sleeper| {
+                let session = sleepers.get(&sleeper).and_then(|entry| entry.session.as_ref());
+                let last = session.and_then(|s| s.status.map(|status| (Span::from_ns(now - s.heard_raw_ns), status)));
+                SleeperStatus { sleeper, last, muted: circle.mixer.is_muted(sleeper) }
+            })
+            .collect())
+    }
+
+    /// Stops the threads and frees the port. Later calls change nothing that anybody hears.
+    pub fn close(&self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        self.shared.hurry();
+        self.shared.event.notify_all();
+        for thread in lock(&self.threads).drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl World {
+    fn circle(&mut self, circle: u64) -> Result<&mut Circle, IoError> {
+        self.circles.get_mut(&circle).ok_or(IoError::UnknownCircle(circle))
+    }
+
+    fn circle_of(&mut self, sleeper: u64) -> Result<&mut Circle, IoError> {
+        let circle = self.sleepers.get(&sleeper).ok_or(IoError::UnknownSleeper(sleeper))?.circle;
+        self.circle(circle)
+    }
+
+    fn mute(&mut self, sleeper: u64, withdrawal: [u8; 16]) -> Result<u64, IoError> {
+        let circle = self.circle_of(sleeper)?;
+        circle.urgent = true;
+        Ok(circle.mixer.mute(sleeper, withdrawal))
+    }
+}
+
+impl Session {
+    fn send_acknowledgement(&mut self, socket: &Socket, event_id: [u8; 16]) {
+        let Some(address) = self.address else { return };
+        let mut out = [0; DATAGRAM_MAX];
+        if let Ok(len) = self.sealer.seal(Use::Acknowledge, &event_id, &mut out) {
+            // If this one is lost the platform repeats its withdrawal, and is answered again.
+            let _ = socket.send(&out[..len], address);
+        }
+    }
+}
+
+impl Shared {
+    fn now(&self) -> NodeTime {
+        self.clock.node_at(os::raw_ns())
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    fn hurry(&self) {
+        *lock(&self.hurry) = true;
+        self.hurried.notify_one();
+    }
+
+    /// Opens a sealed datagram and does what it says.
+    fn open(&self, datagram: &mut [u8], from: SocketAddr, raw_ns: i64) {
+        let mut world = lock(&self.world);
+        let Some(&sleeper) = seal::claimed_session(datagram).and_then(|id| world.sessions.get(&id)) else {
+            self.stats.malformed.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let Some(session) = world.sleepers.get_mut(&sleeper).and_then(|entry| entry.session.as_mut()) else { return };
+        let Ok((kind, payload)) = session.opener.open(datagram) else {
+            self.stats.unauthentic.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        // The peer is wherever its last authentic datagram came from.
+        session.address = Some(from);
+        session.heard_raw_ns = raw_ns;
+        match kind {
+            Use::Status => {
+                if let Ok(status) = Status::decode(payload) {
+                    session.delivery.acknowledge(status.gate_epoch);
+                    session.status = Some(status);
+                }
+            }
+            Use::Withdraw => {
+                let Ok(withdraw) = Withdraw::decode(payload) else { return };
+                if session.acknowledged.contains(&withdraw.event_id) {
+                    session.send_acknowledgement(&self.socket, withdraw.event_id);
+                } else {
+                    // Mute first; the journal and the acknowledgement follow.
+                    let muted = withdraw.mutes() && world.mute(sleeper, withdraw.event_id).is_ok();
+                    drop(world);
+                    if muted {
+                        self.hurry();
+                    }
+                    self.tell(WithdrawEvent { sleeper, withdraw });
+                }
+            }
+            Use::Mix | Use::Acknowledge => {}
+        }
+    }
+
+    fn tell(&self, event: WithdrawEvent) {
+        let mut events = lock(&self.events);
+        if events.queue.len() < EVENTS_MAX && events.pending.insert((event.sleeper, event.withdraw.event_id)) {
+            events.queue.push_back(event);
+            self.stats.withdrawals.fetch_add(1, Ordering::Relaxed);
+            self.event.notify_one();
+        }
+    }
+}
+
+fn spawn(
+    name: &'static str,
+    shared: &Arc<Shared>,
+    body: impl FnOnce(Arc<Shared>) + Send + 'static,
+) -> Result<JoinHandle<()>, IoError> {
+    let shared = Arc::clone(shared);
+    std::thread::Builder::new()
+        .name(format!("harmonia-{name}"))
+        .spawn(move || body(shared))
+        .map_err(|source| IoError::System { what: "a thread", source })
+}
+
+/// The responder's loop.
+fn respond(shared: Arc<Shared>) {
+    let mut batch = Batch::default();
+    let mut answers: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
+    let info = NodeInfo::root(shared.clock.clock_id());
+    while !shared.is_stopping() {
+        let readable = wait_readable(&[shared.socket.as_raw_fd()], STOP_CHECK);
+        if !readable.is_ok_and(|ready| ready[0]) || shared.socket.receive(&mut batch).is_err() {
+            continue;
+        }
+        answers.clear();
+        for datagram in batch.datagrams() {
+            if packet::is_ntp_request(datagram.bytes) {
+                let mut answer = vec![0; datagram.bytes.len()];
+                let received = shared.clock.node_at(datagram.raw_ns);
+                match packet::respond(datagram.bytes, received, received, &info, &mut answer) {
+                    Ok(len) => {
+                        answer.truncate(len);
+                        answers.push((datagram.from, answer));
+                    }
+                    Err(_) => {
+                        shared.stats.malformed.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            } else {
+                shared.open(datagram.bytes, datagram.from, datagram.raw_ns);
+            }
+        }
+        // The send time is stamped as late as can be, once for the batch.
+        let sent = shared.now();
+        let mut items = Vec::with_capacity(answers.len());
+        for (to, answer) in &mut answers {
+            packet::patch_sent(answer, sent, info.tai_minus_utc);
+            items.push((*to, &answer[..]));
+        }
+        shared.stats.answered.fetch_add(shared.socket.send_batch(&items) as u64, Ordering::Relaxed);
+    }
+}
+
+/// The ticker's loop.
+fn tick(shared: Arc<Shared>) {
+    let mut regular = shared.now();
+    let mut next = regular;
+    let mut out = Outbox::default();
+    loop {
+        let wait = (next - shared.now()).ns().clamp(0, STOP_CHECK.as_nanos() as i64);
+        {
+            let hurry = lock(&shared.hurry);
+            let (mut hurry, _) = shared
+                .hurried
+                .wait_timeout_while(hurry, Duration::from_nanos(wait as u64), |hurry| !*hurry)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            *hurry = false;
+        }
+        if shared.is_stopping() {
+            return;
+        }
+        let now = shared.now();
+        let everybody = now >= regular;
+        if everybody {
+            regular = (regular + FRAME_INTERVAL).max(now);
+        }
+        let due = seal_frames(&shared, now, everybody, &mut out);
+        out.send(&shared.socket);
+        next = due.unwrap_or(regular).min(regular);
+    }
+}
+
+/// Seals the frames that are due, under one holding of the world's lock; returns when the next urgent one is.
+fn seal_frames(shared: &Shared, now: NodeTime, everybody: bool, out: &mut Outbox) -> Option<NodeTime> {
+    let silent_since = os::raw_ns() - SILENT_AFTER_NS;
+    let mut next: Option<NodeTime> = None;
+    let mut world = lock(&shared.world);
+    let World { circles, sleepers, .. } = &mut *world;
+    for circle in circles.values_mut() {
+        if !everybody && !circle.urgent {
+            continue;
+        }
+        let epoch = circle.mixer.gate_epoch();
+        let (phase, frequency) =
+            circle.rhythm.as_ref().map_or_else(Default::default, |r| (r.phase_at(now), r.frequency_at(now).units()));
+        let mut frame = MixFrame {
+            gate_epoch: epoch,
+            cut: false,
+            taken: now,
+            phase,
+            frequency,
+            others: vec![Complex::default(); circle.mixer.channels()],
+        };
+        let mut urgent: Option<NodeTime> = None;
+        for sleeper in &circle.sleepers {
+            let Some(session) = sleepers.get_mut(sleeper).and_then(|entry| entry.session.as_mut()) else { continue };
+            session.delivery.raise(epoch);
+            let Some(address) = session.address.filter(|_| session.heard_raw_ns > silent_since) else { continue };
+            if everybody || session.delivery.due().is_some_and(|due| due <= now) {
+                circle.mixer.mix_for(*sleeper, &mut frame.others);
+                frame.cut = session.delivery.is_cut();
+                out.seal(&mut session.sealer, &frame, address);
+                session.delivery.sent(now);
+                shared.stats.frames_sealed.fetch_add(1, Ordering::Relaxed);
+                shared.stats.cut_frames.fetch_add(u64::from(frame.cut), Ordering::Relaxed);
+            }
+            urgent = session.delivery.due().into_iter().chain(urgent).min();
+        }
+        circle.urgent = urgent.is_some();
+        next = urgent.into_iter().chain(next).min();
+    }
+    next
+}
+
+/// Sealed frames on their way out, in one buffer that is kept between ticks.
+#[derive(Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    items: Vec<(SocketAddr, usize, usize)>,
+}
+
+impl Outbox {
+    fn seal(&mut self, sealer: &mut Sealer, frame: &MixFrame, to: SocketAddr) {
+        let mut payload = [0; PAYLOAD_MAX];
+        let len = frame.encode(&mut payload);
+        let start = self.bytes.len();
+        self.bytes.resize(start + len + seal::OVERHEAD, 0);
+        let sealed = sealer.seal(Use::Mix, &payload[..len], &mut self.bytes[start..]).expect("a frame fits a datagram");
+        self.items.push((to, start, start + sealed));
+    }
+
+    fn send(&mut self, socket: &Socket) {
+        let items: Vec<_> = self.items.iter().map(|&(to, start, end)| (to, &self.bytes[start..end])).collect();
+        socket.send_batch(&items);
+        self.items.clear();
+        self.bytes.clear();
+    }
+}
+
+/// The scribe's loop.
+fn scribe(shared: Arc<Shared>, clock_file: PathBuf) {
+    let mut written = Instant::now();
+    while !shared.is_stopping() {
+        std::thread::sleep(STOP_CHECK.min(ANCHOR_INTERVAL));
+        if written.elapsed() >= ANCHOR_INTERVAL {
+            // A full disk must not stop the clock. The anchor on disk stays true for as long as this boot lasts.
+            let _ = write_anchor(&clock_file, &shared.clock);
+            written = Instant::now();
+        }
+    }
+}
+
+fn resume_clock(clock_file: &Path) -> Result<(NodeClock, bool), IoError> {
+    let boot_id = os::boot_id().map_err(|source| IoError::System { what: "its boot id", source })?;
+    let text = match std::fs::read_to_string(clock_file) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(IoError::file(clock_file)(error)),
+    };
+    let (raw_ns, realtime_ns) = (os::raw_ns(), os::realtime_ns());
+    Ok(text
+        .and_then(|text| NodeClock::resume_text(&text, &boot_id, raw_ns, realtime_ns).ok())
+        // Never written, or torn: a clock of its own, which every platform will recognise as another.
+        .unwrap_or_else(|| (NodeClock::new(&boot_id, raw_ns, realtime_ns), false)))
+}
+
+/// Written beside and renamed over, so that a reader or a crash meets the old line or the new one, never half of one.
+fn write_anchor(clock_file: &Path, clock: &NodeClock) -> Result<(), IoError> {
+    let mut now = clock.clone();
+    now.advance(os::raw_ns());
+    let line = now.anchor().to_text();
+    let beside = clock_file.with_extension("new");
+    std::fs::write(&beside, line).map_err(IoError::file(&beside))?;
+    std::fs::rename(&beside, clock_file).map_err(IoError::file(clock_file))
+}

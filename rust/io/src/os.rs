@@ -1,0 +1,102 @@
+//! The operating system's clocks, read raw.
+//!
+//! Everything here is timed by CLOCK_MONOTONIC_RAW: the oscillator itself, which no NTP daemon on the machine bends or
+//! steps. Kernel receive stamps come on CLOCK_REALTIME, so each batch of them is carried over by reading
+//! RAW, REALTIME, RAW: the stamp is then certain to within half of the bracket.
+use std::io;
+
+/// A reading of both clocks at (nearly) one instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Bracket {
+    raw_ns: i64,
+    realtime_ns: i64,
+    half_width_ns: i64,
+}
+
+/// A kernel stamp older than this against the bracket, or in its future, was not made by the same clock reading.
+const STAMP_AGE_MAX_NS: i64 = 1_000_000_000;
+
+fn read_clock(id: libc::clockid_t) -> i64 {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid timespec for the kernel to write into, and lives through the call.
+    let failed = unsafe { libc::clock_gettime(id, &mut ts) };
+    assert_eq!(failed, 0, "CLOCK {id} exists on every Linux since 2.6.28");
+    ts.tv_sec * 1_000_000_000 + ts.tv_nsec
+}
+
+/// CLOCK_MONOTONIC_RAW in nanoseconds. Realtime-safe.
+pub fn raw_ns() -> i64 {
+    read_clock(libc::CLOCK_MONOTONIC_RAW)
+}
+
+/// CLOCK_REALTIME (UTC) in nanoseconds. Realtime-safe.
+pub fn realtime_ns() -> i64 {
+    read_clock(libc::CLOCK_REALTIME)
+}
+
+/// CLOCK_BOOTTIME in nanoseconds: runs through a suspend, where the raw clock stands still. Realtime-safe.
+pub fn boottime_ns() -> i64 {
+    read_clock(libc::CLOCK_BOOTTIME)
+}
+
+/// The kernel's random name of this boot.
+pub fn boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// Fills `bytes` from the kernel's random source.
+pub fn random(bytes: &mut [u8]) -> io::Result<()> {
+    use std::io::Read;
+    std::fs::File::open("/dev/urandom")?.read_exact(bytes)
+}
+
+/// A random number from the kernel.
+pub fn random_u64() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    random(&mut bytes)?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+impl Bracket {
+    /// The tightest of three readings, since the scheduler may come between any two. Realtime-safe.
+    pub fn take() -> Self {
+        (0..3)
+            .map(|_| {
+                let (before, realtime_ns, after) = (raw_ns(), realtime_ns(), raw_ns());
+                Self { raw_ns: before + (after - before) / 2, realtime_ns, half_width_ns: (after - before + 1) / 2 }
+            })
+            .min_by_key(|bracket| bracket.half_width_ns)
+            .expect("three readings")
+    }
+
+    /// A kernel stamp on the raw clock, and how far it may be off; `None` if the realtime clock was stepped meanwhile.
+    pub fn to_raw(self, stamp_realtime_ns: i64) -> Option<(i64, i64)> {
+        let age = self.realtime_ns - stamp_realtime_ns;
+        (-self.half_width_ns..STAMP_AGE_MAX_NS)
+            .contains(&age)
+            // The realtime clock is slewed by at most 500 ppm against the raw one: 0.5 ns a microsecond of age.
+            .then(|| (self.raw_ns - age, self.half_width_ns + age.abs() / 2_000 + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_taken_now_lands_between_the_raw_readings_around_it() {
+        let before = raw_ns();
+        let stamp = realtime_ns();
+        let after = raw_ns();
+        let (raw, error) = Bracket::take().to_raw(stamp).expect("nobody steps the clock within a microsecond");
+        assert!(raw + error >= before && raw - error <= after, "{before} {raw}±{error} {after}");
+    }
+
+    #[test]
+    fn a_stamp_from_a_stepped_clock_is_discarded() {
+        let bracket = Bracket { raw_ns: 5_000_000_000, realtime_ns: 90_000_000_000, half_width_ns: 100 };
+        assert!(bracket.to_raw(90_000_001_000).is_none(), "from the future");
+        assert!(bracket.to_raw(80_000_000_000).is_none(), "from long ago");
+        assert_eq!(bracket.to_raw(89_999_000_000).unwrap().0, 4_999_000_000);
+    }
+}

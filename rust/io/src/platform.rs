@@ -1,0 +1,487 @@
+//! A sleeper's device: a clock kept to its sanctuary, the others' frames, and what the person wishes.
+//!
+//! Three parties meet here and must not wait for each other. The network (see [`crate::hub`]) brings clock readings and
+//! frames, the person brings wishes at any instant, and the player needs both every few milliseconds. So each of the
+//! first two publishes an immutable snapshot ([`Heard`], [`Wishes`]) that the player loads without a lock.
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use arc_swap::ArcSwap;
+use harmonia_core::frame::{MixFrame, Status, Withdraw, PURPOSE_HEARING};
+use harmonia_core::listener::{Counters, Listener};
+use harmonia_core::phase::{Phase, PhaseOffset};
+use harmonia_core::program::Program;
+use harmonia_core::rhythm::Rhythm;
+use harmonia_core::seal::{Direction, Opener, SealError, Sealer, Secret, Use, DATAGRAM_MAX};
+use harmonia_core::servo::{DisciplinedClock, Reading};
+use harmonia_core::session::{SyncConfig, SyncSession};
+use harmonia_core::units::{PlatformTime, Span};
+use harmonia_core::voice::Voice;
+use num_complex::Complex;
+
+use crate::error::IoError;
+use crate::hub::Hub;
+use crate::local_clock::LocalClock;
+use crate::os;
+use crate::player::{Player, Recording};
+
+/// How often a platform says how it stands; far below the time after which a NAT forgets the path.
+const STATUS_INTERVAL_NS: i64 = 1_000_000_000;
+/// When a withdrawal is repeated, counted from the last time; the last one for ever, until acknowledged.
+const WITHDRAW_REPEATS_NS: [i64; 5] = [5_000_000, 15_000_000, 80_000_000, 250_000_000, 1_000_000_000];
+/// Acknowledged withdrawals that a platform remembers for whoever asks.
+const ACKNOWLEDGED_MAX: usize = 64;
+const LEVEL_MAX: f32 = 4.0;
+
+/// What the network brought: replaced as a whole, never changed.
+#[derive(Clone)]
+pub(crate) struct Heard {
+    pub clock: DisciplinedClock,
+    pub listener: Listener,
+}
+
+/// What the person wishes: replaced as a whole, never changed.
+#[derive(Clone)]
+pub(crate) struct Wishes {
+    pub program: Option<Arc<Program>>,
+    pub rhythm: Option<Arc<Rhythm>>,
+    pub offset: PhaseOffset,
+    pub voice: Vec<Complex<f32>>,
+    pub hearing: bool,
+    pub own_level: f32,
+    pub ceiling: f32,
+    pub gate_open: bool,
+}
+
+struct Session {
+    id: u64,
+    server: SocketAddr,
+    sealer: Sealer,
+    opener: Opener,
+}
+
+struct Pending {
+    withdraw: Withdraw,
+    repeats: usize,
+    due_raw_ns: i64,
+}
+
+struct Link {
+    sync: SyncSession,
+    session: Option<Session>,
+    listener: Listener,
+    withdrawals: Vec<Pending>,
+    acknowledged: VecDeque<[u8; 16]>,
+    status_due_raw_ns: i64,
+    exchanges: u64,
+    unauthentic: u64,
+    replayed: u64,
+}
+
+pub(crate) struct Inner {
+    pub(crate) local: LocalClock,
+    pub(crate) sample_rate: u32,
+    pub(crate) heard: ArcSwap<Heard>,
+    pub(crate) wishes: ArcSwap<Wishes>,
+    link: Mutex<Link>,
+    player: Mutex<Player>,
+    /// Level in dBFS as f32 bits (low half), written by the player.
+    pub(crate) level: AtomicU64,
+    /// φ in use, as the player's glide has it.
+    pub(crate) offset_in_use: AtomicU64,
+}
+
+/// One sleeper's device. Thread-safe.
+pub struct Platform {
+    inner: Arc<Inner>,
+    id: u64,
+    hub: Arc<Hub>,
+    recording: Mutex<Option<Recording>>,
+}
+
+/// What became of the frames.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameCounters {
+    /// Followed, cut and overtaken frames.
+    pub frames: Counters,
+    /// Datagrams that this session's sanctuary did not seal.
+    pub unauthentic: u64,
+    /// Datagrams that were seen before.
+    pub replayed: u64,
+    /// The highest gate epoch followed.
+    pub gate_epoch: u64,
+    /// How long ago a frame was last followed.
+    pub age: Option<Span>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Platform {
+    /// A platform with a clock of its own, silent and unsynchronised.
+    pub fn new(
+        sample_rate: u32,
+        clock_offset_ns: i64,
+        clock_drift_ppb: i64,
+        seed: Option<u64>,
+    ) -> Result<Self, IoError> {
+        if !(8_000..=192_000).contains(&sample_rate) {
+            return Err(IoError::SampleRate(sample_rate));
+        }
+        let hub = Hub::shared()?;
+        let seed = match seed {
+            Some(seed) => seed,
+            None => os::random_u64().map_err(|source| IoError::System { what: "random bytes", source })?,
+        };
+        let local = LocalClock::start(clock_offset_ns, clock_drift_ppb);
+        let sync = SyncSession::new(SyncConfig::default(), seed);
+        let listener = Listener::default();
+        let wishes = Wishes {
+            program: None,
+            rhythm: None,
+            offset: PhaseOffset::ZERO,
+            voice: Vec::new(),
+            hearing: true,
+            own_level: 1.0,
+            ceiling: 1.0,
+            gate_open: true,
+        };
+        let inner = Arc::new(Inner {
+            local,
+            sample_rate,
+            heard: ArcSwap::from_pointee(Heard { clock: sync.clock(), listener: listener.clone() }),
+            wishes: ArcSwap::from_pointee(wishes),
+            link: Mutex::new(Link {
+                sync,
+                session: None,
+                listener,
+                withdrawals: Vec::new(),
+                acknowledged: VecDeque::new(),
+                status_due_raw_ns: 0,
+                exchanges: 0,
+                unauthentic: 0,
+                replayed: 0,
+            }),
+            player: Mutex::new(Player::default()),
+            level: AtomicU64::new(u64::from((-120.0f32).to_bits())),
+            offset_in_use: AtomicU64::new(0),
+        });
+        let id = hub.add(&inner);
+        Ok(Self { inner, id, hub, recording: Mutex::new(None) })
+    }
+
+    /// Opens or re-opens the data plane. The clock estimate and the wishes stay.
+    pub fn connect(&self, host: &str, port: u16, session: u64, secret: &Secret) -> Result<(), IoError> {
+        let server = crate::node::resolve(host, port)?;
+        let mut link = lock(&self.inner.link);
+        let former = link.session.replace(Session {
+            id: session,
+            server,
+            sealer: Sealer::new(secret, session, Direction::Up),
+            opener: Opener::new(secret, session, Direction::Down),
+        });
+        // Gate epochs count within a session; what the former session's frames said is forgotten, and fades in anew.
+        link.listener = Listener::default();
+        link.status_due_raw_ns = 0;
+        self.inner.publish(&link);
+        drop(link);
+        self.hub.connected(self.id, former.map(|former| former.id), session);
+        Ok(())
+    }
+
+    /// One instant, on both clocks, and how many exchanges it rests on.
+    pub fn clock(&self) -> (i64, Reading, u64) {
+        let raw_ns = os::raw_ns();
+        let reading = self.inner.heard.load().clock.read(self.inner.local.at_raw(raw_ns));
+        (raw_ns, reading, lock(&self.inner.link).exchanges)
+    }
+
+    /// What to play; `None` for silence.
+    pub fn set_program(&self, program: Option<Arc<Program>>) {
+        self.wish(|wishes| wishes.program.clone_from(&program));
+    }
+
+    /// The circle's rhythm.
+    pub fn set_rhythm(&self, rhythm: Rhythm) {
+        let rhythm = Arc::new(rhythm);
+        self.wish(|wishes| wishes.rhythm = Some(Arc::clone(&rhythm)));
+    }
+
+    /// The sleeper's own displacement; heard from the next block on, gliding there by the shortest way.
+    pub fn set_offset(&self, offset: PhaseOffset) {
+        self.wish(|wishes| wishes.offset = offset);
+    }
+
+    /// The sleeper's own voice, as they hear it themself.
+    pub fn set_voice(&self, coefficients: &[Complex<f32>]) -> Result<(), IoError> {
+        Voice::new(coefficients)?;
+        self.wish(|wishes| wishes.voice = coefficients.to_vec());
+        Ok(())
+    }
+
+    /// Whether the others are heard at all, and how loud the sleeper's own voice is.
+    pub fn set_levels(&self, hearing: f32, own: f32) -> Result<(), IoError> {
+        for (given, max) in [(hearing, LEVEL_MAX), (own, 1.0)] {
+            if !given.is_finite() || !(0.0..=max).contains(&given) {
+                return Err(IoError::Level { given, max });
+            }
+        }
+        // The level itself is applied by the sanctuary, before the frames are sealed.
+        self.wish(|wishes| (wishes.hearing, wishes.own_level) = (hearing > 0.0, own));
+        Ok(())
+    }
+
+    /// The personal ceiling, linear amplitude, at most full scale.
+    pub fn set_ceiling(&self, ceiling: f32) -> Result<(), IoError> {
+        if !ceiling.is_finite() || !(0.0..=1.0).contains(&ceiling) {
+            return Err(IoError::Level { given: ceiling, max: 1.0 });
+        }
+        self.wish(|wishes| wishes.ceiling = ceiling);
+        Ok(())
+    }
+
+    /// θ + φ now.
+    pub fn phase(&self) -> Phase {
+        self.inner.phase_at(self.inner.local.now())
+    }
+
+    /// φ as it was wished.
+    pub fn offset(&self) -> PhaseOffset {
+        self.inner.wishes.load().offset
+    }
+
+    /// Takes something back: silences what is silenced here at once, and tells the sanctuary until it acknowledges.
+    pub fn withdraw(&self, withdraw: Withdraw) {
+        self.wish(|wishes| {
+            wishes.gate_open &= !withdraw.is_whole();
+            wishes.hearing &= !(withdraw.is_whole() || withdraw.purposes & PURPOSE_HEARING != 0);
+        });
+        let mut link = lock(&self.inner.link);
+        if !link.withdrawals.iter().any(|pending| pending.withdraw.event_id == withdraw.event_id) {
+            link.withdrawals.push(Pending { withdraw, repeats: 0, due_raw_ns: 0 });
+        }
+        drop(link);
+        self.hub.hurry(self.id);
+    }
+
+    /// Whether the sanctuary has said that this withdrawal is on disk.
+    pub fn acknowledged(&self, event_id: &[u8; 16]) -> bool {
+        lock(&self.inner.link).acknowledged.contains(event_id)
+    }
+
+    /// The withdrawal is on disk, as another channel says: stop repeating it.
+    pub fn set_acknowledged(&self, event_id: [u8; 16]) {
+        lock(&self.inner.link).note_acknowledged(event_id);
+    }
+
+    /// Opens this platform's own gate again. Only a person's own new grant may lead here.
+    pub fn open_gate(&self) {
+        self.wish(|wishes| wishes.gate_open = true);
+    }
+
+    /// Whether the own gate is open.
+    pub fn gate_open(&self) -> bool {
+        self.inner.wishes.load().gate_open
+    }
+
+    /// Momentary level of what was last played, dBFS.
+    pub fn level_dbfs(&self) -> f32 {
+        self.inner.level_dbfs()
+    }
+
+    /// What became of the frames.
+    pub fn frames(&self) -> FrameCounters {
+        let link = lock(&self.inner.link);
+        FrameCounters {
+            frames: link.listener.counters(),
+            unauthentic: link.unauthentic,
+            replayed: link.replayed,
+            gate_epoch: link.listener.gate_epoch(),
+            age: link.listener.age(self.inner.local.now()),
+        }
+    }
+
+    /// The newest frame's coefficients.
+    pub fn others(&self) -> Vec<Complex<f32>> {
+        lock(&self.inner.link).listener.others().to_vec()
+    }
+
+    /// The next samples, interleaved left and right; the first call begins now.
+    pub fn render(&self, interleaved: &mut [f32]) -> Result<(), IoError> {
+        if lock(&self.recording).is_some() {
+            return Err(IoError::State("this platform is recording in real time; stop that before rendering by hand"));
+        }
+        lock(&self.inner.player).render(&self.inner, interleaved)
+    }
+
+    /// Renders in real time into a WAV file until [`Platform::stop_recording`].
+    pub fn record(&self, path: &Path) -> Result<(), IoError> {
+        let mut recording = lock(&self.recording);
+        if recording.is_some() {
+            return Err(IoError::State("this platform is recording already; stop that first"));
+        }
+        *recording = Some(Recording::start(Arc::clone(&self.inner), path)?);
+        Ok(())
+    }
+
+    /// Ends the recording; returns the frames written.
+    pub fn stop_recording(&self) -> Result<u64, IoError> {
+        let recording = lock(&self.recording).take();
+        recording.map_or(Err(IoError::State("this platform is not recording")), Recording::stop)
+    }
+
+    /// Stops everything that this platform does. Idempotent.
+    pub fn close(&self) {
+        if let Some(recording) = lock(&self.recording).take() {
+            let _ = recording.stop();
+        }
+        let former = lock(&self.inner.link).session.take();
+        self.hub.remove(self.id, former.map(|former| former.id));
+    }
+
+    fn wish(&self, change: impl Fn(&mut Wishes)) {
+        self.inner.wishes.rcu(|wishes| {
+            let mut wishes = Wishes::clone(wishes);
+            change(&mut wishes);
+            wishes
+        });
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Link {
+    fn note_acknowledged(&mut self, event_id: [u8; 16]) {
+        self.withdrawals.retain(|pending| pending.withdraw.event_id != event_id);
+        if !self.acknowledged.contains(&event_id) {
+            self.acknowledged.truncate(ACKNOWLEDGED_MAX - 1);
+            self.acknowledged.push_front(event_id);
+        }
+    }
+}
+
+impl Inner {
+    fn publish(&self, link: &Link) {
+        self.heard.store(Arc::new(Heard { clock: link.sync.clock(), listener: link.listener.clone() }));
+    }
+
+    pub(crate) fn player(&self) -> MutexGuard<'_, Player> {
+        lock(&self.player)
+    }
+
+    fn level_dbfs(&self) -> f32 {
+        f32::from_bits(self.level.load(Ordering::Relaxed) as u32)
+    }
+
+    fn phase_at(&self, now: PlatformTime) -> Phase {
+        let wishes = self.wishes.load();
+        let node = self.heard.load().clock.read(now).node;
+        let theta = wishes.rhythm.as_ref().map_or(Phase::ZERO, |rhythm| rhythm.phase_at(node));
+        theta + wishes.offset
+    }
+
+    fn status(&self, link: &Link, now: PlatformTime) -> Status {
+        let reading = link.sync.clock().read(now);
+        let wishes = self.wishes.load();
+        Status {
+            gate_epoch: link.listener.gate_epoch(),
+            lock_state: reading.state as u8,
+            gate_open: wishes.gate_open,
+            bound: reading.bound(),
+            uncertainty: reading.uncertainty,
+            rate_ppb: reading.rate_ppb,
+            offset: wishes.offset,
+            phase: wishes.rhythm.as_ref().map_or(Phase::ZERO, |r| r.phase_at(reading.node)) + wishes.offset,
+            level_dbfs: self.level_dbfs(),
+            platform: now,
+            node: reading.node,
+        }
+    }
+
+    /// Sends what is due, through `send`; returns when to come back, on the raw clock, and the sync nonces used.
+    pub(crate) fn service(&self, mut send: impl FnMut(&[u8], SocketAddr), nonces: &mut Vec<u64>) -> i64 {
+        let mut link = lock(&self.link);
+        let link = &mut *link;
+        let Some(session) = &mut link.session else { return i64::MAX };
+        let mut out = [0; DATAGRAM_MAX];
+        while let Some(len) = link.sync.poll_transmit(self.local.now(), &mut out) {
+            nonces.push(u64::from_be_bytes(out[40..48].try_into().expect("eight bytes")));
+            send(&out[..len], session.server);
+        }
+        let now = os::raw_ns();
+        let mut next = self.local.to_raw(link.sync.poll_timeout());
+        for pending in &mut link.withdrawals {
+            if pending.due_raw_ns <= now {
+                if let Ok(len) = session.sealer.seal(Use::Withdraw, &pending.withdraw.encode(), &mut out) {
+                    send(&out[..len], session.server);
+                }
+                pending.due_raw_ns = now + WITHDRAW_REPEATS_NS[pending.repeats.min(WITHDRAW_REPEATS_NS.len() - 1)];
+                pending.repeats += 1;
+            }
+            next = next.min(pending.due_raw_ns);
+        }
+        if link.status_due_raw_ns <= now {
+            link.status_due_raw_ns = now + STATUS_INTERVAL_NS;
+            let status = self.status(link, self.local.at_raw(now));
+            let session = link.session.as_mut().expect("checked above");
+            if let Ok(len) = session.sealer.seal(Use::Status, &status.encode(), &mut out) {
+                send(&out[..len], session.server);
+            }
+        }
+        next.min(link.status_due_raw_ns)
+    }
+
+    /// An answer to one of this platform's sync requests arrived.
+    pub(crate) fn handle_sync(&self, datagram: &[u8], raw_ns: i64, stamp_error_ns: i64) {
+        let mut link = lock(&self.link);
+        let received = self.local.at_raw(raw_ns);
+        if link.sync.handle_input(received, Span::from_ns(stamp_error_ns), datagram).is_ok() {
+            link.exchanges += 1;
+            self.publish(&link);
+        }
+    }
+
+    /// A sealed datagram for this platform's session arrived; returns whether the hub should service it soon.
+    pub(crate) fn handle_sealed(&self, datagram: &mut [u8], raw_ns: i64) -> bool {
+        let mut link = lock(&self.link);
+        let link = &mut *link;
+        let Some(session) = &mut link.session else { return false };
+        match session.opener.open(datagram) {
+            Ok((Use::Mix, payload)) => {
+                let Ok(frame) = MixFrame::decode(payload) else { return false };
+                let cut = frame.cut;
+                if link.listener.handle(frame, self.local.at_raw(raw_ns)) {
+                    self.publish(link);
+                }
+                if cut {
+                    // The status that follows at once is the acknowledgement.
+                    link.status_due_raw_ns = 0;
+                }
+                cut
+            }
+            Ok((Use::Acknowledge, payload)) => {
+                if let Ok(event_id) = payload.try_into() {
+                    link.note_acknowledged(event_id);
+                }
+                false
+            }
+            Ok(_) => false,
+            Err(SealError::Replayed) => {
+                link.replayed += 1;
+                false
+            }
+            Err(_) => {
+                link.unauthentic += 1;
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! `Node`: a sanctuary's data plane.
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use harmonia_io::node::{Node as Core, SleeperStatus, WithdrawEvent};
+use num_complex::Complex;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors;
+use crate::rhythm::Rhythm;
+use crate::score::coefficients;
+
+#[pyclass(frozen, module = "harmonia._core")]
+pub struct NodeEvent(WithdrawEvent);
+
+#[pymethods]
+impl NodeEvent {
+    #[getter]
+    fn kind(&self) -> &'static str {
+        "withdraw"
+    }
+    #[getter]
+    fn sleeper(&self) -> u64 {
+        self.0.sleeper
+    }
+    #[getter]
+    fn event_id(&self) -> &[u8] {
+        &self.0.withdraw.event_id
+    }
+    #[getter]
+    fn purposes(&self) -> u32 {
+        self.0.withdraw.purposes
+    }
+}
+
+#[pyclass(frozen, module = "harmonia._core")]
+pub struct PlatformStatus(SleeperStatus);
+
+macro_rules! status_getters {
+    ($($name:ident: $type:ty = $unset:expr, |$status:ident| $value:expr;)*) => {
+        #[pymethods]
+        impl PlatformStatus {
+            #[getter]
+            fn sleeper(&self) -> u64 {
+                self.0.sleeper
+            }
+            #[getter]
+            fn muted(&self) -> bool {
+                self.0.muted
+            }
+            #[getter]
+            fn age_ns(&self) -> i64 {
+                self.0.last.map_or(-1, |(age, _)| age.ns())
+            }
+            $(#[getter]
+            fn $name(&self) -> $type {
+                self.0.last.map_or($unset, |(_, $status)| $value)
+            })*
+        }
+    };
+}
+
+status_getters! {
+    lock_state: u8 = 0, |s| s.lock_state;
+    bound_ns: i64 = 0, |s| s.bound.ns();
+    uncertainty_ns: i64 = 0, |s| s.uncertainty.ns();
+    rate_ppb: i64 = 0, |s| s.rate_ppb;
+    offset: i64 = 0, |s| s.offset.bits();
+    phase: u64 = 0, |s| s.phase.bits();
+    level_dbfs: f32 = -120.0, |s| s.level_dbfs;
+    platform_time_ns: i64 = 0, |s| s.platform.ns();
+    node_time_ns: i64 = 0, |s| s.node.ns();
+    gate_open: bool = false, |s| s.gate_open;
+}
+
+#[pyclass(frozen, module = "harmonia._core")]
+pub struct Node(Core);
+
+#[pymethods]
+impl Node {
+    #[new]
+    fn new(py: Python<'_>, host: &str, port: u16, clock_file: PathBuf) -> PyResult<Self> {
+        py.detach(|| Core::start(host, port, &clock_file)).map(Self).map_err(errors::io)
+    }
+
+    #[getter]
+    fn port(&self) -> u16 {
+        self.0.port()
+    }
+
+    #[getter]
+    fn clock_id(&self) -> u64 {
+        self.0.clock().clock_id()
+    }
+
+    #[getter]
+    fn resumes(&self) -> u64 {
+        self.0.clock().anchor().resumes
+    }
+
+    #[getter]
+    fn resumed(&self) -> bool {
+        self.0.resumed()
+    }
+
+    fn node_time_ns(&self) -> i64 {
+        self.0.now().ns()
+    }
+
+    fn anchor(&self) -> (i64, i64, i64) {
+        let anchor = self.0.clock().anchor();
+        (anchor.raw_ns, anchor.node_ns, anchor.rate_ppb)
+    }
+
+    fn add_circle(&self, py: Python<'_>, circle: u64, channels: usize, voice_weight: f32) -> PyResult<()> {
+        py.detach(|| self.0.add_circle(circle, channels, voice_weight)).map_err(errors::io)
+    }
+
+    fn remove_circle(&self, py: Python<'_>, circle: u64) {
+        py.detach(|| self.0.remove_circle(circle));
+    }
+
+    fn set_rhythm(&self, py: Python<'_>, circle: u64, rhythm: &Rhythm) -> PyResult<()> {
+        py.detach(|| self.0.set_rhythm(circle, rhythm.0.clone())).map_err(errors::io)
+    }
+
+    fn add_sleeper(&self, py: Python<'_>, circle: u64, sleeper: u64) -> PyResult<()> {
+        py.detach(|| self.0.add_sleeper(circle, sleeper)).map_err(errors::io)
+    }
+
+    fn remove_sleeper(&self, py: Python<'_>, sleeper: u64) {
+        py.detach(|| self.0.remove_sleeper(sleeper));
+    }
+
+    fn attach(&self, py: Python<'_>, sleeper: u64, session_id: u64, secret: &[u8], recording: bool) -> PyResult<()> {
+        let secret = errors::exactly("a session's secret", secret)?;
+        py.detach(|| self.0.attach(sleeper, session_id, &secret, recording)).map_err(errors::io)
+    }
+
+    fn detach(&self, py: Python<'_>, sleeper: u64) {
+        py.detach(|| self.0.detach(sleeper));
+    }
+
+    fn set_voice(&self, py: Python<'_>, sleeper: u64, voice: Vec<Complex<f64>>) -> PyResult<()> {
+        py.detach(|| self.0.set_voice(sleeper, &coefficients(&voice))).map_err(errors::io)
+    }
+
+    fn set_hearing(&self, py: Python<'_>, sleeper: u64, level: f32) -> PyResult<()> {
+        py.detach(|| self.0.set_hearing(sleeper, level)).map_err(errors::io)
+    }
+
+    #[pyo3(signature = (sleeper, *, voice, hearing, recording))]
+    fn set_plan(&self, py: Python<'_>, sleeper: u64, voice: bool, hearing: bool, recording: bool) -> PyResult<()> {
+        py.detach(|| self.0.set_plan(sleeper, voice, hearing, recording)).map_err(errors::io)
+    }
+
+    fn mute(&self, py: Python<'_>, sleeper: u64, event_id: &[u8]) -> PyResult<u64> {
+        let event_id = errors::exactly("an event id", event_id)?;
+        py.detach(|| self.0.mute(sleeper, event_id)).map_err(errors::io)
+    }
+
+    fn release(&self, py: Python<'_>, sleeper: u64, withdrawal: &[u8]) -> PyResult<bool> {
+        let named = if withdrawal.is_empty() { None } else { Some(errors::exactly("a withdrawal's id", withdrawal)?) };
+        py.detach(|| self.0.release(sleeper, named)).map_err(errors::io)
+    }
+
+    fn acknowledge(&self, py: Python<'_>, sleeper: u64, event_id: &[u8]) -> PyResult<()> {
+        let event_id = errors::exactly("an event id", event_id)?;
+        py.detach(|| self.0.acknowledge(sleeper, event_id));
+        Ok(())
+    }
+
+    fn next_event(&self, py: Python<'_>, timeout_s: f64) -> PyResult<Option<NodeEvent>> {
+        let timeout = Duration::try_from_secs_f64(timeout_s).map_err(|_| {
+            PyValueError::new_err(format!("a time-out must be a number of seconds from 0 up, not {timeout_s}"))
+        })?;
+        Ok(py.detach(|| self.0.next_event(timeout)).map(NodeEvent))
+    }
+
+    fn status(&self, py: Python<'_>, circle: u64) -> PyResult<Vec<PlatformStatus>> {
+        let status = py.detach(|| self.0.status(circle)).map_err(errors::io)?;
+        Ok(status.into_iter().map(PlatformStatus).collect())
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.0.stats();
+        let dict = PyDict::new(py);
+        for (name, counter) in [
+            ("answered", &stats.answered),
+            ("malformed", &stats.malformed),
+            ("unauthentic", &stats.unauthentic),
+            ("frames_sealed", &stats.frames_sealed),
+            ("cut_frames", &stats.cut_frames),
+            ("withdrawals", &stats.withdrawals),
+        ] {
+            dict.set_item(name, counter.load(Ordering::Relaxed))?;
+        }
+        Ok(dict)
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.0.close());
+    }
+}

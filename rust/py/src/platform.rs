@@ -1,0 +1,199 @@
+//! `Platform`: a sleeper's device.
+use std::path::PathBuf;
+
+use harmonia_core::frame::Withdraw;
+use harmonia_core::phase::PhaseOffset;
+use harmonia_core::servo::Reading;
+use harmonia_io::Platform as Core;
+use num_complex::Complex;
+use numpy::PyArray2;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors;
+use crate::rhythm::Rhythm;
+use crate::score::{coefficients, stereo, Score};
+
+#[pyclass(frozen, module = "harmonia._core")]
+pub struct ClockReading {
+    raw_ns: i64,
+    reading: Reading,
+    exchanges: u64,
+}
+
+#[pymethods]
+impl ClockReading {
+    #[getter]
+    fn lock_state(&self) -> u8 {
+        self.reading.state as u8
+    }
+    #[getter]
+    fn platform_ns(&self) -> i64 {
+        self.reading.platform.ns()
+    }
+    #[getter]
+    fn raw_ns(&self) -> i64 {
+        self.raw_ns
+    }
+    #[getter]
+    fn node_ns(&self) -> i64 {
+        self.reading.node.ns()
+    }
+    #[getter]
+    fn earliest_ns(&self) -> i64 {
+        self.reading.earliest.ns()
+    }
+    #[getter]
+    fn latest_ns(&self) -> i64 {
+        self.reading.latest.ns()
+    }
+    #[getter]
+    fn uncertainty_ns(&self) -> i64 {
+        self.reading.uncertainty.ns()
+    }
+    #[getter]
+    fn rate_ppb(&self) -> i64 {
+        self.reading.rate_ppb
+    }
+    #[getter]
+    fn exchanges(&self) -> u64 {
+        self.exchanges
+    }
+}
+
+#[pyclass(frozen, module = "harmonia._core")]
+pub struct Platform(Core);
+
+#[pymethods]
+impl Platform {
+    #[new]
+    #[pyo3(signature = (*, sample_rate = 48_000, clock_offset_ns = 0, clock_drift_ppb = 0, seed = None))]
+    fn new(
+        py: Python<'_>,
+        sample_rate: u32,
+        clock_offset_ns: i64,
+        clock_drift_ppb: i64,
+        seed: Option<u64>,
+    ) -> PyResult<Self> {
+        py.detach(|| Core::new(sample_rate, clock_offset_ns, clock_drift_ppb, seed)).map(Self).map_err(errors::io)
+    }
+
+    fn connect(&self, py: Python<'_>, host: &str, port: u16, session_id: u64, secret: &[u8]) -> PyResult<()> {
+        let secret = errors::exactly("a session's secret", secret)?;
+        py.detach(|| self.0.connect(host, port, session_id, &secret)).map_err(errors::io)
+    }
+
+    fn clock(&self) -> ClockReading {
+        let (raw_ns, reading, exchanges) = self.0.clock();
+        ClockReading { raw_ns, reading, exchanges }
+    }
+
+    fn set_score(&self, py: Python<'_>, score: &Score, epoch_ns: i64) {
+        py.detach(|| self.0.set_program(Some(score.program(epoch_ns))));
+    }
+
+    fn clear_score(&self) {
+        self.0.set_program(None);
+    }
+
+    fn set_rhythm(&self, rhythm: &Rhythm) {
+        self.0.set_rhythm(rhythm.0.clone());
+    }
+
+    fn set_offset(&self, turns: f64) -> PyResult<i64> {
+        let offset = PhaseOffset::from_turns(turns).map_err(errors::offset)?;
+        self.0.set_offset(offset);
+        Ok(offset.bits())
+    }
+
+    fn set_voice(&self, voice: Vec<Complex<f64>>) -> PyResult<()> {
+        self.0.set_voice(&coefficients(&voice)).map_err(errors::io)
+    }
+
+    #[pyo3(signature = (*, hearing, own))]
+    fn set_levels(&self, hearing: f32, own: f32) -> PyResult<()> {
+        self.0.set_levels(hearing, own).map_err(errors::io)
+    }
+
+    fn set_ceiling(&self, dbfs: f64) -> PyResult<()> {
+        if !dbfs.is_finite() || dbfs > 0.0 {
+            return Err(PyValueError::new_err(format!("a ceiling is a level in dBFS, at most 0, not {dbfs}")));
+        }
+        self.0.set_ceiling(10f64.powf(dbfs / 20.0) as f32).map_err(errors::io)
+    }
+
+    fn phase(&self) -> u64 {
+        self.0.phase().bits()
+    }
+
+    #[getter]
+    fn offset(&self) -> i64 {
+        self.0.offset().bits()
+    }
+
+    fn withdraw(&self, py: Python<'_>, event_id: &[u8], purposes: u32) -> PyResult<()> {
+        let withdraw = Withdraw { event_id: errors::exactly("an event id", event_id)?, purposes };
+        py.detach(|| self.0.withdraw(withdraw));
+        Ok(())
+    }
+
+    fn acknowledged(&self, event_id: &[u8]) -> PyResult<bool> {
+        Ok(self.0.acknowledged(&errors::exactly("an event id", event_id)?))
+    }
+
+    fn set_acknowledged(&self, event_id: &[u8]) -> PyResult<()> {
+        self.0.set_acknowledged(errors::exactly("an event id", event_id)?);
+        Ok(())
+    }
+
+    fn open_gate(&self) {
+        self.0.open_gate();
+    }
+
+    #[getter]
+    fn gate_open(&self) -> bool {
+        self.0.gate_open()
+    }
+
+    fn level_dbfs(&self) -> f32 {
+        self.0.level_dbfs()
+    }
+
+    fn frames<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counters = self.0.frames();
+        let dict = PyDict::new(py);
+        dict.set_item("received", counters.frames.followed)?;
+        dict.set_item("cut", counters.frames.cut)?;
+        dict.set_item("stale", counters.frames.overtaken)?;
+        dict.set_item("replayed", counters.replayed)?;
+        dict.set_item("unauthentic", counters.unauthentic)?;
+        dict.set_item("gate_epoch", counters.gate_epoch)?;
+        dict.set_item("age_ms", counters.age.map_or(-1, |age| age.ns() / 1_000_000))?;
+        Ok(dict)
+    }
+
+    fn others(&self) -> Vec<Complex<f64>> {
+        self.0.others().iter().map(|c| Complex::new(c.re.into(), c.im.into())).collect()
+    }
+
+    fn render<'py>(&self, py: Python<'py>, frames: usize) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let samples = py.detach(|| {
+            let mut interleaved = vec![0.0; 2 * frames];
+            self.0.render(&mut interleaved).map(|()| interleaved)
+        });
+        stereo(py, samples.map_err(errors::io)?)
+    }
+
+    fn record(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        py.detach(|| self.0.record(&path)).map_err(errors::io)
+    }
+
+    fn stop_recording(&self, py: Python<'_>) -> PyResult<u64> {
+        py.detach(|| self.0.stop_recording()).map_err(errors::io)
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.0.close());
+    }
+}
