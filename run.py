@@ -71,6 +71,8 @@ def main(arguments: list[str]) -> int:
     program, *fixed = command
     fixed = [str(ROOT / argument) if argument.endswith(".py") else argument for argument in fixed]
     environment = dict(os.environ, VIRTUAL_ENV=str(VENV), PATH=f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}")
+    if "-m" in fixed:
+        os.chdir(ROOT)  # a module of the project, which is not installed
     sys.stdout.flush()
     return os.execve(BIN / program, [program, *fixed, *(rest[1:] if rest[:1] == ["--"] else rest)], environment)
 

@@ -77,7 +77,7 @@ CHECKS = [
     Check("clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], lint=True),
     Check("cargo", ["cargo", "test", "--workspace", "--exclude", "harmonia-py", "--locked"], count_cargo),
     Check("pytest", [PYTHON, "-m", "pytest", "--ignore=tests/house"], count_pytest),
-    Check("load", [PYTHON, "loadtests/load.py", "--sleepers", "200", "--seconds", "60"]),
+    Check("load", [PYTHON, "-m", "loadtests.load", "--sleepers", "200", "--seconds", "60"]),
 ]
 
 

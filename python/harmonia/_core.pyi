@@ -11,9 +11,25 @@ from typing import Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "ClockReading",
+    "IoError",
+    "Node",
+    "NodeEvent",
+    "Platform",
+    "PlatformStatus",
+    "Renderer",
+    "Rhythm",
+    "RhythmError",
+    "Score",
+    "ScoreError",
+    "__version__",
+    "offset_from_turns",
+]
+
 __version__: str
 
-Segment = tuple[int, int, int, int, int]
+_Segment = tuple[int, int, int, int, int]
 """start_ns, phase (2**-64 turn), frequency (2**-128 turn/ns), half_ramp (2**-128 turn/ns**2), ramp_ns."""
 
 class ScoreError(ValueError):
@@ -34,12 +50,12 @@ class IoError(OSError):
 class Rhythm:
     """A circle's shared timeline. Immutable: changing it makes a new one."""
 
-    def __new__(cls, segments: Sequence[Segment]) -> Rhythm: ...
+    def __new__(cls, segments: Sequence[_Segment]) -> Rhythm: ...
     @staticmethod
     def constant(start_ns: int, frequency_hz: float, phase: int = 0) -> Rhythm:
         """One frequency from ``start_ns`` on. Raises RhythmError on a frequency that is not finite or beyond ±1 MHz."""
     @property
-    def segments(self) -> list[Segment]: ...
+    def segments(self) -> list[_Segment]: ...
     def phase_at(self, node_ns: int) -> int:
         """The phase in 2**-64 turn; the same bits on every machine."""
     def turns_at(self, node_ns: int) -> float: ...
@@ -175,7 +191,7 @@ class Node:
     def anchor(self) -> tuple[int, int, int]:
         """raw_ns, node_ns, rate_ppb: node = node_ns + (raw − raw_ns)·(1 + rate_ppb·1e-9) on CLOCK_MONOTONIC_RAW."""
     def add_circle(self, circle: int, channels: int, voice_weight: float) -> None:
-        """Hosts a circle; nothing happens if it is hosted already. Raises ValueError on > 64 channels or a bad weight."""
+        """Hosts a circle, unless it is hosted already. Raises ValueError on > 64 channels or a bad weight."""
     def remove_circle(self, circle: int) -> None: ...
     def set_rhythm(self, circle: int, rhythm: Rhythm) -> None:
         """The rhythm whose phase and frequency this circle's frames carry."""
@@ -256,7 +272,7 @@ class Platform:
     @property
     def offset(self) -> int: ...
     def withdraw(self, event_id: bytes, purposes: int) -> None:
-        """Opts out at once. Purposes 0 (all) closes this platform's own gate in the next block; hearing mutes the others.
+        """Opts out at once: all (0) closes this platform's own gate in the next block, hearing silences the others.
 
         Sends the sealed withdrawal and repeats it until acknowledged, network or not.
         """
@@ -275,6 +291,8 @@ class Platform:
         """The newest frame's coefficients: what others contribute, one a channel."""
     def render(self, frames: int) -> NDArray[np.float32]:
         """The next ``frames`` × 2 samples, continuing where the last call ended; the first call starts now."""
+    def next_sample(self) -> tuple[int, int] | None:
+        """When the next sample to be rendered plays: platform_ns, node_ns. None before the first."""
     def record(self, path: str) -> None:
         """Renders in real time, in a thread of its own, into a WAV file, until stop_recording."""
     def stop_recording(self) -> int:

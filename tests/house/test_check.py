@@ -1,21 +1,11 @@
 """The checks are counted as they were."""
 
 import sys
-from pathlib import Path
-from typing import Any
 
-import pytest
+from scripts import check
 
 
-@pytest.fixture
-def check(root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(root / "scripts")
-    import check  # noqa: PLC0415
-
-    return check
-
-
-def test_cargo_is_summed_over_its_programs(check: Any) -> None:
+def test_cargo_is_summed_over_its_programs() -> None:
     output = (
         "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n"
         "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n"
@@ -23,16 +13,16 @@ def test_cargo_is_summed_over_its_programs(check: Any) -> None:
     assert check.count_cargo(output) == check.Counts(15, 2, 1)
 
 
-def test_pytest_is_read_from_its_last_line(check: Any) -> None:
+def test_pytest_is_read_from_its_last_line() -> None:
     assert check.count_pytest("x\n=== 2 failed, 31 passed, 1 skipped, 1 error in 3.21s ===\n") == check.Counts(31, 3, 1)
     assert check.count_pytest("5 passed in 0.1s\n") == check.Counts(5)
 
 
-def test_a_program_that_ends_badly_has_failed_even_if_it_counted_nothing(check: Any) -> None:
+def test_a_program_that_ends_badly_has_failed_even_if_it_counted_nothing() -> None:
     broken = check.Check("broken", [sys.executable, "-c", "raise SystemExit(1)"], check.count_pytest)
     assert check.run(broken, []) == (False, check.Counts(failed=1))
 
 
-def test_a_suite_that_ran_no_test_has_failed(check: Any) -> None:
+def test_a_suite_that_ran_no_test_has_failed() -> None:
     empty = check.Check("empty", [sys.executable, "-c", ""], check.count_pytest)
     assert check.run(empty, []) == (False, check.Counts(failed=1))

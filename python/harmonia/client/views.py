@@ -12,7 +12,7 @@ from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.v1 import circle_pb2, consent_pb2, platform_pb2, sanctuary_pb2, types_pb2
 
 if TYPE_CHECKING:
-    from harmonia._core import Segment
+    from harmonia._core import _Segment as Segment
 
 TURN = 1 << 64
 

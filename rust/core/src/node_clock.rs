@@ -181,3 +181,116 @@ impl NodeClock {
         self.anchor = Anchor { node_ns: self.node_at(raw_ns).ns(), raw_ns, rate_ppb, ..self.anchor.clone() };
     }
 }
+
+#[cfg(test)]
+mod laws {
+    use super::*;
+    use proptest::prelude::*;
+
+    prop_compose! {
+        fn clock()(raw in 0i64..1_000_000_000_000_000, real in 0i64..2_000_000_000_000_000_000,
+                   rate in -500_000i64..500_000) -> NodeClock {
+            let mut clock = NodeClock::new("b007", raw, real);
+            clock.set_rate(raw, rate);
+            clock
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_anchor_survives_its_file(clock in clock(), resumes: u64) {
+            let anchor = Anchor { resumes, ..clock.anchor().clone() };
+            prop_assert_eq!(Anchor::from_text(&anchor.to_text()), Ok(anchor));
+        }
+
+        #[test]
+        fn advancing_changes_no_nanosecond(clock in clock(), steps in prop::collection::vec(0i64..5_000_000_000, 1..50),
+                                           later in 0i64..100_000_000_000_000) {
+            let mut moved = clock.clone();
+            let mut raw = clock.anchor().raw_ns;
+            for step in steps {
+                raw += step;
+                moved.advance(raw);
+                prop_assert!(raw - moved.anchor().raw_ns < NS_PER_S);
+                prop_assert_eq!(moved.node_at(raw), clock.node_at(raw));
+                prop_assert_eq!(moved.node_at(raw + later), clock.node_at(raw + later));
+            }
+        }
+
+        #[test]
+        fn a_new_rate_begins_where_the_old_one_ended(clock in clock(), after in 0i64..100_000_000_000_000,
+                                                     rate in -500_000i64..500_000) {
+            let mut bent = clock.clone();
+            let raw = clock.anchor().raw_ns + after;
+            bent.set_rate(raw, rate);
+            prop_assert_eq!(bent.node_at(raw), clock.node_at(raw));
+            let gained = (bent.node_at(raw + NS_PER_S) - bent.node_at(raw)).ns() - NS_PER_S;
+            prop_assert_eq!(gained, rate);
+        }
+
+        #[test]
+        fn within_a_boot_a_restart_resumes_exactly(clock in clock(), lived in 0i64..100_000_000_000_000,
+                                                   dead in 0i64..100_000_000_000_000, wall: i32, later in 0i64..1_000_000_000_000) {
+            let mut running = clock;
+            let raw = running.anchor().raw_ns + lived;
+            running.advance(raw);
+            let text = running.anchor().to_text();
+            let now = raw + dead;
+            let (resumed, same) = NodeClock::resume_text(&text, "b007", now, i64::from(wall)).unwrap();
+            prop_assert!(same);
+            prop_assert_eq!(resumed.clock_id(), running.clock_id());
+            prop_assert_eq!(resumed.anchor().resumes, 1);
+            prop_assert_eq!(resumed.node_at(now + later), running.node_at(now + later));
+        }
+
+        #[test]
+        fn after_a_reboot_the_clock_is_a_new_one(clock in clock(), raw in 0i64..1_000_000_000_000,
+                                                 real in 0i64..2_000_000_000_000_000_000) {
+            let (new, same) = NodeClock::resume(clock.anchor().clone(), "another", raw, real);
+            prop_assert!(!same);
+            prop_assert!(new.clock_id() != clock.clock_id());
+            prop_assert_eq!(new.node_at(raw).ns(), real + 37 * NS_PER_S);
+            prop_assert_eq!(new.anchor().rate_ppb, 0);
+        }
+
+        #[test]
+        fn a_torn_or_flipped_file_is_noticed(clock in clock(), at in 0usize..1000, bit in 0u8..7) {
+            let text = clock.anchor().to_text();
+            let torn = &text[..at % text.len()];
+            prop_assert!(Anchor::from_text(torn).is_err());
+            let mut bytes = text.clone().into_bytes();
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            if let Ok(flipped) = String::from_utf8(bytes) {
+                prop_assert!(Anchor::from_text(&flipped).is_err(), "{flipped:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_raw_clock_before_its_anchor_is_another_boots() {
+        let clock = NodeClock::new("b007", 5_000, 0);
+        assert!(!NodeClock::resume(clock.anchor().clone(), "b007", 4_999, 0).1);
+        assert!(NodeClock::resume(clock.anchor().clone(), "b007", 5_000, 0).1);
+    }
+
+    #[test]
+    fn a_boot_id_with_spaces_does_not_break_its_file() {
+        for boot in ["", "a b", "a\nb"] {
+            let clock = NodeClock::new(boot, 1, 2);
+            let (_, same) = NodeClock::resume_text(&clock.anchor().to_text(), boot, 3, 4).unwrap();
+            assert!(same, "{boot:?}");
+        }
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        for (text, expected) in [("", AnchorError::Format), ("nonsense\n", AnchorError::Format)] {
+            assert_eq!(Anchor::from_text(text), Err(expected));
+        }
+        let text = NodeClock::new("b007", 1, 2).anchor().to_text().replace(" 1 ", " 3 ");
+        let refused = Anchor::from_text(&text).unwrap_err();
+        assert_eq!(refused, AnchorError::Checksum);
+        assert!(refused.to_string().contains("remove it"));
+    }
+}

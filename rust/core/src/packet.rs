@@ -498,3 +498,219 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod laws {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TAI: Span = Span::from_s(37);
+    const ANY: NodeTime = NodeTime::from_ns(1_700_000_000_123_456_789);
+
+    fn request(nonce: u64) -> [u8; CIRCLE_PACKET_LEN] {
+        let mut bytes = [0; CIRCLE_PACKET_LEN];
+        write_request(nonce, &mut bytes).unwrap();
+        bytes
+    }
+
+    /// A plain client's request, as chrony or ntpd would send it.
+    fn plain_request(version: u8) -> Vec<u8> {
+        Header { version, mode: 3, poll: 6, transmit: NtpTimestamp(7), ..Header::default() }.to_bytes().to_vec()
+    }
+
+    fn answer(request: &[u8], received: NodeTime, sent: NodeTime, info: &NodeInfo) -> Result<Vec<u8>, PacketError> {
+        let mut out = [0; 128];
+        respond(request, received, sent, info, &mut out).map(|len| out[..len].to_vec())
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_survives_the_wire(leap in 0u8..4, version in 0u8..8, mode in 0u8..8, stratum: u8, poll: i8,
+                                      precision: i8, roots: [u32; 3], stamps: [u64; 4]) {
+            let [root_delay, root_dispersion, refid] = roots;
+            let [reference, origin, receive, transmit] = stamps.map(NtpTimestamp);
+            let header = Header { leap, version, mode, stratum, poll, precision, root_delay, root_dispersion, refid,
+                                  reference, origin, receive, transmit };
+            prop_assert_eq!(Header::parse(&header.to_bytes()), Ok(header));
+        }
+
+        #[test]
+        fn a_circle_field_survives_the_wire(flags: u8, tai_minus_utc_s: i16, clock_id: u64, t2_ns: i64, t3_ns: i64,
+                                            bound_ns: u64, root_delay_ns: u64) {
+            let field = CircleField { flags, tai_minus_utc_s, clock_id, t2_ns, t3_ns, bound_ns, root_delay_ns };
+            prop_assert_eq!(CircleField::parse(&field.to_bytes()), Ok(field));
+        }
+
+        #[test]
+        fn a_timestamp_gives_back_its_nanosecond(ns in 0i64..(1 << 32) * NS_PER_S) {
+            prop_assert_eq!(NtpTimestamp::from_unix_ns(ns).unix_ns(), ns);
+        }
+
+        #[test]
+        fn a_short_span_is_rounded_up_by_less_than_16_us(ns in 0i64..60_000 * NS_PER_S) {
+            let back = span_from_short(short_from_span(Span::from_ns(ns))).ns();
+            prop_assert!((ns..ns + 15_260).contains(&back), "{ns} {back}");
+        }
+
+        #[test]
+        fn an_answer_tells_a_platform_the_nodes_own_nanoseconds(nonce: u64, received: i64, sent: i64, clock_id: u64,
+                                                                bound in 0i64..i64::MAX) {
+            let (t2, t3) = (NodeTime::from_ns(received), NodeTime::from_ns(sent));
+            let info = NodeInfo { bound: Span::from_ns(bound), ..NodeInfo::root(clock_id) };
+            let bytes = answer(&request(nonce), t2, t3, &info).unwrap();
+            let read = Answer::parse(&bytes).unwrap();
+            prop_assert_eq!(read.header.origin.0, nonce);
+            prop_assert_eq!(read.stamps(Span::ZERO), (t2, t3));
+            prop_assert_eq!(read.circle.unwrap().clock_id, clock_id);
+            prop_assert_eq!(read.source_bound().ns(), bound);
+        }
+
+        #[test]
+        fn a_plain_client_gets_utc(version in 3u8..5, at in 40 * NS_PER_S..4_000_000_000 * NS_PER_S, hold in 0i64..NS_PER_S) {
+            let (t2, t3) = (NodeTime::from_ns(at), NodeTime::from_ns(at + hold));
+            let bytes = answer(&plain_request(version), t2, t3, &NodeInfo::root(1)).unwrap();
+            let read = Answer::parse(&bytes).unwrap();
+            prop_assert_eq!(read.circle, None);
+            prop_assert_eq!(read.header.receive.unix_ns(), at - 37 * NS_PER_S);
+            prop_assert_eq!(read.stamps(TAI), (t2, t3));
+            prop_assert!(read.header.reference.0 <= read.header.receive.0);
+            prop_assert_eq!((read.header.version, read.header.origin), (version, NtpTimestamp(7)));
+        }
+
+        #[test]
+        fn a_late_stamp_is_as_good_as_an_early_one(nonce: u64, at: i64, later: i64, circle: bool) {
+            let question = if circle { request(nonce).to_vec() } else { plain_request(4) };
+            let (received, sent) = (NodeTime::from_ns(at), NodeTime::from_ns(later));
+            let mut patched = answer(&question, received, received, &NodeInfo::root(1)).unwrap();
+            patch_sent(&mut patched, sent, TAI);
+            prop_assert_eq!(patched, answer(&question, received, sent, &NodeInfo::root(1)).unwrap());
+        }
+
+        /// Requests that begin well and go wrong anywhere: the interesting neighbourhood of the valid ones.
+        #[test]
+        fn no_answer_is_longer_than_its_request(len in 0usize..160, tail: [u8; 32], types: [bool; 4], lens: [u8; 4],
+                                                first in prop_oneof![Just(0x23u8), Just(0x1bu8), any::<u8>()]) {
+            let mut bytes = vec![0u8; len];
+            for (i, byte) in bytes.iter_mut().enumerate() { *byte = tail[i % 32]; }
+            if let Some(byte) = bytes.first_mut() { *byte = first; }
+            let mut at = HEADER_LEN;
+            for (circle, field_len) in types.into_iter().zip(lens) {
+                if at + 4 > len { break; }
+                if circle { bytes[at..at + 2].copy_from_slice(&CIRCLE_FIELD_TYPE.to_be_bytes()); }
+                let field_len = usize::from(field_len % 20) * 4;
+                bytes[at + 2..at + 4].copy_from_slice(&(field_len as u16).to_be_bytes());
+                at += field_len.max(4);
+            }
+            let mut out = [0; 256];
+            if let Ok(answer_len) = respond(&bytes, ANY, ANY, &NodeInfo::root(1), &mut out) {
+                prop_assert!(answer_len <= bytes.len());
+                prop_assert!(is_ntp_request(&bytes) && is_ntp_answer(&out[..answer_len]));
+            }
+            let _ = Answer::parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_random_datagrams_panic_nowhere() {
+        let mut state = 0x9E37_79B9_7F4A_7C15u64; // a small generator; its period is long enough for this
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as u8
+        };
+        let mut answered = 0;
+        for round in 0..100_000 {
+            let mut bytes: Vec<u8> = (0..usize::from(next()) % 144).map(|_| next()).collect();
+            if round % 2 == 0 && !bytes.is_empty() {
+                bytes[0] = if round % 4 == 0 { 0x23 } else { 0x24 };
+            }
+            let mut out = [0; CIRCLE_PACKET_LEN];
+            if let Ok(len) = respond(&bytes, ANY, ANY, &NodeInfo::root(1), &mut out) {
+                assert!(len <= bytes.len());
+                answered += 1;
+            }
+            let _ = Answer::parse(&bytes);
+        }
+        assert!(answered > 0, "the generator made no valid request: the test shows nothing");
+    }
+
+    #[test]
+    fn a_request_tells_nothing_but_its_nonce() {
+        let (a, b) = (request(0), request(u64::MAX));
+        assert_eq!(a[..40], b[..40]);
+        assert_eq!(a[48..], b[48..]);
+        assert_eq!(a[40..48], [0; 8]);
+        assert!(a[52..].iter().all(|&byte| byte == 0), "the field carries zeros");
+    }
+
+    #[test]
+    fn question_and_answer_are_equally_long_and_within_the_rules_of_rfc_7822() {
+        let bytes = answer(&request(1), ANY, ANY, &NodeInfo::root(1)).unwrap();
+        assert_eq!(bytes.len(), request(1).len());
+        assert!((28..=52).contains(&CIRCLE_FIELD_LEN) && CIRCLE_FIELD_LEN % 4 == 0);
+        assert_eq!(be_u16(&bytes, 48), CIRCLE_FIELD_TYPE);
+        assert_eq!(usize::from(be_u16(&bytes, 50)), CIRCLE_FIELD_LEN);
+    }
+
+    #[test]
+    fn unknown_fields_are_skipped_and_broken_ones_refused() {
+        let field = |kind: u16, len: u16, bytes: usize| {
+            let mut field = vec![0; bytes];
+            field[0..2].copy_from_slice(&kind.to_be_bytes());
+            field[2..4].copy_from_slice(&len.to_be_bytes());
+            field
+        };
+        let with = |fields: &[Vec<u8>]| [plain_request(4), fields.concat()].concat();
+        let info = NodeInfo::root(1);
+        let stranger = with(&[field(0x0104, 36, 36)]);
+        assert_eq!(answer(&stranger, ANY, ANY, &info).map(|bytes| bytes.len()), Ok(HEADER_LEN));
+        let both = with(&[field(0x0104, 16, 16), field(CIRCLE_FIELD_TYPE, 48, 48)]);
+        assert_eq!(answer(&both, ANY, ANY, &info).map(|bytes| bytes.len()), Ok(CIRCLE_PACKET_LEN));
+        let other_length = with(&[field(CIRCLE_FIELD_TYPE, 52, 52)]);
+        assert_eq!(answer(&other_length, ANY, ANY, &info).map(|bytes| bytes.len()), Ok(HEADER_LEN));
+        for (len, bytes) in [(0, 28), (12, 28), (30, 32), (56, 48), (28, 32)] {
+            let broken = answer(&with(&[field(1, len, bytes)]), ANY, ANY, &info);
+            assert!(matches!(broken, Err(PacketError::BadField(_) | PacketError::UnknownKey)), "{len} {broken:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_gets_no_answer() {
+        let info = NodeInfo::root(1);
+        assert_eq!(answer(&[0x23; 47], ANY, ANY, &info), Err(PacketError::TooShort(47)));
+        for version in [0, 1, 2, 5, 6, 7] {
+            assert_eq!(answer(&plain_request(version), ANY, ANY, &info), Err(PacketError::WrongVersion(version)));
+        }
+        for mode in [0, 1, 2, 4, 5, 6, 7] {
+            let mut bytes = plain_request(4);
+            bytes[0] = 4 << 3 | mode;
+            assert!(!is_ntp_request(&bytes));
+            let refused = answer(&bytes, ANY, ANY, &info);
+            assert_eq!(refused, Err(PacketError::WrongMode { expected: 3, given: mode }));
+        }
+        for mac in [4, 20, 24] {
+            let signed = [plain_request(4), vec![0; mac]].concat();
+            assert_eq!(answer(&signed, ANY, ANY, &info), Err(PacketError::UnknownKey));
+        }
+        assert_eq!(answer(&[plain_request(3), vec![0; 48]].concat(), ANY, ANY, &info), Err(PacketError::UnknownKey));
+        let small = respond(&request(1), ANY, ANY, &info, &mut [0; 60]);
+        assert_eq!(small, Err(PacketError::NoRoom { needed: 96, given: 60 }));
+    }
+
+    #[test]
+    fn an_answer_that_says_no_is_no_answer() {
+        let good = answer(&request(1), ANY, ANY, &NodeInfo::root(1)).unwrap();
+        let with = |at: usize, byte: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            Answer::parse(&bytes)
+        };
+        assert!(Answer::parse(&good).is_ok());
+        assert_eq!(with(0, 0x23), Err(PacketError::WrongMode { expected: 4, given: 3 }));
+        assert_eq!(with(0, 0x2c), Err(PacketError::WrongVersion(5)));
+        assert_eq!(with(0, 0xe4), Err(PacketError::Unsynchronised));
+        assert_eq!(with(1, 0), Err(PacketError::Kiss(*b"LOCL")));
+        assert_eq!(with(52, 2), Err(PacketError::WrongFieldVersion(2)));
+        assert_eq!(with(51, 12), Err(PacketError::BadField(48)));
+        assert_eq!(PacketError::Kiss(*b"RATE").to_string(), "the server refuses service: RATE");
+    }
+}

@@ -186,13 +186,13 @@ impl DisciplinedClock {
             earliest,
             latest,
             uncertainty: Span::from_ns(likely.ceil() as i64).min(most),
-            rate_ppb: self.rate_ppb(),
+            rate_ppb: self.rate_ppb_at(t),
         }
     }
 
-    /// Estimated rate of node time against platform time, parts per billion. Realtime-safe.
-    pub fn rate_ppb(&self) -> i64 {
-        (self.after.rate as f64 / RATE_UNITS_PER_PPB).round() as i64
+    /// Estimated rate of node time against platform time at `t`, parts per billion. Realtime-safe.
+    pub fn rate_ppb_at(&self, t: PlatformTime) -> i64 {
+        (self.piece_at(t).rate as f64 / RATE_UNITS_PER_PPB).round() as i64
     }
 
     /// Node time at `t`. Never decreases with `t`. Realtime-safe.

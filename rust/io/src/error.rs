@@ -11,7 +11,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum IoError {
     /// The UDP address could not be bound.
-    #[error("cannot listen on UDP {address}: {source}; choose another port (0 picks a free one) or stop what holds it")]
+    #[error(
+        "cannot listen on UDP {address}: {source}; choose another port (0 picks a free one) or stop what holds it"
+    )]
     Bind {
         /// The address asked for.
         address: SocketAddr,

@@ -120,10 +120,9 @@ impl Hub {
         let mut state = lock(&self.state);
         let id = state.next_id;
         state.next_id += 1;
-        state.entries.insert(
-            id,
-            Entry { platform: Arc::downgrade(platform), due_raw_ns: i64::MAX, nonces: VecDeque::new() },
-        );
+        state
+            .entries
+            .insert(id, Entry { platform: Arc::downgrade(platform), due_raw_ns: i64::MAX, nonces: VecDeque::new() });
         id
     }
 
@@ -170,7 +169,8 @@ impl Hub {
                 let mut drain = [0; 64];
                 while woken.read(&mut drain).is_ok_and(|n| n == drain.len()) {}
             }
-            for (socket, _) in [Some(&self.v4), self.v6.as_ref()].into_iter().flatten().zip(&ready[1..]).filter(|r| *r.1)
+            for (socket, _) in
+                [Some(&self.v4), self.v6.as_ref()].into_iter().flatten().zip(&ready[1..]).filter(|r| *r.1)
             {
                 if socket.receive(&mut batch).is_ok() {
                     self.dispatch(&mut batch);

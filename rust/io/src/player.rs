@@ -72,6 +72,12 @@ impl Player {
         self.cursor = Some(Cursor { origin: now, played: 0, node_fine: i128::MIN });
     }
 
+    /// When the next sample plays: on the platform's clock, and in node time as the renderer has it.
+    pub(crate) fn next_sample(&self, sample_rate: u32) -> Option<(PlatformTime, NodeTime)> {
+        let cursor = self.cursor.filter(|cursor| cursor.node_fine != i128::MIN)?;
+        Some((cursor.platform_at(sample_rate, 0), NodeTime::from_ns((cursor.node_fine >> 32) as i64)))
+    }
+
     /// Fills `interleaved` with the next samples, left and right.
     pub(crate) fn render(&mut self, inner: &Inner, interleaved: &mut [f32]) -> Result<(), IoError> {
         for block in interleaved.chunks_mut(2 * BLOCK) {
@@ -89,11 +95,7 @@ impl Player {
     fn block(&mut self, inner: &Inner, frames: usize) -> Result<(), IoError> {
         let heard = inner.heard.load();
         let wishes = inner.wishes.load();
-        let cursor = self.cursor.get_or_insert(Cursor {
-            origin: inner.local.now(),
-            played: 0,
-            node_fine: i128::MIN,
-        });
+        let cursor = self.cursor.get_or_insert(Cursor { origin: inner.local.now(), played: 0, node_fine: i128::MIN });
         let begins = cursor.platform_at(inner.sample_rate, 0);
         let ends = cursor.platform_at(inner.sample_rate, frames);
         cursor.played += frames as u64;
@@ -109,7 +111,7 @@ impl Player {
         if lost && silent {
             cursor.node_fine = from;
         }
-        let coming = trusted && !(lost && !silent) && wishes.program.is_some();
+        let coming = trusted && (silent || !lost) && wishes.program.is_some();
         let ramp = frames as f32 / inner.sample_rate as f32 / PRESENCE_RAMP.as_s_f64() as f32;
         self.presence = (self.presence + if coming { ramp } else { -ramp }).clamp(0.0, 1.0);
 

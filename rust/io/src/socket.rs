@@ -140,7 +140,7 @@ impl Socket {
         batch.count = received as usize;
         for (i, header) in headers.iter().enumerate().take(batch.count) {
             batch.lens[i] = (header.msg_len as usize).min(LEN_MAX);
-            batch.control_lens[i] = (header.msg_hdr.msg_controllen as usize).min(CONTROL_LEN);
+            batch.control_lens[i] = header.msg_hdr.msg_controllen.min(CONTROL_LEN);
         }
         Ok(batch.count)
     }
@@ -230,7 +230,7 @@ fn kernel_stamp(control: &[u8]) -> Option<i64> {
     while rest.len() >= HEAD {
         // SAFETY: `rest` holds at least a cmsghdr; read_unaligned needs no alignment.
         let head: libc::cmsghdr = unsafe { rest.as_ptr().cast::<libc::cmsghdr>().read_unaligned() };
-        let len = head.cmsg_len as usize;
+        let len = head.cmsg_len;
         let data = rest.get(HEAD..len)?;
         if (head.cmsg_level, head.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
             if data.len() < size_of::<libc::timespec>() {

@@ -205,4 +205,3 @@ impl Node {
         py.detach(|| self.0.close());
     }
 }
-

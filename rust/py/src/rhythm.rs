@@ -57,9 +57,7 @@ impl Rhythm {
     fn continue_at(&self, start_ns: i64, frequency_hz: f64, ramp_ns: i64) -> PyResult<Self> {
         let target = Frequency::from_hz(frequency_hz).map_err(errors::rhythm)?;
         let mut rhythm = self.0.clone();
-        rhythm
-            .continue_at(NodeTime::from_ns(start_ns), target, Span::from_ns(ramp_ns))
-            .map_err(errors::rhythm)?;
+        rhythm.continue_at(NodeTime::from_ns(start_ns), target, Span::from_ns(ramp_ns)).map_err(errors::rhythm)?;
         Ok(Self(rhythm))
     }
 }

@@ -134,7 +134,8 @@ impl Renderer {
         let voice = |given: Option<Vec<Complex<f64>>>, unset: f32| -> PyResult<Vec<Complex<f32>>> {
             let given = given.map_or_else(|| vec![Complex::new(unset, 0.0); channels], |given| coefficients(&given));
             if given.len() != channels {
-                let message = format!("a voice has one coefficient for each of {channels} channels, not {}", given.len());
+                let message =
+                    format!("a voice has one coefficient for each of {channels} channels, not {}", given.len());
                 return Err(PyValueError::new_err(message));
             }
             Voice::new(given.clone()).map_err(|error| PyValueError::new_err(error.to_string()))?;

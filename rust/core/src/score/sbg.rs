@@ -118,6 +118,9 @@ pub(super) fn read(text: &str, name: &str) -> Result<Sheet, ScoreError> {
             }
         } else {
             reader.options_over = true;
+            if let Some(reason) = not_a_time_line(line) {
+                return Err(refuse((number, reason)));
+            }
             reader.time_line(number, line, None, 0).map_err(refuse)?;
         }
     }
@@ -135,6 +138,23 @@ fn definition(line: &str) -> Option<(&str, &str)> {
     let named = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     (named && rest.starts_with(char::is_whitespace)).then(|| (name, rest.trim()))
+}
+
+/// Why a line is certainly not a time line, where that can be said better than by calling its first word no time.
+fn not_a_time_line(line: &str) -> Option<Reason> {
+    let first = line.split_whitespace().next()?;
+    let word = first.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').next()?;
+    if !word.starts_with(|c: char| c.is_ascii_alphabetic()) || word == "NOW" {
+        return None;
+    }
+    let rest = line[word.len()..].trim_start();
+    if rest.starts_with(['=', '<', '>']) || (matches!(word, "param" | "solve") && rest.contains('=')) {
+        return Some(format!(
+            "{line:?} is a line of an .sbgf curve, which is not supported; write it out as time lines"
+        ));
+    }
+    (rest.starts_with(':') && first.len() > word.len())
+        .then(|| format!("{first:?} needs a space after the colon, and something after it: '{word}: …'"))
 }
 
 /// The lines up to the closing brace of the block that opens in line `opened`.

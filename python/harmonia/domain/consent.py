@@ -1,0 +1,190 @@
+"""What a person allows, and how it meets what everybody else allows.
+
+Two people's wishes may collide, and messages may arrive late, twice or in another order. The rules that keep a "no" a
+"no" through all of it:
+
+- A withdrawal always applies, whatever its sender knew. Its event id becomes the purpose's newest *withdrawal*.
+- Only a grant is compare-and-set: it must name the newest withdrawal of its purpose (nothing if there never was one),
+  which proves that its sender knew of it. Any other grant is stale and changes nothing.
+- A repetition, recognised by its event id, changes nothing.
+
+So a withdrawal commutes with every grant that did not name it, and replaying a journal in any delivery order ends in
+the same "no". What other parties allow enters only through :func:`effective`, which takes the minimum: nobody but the
+person can raise it. Missing, expired or unreadable means no.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from types import MappingProxyType
+
+from harmonia.errors import BadInput, StaleGrant
+
+
+class Purpose(IntEnum):
+    """What a person may allow, numbered as harmonia.v1.Purpose."""
+
+    PRESENCE = 1
+    HEARING = 2
+    VOICE = 3
+    PULL = 4
+    BIOSIGNAL = 5
+    CIRCADIAN = 6
+    HISTORY = 7
+    RECORDING = 8
+    MONITORING = 9
+    VISIBILITY = 10
+    SHARING = 11
+    RESEARCH = 12
+
+
+ALL_PURPOSES = frozenset(Purpose)
+
+EVENT_ID_BYTES = 16
+
+_NAMES_MAX = 64
+"""Withdrawals remembered a purpose. One that is forgotten and repeated applies again: the safe way to err."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One recorded "yes" to one purpose."""
+
+    event_id: bytes
+    scope: str = ""
+    """To whom or what it extends; empty: the circle in which it was given."""
+    level: float = 1.0
+    """How far, 0 to 1."""
+    until_ns: int | None = None
+    """Node time at which it ends; None: with the circle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one purpose stands."""
+
+    grant: Grant | None = None
+    withdrawals: tuple[bytes, ...] = ()
+    """Event ids, oldest first. The last is the name that the next grant has to give."""
+
+    @property
+    def withdrawal(self) -> bytes:
+        """The newest withdrawal; empty if there never was one."""
+        return self.withdrawals[-1] if self.withdrawals else b""
+
+    def withdrawn(self, event_id: bytes) -> "Standing":
+        """This standing after a withdrawal."""
+        if event_id in self.withdrawals:
+            return self
+        return Standing(grant=None, withdrawals=(*self.withdrawals, event_id)[-_NAMES_MAX:])
+
+    def accepts(self, supersedes: bytes) -> bool:
+        """Whether a grant that names ``supersedes`` knows all that it must know."""
+        return supersedes == self.withdrawal
+
+    def level_at(self, t_ns: int, scope: str = "") -> float:
+        """How far the person allows it at node time ``t_ns``, 0 to 1."""
+        grant = self.grant
+        if grant is None or grant.scope not in ("", scope):
+            return 0.0
+        if grant.until_ns is not None and t_ns >= grant.until_ns:
+            return 0.0
+        return _readable(grant.level)
+
+
+_UNSET = Standing()
+_NOTHING: Mapping[Purpose, Standing] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """All that one person allows. Unset means no."""
+
+    standings: Mapping[Purpose, Standing] = field(default_factory=lambda: _NOTHING)
+
+    def __getitem__(self, purpose: Purpose) -> Standing:
+        return self.standings.get(purpose, _UNSET)
+
+    def withdraw(self, purposes: Iterable[Purpose], event_id: bytes) -> "Consent":
+        """This consent after a withdrawal. Always applies; a repetition changes nothing."""
+        return self._with({purpose: self[purpose].withdrawn(event_id) for purpose in purposes})
+
+    def grant(self, purpose: Purpose, grant: Grant, supersedes: bytes) -> "Consent":
+        """This consent after a grant. A stale one raises :class:`StaleGrant`; a repetition changes nothing."""
+        standing = self[purpose]
+        if standing.grant is not None and standing.grant.event_id == grant.event_id:
+            return self
+        if not standing.accepts(supersedes):
+            newest = standing.withdrawal.hex() or "none"
+            raise StaleGrant(
+                f"this grant of {purpose.name.lower()} names the withdrawal {supersedes.hex() or 'none'}, but the"
+                f" newest is {newest}: read the consent again and grant with that withdrawal's id",
+                purpose=purpose.name,
+                withdrawal=standing.withdrawal.hex(),
+            )
+        return self._with({purpose: replace(standing, grant=grant)})
+
+    def next_end_ns(self, t_ns: int) -> int | None:
+        """The first node time after ``t_ns`` at which a grant ends; None if none does."""
+        ends = (standing.grant.until_ns for standing in self.standings.values() if standing.grant)
+        return min((end for end in ends if end is not None and end > t_ns), default=None)
+
+    def _with(self, changed: Mapping[Purpose, Standing]) -> "Consent":
+        return Consent(MappingProxyType({**self.standings, **changed}))
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """How far one other party (the circle's rules, the score, safety) lets each purpose go, 0 to 1."""
+
+    levels: Mapping[Purpose, float] = field(default_factory=dict)
+    """A purpose that is not named is not allowed."""
+
+    @classmethod
+    def of(cls, purposes: Iterable[Purpose]) -> "Ceiling":
+        """Allows ``purposes`` wholly and nothing else."""
+        return cls(MappingProxyType(dict.fromkeys(purposes, 1.0)))
+
+    def level(self, purpose: Purpose) -> float:
+        return _readable(self.levels.get(purpose))
+
+
+OPEN = Ceiling.of(ALL_PURPOSES)
+"""A party that narrows nothing."""
+
+
+def effective(
+    consent: Consent,
+    purpose: Purpose,
+    t_ns: int,
+    *,
+    rules: Ceiling,
+    score: Ceiling,
+    safety: Ceiling,
+    scope: str = "",
+) -> float:
+    """How far ``purpose`` may be used at node time ``t_ns``, 0 (not at all) to 1: the least that any party allows."""
+    others = (party.level(purpose) for party in (rules, score, safety))
+    return min(consent[purpose].level_at(t_ns, scope), *others)
+
+
+def parse_level(level: float) -> float:
+    """``level`` if a grant may carry it. Raises :class:`BadInput`."""
+    if not (math.isfinite(level) and 0.0 <= level <= 1.0):
+        raise BadInput(f"a level must be a number from 0 to 1, not {level}")
+    return level
+
+
+def parse_event_id(event_id: bytes) -> bytes:
+    """``event_id`` if it can name a grant or withdrawal. Raises :class:`BadInput`."""
+    if len(event_id) != EVENT_ID_BYTES:
+        raise BadInput(f"an event id must be {EVENT_ID_BYTES} bytes, not {len(event_id)}: choose them at random")
+    return event_id
+
+
+def _readable(level: object) -> float:
+    """``level`` as a number from 0 to 1; anything that is not one means no."""
+    if isinstance(level, (int, float)) and math.isfinite(level):
+        return min(max(float(level), 0.0), 1.0)
+    return 0.0

@@ -1,0 +1,205 @@
+"""What the journal remembers: the facts of a night, each a frozen record with a versioned JSON encoding.
+
+An event is never changed once its version has been released. A field that is added later gets a default and a new
+version; a reader that meets a version or a type newer than itself says so instead of guessing, because a guess could
+turn somebody's no into a yes.
+"""
+
+import json
+import types
+import typing
+from dataclasses import dataclass, fields, is_dataclass
+from enum import IntEnum
+from typing import Any, ClassVar
+
+from harmonia.domain.consent import Purpose
+from harmonia.domain.rhythm import Segment
+from harmonia.domain.states import CircleState
+from harmonia.errors import StorageUnreadable
+
+
+@dataclass(frozen=True, slots=True)
+class SanctuaryFounded:
+    """The first event of every journal."""
+
+    VERSION: ClassVar[int] = 1
+    sanctuary_id: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CircleCreated:
+    VERSION: ClassVar[int] = 1
+    circle_id: str
+    title: str
+    score_name: str
+    score_format: str
+    """``toml`` or ``sbg``."""
+    score_text: str
+    channels: int
+    duration_ns: int | None
+    """The score's own; None if it is endless."""
+    capacity: int
+    gather_ns: int | None
+    night_ns: int | None
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CircleAdvanced:
+    VERSION: ClassVar[int] = 1
+    state: CircleState
+    t_ns: int
+    epoch_ns: int | None = None
+    """Set once, when the circle leaves gathering; so are the segments."""
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RhythmLed:
+    """A segment was added."""
+
+    VERSION: ClassVar[int] = 1
+    segment: Segment
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokensCreated:
+    VERSION: ClassVar[int] = 1
+    hashes: tuple[bytes, ...]
+    """SHA-256 of each token; the tokens themselves are never stored."""
+    expires_ns: int
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SleeperJoined:
+    """The first event of a person's stream."""
+
+    VERSION: ClassVar[int] = 1
+    circle_id: str
+    sleeper_id: str
+    token_hash: bytes
+    credential_hash: bytes
+    platform_key: bytes
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SleeperLeft:
+    VERSION: ClassVar[int] = 1
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentGranted:
+    VERSION: ClassVar[int] = 1
+    purpose: Purpose
+    scope: str
+    level: float
+    until_ns: int | None
+    supersedes: bytes
+    event_id: bytes
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentWithdrawn:
+    VERSION: ClassVar[int] = 1
+    purposes: tuple[Purpose, ...]
+    event_id: bytes
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetSet:
+    VERSION: ClassVar[int] = 1
+    offset: int
+    """2⁻⁶⁴ turn, signed."""
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSet:
+    VERSION: ClassVar[int] = 1
+    voice: tuple[complex, ...]
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class HearingSet:
+    VERSION: ClassVar[int] = 1
+    hearing_level: float
+    own_level: float
+    t_ns: int
+
+
+CircleEvent = CircleCreated | CircleAdvanced | RhythmLed | TokensCreated
+PersonEvent = SleeperJoined | SleeperLeft | ConsentGranted | ConsentWithdrawn | OffsetSet | VoiceSet | HearingSet
+Event = SanctuaryFounded | CircleEvent | PersonEvent
+
+_TYPES: dict[str, Any] = {kind.__name__: kind for kind in typing.get_args(Event)}
+
+
+def encode(event: Event) -> bytes:
+    """``event`` as the journal keeps it: one JSON object."""
+    body = {f.name: _to_json(getattr(event, f.name)) for f in fields(event)}
+    head = {"type": type(event).__name__, "v": event.VERSION}
+    return json.dumps({**head, **body}, separators=(",", ":"), allow_nan=False).encode()
+
+
+def decode(data: bytes) -> Event:
+    """The event of ``data``. Raises :class:`StorageUnreadable` on a newer version, an unknown type or damage."""
+    try:
+        body = json.loads(data)
+        kind, version = body.pop("type"), body.pop("v")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise StorageUnreadable("the journal holds a damaged event: restore its folder from a backup") from None
+    if kind not in _TYPES or not isinstance(version, int) or version > _TYPES[kind].VERSION:
+        raise StorageUnreadable(
+            f"the journal holds an event {kind} of version {version}, which this version of Harmonia does not know:"
+            " start the version that wrote it, or a newer one"
+        )
+    try:
+        return typing.cast(Event, _from_json(_TYPES[kind], body))
+    except (ValueError, KeyError, TypeError):
+        raise StorageUnreadable(f"the journal holds a damaged {kind}: restore its folder from a backup") from None
+
+
+def _to_json(value: object) -> object:
+    """``value`` in JSON's terms; the type it had is known from the field it stands in."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, IntEnum):
+        return value.name
+    if isinstance(value, complex):
+        return [value.real, value.imag]
+    if isinstance(value, tuple):
+        return [_to_json(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _to_json(getattr(value, f.name)) for f in fields(value)}
+    return value
+
+
+def _from_json(kind: Any, value: Any) -> Any:
+    """The inverse of :func:`_to_json` for a field declared as ``kind``."""
+    if typing.get_origin(kind) is types.UnionType:
+        (inner,) = (arm for arm in typing.get_args(kind) if arm is not types.NoneType)
+        return None if value is None else _from_json(inner, value)
+    if typing.get_origin(kind) is tuple:
+        return tuple(_from_json(typing.get_args(kind)[0], item) for item in value)
+    if is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return typing.cast(Any, kind)(**{name: _from_json(hints[name], item) for name, item in value.items()})
+    if kind is bytes:
+        return bytes.fromhex(value)
+    if kind is complex:
+        return complex(*value)
+    if issubclass(kind, IntEnum):
+        return kind[value]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{value!r} is not a {kind.__name__}")
+    return value

@@ -1,0 +1,103 @@
+"""A participant as a value: an event in, a new sleeper out.
+
+Only a person's own events are folded here. Nothing that a host, a weaver or a council does reaches a sleeper's offset,
+voice or consent: there is no such event.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from harmonia.domain.circle import Circle
+from harmonia.domain.consent import OPEN, Consent, Grant, Purpose, effective
+from harmonia.domain.events import (
+    ConsentGranted,
+    ConsentWithdrawn,
+    HearingSet,
+    OffsetSet,
+    PersonEvent,
+    SleeperJoined,
+    SleeperLeft,
+    VoiceSet,
+)
+from harmonia.errors import BadInput, StaleGrant
+
+MAGNITUDE_MAX = 4.0
+
+SAFETY = OPEN
+"""Safety narrows no purpose yet; the limiter and the personal ceiling guard the ears."""
+
+_UNSET = Consent()
+
+
+@dataclass(frozen=True, slots=True)
+class Sleeper:
+    """A participant, known by a pseudonymous id."""
+
+    sleeper_id: str
+    circle_id: str
+    token_hash: bytes
+    credential_hash: bytes
+    platform_key: bytes
+    joined_ns: int
+    left: bool = False
+    consent: Consent = _UNSET
+    offset: int = 0
+    """2⁻⁶⁴ turn, signed."""
+    voice: tuple[complex, ...] = ()
+    """One coefficient a channel; empty: ones."""
+    hearing_level: float = 1.0
+    own_level: float = 1.0
+
+    def allows(self, purpose: Purpose, circle: Circle, t_ns: int) -> float:
+        """The meet of this person's consent with everybody else's limits, 0 (no) to 1."""
+        if self.left:
+            return 0.0
+        rules, score = circle.rules, circle.score_ceiling
+        return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=SAFETY)
+
+    def voice_of(self, channels: int) -> tuple[complex, ...]:
+        """The recorded voice, or the plain one: every channel as the score has it."""
+        return self.voice or (1 + 0j,) * channels
+
+
+def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
+    """``sleeper`` after ``event``. A grant that a withdrawal overtook on its way to the journal changes nothing."""
+    if isinstance(event, SleeperJoined):
+        named = (event.sleeper_id, event.circle_id, event.token_hash, event.credential_hash, event.platform_key)
+        return sleeper or Sleeper(*named, joined_ns=event.t_ns)
+    assert sleeper is not None, "a person's first event is joining"
+    match event:
+        case ConsentWithdrawn(purposes, event_id, _):
+            return replace(sleeper, consent=sleeper.consent.withdraw(purposes, event_id))
+        case ConsentGranted(purpose, scope, level, until_ns, supersedes, event_id, _):
+            try:
+                granted = sleeper.consent.grant(purpose, Grant(event_id, scope, level, until_ns), supersedes)
+            except StaleGrant:
+                return sleeper
+            return replace(sleeper, consent=granted)
+        case OffsetSet(offset, _):
+            return replace(sleeper, offset=offset)
+        case VoiceSet(voice, _):
+            return replace(sleeper, voice=voice)
+        case HearingSet(hearing_level, own_level, _):
+            return replace(sleeper, hearing_level=hearing_level, own_level=own_level)
+        case SleeperLeft():
+            return replace(sleeper, left=True)
+
+
+def parse_voice(voice: tuple[complex, ...], channels: int) -> tuple[complex, ...]:
+    """``voice`` if it can be sung. Raises :class:`BadInput`."""
+    if len(voice) != channels:
+        raise BadInput(f"a voice here needs {channels} coefficients, one a channel of the score, not {len(voice)}")
+    for k, v in enumerate(voice):
+        if not (math.isfinite(v.real) and math.isfinite(v.imag) and abs(v) <= MAGNITUDE_MAX):
+            raise BadInput(f"coefficient {k} must be finite and of magnitude 0 to 4, not {v.real} {v.imag:+}i")
+    return voice
+
+
+def parse_hearing(hearing_level: float, own_level: float) -> tuple[float, float]:
+    """The two levels if they may be set. Raises :class:`BadInput`."""
+    for name, level, most in (("hearing", hearing_level, MAGNITUDE_MAX), ("own", own_level, 1.0)):
+        if not (math.isfinite(level) and 0.0 <= level <= most):
+            raise BadInput(f"the {name} level must be a number from 0 to {most:g}, not {level}")
+    return hearing_level, own_level

@@ -1,0 +1,274 @@
+//! A node and its platforms over real sockets on loopback.
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use harmonia_core::frame::{Withdraw, PURPOSE_VOICE};
+use harmonia_core::phase::Phase;
+use harmonia_core::program::{Beat, Channel, Curve, Ear, Program, Wave};
+use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
+use harmonia_core::servo::LockState;
+use harmonia_io::{Node, Platform};
+use num_complex::Complex;
+
+/// Far longer than anything here takes: a limit for a hang, not a measurement.
+const PATIENCE: Duration = Duration::from_secs(60);
+const CIRCLE: u64 = 1;
+const RATE: u32 = 48_000;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("harmonia-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+    fn clock(&self) -> PathBuf {
+        self.0.join("clock")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "still not: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn one() -> Complex<f32> {
+    Complex::new(1.0, 0.0)
+}
+
+/// Lets a sleeper in, unmuted, and gives them a platform with a clock that is `offset_ns` and `drift_ppb` wrong.
+fn join(node: &Node, sleeper: u64, offset_ns: i64, drift_ppb: i64) -> Platform {
+    node.add_sleeper(CIRCLE, sleeper).unwrap();
+    node.set_voice(sleeper, &[one()]).unwrap();
+    node.set_plan(sleeper, true, true, false).unwrap();
+    assert!(node.release(sleeper, None).unwrap());
+    attach(node, sleeper, offset_ns, drift_ppb)
+}
+
+fn attach(node: &Node, sleeper: u64, offset_ns: i64, drift_ppb: i64) -> Platform {
+    let platform = Platform::new(RATE, offset_ns, drift_ppb, Some(sleeper)).unwrap();
+    let (session, secret) = (sleeper << 32 | u64::from(node.port()), [sleeper as u8; 32]);
+    node.attach(sleeper, session, &secret, false).unwrap();
+    platform.connect("127.0.0.1", node.port(), session, &secret).unwrap();
+    platform
+}
+
+fn start(folder: &Folder) -> Node {
+    let node = Node::start("127.0.0.1", 0, &folder.clock()).unwrap();
+    node.add_circle(CIRCLE, 1, 1.0).unwrap();
+    node
+}
+
+fn locked(platform: &Platform) -> bool {
+    platform.clock().1.state == LockState::Locked
+}
+
+fn rhythm(node: &Node) -> Rhythm {
+    Rhythm::new(Segment::constant(node.now(), Phase::ZERO, Frequency::from_hz(4.0).unwrap()))
+}
+
+fn program(node: &Node) -> Arc<Program> {
+    let carrier = Segment::constant(node.now(), Phase::ZERO, Frequency::from_hz(200.0).unwrap());
+    Arc::new(Program {
+        epoch: node.now(),
+        duration: None,
+        rhythm: rhythm(node),
+        channels: vec![Channel {
+            wave: Wave::Binaural { lead: Ear::Right },
+            carrier: Rhythm::new(carrier),
+            beat: Beat::Locked(1),
+            amplitude: Curve::constant(0.3),
+        }],
+    })
+}
+
+#[test]
+fn wrong_clocks_are_brought_into_their_certified_bound() {
+    let folder = Folder::new("clocks");
+    let node = start(&folder);
+    let platforms: Vec<_> = [(400_000_000, 90_000), (-500_000_000, -100_000), (7, 0)]
+        .into_iter()
+        .enumerate()
+        .map(|(i, (offset, drift))| join(&node, i as u64 + 1, offset, drift))
+        .collect();
+    for platform in &platforms {
+        until("locked", || locked(platform));
+        let (raw_ns, reading, exchanges) = platform.clock();
+        let truth = node.clock().node_at(raw_ns);
+        assert!(exchanges >= 2);
+        assert!(reading.earliest <= truth && truth <= reading.latest, "{truth:?} {reading:?}");
+        assert!((reading.node - truth).abs() <= reading.bound());
+    }
+}
+
+#[test]
+fn a_withdrawal_by_datagram_mutes_before_it_is_acknowledged_and_is_repeated_until_it_is() {
+    let folder = Folder::new("withdraw");
+    let node = start(&folder);
+    let (ann, ben) = (join(&node, 1, 0, 0), join(&node, 2, 0, 0));
+    until("Ben hears Ann", || ben.others() == [one()]);
+    let event_id = [9; 16];
+    ann.withdraw(Withdraw { event_id, purposes: PURPOSE_VOICE });
+    let event = node.next_event(PATIENCE).expect("the withdrawal is told");
+    assert_eq!((event.sleeper, event.withdraw.event_id), (1, event_id));
+    // By the time that anybody learns of it, it is done.
+    assert!(node.status(CIRCLE).unwrap()[0].muted);
+    until("Ben no longer hears Ann", || ben.others() == [Complex::default()]);
+    assert!(ben.frames().frames.cut > 0, "told by a cut");
+    assert!(!ann.acknowledged(&event_id), "nothing is on disk yet");
+    // Repetitions reach the node meanwhile, and are told only once.
+    assert!(node.next_event(Duration::from_millis(300)).is_none());
+    node.acknowledge(1, event_id);
+    until("acknowledged", || ann.acknowledged(&event_id));
+    assert!(ann.gate_open(), "the voice alone was withdrawn");
+    // Only the grant that names the withdrawal lowers the latch.
+    assert!(!node.release(1, None).unwrap());
+    assert!(!node.release(1, Some([8; 16])).unwrap());
+    assert!(node.release(1, Some(event_id)).unwrap());
+    until("Ben hears Ann again", || ben.others() == [one()]);
+}
+
+#[test]
+fn a_whole_withdrawal_silences_the_own_platform_within_10_ms_without_any_network() {
+    let folder = Folder::new("gate");
+    let node = start(&folder);
+    let ann = join(&node, 1, 0, 0);
+    until("locked", || locked(&ann));
+    ann.set_rhythm(rhythm(&node));
+    ann.set_program(Some(program(&node)));
+    let mut second = vec![0.0; 2 * RATE as usize];
+    for _ in 0..6 {
+        ann.render(&mut second).unwrap();
+    }
+    assert!(second.iter().any(|x| x.abs() > 0.2), "the score sounds once it has faded in");
+    drop(node);
+    ann.withdraw(Withdraw { event_id: [1; 16], purposes: 0 });
+    let mut after = vec![0.0; 2 * RATE as usize / 10];
+    ann.render(&mut after).unwrap();
+    assert!(after[0].abs() + after[1].abs() > 0.0, "a ramp, not a click");
+    assert!(after[2 * RATE as usize / 100..].iter().all(|x| *x == 0.0), "exact zero after 10 ms");
+    assert!(!ann.gate_open());
+}
+
+#[test]
+fn a_restart_continues_node_time_exactly_and_starts_muted() {
+    let folder = Folder::new("restart");
+    let node = start(&folder);
+    let former = node.clock().clone();
+    until("the anchor is written", || folder.clock().exists());
+    drop(node);
+    let node = start(&folder);
+    assert!(node.resumed());
+    assert_eq!(node.clock().clock_id(), former.clock_id());
+    let raw = harmonia_io::os::raw_ns();
+    assert_eq!(node.clock().node_at(raw), former.node_at(raw));
+    node.add_sleeper(CIRCLE, 1).unwrap();
+    assert!(node.status(CIRCLE).unwrap()[0].muted, "nobody sounds before a grant is read");
+}
+
+#[test]
+fn a_damaged_clock_file_begins_another_clock() {
+    let folder = Folder::new("damaged");
+    let id = start(&folder).clock().clock_id();
+    std::fs::write(folder.clock(), "half a li").unwrap();
+    let node = start(&folder);
+    assert!(!node.resumed());
+    assert_ne!(node.clock().clock_id(), id, "platforms can tell");
+}
+
+#[test]
+fn a_taken_port_and_an_unwritable_folder_are_said_in_one_line() {
+    let folder = Folder::new("taken");
+    let node = start(&folder);
+    let taken = Node::start("127.0.0.1", node.port(), &folder.0.join("other")).err().expect("refused").to_string();
+    assert!(taken.contains(&node.port().to_string()) && taken.contains("another port"), "{taken}");
+    let nowhere = Node::start("127.0.0.1", 0, &folder.0.join("no/such/clock")).err().expect("refused").to_string();
+    assert!(nowhere.contains("no/such") && !nowhere.contains('\n'), "{nowhere}");
+}
+
+#[test]
+fn strangers_and_forgers_move_nothing() {
+    let folder = Folder::new("forger");
+    let node = start(&folder);
+    let ben = join(&node, 2, 0, 0);
+    let _ann = join(&node, 1, 0, 0);
+    until("Ben hears Ann", || ben.others() == [one()]);
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut forged = [0u8; 56];
+    forged[0] = harmonia_core::seal::MAGIC;
+    forged[1] = 17;
+    forged[3] = 1;
+    forged[4..12].copy_from_slice(&(1u64 << 32 | u64::from(node.port())).to_be_bytes());
+    forged[12..20].copy_from_slice(&1000u64.to_be_bytes());
+    stranger.send_to(&forged, ("127.0.0.1", node.port())).unwrap();
+    stranger.send_to(b"hello", ("127.0.0.1", node.port())).unwrap();
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+    until("both were counted", || count(&node.stats().unauthentic) == 1 && count(&node.stats().malformed) == 1);
+    assert!(!node.status(CIRCLE).unwrap().iter().any(|sleeper| sleeper.muted));
+    assert_eq!(ben.others(), [one()]);
+}
+
+#[test]
+fn a_plain_ntp_client_is_answered_in_as_many_bytes_as_it_sent() {
+    let folder = Folder::new("ntp");
+    let node = start(&folder);
+    let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut request = [0u8; 48];
+    request[0] = 0x23; // version 4, mode 3
+    request[40..48].copy_from_slice(&0xDEAD_BEEF_u64.to_be_bytes());
+    client.send_to(&request, ("127.0.0.1", node.port())).unwrap();
+    let mut answer = [0u8; 200];
+    let len = client.recv(&mut answer).unwrap();
+    assert_eq!(len, request.len());
+    assert_eq!(answer[0] & 7, 4, "mode 4");
+    assert_eq!(answer[24..32], request[40..48], "the origin is what was sent");
+    // Seconds since 1900 against node time, which is TAI-like.
+    let seconds = u32::from_be_bytes(answer[40..44].try_into().unwrap());
+    let expected = node.now().ns() / 1_000_000_000 - 37 + 2_208_988_800;
+    assert!((i64::from(seconds) - expected).abs() <= 2, "{seconds} {expected}");
+}
+
+#[test]
+fn a_recording_is_as_long_as_it_ran_and_in_phase() {
+    let folder = Folder::new("record");
+    let node = start(&folder);
+    let ann = join(&node, 1, 300_000_000, 50_000);
+    until("locked", || locked(&ann));
+    ann.set_rhythm(rhythm(&node));
+    ann.set_program(Some(program(&node)));
+    let path = folder.0.join("mix.wav");
+    ann.record(&path).unwrap();
+    assert!(ann.render(&mut [0.0; 2]).is_err(), "one hand on the cursor");
+    until("it sounds", || ann.level_dbfs() > -40.0);
+    let frames = ann.stop_recording().unwrap();
+    let reader = hound::WavReader::open(&path).unwrap();
+    assert_eq!(u64::from(reader.duration()), frames);
+    assert!(reader.into_samples::<i16>().any(|sample| sample.unwrap() != 0));
+}
+
+#[test]
+fn levels_and_voices_out_of_range_are_refused() {
+    let folder = Folder::new("range");
+    let node = start(&folder);
+    let ann = join(&node, 1, 0, 0);
+    assert!(node.set_voice(1, &[Complex::new(f32::NAN, 0.0)]).is_err());
+    assert!(node.set_voice(1, &[one(), one()]).is_err());
+    assert!(node.set_voice(99, &[one()]).is_err());
+    assert!(node.set_hearing(1, f32::NAN).is_err());
+    assert!(node.add_circle(2, 65, 1.0).is_err());
+    assert!(ann.set_levels(5.0, 0.5).is_err());
+    assert!(ann.set_ceiling(f32::NAN).is_err());
+    assert!(Platform::new(7_999, 0, 0, None).is_err());
+}
