@@ -124,7 +124,7 @@ def call(root: Path, *arguments: str, **environment: str) -> subprocess.Complete
 
 def test_a_missing_toolchain_is_named_in_one_line(root: Path, tmp_path: Path) -> None:
     result = call(root, "night", PATH=str(tmp_path), CARGO_HOME=str(tmp_path))
-    assert result.returncode == 3
+    assert result.returncode == 8
     assert len(result.stderr.splitlines()) == 1
     assert "rustup.rs" in result.stderr
     assert "build-essential" in result.stderr
