@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
     "lint": ("dev", ["python", "scripts/check.py", "--lint"], "the checks that only read the sources"),
     "load": (
         "dev",
-        ["python", "-m", "loadtests"],
+        ["python", "-m", "loadtests.load"],
         "simulated sleepers against a real sanctuary; --sleepers N --seconds S",
     ),
     "stubs": ("dev", ["python", "scripts/stubs.py"], "python/harmonia/v1 again from proto/"),
