@@ -42,7 +42,11 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
         "simulated sleepers against a real sanctuary; --sleepers N --seconds S",
     ),
     "stubs": ("dev", ["python", "scripts/stubs.py"], "python/harmonia/v1 again from proto/"),
-    "map": ("dev", ["python", "scripts/map.py"], "the map in docs/ARCHITECTURE.md again from the files' first sentences"),
+    "map": (
+        "dev",
+        ["python", "scripts/map.py"],
+        "the map in docs/ARCHITECTURE.md again from the files' first sentences",
+    ),
     "python": ("dev", ["python"], "the environment's own Python: python3 run.py python examples/X.py"),
     "setup": ("dev", [], "nothing but the set-up"),
 }

@@ -12,7 +12,17 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "ARCHITECTURE.md"
 BEGIN = "<!-- The map: made by `python3 run.py map`. -->\n"
 END = "<!-- The end of the map. -->\n"
-SOURCES = ["proto/harmonia", "rust/core", "rust/io", "rust/py", "python/harmonia", "loadtests", "scripts", "tests", "sim"]
+SOURCES = [
+    "proto/harmonia",
+    "rust/core",
+    "rust/io",
+    "rust/py",
+    "python/harmonia",
+    "loadtests",
+    "scripts",
+    "tests",
+    "sim",
+]
 COMMENT = {".rs": r"//!", ".proto": r"//"}
 
 

@@ -19,7 +19,9 @@ def test_every_folder_of_sources_is_on_the_map(root: Path) -> None:
         for path in (root / top).rglob("*")
         if house_map.is_source(path)
     }
-    assert [str(room.relative_to(root)) for room in sorted(rooms) if f"`{room.relative_to(root)}/`" not in document] == []
+    assert [
+        str(room.relative_to(root)) for room in sorted(rooms) if f"`{room.relative_to(root)}/`" not in document
+    ] == []
 
 
 def test_every_file_says_what_it_is() -> None:
@@ -46,3 +48,10 @@ def test_decisions_are_numbered_without_a_gap_and_have_their_four_parts(root: Pa
     for path in decisions:
         parts = re.findall(r"^## (.*)$", path.read_text(), re.MULTILINE)
         assert parts == ["Context", "Measured", "Decision", "Consequence"], path.name
+
+
+def test_the_readme_lists_every_exit_code(root: Path) -> None:
+    codes = set(re.findall(r"^    exit_code = (\d+)$", (root / "python/harmonia/errors.py").read_text(), re.MULTILINE))
+    listed = set(re.findall(r"^\| (\d+) \|", (root / "README.md").read_text(), re.MULTILINE))
+    assert codes
+    assert codes <= listed
