@@ -158,6 +158,8 @@ pub struct Estimate {
     pub uncertainty_ns: f64,
     /// How fast that grows without another exchange, ns/s.
     pub uncertainty_rate_ppb: f64,
+    /// And how much the frequency walks in a second, ppb, as far as learnt: its share grows with the power 1.5 of time.
+    pub wander_ppb: f64,
     /// The certified interval.
     pub certified: Certified,
 }
@@ -247,7 +249,9 @@ impl Filter {
     /// Computes the estimate from the window; false if the polygon is empty.
     fn certify(&mut self) -> bool {
         let Some(newest) = self.window.back() else { return false };
-        let (at, base_ns) = (newest.t4, newest.offset().ns());
+        // Answers may overtake each other.
+        let at = self.window.iter().map(|exchange| exchange.t4).fold(newest.t4, PlatformTime::max);
+        let base_ns = newest.offset().ns();
         let age = |t: PlatformTime| (at - t).ns() as f64 * S_PER_NS;
         let relative = |ns: i64| (i128::from(ns) - i128::from(base_ns)) as f64;
         let Scratch { up, down, polygon } = &mut self.scratch;
@@ -265,7 +269,8 @@ impl Filter {
 
         let (max_drift, max_wander) = (self.config.max_drift_ppb as f64, self.config.max_wander * 1e9);
         let slack = |age: f64| 0.5 * max_wander * age * age;
-        let half = up.points[0].1.abs().max(down.points[0].1.abs()) + max_drift * up.points[0].0 + 1.0;
+        let [half_up, half_down] = [&*up, &*down].map(|side| side.points[0].1.abs() + max_drift * side.points[0].0);
+        let half = half_up.max(half_down) + slack(up.points[0].0) + 1.0;
         polygon.start(half, max_drift);
         for &(age, ns) in up.lower_hull(slack) {
             polygon.clip(1.0, -age, ns);
@@ -295,6 +300,7 @@ impl Filter {
             rate_ppb: likely.rate,
             uncertainty_ns: likely.uncertainty().min(certified.upper[0] - certified.lower[0]),
             uncertainty_rate_ppb: likely.uncertainty_rate(),
+            wander_ppb: likely.wander,
             certified,
         });
         true

@@ -132,7 +132,7 @@ pub struct DisciplinedClock {
     uncertainty_at: PlatformTime,
     uncertainty_ns: f64,
     uncertainty_rate_ppb: f64,
-    wander: f64,
+    wander_ppb: f64,
 }
 
 impl DisciplinedClock {
@@ -148,7 +148,7 @@ impl DisciplinedClock {
             uncertainty_at: PlatformTime::from_ns(0),
             uncertainty_ns: f64::INFINITY,
             uncertainty_rate_ppb: 0.0,
-            wander: 0.0,
+            wander_ppb: 0.0,
         }
     }
 
@@ -175,7 +175,7 @@ impl DisciplinedClock {
             None => (NodeTime::from_ns(i64::MIN), NodeTime::from_ns(i64::MAX)),
         };
         let dt = (t - self.uncertainty_at).abs().as_s_f64();
-        let likely = self.uncertainty_ns + self.uncertainty_rate_ppb * dt + self.wander * (dt * dt * dt).sqrt();
+        let likely = self.uncertainty_ns + self.uncertainty_rate_ppb * dt + self.wander_ppb * (dt * dt * dt).sqrt();
         // What the servo has not yet made good is a known error; what is certain limits what is likely.
         let node = self.node_at(t);
         let most = (node - earliest).max(latest - node).max(Span::ZERO);
@@ -231,12 +231,13 @@ impl DisciplinedClock {
 pub struct Servo {
     config: ServoConfig,
     clock: DisciplinedClock,
+    promised: PlatformTime,
 }
 
 impl Servo {
     /// A servo whose clock knows nothing yet.
     pub fn new(config: ServoConfig) -> Self {
-        Self { config, clock: DisciplinedClock::unsynchronised() }
+        Self { config, clock: DisciplinedClock::unsynchronised(), promised: PlatformTime::from_ns(i64::MIN) }
     }
 
     /// The clock as it stands.
@@ -247,6 +248,7 @@ impl Servo {
     /// Forgets everything: the next estimate sets the clock.
     pub fn reset(&mut self) {
         self.clock = DisciplinedClock::unsynchronised();
+        self.promised = PlatformTime::from_ns(i64::MIN);
     }
 
     /// Allows steps again; the clock goes on as it is until the next estimate.
@@ -263,37 +265,37 @@ impl Servo {
         }
     }
 
+    /// Somebody has already been told the time up to `until`: no correction will begin before.
+    pub fn promise(&mut self, until: PlatformTime) {
+        self.promised = self.promised.max(until);
+    }
+
     /// Follows `estimate`: bends the clock towards it, or sets the clock if it is not locked and far off.
     ///
-    /// Returns the step, zero if there was none.
-    pub fn follow(&mut self, estimate: &Estimate, wander: f64) -> Span {
-        let rate = (estimate.rate_ppb * RATE_UNITS_PER_PPB) as i64;
-        let at = (estimate.at + self.config.lead).max(self.clock.after.at);
-        let ahead_s = (at - estimate.at).as_s_f64();
-        let within = estimate.offset_ns + estimate.rate_ppb * ahead_s;
-        let target =
-            (i128::from(estimate.base_ns) << FRACTION_BITS) + (within * (1u64 << FRACTION_BITS) as f64) as i128;
-
+    /// Returns the step, zero if there was none. While a bend is still to begin the clock's course is spoken for, and
+    /// a further estimate bends nothing: the next one will.
+    pub fn follow(&mut self, estimate: &Estimate) -> Span {
         let clock = &mut self.clock;
         let first = clock.state == LockState::Unsynchronised;
-        let error = target - clock.piece_at(at).offset_at(at);
+        let at = (estimate.at + self.config.lead).max(self.promised);
+        let rate = (estimate.rate_ppb * RATE_UNITS_PER_PPB) as i64;
+        let within = estimate.offset_ns + estimate.rate_ppb * (at - estimate.at).as_s_f64();
+        let target =
+            (i128::from(estimate.base_ns) << FRACTION_BITS) + (within * (1u64 << FRACTION_BITS) as f64) as i128;
+        let here = clock.piece_at(at).offset_at(at);
+        let error = target - here;
         let threshold = i128::from(self.config.step_threshold.ns()) << FRACTION_BITS;
-        let step = first || (clock.state == LockState::Acquiring && error.abs() > threshold);
-        let stepped = if step {
+        let mut stepped = Span::ZERO;
+        if first || (clock.state == LockState::Acquiring && error.abs() > threshold) {
             // Nobody listens yet: the line holds for all time, the past too.
-            clock.after = Piece { at: estimate.at, offset: 0, rate, slew: 0, slew_ns: 0 };
-            clock.after.offset = target - clock.after.offset_at(at);
+            clock.after = Piece { at, offset: target, rate, slew: 0, slew_ns: 0 };
             clock.before = clock.after;
-            (error >> FRACTION_BITS).clamp(i64::MIN.into(), i64::MAX.into()) as i64
-        } else {
-            let here = *clock.piece_at(at);
+            stepped = Span::from_ns((error >> FRACTION_BITS).clamp(i64::MIN.into(), i64::MAX.into()) as i64);
+        } else if estimate.at >= clock.after.at {
             let (slew, slew_ns) = self.config.bend(error);
-            if clock.after.at < at {
-                clock.before = here;
-            }
-            clock.after = Piece { at, offset: here.offset_at(at), rate, slew, slew_ns };
-            0
-        };
+            clock.before = clock.after;
+            clock.after = Piece { at, offset: here, rate, slew, slew_ns };
+        }
         if first {
             clock.state = LockState::Acquiring;
         }
@@ -302,8 +304,8 @@ impl Servo {
         clock.uncertainty_at = estimate.at;
         clock.uncertainty_ns = estimate.uncertainty_ns;
         clock.uncertainty_rate_ppb = estimate.uncertainty_rate_ppb;
-        clock.wander = wander;
-        Span::from_ns(stepped)
+        clock.wander_ppb = estimate.wander_ppb;
+        stepped
     }
 }
 

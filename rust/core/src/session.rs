@@ -19,6 +19,9 @@ use crate::units::{PlatformTime, Span};
 /// Requests that can wait for answers at once: more than a burst with a second of round trip has in flight.
 const WAITING_MAX: usize = 16;
 
+/// Intervals of silence after a server has asked for it.
+const KISS_PAUSE: i64 = 16;
+
 /// How a session behaves. [`SyncConfig::default`] is for live use.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct SyncConfig {
@@ -207,7 +210,12 @@ impl SyncSession {
         let asked =
             |waiting: &Waiting| waiting.nonce == header.origin.0 && received - waiting.t1 <= self.config.timeout;
         let index = self.waiting.iter().position(asked).ok_or(PacketError::NotAsked)?;
-        let answer = Answer::parse(datagram)?;
+        let answer = Answer::parse(datagram);
+        if let Err(PacketError::Kiss(_)) = answer {
+            self.burst_left = 0;
+            self.next = Some(received + Span::from_ns(self.config.interval.ns().saturating_mul(KISS_PAUSE)));
+        }
+        let answer = answer?;
         if answer.circle.is_none() && !self.config.strangers {
             return Err(SyncError::Stranger);
         }
@@ -248,13 +256,19 @@ impl SyncSession {
         }
         let mut step = Span::ZERO;
         if let Some(estimate) = self.filter.estimate() {
-            step = self.servo.follow(&estimate, self.config.expected_wander * 1e9);
+            step = self.servo.follow(&estimate);
             self.used += 1;
             if self.used >= self.config.lock_after {
                 self.servo.lock();
             }
         }
         (contradiction.then_some(Reset::Contradiction), step)
+    }
+
+    /// Somebody who renders ahead has asked the clock for instants up to `until`, further ahead than
+    /// [`SyncConfig::lead`]: no correction will begin before.
+    pub fn promise(&mut self, until: PlatformTime) {
+        self.servo.promise(until);
     }
 
     /// The clock as it stands: copy it to whoever needs the time.

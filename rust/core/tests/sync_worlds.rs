@@ -145,7 +145,7 @@ fn whoever_renders_ahead_is_not_overtaken() {
             promised = None;
         }
         if promised.is_none() {
-            let ahead = wire.platform_now() + config.lead - Span::from_ms(8); // spikes delay an exchange's own stamp too
+            let ahead = wire.platform_now() + config.lead;
             promised = Some((ahead, clock.node_fine(ahead)));
         }
     });
