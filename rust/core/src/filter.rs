@@ -569,3 +569,184 @@ impl Likely {
         Self::SIGMAS * (self.rate_variance + self.wander * self.wander * self.mean_age).sqrt()
     }
 }
+
+#[cfg(test)]
+mod laws {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CONFIG: FilterConfig =
+        FilterConfig { max_drift_ppb: 500_000, max_wander: 1e-7, expected_drift_ppb: 100_000, expected_wander: 3e-9 };
+    const S: i64 = 1_000_000_000;
+
+    /// The exchange that leaves at platform time `t1` and takes `up` and `down` ns, if node = (1 + rate)·platform + offset.
+    fn exchange(t1: i64, up: i64, down: i64, offset: i64, rate: f64) -> Exchange {
+        let node = |t: i64| NodeTime::from_ns(t + offset + (t as f64 * rate).round() as i64);
+        let t4 = t1 + up + 10_000 + down;
+        Exchange {
+            t1: PlatformTime::from_ns(t1),
+            t2: node(t1 + up),
+            t3: node(t1 + up + 10_000),
+            t4: PlatformTime::from_ns(t4),
+            stamp_error: Span::ZERO,
+        }
+    }
+
+    fn filled(exchanges: impl IntoIterator<Item = Exchange>) -> Filter {
+        let mut filter = Filter::new(CONFIG);
+        for exchange in exchanges {
+            assert_eq!(filter.push(exchange), Verdict::Consistent);
+        }
+        filter
+    }
+
+    prop_compose! {
+        fn delays()(delays in prop::collection::vec((1_000i64..20_000_000, 1_000i64..20_000_000), 1..40),
+                    offset in -2_000_000_000_000_000_000i64..2_000_000_000_000_000_000, rate in -4.9e-4..4.9e-4f64)
+                    -> (Vec<(i64, i64)>, i64, f64) { (delays, offset, rate) }
+    }
+
+    proptest! {
+        #[test]
+        fn truth_is_certain_at_every_age((delays, offset, rate) in delays(), later in -5_000_000i64..3000 * S) {
+            let n = delays.len() as i64;
+            let filter = filled(delays.into_iter().zip(0..).map(|((up, down), i)| exchange(i * S, up, down, offset, rate)));
+            let t = n * S + later;
+            let (low, high) = filter.estimate().unwrap().certified.offset_at(PlatformTime::from_ns(t));
+            let truth = offset + (t as f64 * rate).round() as i64;
+            prop_assert!((low..=high).contains(&truth), "{} not in {}..={}", truth, low, high);
+        }
+
+        #[test]
+        fn more_exchanges_never_tell_less_than_the_last_alone((delays, offset, rate) in delays()) {
+            let exchanges: Vec<_> =
+                delays.into_iter().zip(0..).map(|((up, down), i)| exchange(i * S, up, down, offset, rate)).collect();
+            let newest = *exchanges.last().unwrap();
+            let width = |filter: &Filter| {
+                let (low, high) = filter.estimate().unwrap().certified.offset_at(newest.t4);
+                high - low
+            };
+            prop_assert!(width(&filled(exchanges)) <= width(&filled([newest])) + 2);
+        }
+
+        #[test]
+        fn the_estimate_lies_in_the_certified_interval((delays, offset, rate) in delays()) {
+            let filter = filled(delays.into_iter().zip(0..).map(|((up, down), i)| exchange(i * S, up, down, offset, rate)));
+            let estimate = filter.estimate().unwrap();
+            let (low, high) = estimate.certified.offset_at(estimate.at);
+            let likely = estimate.base_ns + estimate.offset_ns.round() as i64;
+            prop_assert!((low..=high).contains(&likely));
+            prop_assert!(estimate.rate_ppb.abs() <= 500_000.0 && estimate.uncertainty_ns > 0.0);
+        }
+
+        #[test]
+        fn the_order_of_overtaking_answers_changes_nothing_certain((delays, offset, rate) in delays()) {
+            let inside = |mut exchanges: Vec<Exchange>, swap: bool| {
+                let n = exchanges.len();
+                if swap && n > 1 { exchanges.swap(n - 1, n - 2); }
+                let filter = filled(exchanges);
+                filter.estimate().unwrap().certified.offset_at(PlatformTime::from_ns(n as i64 * S))
+            };
+            let exchanges: Vec<_> =
+                delays.into_iter().zip(0..).map(|((up, down), i)| exchange(i * S, up, down, offset, rate)).collect();
+            let ((a, b), (c, d)) = (inside(exchanges.clone(), false), inside(exchanges, true));
+            prop_assert!((a - c).abs() <= 2 && (b - d).abs() <= 2, "{:?} {:?}", (a, b), (c, d));
+        }
+
+        #[test]
+        fn the_hull_is_as_low_as_all_points(points in prop::collection::vec((0.0..300.0f64, -1e6..1e6f64), 1..60),
+                                            slope in -1e6..1e6f64) {
+            let mut points = points;
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let least = |points: &[(f64, f64)]| points.iter().map(|p| p.1 + slope * p.0).fold(f64::INFINITY, f64::min);
+            let all = least(&points);
+            let mut side = Side { points, hull: Vec::new() };
+            let hull = least(side.lower_hull(|_| 0.0));
+            prop_assert!((hull - all).abs() <= 1e-9 * all.abs() + 1e-6, "{} {}", hull, all);
+        }
+
+        #[test]
+        fn clipping_keeps_exactly_the_points_within(cuts in prop::collection::vec((-1.0..1.0f64, -1.0..1.0f64, -50.0..100.0f64), 0..12),
+                                                   x in -100.0..100.0f64, y in -100.0..100.0f64) {
+            let mut polygon = Polygon::default();
+            polygon.start(100.0, 100.0);
+            for &(a, b, c) in &cuts { polygon.clip(a, b, c); }
+            let slack = cuts.iter().map(|&(a, b, c)| c - a * x - b * y).fold(f64::INFINITY, f64::min);
+            // A point is in a convex polygon if it lies within its extent in every direction.
+            let within = |margin: f64| (0..360).all(|degree| {
+                let (sin, cos) = f64::from(degree).to_radians().sin_cos();
+                cos * x + sin * y <= polygon.extent(cos, sin) + margin
+            });
+            if slack > 0.0 { prop_assert!(within(1e-9)); }
+            if slack < -4.0 { prop_assert!(!within(-1e-9)); } // 360 directions see a corner to within 100·(1 − cos ½°)
+        }
+    }
+
+    #[test]
+    fn a_symmetric_path_without_jitter_is_measured_to_the_nanosecond() {
+        let filter = filled((0..20).map(|i| exchange(i * S, 500_000, 500_000, 123_456_789, 50e-6)));
+        let estimate = filter.estimate().unwrap();
+        let truth = 123_456_789.0 + estimate.at.ns() as f64 * 50e-6;
+        assert!((estimate.base_ns as f64 + estimate.offset_ns - truth).abs() < 100.0, "{estimate:?} {truth}");
+        assert!((estimate.rate_ppb - 50_000.0).abs() < 100.0, "{estimate:?}");
+    }
+
+    #[test]
+    fn a_lopsided_path_misleads_the_estimate_but_not_the_certificate() {
+        let filter = filled((0..50).map(|i| exchange(i * S, 1_000_000, 9_000_000, 0, 0.0)));
+        let estimate = filter.estimate().unwrap();
+        assert!((estimate.base_ns as f64 + estimate.offset_ns + 4e6).abs() < 1e5, "{estimate:?}");
+        let (low, high) = estimate.certified.offset_at(estimate.at);
+        assert!(low <= 0 && 0 <= high);
+    }
+
+    #[test]
+    fn a_stepped_clock_is_a_contradiction_and_the_window_begins_anew() {
+        let mut filter = filled((0..50).map(|i| exchange(i * S, 100_000, 100_000, 0, 0.0)));
+        let stepped = exchange(50 * S, 100_000, 100_000, 5_000_000, 0.0);
+        assert_eq!(filter.push(stepped), Verdict::Contradiction);
+        assert_eq!(filter.len(), 1);
+        let (low, high) = filter.estimate().unwrap().certified.offset_at(stepped.t4);
+        assert!((low..=high).contains(&5_000_000));
+    }
+
+    #[test]
+    fn a_drift_beyond_the_stated_one_is_a_contradiction() {
+        let mut filter = Filter::new(CONFIG);
+        let verdicts: Vec<_> = (0..10).map(|i| filter.push(exchange(i * S, 10_000, 10_000, 0, 700e-6))).collect();
+        assert!(verdicts.contains(&Verdict::Contradiction));
+    }
+
+    #[test]
+    fn a_stamp_error_is_allowed_for() {
+        // The answer is stamped 50 µs too early: without the allowance the certificate would be wrong.
+        let early =
+            |exchange: Exchange, stamp_error| Exchange { t4: exchange.t4 - Span::from_us(50), stamp_error, ..exchange };
+        let bad = early(exchange(0, 10_000, 10_000, 0, 0.0), Span::ZERO);
+        let good = early(exchange(0, 10_000, 10_000, 0, 0.0), Span::from_us(50));
+        let certain = |exchange: Exchange| {
+            let mut filter = Filter::new(CONFIG);
+            filter.push(exchange);
+            filter.estimate().is_some_and(|estimate| {
+                let (low, high) = estimate.certified.offset_at(exchange.t4);
+                (low..=high).contains(&0)
+            })
+        };
+        assert!(!certain(bad) && certain(good));
+    }
+
+    #[test]
+    fn an_impossible_exchange_leaves_nothing_behind() {
+        let mut filter = Filter::new(CONFIG);
+        let mut impossible = exchange(0, 10_000, 10_000, 0, 0.0);
+        impossible.t3 += Span::from_s(1); // the node waited for a second within 30 µs
+        assert_eq!(filter.push(impossible), Verdict::Contradiction);
+        assert!(filter.is_empty() && filter.estimate().is_none());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let filter = filled((0..3 * WINDOW as i64).map(|i| exchange(i * S, 10_000, 10_000, 0, 0.0)));
+        assert_eq!(filter.len(), WINDOW);
+    }
+}

@@ -646,7 +646,7 @@ mod laws {
     fn question_and_answer_are_equally_long_and_within_the_rules_of_rfc_7822() {
         let bytes = answer(&request(1), ANY, ANY, &NodeInfo::root(1)).unwrap();
         assert_eq!(bytes.len(), request(1).len());
-        assert!((28..=52).contains(&CIRCLE_FIELD_LEN) && CIRCLE_FIELD_LEN % 4 == 0);
+        assert!((28..=52).contains(&CIRCLE_FIELD_LEN) && CIRCLE_FIELD_LEN.is_multiple_of(4));
         assert_eq!(be_u16(&bytes, 48), CIRCLE_FIELD_TYPE);
         assert_eq!(usize::from(be_u16(&bytes, 50)), CIRCLE_FIELD_LEN);
     }

@@ -322,3 +322,172 @@ impl ServoConfig {
         (slew as i64, (error / slew).clamp(0, i64::MAX.into()) as i64)
     }
 }
+
+#[cfg(test)]
+mod laws {
+    use super::*;
+    use crate::filter::{Exchange, Filter, FilterConfig};
+    use proptest::prelude::*;
+
+    const CONFIG: ServoConfig = ServoConfig {
+        max_slew_ppb: 499_000,
+        horizon: Span::from_s(1),
+        step_threshold: Span::from_ms(1),
+        lead: Span::from_ms(20),
+        holdover_after: Span::from_s(5),
+    };
+    const FILTER: FilterConfig =
+        FilterConfig { max_drift_ppb: 500_000, max_wander: 1e-7, expected_drift_ppb: 100_000, expected_wander: 3e-9 };
+
+    /// Some certificate: the servo only passes it on.
+    fn certified() -> Certified {
+        let zero = NodeTime::from_ns(0);
+        let (t1, t4) = (PlatformTime::from_ns(0), PlatformTime::from_ns(1000));
+        let mut filter = Filter::new(FILTER);
+        filter.push(Exchange { t1, t2: zero, t3: zero, t4, stamp_error: Span::ZERO });
+        filter.estimate().unwrap().certified
+    }
+
+    fn estimate(at_ns: i64, base_ns: i64, offset_ns: f64, rate_ppb: f64) -> Estimate {
+        Estimate {
+            at: PlatformTime::from_ns(at_ns),
+            base_ns,
+            offset_ns,
+            rate_ppb,
+            uncertainty_ns: 1000.0,
+            uncertainty_rate_ppb: 10.0,
+            wander_ppb: 1.0,
+            certified: certified(),
+        }
+    }
+
+    fn fine(clock: &DisciplinedClock, at: i64) -> i128 {
+        let (node, fraction) = clock.node_fine(PlatformTime::from_ns(at));
+        (i128::from(node.ns()) << 32) + i128::from(fraction)
+    }
+
+    prop_compose! {
+        /// A locked servo, and estimates that would make it jump.
+        fn history()(start in -1_000_000_000_000_000i64..1_000_000_000_000_000, base in -2_000_000_000_000_000_000i64..2_000_000_000_000_000_000,
+                     steps in prop::collection::vec((1i64..2_000_000_000, -1e8..1e8f64, -5e5..5e5f64), 1..12))
+                     -> (i64, Servo, Vec<Estimate>) {
+            let mut servo = Servo::new(CONFIG);
+            servo.follow(&estimate(start, base, 0.0, 0.0));
+            servo.lock();
+            let mut at = start;
+            let estimates = steps.into_iter().map(|(gap, offset, rate)| { at += gap; estimate(at, base, offset, rate) });
+            (start, servo, estimates.collect())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_estimate_is_taken_as_it_is(at: i32, base in -2_000_000_000_000_000_000i64..2_000_000_000_000_000_000,
+                                                offset in -1e9..1e9f64, rate in -5e5..5e5f64) {
+            let mut servo = Servo::new(CONFIG);
+            let at = i64::from(at);
+            servo.follow(&estimate(at, base, offset, rate));
+            let clock = servo.clock();
+            let shown = clock.node_at(PlatformTime::from_ns(at)).ns() - at - base;
+            prop_assert!((shown as f64 - offset).abs() < 2.0, "{} {}", shown, offset);
+            prop_assert_eq!(clock.rate_ppb_at(PlatformTime::from_ns(at)), rate.trunc() as i64 + (rate.round() - rate.trunc()) as i64);
+        }
+
+        #[test]
+        fn a_locked_clock_neither_jumps_nor_reverses_nor_hurries((start, mut servo, estimates) in history()) {
+            let mut read_until = start;
+            for next in estimates {
+                let before = servo.clock();
+                prop_assert_eq!(servo.follow(&next), Span::ZERO);
+                let after = servo.clock();
+                // Nothing that has been asked changes: the past, back to the last correction, and `lead` ahead of now.
+                for at in [read_until, next.at.ns(), next.at.ns() + CONFIG.lead.ns()] {
+                    let moved = fine(&after, at) - fine(&before, at);
+                    let forgotten = at < next.at.ns() && at < before.after.at.ns();
+                    prop_assert!(forgotten || moved == 0, "moved by {} at {}", moved, at);
+                }
+                read_until = next.at.ns();
+                for step in 0..40 {
+                    let (from, to) = (read_until + step * 50_000_000, read_until + (step + 1) * 50_000_000);
+                    let slope = ((fine(&after, to) - fine(&after, from)) as f64 / 4_294_967_296.0 / 5e7 - 1.0) * 1e9;
+                    let rates = [from, to].map(|at| after.rate_ppb_at(PlatformTime::from_ns(at)) as f64);
+                    prop_assert!(slope <= rates[0].max(rates[1]) + 500_000.0 && slope >= rates[0].min(rates[1]) - 500_000.0);
+                }
+            }
+        }
+
+        #[test]
+        fn an_error_is_made_good_and_then_the_correction_ends(error in -400_000.0..400_000.0f64, rate in -5e5..5e5f64) {
+            let mut servo = Servo::new(CONFIG);
+            servo.follow(&estimate(0, 7, 0.0, rate));
+            servo.lock();
+            let gained = rate; // in the second until the next exchange
+            servo.follow(&estimate(1_000_000_000, 7, gained + error, rate));
+            let clock = servo.clock();
+            let done = PlatformTime::from_ns(2_100_000_000);
+            let expected = 7.0 + gained + error + rate * 1.1;
+            let shown = (clock.node_at(done).ns() - done.ns()) as f64;
+            prop_assert!((shown - expected).abs() < 3.0, "{} {}", shown, expected);
+            prop_assert_eq!(clock.slew_ppb_at(done), 0);
+        }
+
+        #[test]
+        fn the_inverse_leads_back((start, mut servo, estimates) in history(), ahead in 0i64..3_000_000_000) {
+            for next in estimates {
+                servo.follow(&next);
+                let clock = servo.clock();
+                for t in [next.at.ns() + ahead, next.at.ns() - ahead, start] {
+                    let t = PlatformTime::from_ns(t);
+                    let back = clock.platform_at(clock.node_at(t));
+                    prop_assert!((back - t).abs() <= Span::from_ns(2), "{:?} {:?}", t, back);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_certifies_nothing() {
+        let reading = Servo::new(CONFIG).clock().read(PlatformTime::from_ns(5));
+        assert_eq!(reading.state, LockState::Unsynchronised);
+        assert_eq!((reading.earliest.ns(), reading.latest.ns()), (i64::MIN, i64::MAX));
+        assert_eq!(reading.bound().ns(), i64::MAX);
+    }
+
+    #[test]
+    fn steps_end_with_the_lock_and_return_with_the_unlock() {
+        let mut servo = Servo::new(CONFIG);
+        servo.lock();
+        assert_eq!(servo.clock().state_at(PlatformTime::from_ns(0)), LockState::Unsynchronised);
+        servo.follow(&estimate(0, 0, 0.0, 0.0));
+        let far = |at| estimate(at, 0, 50e6, 0.0);
+        assert_eq!(servo.follow(&far(1_000_000_000)).ns(), 50_000_000);
+        servo.follow(&estimate(2_000_000_000, 0, 0.0, 0.0));
+        servo.lock();
+        assert_eq!(servo.follow(&far(3_000_000_000)), Span::ZERO);
+        servo.unlock();
+        assert!(servo.follow(&far(4_000_000_000)).ns() > 49_000_000);
+    }
+
+    #[test]
+    fn a_lock_without_exchanges_becomes_holdover() {
+        let mut servo = Servo::new(CONFIG);
+        servo.follow(&estimate(0, 0, 0.0, 0.0));
+        let state = |servo: &Servo, s: i64| servo.clock().state_at(PlatformTime::from_ns(s * 1_000_000_000));
+        assert_eq!(state(&servo, 9), LockState::Acquiring);
+        servo.lock();
+        assert_eq!([state(&servo, 4), state(&servo, 5)], [LockState::Locked, LockState::Holdover]);
+        servo.follow(&estimate(9_000_000_000, 0, 0.0, 0.0));
+        assert_eq!(state(&servo, 9), LockState::Locked);
+    }
+
+    #[test]
+    fn a_promise_delays_the_correction() {
+        let mut servo = Servo::new(CONFIG);
+        servo.follow(&estimate(0, 0, 0.0, 0.0));
+        servo.lock();
+        servo.promise(PlatformTime::from_ns(2_000_000_000));
+        servo.follow(&estimate(1_000_000_000, 0, 1e5, 0.0));
+        let slew = |ns| servo.clock().slew_ppb_at(PlatformTime::from_ns(ns));
+        assert_eq!([slew(1_999_999_999), slew(2_000_000_000)], [0, 100_000]);
+    }
+}

@@ -314,3 +314,169 @@ impl SyncSession {
         u64::from_be_bytes(nonce)
     }
 }
+
+#[cfg(test)]
+mod laws {
+    use super::*;
+    use crate::packet::{respond, NodeInfo, CIRCLE_PACKET_LEN};
+    use crate::units::NodeTime;
+    use proptest::prelude::*;
+
+    const fn ms(ms: i64) -> PlatformTime {
+        PlatformTime::from_ns(ms * 1_000_000)
+    }
+
+    fn ask(session: &mut SyncSession, now: PlatformTime) -> Option<Vec<u8>> {
+        let mut out = [0; CIRCLE_PACKET_LEN];
+        session.poll_transmit(now, &mut out).map(|len| out[..len].to_vec())
+    }
+
+    /// A node that is 5 s ahead and takes 0.1 ms each way.
+    fn answer(request: &[u8], info: &NodeInfo, asked: PlatformTime) -> (PlatformTime, Vec<u8>) {
+        let mut out = [0; CIRCLE_PACKET_LEN];
+        let at = NodeTime::from_ns(asked.ns()) + Span::from_s(5) + Span::from_us(100);
+        let len = respond(request, at, at, info, &mut out).unwrap();
+        (asked + Span::from_us(200), out[..len].to_vec())
+    }
+
+    fn exchange(session: &mut SyncSession, now: PlatformTime) -> Result<Received, SyncError> {
+        let request = ask(session, now).expect("a request is due");
+        let (received, bytes) = answer(&request, &NodeInfo::root(1), now);
+        session.handle_input(received, Span::ZERO, &bytes)
+    }
+
+    #[test]
+    fn an_answer_is_used_once() {
+        let mut session = SyncSession::new(SyncConfig::default(), 1);
+        let request = ask(&mut session, ms(0)).unwrap();
+        let (received, bytes) = answer(&request, &NodeInfo::root(1), ms(0));
+        let used = session.handle_input(received, Span::ZERO, &bytes).unwrap();
+        assert_eq!((used.clock_id, used.exchange.round_trip()), (1, Span::from_us(200)));
+        assert_eq!(session.clock().node_at(ms(0)).ns() / 1000, 5_000_000);
+        let repeated = session.handle_input(received, Span::ZERO, &bytes);
+        assert_eq!(repeated, Err(PacketError::NotAsked.into()));
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_to_another_request_is_refused(nonce: u64, seed: u64) {
+            let mut session = SyncSession::new(SyncConfig::default(), seed);
+            let mut request = ask(&mut session, ms(0)).unwrap();
+            request[40..48].copy_from_slice(&nonce.to_be_bytes());
+            let (received, bytes) = answer(&request, &NodeInfo::root(1), ms(0));
+            let clock = session.clock();
+            prop_assert_eq!(session.handle_input(received, Span::ZERO, &bytes), Err(PacketError::NotAsked.into()));
+            prop_assert_eq!(session.clock(), clock);
+        }
+
+        #[test]
+        fn what_is_malformed_changes_nothing(bytes in prop::collection::vec(any::<u8>(), 0..130), nonce: bool) {
+            let mut session = SyncSession::new(SyncConfig::default(), 1);
+            let request = ask(&mut session, ms(0)).unwrap();
+            let mut bytes = bytes;
+            if nonce && bytes.len() >= 48 { bytes[24..32].copy_from_slice(&request[40..48]); }
+            if session.handle_input(ms(1), Span::ZERO, &bytes).is_err() {
+                prop_assert_eq!(session.clock(), DisciplinedClock::unsynchronised());
+            }
+        }
+    }
+
+    #[test]
+    fn a_late_answer_is_refused() {
+        let mut session = SyncSession::new(SyncConfig::default(), 1);
+        let request = ask(&mut session, ms(0)).unwrap();
+        let (_, bytes) = answer(&request, &NodeInfo::root(1), ms(0));
+        let late = session.handle_input(ms(2001), Span::ZERO, &bytes);
+        assert_eq!(late, Err(PacketError::NotAsked.into()));
+    }
+
+    #[test]
+    fn it_opens_with_a_burst_and_goes_on_by_the_second() {
+        let config = SyncConfig::default();
+        let mut session = SyncSession::new(config, 1);
+        assert_eq!(session.poll_timeout().ns(), i64::MIN);
+        let (mut now, mut gaps) = (ms(0), Vec::new());
+        for _ in 0..20 {
+            assert!(ask(&mut session, now).is_some());
+            assert!(ask(&mut session, now).is_none(), "one request a wake-up");
+            gaps.push((session.poll_timeout() - now).ns() / 1_000_000);
+            now = session.poll_timeout();
+        }
+        let (burst, rest) = gaps.split_at(config.burst as usize - 1);
+        assert!(burst.iter().all(|gap| (140..=150).contains(gap)), "{burst:?}");
+        assert!(rest.iter().all(|gap| (937..=1000).contains(gap)), "{rest:?}");
+    }
+
+    #[test]
+    fn nonces_differ_and_depend_on_the_seed() {
+        let nonces = |seed| {
+            let mut session = SyncSession::new(SyncConfig::default(), seed);
+            (0..100).map(|i| ask(&mut session, ms(i * 2000)).unwrap()[40..48].to_vec()).collect::<Vec<_>>()
+        };
+        let all: std::collections::HashSet<_> = [nonces(1), nonces(2)].concat().into_iter().collect();
+        assert_eq!(all.len(), 200);
+        assert_eq!(nonces(1), nonces(1));
+    }
+
+    #[test]
+    fn it_locks_after_enough_exchanges_and_not_before() {
+        let config = SyncConfig::default();
+        let mut session = SyncSession::new(config, 1);
+        for i in 1..=config.lock_after {
+            exchange(&mut session, ms(i64::from(i) * 200)).unwrap();
+            let expected = if i < config.lock_after { LockState::Acquiring } else { LockState::Locked };
+            assert_eq!(session.clock().state_at(ms(i64::from(i) * 200)), expected);
+        }
+    }
+
+    #[test]
+    fn a_kiss_of_death_is_obeyed_only_from_who_was_asked() {
+        let mut session = SyncSession::new(SyncConfig::default(), 1);
+        let request = ask(&mut session, ms(0)).unwrap();
+        let kiss = NodeInfo { stratum: 0, refid: u32::from_be_bytes(*b"RATE"), ..NodeInfo::root(1) };
+        let (received, bytes) = answer(&request, &kiss, ms(0));
+        let mut forged = bytes.clone();
+        forged[24] ^= 1;
+        assert_eq!(session.handle_input(received, Span::ZERO, &forged), Err(PacketError::NotAsked.into()));
+        assert!(session.poll_timeout() < ms(200));
+        let refused = session.handle_input(received, Span::ZERO, &bytes);
+        assert_eq!(refused, Err(PacketError::Kiss(*b"RATE").into()));
+        assert!(session.poll_timeout() > ms(15_000));
+    }
+
+    #[test]
+    fn a_stranger_is_believed_only_if_allowed() {
+        for strangers in [false, true] {
+            let mut session = SyncSession::new(SyncConfig { strangers, ..SyncConfig::default() }, 1);
+            let now = PlatformTime::from_ns(1_700_000_000_000_000_000);
+            let request = ask(&mut session, now).unwrap();
+            let (received, bytes) = answer(&request, &NodeInfo::root(1), now);
+            let heard = session.handle_input(received, Span::ZERO, &bytes[..48]);
+            match heard {
+                Ok(used) => assert!(strangers && used.clock_id == 0 && used.exchange.offset() == Span::from_s(5)),
+                Err(error) => assert!(!strangers && error == SyncError::Stranger),
+            }
+        }
+    }
+
+    #[test]
+    fn stamps_that_run_backwards_are_refused() {
+        let mut session = SyncSession::new(SyncConfig::default(), 1);
+        let request = ask(&mut session, ms(0)).unwrap();
+        let (received, mut bytes) = answer(&request, &NodeInfo::root(1), ms(0));
+        packet::patch_sent(&mut bytes, NodeTime::from_ns(0), Span::ZERO);
+        assert_eq!(session.handle_input(received, Span::ZERO, &bytes), Err(SyncError::Backwards));
+    }
+
+    #[test]
+    fn a_reset_forgets_what_is_under_way() {
+        let mut session = SyncSession::new(SyncConfig::default(), 1);
+        exchange(&mut session, ms(0)).unwrap();
+        let request = ask(&mut session, ms(200)).unwrap();
+        session.reset();
+        assert_eq!(session.clock(), DisciplinedClock::unsynchronised());
+        let (received, bytes) = answer(&request, &NodeInfo::root(1), ms(200));
+        assert_eq!(session.handle_input(received, Span::ZERO, &bytes), Err(PacketError::NotAsked.into()));
+        assert_eq!(session.poll_timeout().ns(), i64::MIN);
+    }
+}
