@@ -430,6 +430,20 @@ mod laws {
     }
 
     #[test]
+    fn another_clock_begins_anew_even_if_it_agrees() {
+        let mut session = SyncSession::new(SyncConfig::default(), 1);
+        for i in 0..10 {
+            exchange(&mut session, ms(i * 1000)).unwrap();
+        }
+        assert_eq!(session.clock().state_at(ms(9001)), LockState::Locked);
+        let request = ask(&mut session, ms(10_000)).unwrap();
+        let (received, bytes) = answer(&request, &NodeInfo::root(2), ms(10_000));
+        let used = session.handle_input(received, Span::ZERO, &bytes).unwrap();
+        assert_eq!((used.reset, session.clock_id()), (Some(Reset::AnotherClock), Some(2)));
+        assert_eq!(session.clock().state_at(received), LockState::Acquiring);
+    }
+
+    #[test]
     fn a_kiss_of_death_is_obeyed_only_from_who_was_asked() {
         let mut session = SyncSession::new(SyncConfig::default(), 1);
         let request = ask(&mut session, ms(0)).unwrap();
