@@ -810,6 +810,31 @@ mod laws {
     }
 
     #[test]
+    fn truth_is_certain_even_where_the_frequency_wanders_as_fast_as_stated() {
+        // Delays of 1 µs leave no room to hide in: what is certain must come from the wander that is allowed for.
+        for sign in [-1.0, 1.0] {
+            let offset = |t: i64| (sign * 0.5 * 0.999e-7 * (t as f64 / S as f64).powi(2) * 1e9) as i64;
+            let node = |t: i64| NodeTime::from_ns(t + offset(t));
+            let mut filter = Filter::new(CONFIG);
+            for t in (0..200).map(|i| i * S) {
+                let exchange = Exchange {
+                    t1: PlatformTime::from_ns(t),
+                    t2: node(t + 1000),
+                    t3: node(t + 2000),
+                    t4: PlatformTime::from_ns(t + 3000),
+                    stamp_error: Span::ZERO,
+                };
+                assert_eq!(filter.push(exchange), Verdict::Consistent, "after {t} ns");
+            }
+            for later in [0, 1, 10, 100, 1000] {
+                let t = 200 * S + later * S;
+                let (low, high) = filter.estimate().unwrap().certified.offset_at(PlatformTime::from_ns(t));
+                assert!((low..=high).contains(&offset(t)), "{} not in {low}..={high} after {later} s", offset(t));
+            }
+        }
+    }
+
+    #[test]
     fn a_stamp_error_is_allowed_for() {
         // The answer is stamped 50 µs too early: without the allowance the certificate would be wrong.
         let early =

@@ -667,10 +667,12 @@ mod laws {
         assert_eq!(answer(&both, ANY, ANY, &info).map(|bytes| bytes.len()), Ok(CIRCLE_PACKET_LEN));
         let other_length = with(&[field(CIRCLE_FIELD_TYPE, 52, 52)]);
         assert_eq!(answer(&other_length, ANY, ANY, &info).map(|bytes| bytes.len()), Ok(HEADER_LEN));
-        for (len, bytes) in [(0, 28), (12, 28), (30, 32), (56, 48), (28, 32)] {
+        for (len, bytes) in [(0, 28), (12, 28), (16, 16), (30, 32), (56, 48), (28, 32)] {
             let broken = answer(&with(&[field(1, len, bytes)]), ANY, ANY, &info);
             assert!(matches!(broken, Err(PacketError::BadField(_) | PacketError::UnknownKey)), "{len} {broken:?}");
         }
+        let odd = with(&[field(1, 30, 30), field(1, 30, 30)]);
+        assert_eq!(answer(&odd, ANY, ANY, &info), Err(PacketError::BadField(HEADER_LEN)));
     }
 
     #[test]
