@@ -4,10 +4,10 @@
 //! [`SyncSession::poll_transmit`] returns until it returns `None`, and come back at [`SyncSession::poll_timeout`] or
 //! with the next datagram, whichever is first.
 //!
-//! There is no clock and no socket inside: all time is an argument, so the same code runs over sockets in a platform and
-//! in a simulated night. A session opens with a burst, so that a sleeper who has just lain down is in time within two
-//! seconds, and then asks once in a while for ever. Whatever is lost is not waited for: requests leave by the clock, not
-//! by the answers.
+//! There is no clock and no socket inside: all time is an argument, so the same code runs over sockets in a platform
+//! and in a simulated night. A session opens with a burst, so that a sleeper who has just lain down is in time within
+//! two seconds, and then asks once in a while for ever. Whatever is lost is not waited for: requests leave by the
+//! clock, not by the answers.
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 

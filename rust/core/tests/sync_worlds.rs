@@ -1,4 +1,5 @@
-//! Synchronisation in simulated worlds: two wrong clocks, a lossy and lopsided wire, and the session that platforms run.
+//! Synchronisation in simulated worlds: two wrong clocks, a lossy and lopsided wire, and the session that platforms
+//! run.
 mod sync_wire;
 
 use harmonia_core::node_clock::NodeClock;
@@ -173,7 +174,8 @@ fn fifty_wrong_clocks_are_in_time_within_five_seconds() {
     assert!(p95 <= 200.0, "p95 {p95} us");
 }
 
-/// Half an hour over Wi-Fi: 1 ms of delay and 1 ms of jitter each way, and what `change` does to the path at ten minutes.
+/// Half an hour over Wi-Fi: 1 ms of delay and 1 ms of jitter each way, and what `change` does to the path at ten
+/// minutes.
 fn wifi(seed: u64, change: impl Fn(&mut Wire)) -> (f64, Span) {
     let way = Way { base_ns: MS, jitter_ns: 1e6, spikes: (0.0, 0.0), loss: 0.3 };
     let mut wire = wire(SyncConfig::default(), 100 * MS, 50_000.0, 1900, way, seed);
