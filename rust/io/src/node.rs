@@ -7,7 +7,7 @@
 //!
 //! The invariant that everything here serves: **no frame sealed after a mute holds the voice.** Muting and sealing both
 //! hold the world's lock, and a frame is computed and sealed within one holding of it.
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,8 @@ const ANCHOR_INTERVAL: Duration = Duration::from_secs(1);
 const SILENT_AFTER_NS: i64 = 60_000_000_000;
 /// Acknowledged withdrawals that a session remembers, so that a repetition is answered without asking anybody.
 const ACKNOWLEDGED_MAX: usize = 16;
+/// A withdrawal that was told and not acknowledged for this long is told again when the platform repeats it.
+const RETELL_AFTER: Duration = Duration::from_secs(1);
 /// Withdrawals that wait for the journal. A sleeper has one pending at a time; more than this is not people.
 const EVENTS_MAX: usize = 100_000;
 
@@ -116,7 +118,8 @@ struct World {
 #[derive(Default)]
 struct Events {
     queue: VecDeque<WithdrawEvent>,
-    pending: HashSet<(u64, [u8; 16])>,
+    /// What nobody has acknowledged yet, and when it was last taken from the queue (`None`: it is still in there).
+    pending: HashMap<(u64, [u8; 16]), Option<Instant>>,
 }
 
 struct Shared {
@@ -346,6 +349,8 @@ impl Node {
     }
 
     /// Waits for the next withdrawal, at most for `timeout`. `None` also once the node is closed.
+    ///
+    /// One that is not acknowledged is told again, for as long as its platform repeats it.
     pub fn next_event(&self, timeout: Duration) -> Option<WithdrawEvent> {
         let events = lock(&self.shared.events);
         let quiet = |events: &mut Events| events.queue.is_empty() && !self.shared.is_stopping();
@@ -354,7 +359,11 @@ impl Node {
             .event
             .wait_timeout_while(events, timeout, quiet)
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        events.queue.pop_front()
+        let event = events.queue.pop_front()?;
+        if let Some(taken) = events.pending.get_mut(&(event.sleeper, event.withdraw.event_id)) {
+            *taken = Some(Instant::now());
+        }
+        Some(event)
     }
 
     /// How the sleepers of a circle stand.
@@ -475,9 +484,18 @@ impl Shared {
 
     fn tell(&self, event: WithdrawEvent) {
         let mut events = lock(&self.events);
-        if events.queue.len() < EVENTS_MAX && events.pending.insert((event.sleeper, event.withdraw.event_id)) {
+        let name = (event.sleeper, event.withdraw.event_id);
+        let known = events.pending.get(&name).copied();
+        let again = match known {
+            None => true,
+            Some(None) => false,
+            // Whoever took it has not written it down: a full disk, perhaps. The platform relies on being heard again.
+            Some(Some(taken)) => taken.elapsed() >= RETELL_AFTER,
+        };
+        if again && events.queue.len() < EVENTS_MAX {
+            events.pending.insert(name, None);
             events.queue.push_back(event);
-            self.stats.withdrawals.fetch_add(1, Ordering::Relaxed);
+            self.stats.withdrawals.fetch_add(u64::from(known.is_none()), Ordering::Relaxed);
             self.event.notify_one();
         }
     }

@@ -272,3 +272,17 @@ fn levels_and_voices_out_of_range_are_refused() {
     assert!(ann.set_ceiling(f32::NAN).is_err());
     assert!(Platform::new(7_999, 0, 0, None).is_err());
 }
+
+#[test]
+fn a_withdrawal_that_nobody_could_write_down_is_told_again() {
+    let folder = Folder::new("retell");
+    let node = start(&folder);
+    let ann = join(&node, 1, 0, 0);
+    ann.withdraw(Withdraw { event_id: [4; 16], purposes: 0 });
+    // The disk is full: whoever takes it does not acknowledge it.
+    let lost = node.next_event(PATIENCE).expect("told");
+    let again = node.next_event(PATIENCE).expect("told again");
+    assert_eq!((lost.sleeper, lost.withdraw), (again.sleeper, again.withdraw));
+    node.acknowledge(1, [4; 16]);
+    until("acknowledged", || ann.acknowledged(&[4; 16]));
+}
