@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use harmonia_core::delivery::Delivery;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PAYLOAD_MAX};
 use harmonia_core::mixer::{CircleMixer, MixerError, WEIGHT_MAX};
@@ -123,7 +124,8 @@ struct Events {
 }
 
 struct Shared {
-    socket: Socket,
+    /// `None` once the node is closed, so that the port is free although somebody still holds the node.
+    socket: ArcSwapOption<Socket>,
     clock: NodeClock,
     world: Mutex<World>,
     /// Set when the ticker has something to do before its time.
@@ -166,7 +168,7 @@ impl Node {
         write_anchor(clock_file, &clock)?;
         let port = socket.local_addr().map_err(|source| IoError::Bind { address, source })?.port();
         let shared = Arc::new(Shared {
-            socket,
+            socket: ArcSwapOption::from_pointee(socket),
             clock,
             world: Mutex::default(),
             hurry: Mutex::default(),
@@ -246,9 +248,12 @@ impl Node {
         Ok(())
     }
 
-    /// A sleeper joins, muted.
+    /// A sleeper joins, muted. Errors if they are in another circle: a mute reaches one circle's mixer.
     pub fn add_sleeper(&self, circle: u64, sleeper: u64) -> Result<(), IoError> {
         let mut world = lock(&self.shared.world);
+        if world.sleepers.get(&sleeper).is_some_and(|known| known.circle != circle) {
+            return Err(IoError::State("this sleeper is in another circle; remove them there first"));
+        }
         let entry = world.circle(circle)?;
         if !entry.sleepers.contains(&sleeper) {
             entry.sleepers.push(sleeper);
@@ -271,14 +276,19 @@ impl Node {
         }
     }
 
-    /// Opens a session for a sleeper's platform, in place of an earlier one.
+    /// Opens a session for a sleeper's platform, in place of an earlier one. Its id and secret must be fresh: a pair
+    /// that was used before would repeat nonces. Errors if a session of that id is open.
     pub fn attach(&self, sleeper: u64, session: u64, secret: &Secret, recording: bool) -> Result<(), IoError> {
         let mut world = lock(&self.shared.world);
         let World { circles, sleepers, sessions } = &mut *world;
         let entry = sleepers.get_mut(&sleeper).ok_or(IoError::UnknownSleeper(sleeper))?;
         let circle = circles.get_mut(&entry.circle).ok_or(IoError::UnknownCircle(entry.circle))?;
+        if sessions.contains_key(&session) {
+            return Err(IoError::State("a session with this id is open already; draw another id and secret at random"));
+        }
         circle.mixer.set_recorder(sleeper, recording)?;
-        if let Some(former) = entry.session.take() {
+        let former = entry.session.take();
+        if let Some(former) = &former {
             sessions.remove(&former.id);
         }
         sessions.insert(session, sleeper);
@@ -290,7 +300,9 @@ impl Node {
             heard_raw_ns: 0,
             delivery: Delivery::from_epoch(circle.mixer.gate_epoch()),
             status: None,
-            acknowledged: VecDeque::new(),
+            // A platform whose acknowledgement was lost with the former session repeats its withdrawal in this one: it
+            // must be answered, not obeyed again, or it would override the grant that came after it.
+            acknowledged: former.map(|former| former.acknowledged).unwrap_or_default(),
         });
         Ok(())
     }
@@ -345,7 +357,9 @@ impl Node {
         let Some(session) = world.sleepers.get_mut(&sleeper).and_then(|entry| entry.session.as_mut()) else { return };
         session.acknowledged.truncate(ACKNOWLEDGED_MAX - 1);
         session.acknowledged.push_front(event_id);
-        session.send_acknowledgement(&self.shared.socket, event_id);
+        if let Some(socket) = &*self.shared.socket.load() {
+            session.send_acknowledgement(socket, event_id);
+        }
     }
 
     /// Waits for the next withdrawal, at most for `timeout`. `None` also once the node is closed.
@@ -391,6 +405,7 @@ impl Node {
         for thread in lock(&self.threads).drain(..) {
             let _ = thread.join();
         }
+        self.shared.socket.store(None);
     }
 }
 
@@ -443,7 +458,7 @@ impl Shared {
     }
 
     /// Opens a sealed datagram and does what it says.
-    fn open(&self, datagram: &mut [u8], from: SocketAddr, raw_ns: i64) {
+    fn open(&self, socket: &Socket, datagram: &mut [u8], from: SocketAddr, raw_ns: i64) {
         let mut world = lock(&self.world);
         let Some(&sleeper) = seal::claimed_session(datagram).and_then(|id| world.sessions.get(&id)) else {
             self.stats.malformed.fetch_add(1, Ordering::Relaxed);
@@ -454,10 +469,15 @@ impl Shared {
             self.stats.unauthentic.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        // The peer is wherever its last authentic datagram came from.
-        session.address = Some(from);
-        session.heard_raw_ns = raw_ns;
+        // The peer is wherever its newest authentic datagram came from. One that was overtaken says nothing of that:
+        // whoever holds a datagram back could send it on from anywhere, and the frames would go there.
+        let newest = session.opener.newest_opened();
+        if newest || session.address.is_none() {
+            session.address = Some(from);
+            session.heard_raw_ns = raw_ns;
+        }
         match kind {
+            Use::Status if !newest => {}
             Use::Status => {
                 if let Ok(status) = Status::decode(payload) {
                     session.delivery.acknowledge(status.gate_epoch);
@@ -467,7 +487,7 @@ impl Shared {
             Use::Withdraw => {
                 let Ok(withdraw) = Withdraw::decode(payload) else { return };
                 if session.acknowledged.contains(&withdraw.event_id) {
-                    session.send_acknowledgement(&self.socket, withdraw.event_id);
+                    session.send_acknowledgement(socket, withdraw.event_id);
                 } else {
                     // Mute first; the journal and the acknowledgement follow.
                     let muted = withdraw.mutes() && world.mute(sleeper, withdraw.event_id).is_ok();
@@ -518,16 +538,17 @@ fn respond(shared: Arc<Shared>) {
     let mut batch = Batch::default();
     let mut answers: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
     let info = NodeInfo::root(shared.clock.clock_id());
+    let Some(socket) = shared.socket.load_full() else { return };
     while !shared.is_stopping() {
-        let readable = wait_readable(&[shared.socket.as_raw_fd()], STOP_CHECK);
-        if !readable.is_ok_and(|ready| ready[0]) || shared.socket.receive(&mut batch).is_err() {
+        let readable = wait_readable(&[socket.as_raw_fd()], STOP_CHECK);
+        if !readable.is_ok_and(|ready| ready[0]) || socket.receive(&mut batch).is_err() {
             continue;
         }
         answers.clear();
         for datagram in batch.datagrams() {
             if packet::is_ntp_request(datagram.bytes) {
                 let mut answer = vec![0; datagram.bytes.len()];
-                let received = shared.clock.node_at(datagram.raw_ns);
+                let received = shared.clock.node_at(datagram.latest_raw_ns());
                 match packet::respond(datagram.bytes, received, received, &info, &mut answer) {
                     Ok(len) => {
                         answer.truncate(len);
@@ -538,7 +559,7 @@ fn respond(shared: Arc<Shared>) {
                     }
                 }
             } else {
-                shared.open(datagram.bytes, datagram.from, datagram.raw_ns);
+                shared.open(&socket, datagram.bytes, datagram.from, datagram.raw_ns);
             }
         }
         // The send time is stamped as late as can be, once for the batch.
@@ -548,7 +569,7 @@ fn respond(shared: Arc<Shared>) {
             packet::patch_sent(answer, sent, info.tai_minus_utc);
             items.push((*to, &answer[..]));
         }
-        shared.stats.answered.fetch_add(shared.socket.send_batch(&items) as u64, Ordering::Relaxed);
+        shared.stats.answered.fetch_add(socket.send_batch(&items) as u64, Ordering::Relaxed);
     }
 }
 
@@ -557,6 +578,7 @@ fn tick(shared: Arc<Shared>) {
     let mut regular = shared.now();
     let mut next = regular;
     let mut out = Outbox::default();
+    let Some(socket) = shared.socket.load_full() else { return };
     loop {
         let wait = (next - shared.now()).ns().clamp(0, STOP_CHECK.as_nanos() as i64);
         {
@@ -576,7 +598,7 @@ fn tick(shared: Arc<Shared>) {
             regular = (regular + FRAME_INTERVAL).max(now);
         }
         let due = seal_frames(&shared, now, everybody, &mut out);
-        out.send(&shared.socket);
+        out.send(&socket);
         next = due.unwrap_or(regular).min(regular);
     }
 }
@@ -663,8 +685,9 @@ fn scribe(shared: Arc<Shared>, clock_file: PathBuf) {
 
 fn resume_clock(clock_file: &Path) -> Result<(NodeClock, bool), IoError> {
     let boot_id = os::boot_id().map_err(|source| IoError::System { what: "its boot id", source })?;
-    let text = match std::fs::read_to_string(clock_file) {
-        Ok(text) => Some(text),
+    let text = match std::fs::read(clock_file) {
+        // A damaged file may hold any bytes.
+        Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(IoError::file(clock_file)(error)),
     };
@@ -680,7 +703,10 @@ fn write_anchor(clock_file: &Path, clock: &NodeClock) -> Result<(), IoError> {
     let mut now = clock.clone();
     now.advance(os::raw_ns());
     let line = now.anchor().to_text();
-    let beside = clock_file.with_extension("new");
+    // The whole name and more, so that two clocks in one folder never share a file.
+    let mut beside = clock_file.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
     std::fs::write(&beside, line).map_err(IoError::file(&beside))?;
     std::fs::rename(&beside, clock_file).map_err(IoError::file(clock_file))
 }
