@@ -7,9 +7,8 @@ import trio
 from harmonia.domain.consent import ALL_PURPOSES, Purpose
 from harmonia.domain.events import ConsentWithdrawn, decode
 from harmonia.domain.states import CircleState
-from harmonia.engine.doors import MutedNotRecorded
-from harmonia.errors import CredentialEnded, StaleGrant
-from nights import House, audible, in_virtual_time, plane_of, settle
+from harmonia.errors import CredentialEnded, MutedNotRecorded, StaleGrant
+from tests.engine.nights import House, audible, in_virtual_time, plane_of, settle
 
 VOICE = frozenset({Purpose.VOICE})
 
@@ -232,7 +231,7 @@ def test_a_view_shows_those_who_wish_it_and_counts_only_the_present() -> None:
             await house.grant(counted, Purpose.PRESENCE)
             view = conductor.view()
             assert [row.sleeper.sleeper_id for row in view.rows] == [shown.sleeper.sleeper_id]
-            assert (view.present, view.hidden) == (3, 1)
+            assert (view.present, len(view.hidden_ids)) == (3, 1)
             assert conductor.view() is view
             assert conductor.own_row(secret).sleeper is secret.sleeper
             sanctuary.doors.withdraw(shown, frozenset({Purpose.VISIBILITY}), house.event_id())

@@ -4,7 +4,7 @@ import pytest
 import trio
 from harmonia.errors import BadInput, CircleFull, HarmoniaError, TokenExpired, TokenUnknown, TokenUsed
 from harmonia.journal import Unavailable
-from nights import KEY, House, in_virtual_time
+from tests.engine.nights import KEY, House, in_virtual_time
 
 
 def test_of_two_who_hold_one_token_one_comes_in() -> None:

@@ -8,7 +8,7 @@ from harmonia.errors import BadInput, NotFound, NotNow, StorageUnreadable
 from harmonia.journal import Position, Record
 from harmonia.journal.memory import MemoryJournal
 from harmonia.testing import FakePlane, fake_scores
-from nights import HOUR_NS, House, audible, in_virtual_time, plane_of, settle
+from tests.engine.nights import HOUR_NS, House, audible, in_virtual_time, plane_of, settle
 
 S = CircleState
 
