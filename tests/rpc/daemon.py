@@ -64,11 +64,12 @@ class Running:
         credentials = grpc.ssl_channel_credentials((data_dir / "ca.pem").read_bytes())
         self.channel = grpc.secure_channel(self.address, credentials)
         self.admin = [("authorization", f"Bearer {(data_dir / 'admin.token').read_text().strip()}")]
-        self.circles = circle_pb2_grpc.CircleServiceStub(self.channel)
-        self.consents = consent_pb2_grpc.ConsentServiceStub(self.channel)
-        self.rhythms = rhythm_pb2_grpc.RhythmServiceStub(self.channel)
-        self.platforms = platform_pb2_grpc.PlatformServiceStub(self.channel)
-        self.sanctuaries = sanctuary_pb2_grpc.SanctuaryServiceStub(self.channel)
+        # The stubs' types ask for tuples as metadata; lists do as well.
+        self.circles: Any = circle_pb2_grpc.CircleServiceStub(self.channel)
+        self.consents: Any = consent_pb2_grpc.ConsentServiceStub(self.channel)
+        self.rhythms: Any = rhythm_pb2_grpc.RhythmServiceStub(self.channel)
+        self.platforms: Any = platform_pb2_grpc.PlatformServiceStub(self.channel)
+        self.sanctuaries: Any = sanctuary_pb2_grpc.SanctuaryServiceStub(self.channel)
 
     def create(self, text: str = "4", **fields: Any) -> types_pb2.Circle:
         score = types_pb2.Score(name="night.sbg", format=types_pb2.SCORE_FORMAT_SBG, text=text)

@@ -142,8 +142,8 @@ def test_a_taken_udp_port_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"host": "0.0.0.0"}, errors.BadInput, "can be reached from other machines"),
-        ({"host": "nowhere.invalid"}, errors.BadInput, "choose another --host"),
+        ({"host": "192.0.2.1"}, errors.BadInput, "can be reached from other machines"),
+        ({"host": "nowhere.invalid", "expose": True}, errors.BadInput, "choose another --host"),
         ({"host": "192.0.2.1", "expose": True}, errors.BadInput, "choose another --host"),
         ({"certificate": Path("x.pem")}, errors.BadInput, "give both or neither"),
         ({"certificate": Path("x.pem"), "key": Path("x.key")}, errors.BadInput, "check --certificate and --key"),

@@ -125,9 +125,9 @@ class Bridge:
     def _run(self) -> None:
         error: Exception | None = None
         try:
-            trio.run(self._live, strict_exception_groups=False)
+            trio.run(self._live)
         except Exception as broke:  # noqa: BLE001 - handed to whoever waits for the engine
-            error = broke
+            error = _cause(broke)
         self._back(self.ended, None, error)
 
     async def _live(self) -> None:
@@ -165,6 +165,13 @@ class Changes:
             await asyncio.wait_for(self._raised.wait(), timeout_s)
         self._raised.clear()
         self._pending = False
+
+
+def _cause(error: Exception) -> Exception:
+    """What broke, out of the groups that nurseries wrap it in."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _closing() -> Unreachable:
