@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "__version__",
     "ClockReading",
     "IoError",
     "Node",
@@ -24,6 +23,7 @@ __all__ = [
     "RhythmError",
     "Score",
     "ScoreError",
+    "__version__",
     "offset_from_turns",
 ]
 
@@ -291,6 +291,8 @@ class Platform:
         """The newest frame's coefficients: what others contribute, one a channel."""
     def render(self, frames: int) -> NDArray[np.float32]:
         """The next ``frames`` × 2 samples, continuing where the last call ended; the first call starts now."""
+    def next_sample(self) -> tuple[int, int] | None:
+        """When the next sample to be rendered plays: platform_ns, node_ns. None before the first."""
     def record(self, path: str) -> None:
         """Renders in real time, in a thread of its own, into a WAV file, until stop_recording."""
     def stop_recording(self) -> int:

@@ -19,7 +19,6 @@ import trio
 from harmonia import _core, errors
 from harmonia.cli.common import (
     data_option,
-    error_text,
     find_circle,
     find_sleeper,
     run,
@@ -31,6 +30,7 @@ from harmonia.client import CircleState, Invitation, Moment, Purpose, Sanctuary,
 from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
 from harmonia.client.sanctuary import read_admin_token
+from harmonia.client.words import error_text
 
 OFFSET_STEP = 0.05
 """Turns that one press of an arrow key moves the offset."""
@@ -292,7 +292,9 @@ async def _stay(
     who: Sleeper, show: "_Quiet", output: Path | None, seconds: float | None, interval_s: float, control: bool
 ) -> None:
     """Follows the night until it ends, the person leaves, or ``seconds`` are over."""
-    if output is not None:
+    if output is None:
+        who.play_unheard()
+    else:
         who.record(output)
     try:
         async with trio.open_nursery() as nursery:
@@ -310,8 +312,8 @@ async def _stay(
                     show.moment(who, who.now())
                     await trio.sleep(interval_s)
     finally:
+        frames = await trio.to_thread.run_sync(who.stop_recording)
         if output is not None:
-            frames = await trio.to_thread.run_sync(who.stop_recording)
             show.end(f"{output}: {frames} frames")
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonia import _core, errors
-from harmonia.cli.common import json_option, read_score, seconds_text
+from harmonia.cli.common import json_option, read_score
+from harmonia.client.words import seconds_text
 
 DAY_S = 86_400
 CHUNK_S = 10

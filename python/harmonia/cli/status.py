@@ -12,15 +12,14 @@ from harmonia.cli.common import (
     circle_json,
     data_option,
     echo_json,
-    error_text,
     find_circle,
     json_option,
     run,
-    seconds_text,
     sleeper_json,
 )
 from harmonia.client import Sanctuary
 from harmonia.client.sanctuary import read_admin_token
+from harmonia.client.words import error_text, seconds_text
 
 WATCH_S = 1.0
 watch_option = click.option("--watch", is_flag=True, help="Again every second, until Ctrl-C.")

@@ -152,6 +152,13 @@ class Sleeper:
         except OSError as error:
             raise errors.StorageError(f"cannot record into {path}: {error}") from None
 
+    def play_unheard(self) -> None:
+        """Renders in real time to nobody: a platform without a loudspeaker still glides, fades and has a level.
+
+        End it with `stop_recording`.
+        """
+        self.platform.core.record(os.devnull)
+
     def stop_recording(self) -> int:
         """Closes the file; returns the frames written. Raises StorageError if they are not all on disk."""
         try:

@@ -12,7 +12,7 @@
 //!
 //! The argument of m turns the carrier of both ears alike and the offset acts on one ear whole, so the interaural phase
 //! of a binaural channel *is* n(θ + φ) for every voice. (Half of the offset on each ear would change sign when φ wraps.)
-//! The pulse is that which isochronic files are written for: the crest of a sine above 0.3, with soft edges,
+//! The pulse is that which isochronic files are written for, the crest of a sine above 0.3 with soft edges:
 //! 3p² − 2p³ with p = max(0, (sin 2πx − 0.3) / 0.7).
 //!
 //! A block is cut into runs that end where a glide ends. In a run every phase goes from its exact value at the first
@@ -161,15 +161,11 @@ impl Glide {
 
 /// A coefficient that cannot do harm: 0 for what is not finite, and within range.
 fn harmless(m: Complex<f32>) -> Complex<f32> {
-    let part = |x: f32| match x {
-        x if !x.is_finite() || x.abs() < COEFFICIENT_MIN => 0.0,
-        x => x.clamp(-COEFFICIENT_MAX, COEFFICIENT_MAX),
-    };
-    if m.is_finite() {
-        Complex::new(part(m.re), part(m.im))
-    } else {
-        Complex::default()
+    if !m.is_finite() {
+        return Complex::default();
     }
+    let part = |x: f32| if x.abs() < COEFFICIENT_MIN { 0.0 } else { x.clamp(-COEFFICIENT_MAX, COEFFICIENT_MAX) };
+    Complex::new(part(m.re), part(m.im))
 }
 
 /// The mean power of the last 400 ms.
@@ -364,7 +360,8 @@ impl Renderer {
         left.fill(0.0);
         right.fill(0.0);
         let samples = left.len();
-        let run = Run { clock, rhythm, offset: self.offset, way: offset + -self.offset, samples };
+        let theta = [0, samples].map(|sample| motion(rhythm, clock, sample));
+        let run = Run { clock, rhythm, theta, offset: self.offset, way: offset + -self.offset, samples };
         let mut bound = (0.0, 0.0);
         for (k, channel) in self.program.channels.iter().enumerate() {
             let coefficient = |sample: usize| {
@@ -390,8 +387,10 @@ impl Renderer {
                         Ear::Left => (&mut *left, &mut *right),
                         Ear::Right => (&mut *right, &mut *left),
                     };
-                    run.sine(from, to, resting, &|at| run.carrier(channel, at));
-                    run.sine(from, to, leading, &|at| run.carrier(channel, at) + run.beat(channel, at));
+                    let ends = [run.carrier(channel, 0), run.carrier(channel, samples)];
+                    let carrier = |at| run.at_end(&ends, at).unwrap_or_else(|| run.carrier(channel, at));
+                    run.sine(from, to, resting, &carrier);
+                    run.sine(from, to, leading, &|at| carrier(at) + run.beat(channel, at));
                 }
                 Wave::Isochronic => {
                     let (mut tone, mut beat) = ([0.0; RUN_MAX], [0.0; RUN_MAX]);
@@ -453,10 +452,17 @@ impl core::ops::Add for Motion {
     }
 }
 
+fn motion(rhythm: &Rhythm, clock: BlockClock, sample: usize) -> Motion {
+    let (t, fraction) = clock.at(sample);
+    Motion { phase: rhythm.phase_at_fine(t, fraction), hz: rhythm.frequency_at(t).hz() }
+}
+
 /// A stretch of at most [`RUN_MAX`] samples in which everything moves linearly.
 struct Run<'a> {
     clock: BlockClock,
     rhythm: &'a Rhythm,
+    /// θ at the first sample and at the sample after the last, which all locked channels need.
+    theta: [Motion; 2],
     /// φ at the first sample, and its way to the sample after the last.
     offset: PhaseOffset,
     way: PhaseOffset,
@@ -464,14 +470,18 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn motion(&self, rhythm: &Rhythm, sample: usize) -> Motion {
-        let (t, fraction) = self.clock.at(sample);
-        Motion { phase: rhythm.phase_at_fine(t, fraction), hz: rhythm.frequency_at(t).hz() }
+    /// What is known already of the run's two ends.
+    fn at_end(&self, ends: &[Motion; 2], sample: usize) -> Option<Motion> {
+        match sample {
+            0 => Some(ends[0]),
+            sample if sample == self.samples => Some(ends[1]),
+            _ => None,
+        }
     }
 
     /// ψ
     fn carrier(&self, channel: &Channel, sample: usize) -> Motion {
-        self.motion(&channel.carrier, sample)
+        motion(&channel.carrier, self.clock, sample)
     }
 
     /// β + nφ
@@ -479,13 +489,17 @@ impl Run<'_> {
         let n = channel.beat.multiple();
         let beat = match &channel.beat {
             Beat::Locked(_) => {
-                let theta = self.motion(self.rhythm, sample);
+                let theta = self.at_end(&self.theta, sample).unwrap_or_else(|| motion(self.rhythm, self.clock, sample));
                 Motion { phase: theta.phase.times(n), hz: theta.hz * f64::from(n) }
             }
-            Beat::Free(timeline) => self.motion(timeline, sample),
+            Beat::Free(timeline) => motion(timeline, self.clock, sample),
         };
-        let way = i128::from(self.way.bits()) * sample as i128 / self.samples as i128;
-        let offset = (self.offset + PhaseOffset::from_bits(way as i64)).times(n);
+        let way = match sample {
+            0 => 0,
+            sample if sample == self.samples => self.way.bits(),
+            sample => (i128::from(self.way.bits()) * sample as i128 / self.samples as i128) as i64,
+        };
+        let offset = (self.offset + PhaseOffset::from_bits(way)).times(n);
         let turning_hz = self.way.turns() * f64::from(n) / self.clock.seconds(self.samples).max(1e-9);
         Motion { phase: beat.phase + offset, hz: beat.hz + turning_hz }
     }

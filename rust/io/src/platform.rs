@@ -18,7 +18,7 @@ use harmonia_core::rhythm::Rhythm;
 use harmonia_core::seal::{Direction, Opener, SealError, Sealer, Secret, Use, DATAGRAM_MAX};
 use harmonia_core::servo::{DisciplinedClock, Reading};
 use harmonia_core::session::{SyncConfig, SyncSession};
-use harmonia_core::units::{PlatformTime, Span};
+use harmonia_core::units::{NodeTime, PlatformTime, Span};
 use harmonia_core::voice::Voice;
 use num_complex::Complex;
 
@@ -316,6 +316,12 @@ impl Platform {
             return Err(IoError::State("this platform is recording in real time; stop that before rendering by hand"));
         }
         lock(&self.inner.player).render(&self.inner, interleaved)
+    }
+
+    /// When the next sample to be rendered plays: on the platform's clock, and in node time as the renderer has it.
+    /// `None` before the first.
+    pub fn next_sample(&self) -> Option<(PlatformTime, NodeTime)> {
+        self.inner.player().next_sample(self.inner.sample_rate)
     }
 
     /// Renders in real time into a WAV file until [`Platform::stop_recording`].

@@ -72,6 +72,12 @@ impl Player {
         self.cursor = Some(Cursor { origin: now, played: 0, node_fine: i128::MIN });
     }
 
+    /// When the next sample plays: on the platform's clock, and in node time as the renderer has it.
+    pub(crate) fn next_sample(&self, sample_rate: u32) -> Option<(PlatformTime, NodeTime)> {
+        let cursor = self.cursor.filter(|cursor| cursor.node_fine != i128::MIN)?;
+        Some((cursor.platform_at(sample_rate, 0), NodeTime::from_ns((cursor.node_fine >> 32) as i64)))
+    }
+
     /// Fills `interleaved` with the next samples, left and right.
     pub(crate) fn render(&mut self, inner: &Inner, interleaved: &mut [f32]) -> Result<(), IoError> {
         for block in interleaved.chunks_mut(2 * BLOCK) {

@@ -185,6 +185,10 @@ impl Platform {
         stereo(py, samples.map_err(errors::io)?)
     }
 
+    fn next_sample(&self) -> Option<(i64, i64)> {
+        self.0.next_sample().map(|(platform, node)| (platform.ns(), node.ns()))
+    }
+
     fn record(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         py.detach(|| self.0.record(&path)).map_err(errors::io)
     }
