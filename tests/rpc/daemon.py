@@ -71,7 +71,7 @@ class Running:
         self.platforms: Any = platform_pb2_grpc.PlatformServiceStub(self.channel)
         self.sanctuaries: Any = sanctuary_pb2_grpc.SanctuaryServiceStub(self.channel)
 
-    def create(self, text: str = "4", **fields: Any) -> types_pb2.Circle:
+    def create(self, text: str = "4", **fields: Any) -> Any:
         score = types_pb2.Score(name="night.sbg", format=types_pb2.SCORE_FORMAT_SBG, text=text)
         request = circle_pb2.CreateCircleRequest(title="Night", score=score, **fields)
         return self.circles.CreateCircle(request, metadata=self.admin, timeout=PATIENCE_S).circle
@@ -80,7 +80,7 @@ class Running:
         request = circle_pb2.CreateJoinTokensRequest(circle_id=circle_id, count=count, valid_ns=valid_ns)
         return list(self.circles.CreateJoinTokens(request, metadata=self.admin, timeout=PATIENCE_S).tokens)
 
-    def advance(self, circle_id: str, state: types_pb2.CircleState.ValueType) -> types_pb2.Circle:
+    def advance(self, circle_id: str, state: Any) -> Any:
         request = circle_pb2.AdvanceCircleRequest(circle_id=circle_id, state=state)
         return self.circles.AdvanceCircle(request, metadata=self.admin, timeout=PATIENCE_S).circle
 
@@ -177,4 +177,4 @@ def reason_of(error: grpc.RpcError) -> str:
     assert info.domain == "harmonia"
     assert status.message
     assert "\n" not in status.message
-    return info.reason
+    return str(info.reason)

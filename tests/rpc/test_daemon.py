@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from harmonia import errors
 from harmonia.rpc import tls
-from harmonia.v1 import circle_pb2, platform_pb2, rhythm_pb2, sanctuary_pb2, types_pb2
+from harmonia.v1 import circle_pb2, platform_pb2, rhythm_pb2, sanctuary_pb2, sanctuary_pb2_grpc, types_pb2
 from tests.rpc.daemon import PATIENCE_S, daemon
 from tests.rpc.test_doors import Code, refused
 
@@ -37,7 +37,7 @@ def test_the_first_start_makes_the_folder_and_the_second_keeps_it(tmp_path: Path
 
 def test_health_and_status_answer_everybody(tmp_path: Path) -> None:
     with daemon(tmp_path) as running:
-        check = health_pb2_grpc.HealthStub(running.channel).Check  # type: ignore[no-untyped-call]
+        check = health_pb2_grpc.HealthStub(running.channel).Check
         assert check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
         running.join(running.create().circle_id)
         status = running.sanctuaries.GetStatus(sanctuary_pb2.GetStatusRequest())
@@ -49,10 +49,10 @@ def test_a_client_that_does_not_know_the_ca_is_not_served(tmp_path: Path) -> Non
     with daemon(tmp_path / "a") as running, daemon(tmp_path / "b") as other:
         wrong = grpc.ssl_channel_credentials((other.data_dir / "ca.pem").read_bytes())
         with grpc.secure_channel(running.address, wrong) as channel:
-            call = channel.unary_unary("/harmonia.v1.SanctuaryService/GetStatus")
+            status = sanctuary_pb2_grpc.SanctuaryServiceStub(channel).GetStatus
             with pytest.raises(grpc.RpcError) as caught:
-                call(b"", timeout=PATIENCE_S)
-            assert caught.value.code() == Code.UNAVAILABLE  # type: ignore[attr-defined]
+                status(sanctuary_pb2.GetStatusRequest(), timeout=PATIENCE_S)
+            assert caught.value.code() == Code.UNAVAILABLE
 
 
 def test_everything_is_back_after_a_restart(tmp_path: Path) -> None:

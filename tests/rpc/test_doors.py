@@ -51,7 +51,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def raw(running: Running, method: str, metadata: list[tuple[str, str]]) -> None:
     """Calls any method with an empty request."""
     streams = method.endswith(("WatchCircle", "WatchPlatform"))
-    make = running.channel.unary_stream if streams else running.channel.unary_unary
+    make: Any = running.channel.unary_stream if streams else running.channel.unary_unary
     answer = make(method, request_serializer=lambda data: data, response_deserializer=lambda data: data)(
         b"", metadata=metadata, timeout=PATIENCE_S
     )

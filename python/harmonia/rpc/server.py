@@ -268,7 +268,7 @@ def _open_plane(settings: Settings) -> DataPlane:
     clock_file = str(settings.data_dir / "clock")
     if settings.plane is not None:
         return settings.plane(settings.host, settings.udp_port, clock_file)
-    from harmonia import _core  # noqa: PLC0415 - so that the daemon's tests run without the extension
+    from harmonia import _core  # so that the daemon's tests run without the extension
 
     try:
         return _core.Node(settings.host, settings.udp_port, clock_file)

@@ -94,7 +94,9 @@ class FakePlane:
         return (0, self._now_ns(), 0)
 
     def add_circle(self, circle: int, channels: int, voice_weight: float) -> None:
-        assert circle not in self.circles and channels > 0 and voice_weight > 0
+        assert circle not in self.circles
+        assert channels > 0
+        assert voice_weight > 0
         self.circles[circle] = channels
 
     def remove_circle(self, circle: int) -> None:
@@ -106,7 +108,8 @@ class FakePlane:
         self.rhythms[circle] = rhythm
 
     def add_sleeper(self, circle: int, sleeper: int) -> None:
-        assert circle in self.circles and sleeper not in self.sleepers
+        assert circle in self.circles
+        assert sleeper not in self.sleepers
         self.sleepers[sleeper] = FakeSleeper(circle)
 
     def remove_sleeper(self, sleeper: int) -> None:
