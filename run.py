@@ -38,13 +38,21 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
     "lint": ("dev", ["python", "scripts/check.py", "--lint"], "the checks that only read the sources"),
     "load": (
         "dev",
-        ["python", "-m", "loadtests"],
+        ["python", "-m", "loadtests.load"],
         "simulated sleepers against a real sanctuary; --sleepers N --seconds S",
     ),
     "stubs": ("dev", ["python", "scripts/stubs.py"], "python/harmonia/v1 again from proto/"),
+    "map": (
+        "dev",
+        ["python", "scripts/map.py"],
+        "the map in docs/ARCHITECTURE.md again from the files' first sentences",
+    ),
     "python": ("dev", ["python"], "the environment's own Python: python3 run.py python examples/X.py"),
     "setup": ("dev", [], "nothing but the set-up"),
 }
+
+SETUP_FAILED = 8
+"""The exit code of a failed set-up: none of those that `harmonia` has."""
 
 
 class SetupError(Exception):
@@ -52,7 +60,7 @@ class SetupError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one command and returns its exit code; 2 for a bad command line, 3 if set-up failed."""
+    """Runs one command and returns its exit code; 2 for a bad command line, 8 if set-up failed."""
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         print_help()
         return 0 if arguments else 2
@@ -65,7 +73,7 @@ def main(arguments: list[str]) -> int:
         set_up(requirements)
     except SetupError as error:
         print(f"run.py: {error}", file=sys.stderr)
-        return 3
+        return SETUP_FAILED
     if not command:
         return 0
     program, *fixed = command
@@ -105,8 +113,8 @@ def check_tools() -> None:
         raise SetupError(f"this is Python {sys.version.split()[0]}; install 3.11 or newer and call run.py with that")
     missing = []
     try:
-        import ensurepip  # noqa: F401, PLC0415
-        import venv  # noqa: F401, PLC0415
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
     except ImportError:
         missing.append("Python's venv module (Debian: apt-get install python3-venv)")
     if not cargo_path():

@@ -69,7 +69,7 @@ def hold(sleepers: int, seconds: int, seed: int, data: Path, log: Path) -> int:
         if hard != resource.RLIM_INFINITY and hard < wanted:
             raise LoadError(f"{sleepers} sleepers need {wanted} open files; `ulimit -Hn` allows {hard}")
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    serve = [sys.executable, "-m", "harmonia.cli.main", "serve", "--data", str(data), "--port", "0", "--udp-port", "0"]
+    serve = [sys.executable, "-m", "harmonia.cli", "serve", "--data", str(data), "--port", "0", "--udp-port", "0"]
     with log.open("wb") as sink:
         server = subprocess.Popen(serve, stdout=sink, stderr=subprocess.STDOUT)
     try:

@@ -14,7 +14,7 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from harmonia.v1 import circle_pb2, circle_pb2_grpc
+from harmonia.v1 import circle_pb2, circle_pb2_grpc, types_pb2
 
 CALL_TIMEOUT_S = 10.0
 
@@ -58,8 +58,6 @@ class Host:
 
     def open_circle(self, score: str, capacity: int) -> str:
         """Opens a circle that plays ``score``, .sbg, and begins it after a second. Returns its id."""
-        from harmonia.v1 import types_pb2  # noqa: PLC0415
-
         request = circle_pb2.CreateCircleRequest(
             title="load",
             score=types_pb2.Score(name="load.sbg", format=types_pb2.SCORE_FORMAT_SBG, text=score),

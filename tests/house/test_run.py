@@ -124,7 +124,7 @@ def call(root: Path, *arguments: str, **environment: str) -> subprocess.Complete
 
 def test_a_missing_toolchain_is_named_in_one_line(root: Path, tmp_path: Path) -> None:
     result = call(root, "night", PATH=str(tmp_path), CARGO_HOME=str(tmp_path))
-    assert result.returncode == 3
+    assert result.returncode == 8
     assert len(result.stderr.splitlines()) == 1
     assert "rustup.rs" in result.stderr
     assert "build-essential" in result.stderr
@@ -149,3 +149,12 @@ def test_a_failing_tool_shows_what_it_said(root: Path) -> None:
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert "the reason" in result.stderr
     assert "ended with 7" in result.stderr
+
+
+def test_every_command_has_something_to_run(root: Path, house: Any) -> None:
+    for name, (requirements, command, meaning) in house.COMMANDS.items():
+        assert (root / "requirements" / f"{requirements}.txt").is_file(), name
+        assert meaning
+        modules = [command[at + 1].replace(".", "/") + ".py" for at, word in enumerate(command) if word == "-m"]
+        for path in modules + [word for word in command if word.endswith(".py")]:
+            assert (root / path).is_file(), name

@@ -79,8 +79,10 @@ pub struct FilterConfig {
     pub max_drift_ppb: i64,
     /// Largest change of that difference per second, 1/s (1e-7: 0.1 ppm a second). The certificate rests on it.
     pub max_wander: f64,
-    /// Expected random walk of the frequency, 1/s for one second (1e-8: 10 ppb after 1 s, 100 ppb after 100 s).
-    /// The estimate and its uncertainty rest on it.
+    /// Expected size of that difference, parts per billion: a guess before there are exchanges to tell.
+    pub expected_drift_ppb: i64,
+    /// Expected random walk of the frequency, 1/s for one second (1e-8: 10 ppb after 1 s, 100 ppb after 100 s): a
+    /// guess to begin with. The estimate learns better; nothing certain rests on it.
     pub expected_wander: f64,
 }
 
@@ -175,28 +177,37 @@ pub struct Filter {
     config: FilterConfig,
     window: VecDeque<Exchange>,
     scratch: Scratch,
+    walk: Walk,
     estimate: Option<Estimate>,
 }
 
 /// Working memory, kept so that an exchange allocates nothing.
 #[derive(Clone, Debug, Default)]
 struct Scratch {
-    /// (age in s, upper bound of the offset then, in ns): one a request.
-    upper: Vec<(f64, f64)>,
-    /// (age in s, lower bound of the offset then, in ns): one an answer.
-    lower: Vec<(f64, f64)>,
+    up: Side,
+    down: Side,
     polygon: Polygon,
+}
+
+/// The window's inequalities of one direction, as (age in s, ns): `offset − age·rate ≤ ns` for requests, and for
+/// answers the mirror image, `−offset + age·rate ≤ ns`.
+#[derive(Clone, Debug, Default)]
+struct Side {
+    points: Vec<(f64, f64)>,
+    hull: Vec<(f64, f64)>,
 }
 
 impl Filter {
     /// An empty filter.
     pub fn new(config: FilterConfig) -> Self {
-        Self { config, window: VecDeque::with_capacity(WINDOW), scratch: Scratch::default(), estimate: None }
+        let walk = Walk::new(config.expected_wander);
+        Self { config, window: VecDeque::with_capacity(WINDOW), scratch: Scratch::default(), walk, estimate: None }
     }
 
     /// Forgets everything.
     pub fn reset(&mut self) {
         self.window.clear();
+        self.walk = Walk::new(self.config.expected_wander);
         self.estimate = None;
     }
 
@@ -239,26 +250,32 @@ impl Filter {
         let (at, base_ns) = (newest.t4, newest.offset().ns());
         let age = |t: PlatformTime| (at - t).ns() as f64 * S_PER_NS;
         let relative = |ns: i64| (i128::from(ns) - i128::from(base_ns)) as f64;
-        let scratch = &mut self.scratch;
-        scratch.upper.clear();
-        scratch.lower.clear();
+        let Scratch { up, down, polygon } = &mut self.scratch;
+        up.points.clear();
+        down.points.clear();
         for exchange in self.window.iter().rev() {
             let margin = exchange.stamp_error.ns() as f64 + ROUNDING_NS;
-            scratch.upper.push((age(exchange.t1), relative(exchange.upper()) + margin));
-            scratch.lower.push((age(exchange.t4), relative(exchange.lower()) - margin));
+            up.points.push((age(exchange.t1), relative(exchange.upper()) + margin));
+            down.points.push((age(exchange.t4), -relative(exchange.lower()) + margin));
         }
+        // Requests may overtake each other; hulls want their points in order.
+        for side in [&mut *up, &mut *down] {
+            side.points.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        }
+
         let (max_drift, max_wander) = (self.config.max_drift_ppb as f64, self.config.max_wander * 1e9);
-        let half = max_drift * scratch.upper[0].0 + scratch.upper[0].1.abs().max(scratch.lower[0].1.abs()) + 1.0;
-        scratch.polygon.start(half, max_drift);
-        for (&(age_up, upper), &(age_down, lower)) in scratch.upper.iter().zip(&scratch.lower) {
-            // offset − age·rate ≤ upper + w·age²/2, and the mirror image.
-            scratch.polygon.clip(1.0, -age_up, upper + 0.5 * max_wander * age_up * age_up);
-            scratch.polygon.clip(-1.0, age_down, -lower + 0.5 * max_wander * age_down * age_down);
+        let slack = |age: f64| 0.5 * max_wander * age * age;
+        let half = up.points[0].1.abs().max(down.points[0].1.abs()) + max_drift * up.points[0].0 + 1.0;
+        polygon.start(half, max_drift);
+        for &(age, ns) in up.lower_hull(slack) {
+            polygon.clip(1.0, -age, ns);
         }
-        if scratch.polygon.is_empty() {
+        for &(age, ns) in down.lower_hull(slack) {
+            polygon.clip(-1.0, age, ns);
+        }
+        if polygon.is_empty() {
             return false;
         }
-        let polygon = &scratch.polygon;
         let certified = Certified {
             at,
             base_ns,
@@ -268,15 +285,16 @@ impl Filter {
             max_drift,
             max_wander,
         };
-        let channel =
-            Channel::widest(&scratch.upper, &scratch.lower, certified.rate, self.config.expected_wander * 1e9);
+        let rate = self.estimate.map_or(0.0, |former| former.rate_ppb);
+        let likely = Channel::new(up, down, rate, &self.walk, &self.config).posterior(certified.rate);
+        self.walk.learn(at, &likely);
         self.estimate = Some(Estimate {
             at,
             base_ns,
-            offset_ns: channel.middle.clamp(certified.lower[0], certified.upper[0]),
-            rate_ppb: channel.rate,
-            uncertainty_ns: channel.uncertainty.min(certified.upper[0] - certified.lower[0]),
-            uncertainty_rate_ppb: channel.uncertainty_rate,
+            offset_ns: likely.offset.clamp(certified.lower[0], certified.upper[0]),
+            rate_ppb: likely.rate,
+            uncertainty_ns: likely.uncertainty().min(certified.upper[0] - certified.lower[0]),
+            uncertainty_rate_ppb: likely.uncertainty_rate(),
             certified,
         });
         true
@@ -329,50 +347,219 @@ impl Polygon {
     }
 }
 
-/// The widest channel between the upper and the lower points.
-struct Channel {
-    middle: f64,
-    rate: f64,
-    uncertainty: f64,
-    uncertainty_rate: f64,
+impl Side {
+    /// The points, raised by `slack` of their age, that are the least of ns + rate·age for some rate: their lower
+    /// convex hull (Andrew's monotone chain). All others follow from these.
+    fn lower_hull(&mut self, slack: impl Fn(f64) -> f64) -> &[(f64, f64)] {
+        self.hull.clear();
+        for &(age, ns) in &self.points {
+            let point = (age, ns + slack(age));
+            while let [.., a, b] = self.hull[..] {
+                let turn = (b.0 - a.0) * (point.1 - a.1) - (b.1 - a.1) * (point.0 - a.0);
+                if turn > 0.0 {
+                    break;
+                }
+                self.hull.pop();
+            }
+            self.hull.push(point);
+        }
+        &self.hull
+    }
 }
 
-impl Channel {
-    /// `points` are (age, bound) newest first; `rates` is where the slope may lie; `wander` in ns/s for one second.
-    fn widest(upper: &[(f64, f64)], lower: &[(f64, f64)], rates: [f64; 2], wander: f64) -> Self {
-        // A random walk of the frequency displaces a line of age Δ by wander·√(Δ³/3).
-        let handicap = |age: f64| wander * (age * age * age / 3.0).sqrt();
-        let sides = |rate: f64| {
-            let top = upper.iter().map(|&(age, u)| u + rate * age + handicap(age)).fold(f64::INFINITY, f64::min);
-            let bottom = lower.iter().map(|&(age, l)| l + rate * age - handicap(age)).fold(f64::NEG_INFINITY, f64::max);
-            (top, bottom)
-        };
-        // The width is concave in the slope: ternary search, to well below a part per billion.
+/// How restless the frequency is, learnt from how far the estimate has moved between windows that share no exchange.
+///
+/// A configured value alone would be wrong for almost every pair of clocks: too large and good exchanges are thrown
+/// away, too small and a warming crystal is followed too late.
+#[derive(Clone, Debug)]
+struct Walk {
+    /// Variance that the frequency gains in a second, ppb².
+    variance: f64,
+    /// How many observations that is worth.
+    weight: f64,
+    /// Time, rate and rate variance at the end of the last window looked at.
+    last: Option<(PlatformTime, f64, f64)>,
+}
+
+impl Walk {
+    const WEIGHT_MAX: f64 = 8.0;
+    /// One surprise may be a change of route.
+    const SURPRISE_MAX: f64 = 25.0;
+
+    fn new(expected: f64) -> Self {
+        Self { variance: (expected * 1e9).powi(2), weight: 3.0, last: None }
+    }
+
+    /// Standard deviation by which a line through the present misses the offset at `age` seconds, ns.
+    fn displacement(&self, age: f64) -> f64 {
+        (self.variance * age * age * age / 3.0).sqrt()
+    }
+
+    fn learn(&mut self, at: PlatformTime, likely: &Likely) {
+        if let Some((then, rate, variance)) = self.last {
+            let elapsed = (at - then).as_s_f64();
+            if elapsed < (2.0 * likely.mean_age).max(16.0) {
+                return; // the windows still overlap
+            }
+            // Each estimate is a mean over its window, which hides a third of a walk; and the estimates' own errors are
+            // no walk. Where they are the larger part, little is learnt.
+            let expected = self.variance * elapsed / 1.5;
+            let errors = variance + likely.rate_variance;
+            let trust = (expected / (expected + errors)).powi(2);
+            let seen =
+                (1.5 / elapsed * ((likely.rate - rate).powi(2) - errors)).min(Self::SURPRISE_MAX * self.variance);
+            self.variance = ((self.weight * self.variance + trust * seen) / (self.weight + trust)).clamp(0.1, 1e6);
+            self.weight = (self.weight + trust).min(Self::WEIGHT_MAX);
+        }
+        self.last = Some((at, likely.rate, likely.rate_variance));
+    }
+}
+
+/// One side of the channel: its cloud of points, in the few numbers that a likelihood needs.
+struct Cloud<'a> {
+    hull: &'a [(f64, f64)],
+    /// Mean excess over the floor, ns.
+    jitter: f64,
+    /// How many points it is worth, and the weighted sums of their ns and of their ages.
+    n: f64,
+    sum_ns: f64,
+    sum_age: f64,
+}
+
+impl<'a> Cloud<'a> {
+    /// `rate` is roughly the slope; `prior` the jitter to assume before there is any sign of it.
+    fn new(side: &'a mut Side, rate: f64, prior: f64, walk: &Walk) -> Self {
+        // Independent exponential delays differ by their mean on average. Taken from neighbours, this needs no floor:
+        // a fit that grades its own residuals ends up believing in one of its points.
+        let differences = side.points.windows(2).map(|p| (p[1].1 - p[0].1 + rate * (p[1].0 - p[0].0)).abs());
+        let jitter = (differences.sum::<f64>() + prior) / side.points.len() as f64;
+        side.lower_hull(|age| walk.displacement(age));
+        let (mut n, mut sum_ns, mut sum_age) = (0.0, 0.0, 0.0);
+        for &(age, ns) in &side.points {
+            // What the walk blurs by more than the jitter says little.
+            let displacement = walk.displacement(age);
+            let weight = jitter / (jitter + displacement);
+            n += weight;
+            sum_ns += weight * (ns + displacement);
+            sum_age += weight * age;
+        }
+        Self { hull: &side.hull, jitter, n, sum_ns, sum_age }
+    }
+
+    /// The side's line at age 0 for a slope.
+    fn line(&self, rate: f64) -> f64 {
+        self.hull.iter().map(|&(age, ns)| ns + rate * age).fold(f64::INFINITY, f64::min)
+    }
+
+    /// Log-likelihood of a slope, up to a constant: exponential excess over the line. Concave.
+    fn log_likelihood(&self, rate: f64) -> f64 {
+        -(self.sum_ns + rate * self.sum_age - self.n * self.line(rate)) / self.jitter
+    }
+}
+
+/// Both clouds and the channel between them.
+struct Channel<'a> {
+    up: Cloud<'a>,
+    down: Cloud<'a>,
+    /// Standard deviation of the slope before there was any exchange, ppb.
+    drift: f64,
+    /// Displacement by the walk over half of the window, ns; and the walk in a second, ppb.
+    blur: f64,
+    wander: f64,
+}
+
+/// Mean and variance of the posterior.
+struct Likely {
+    offset: f64,
+    variance: f64,
+    rate: f64,
+    rate_variance: f64,
+    mean_age: f64,
+    blur: f64,
+    wander: f64,
+}
+
+impl<'a> Channel<'a> {
+    /// Jitter as a share of the round trip, before there is any sign of it.
+    const JITTER_SHARE: f64 = 0.2;
+
+    fn new(up: &'a mut Side, down: &'a mut Side, rate: f64, walk: &Walk, config: &FilterConfig) -> Self {
+        let least = |side: &Side| side.points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min);
+        let prior = (Self::JITTER_SHARE * (least(up) + least(down))).max(1e3);
+        let (up, down) = (Cloud::new(up, rate, prior, walk), Cloud::new(down, -rate, prior, walk));
+        let blur = walk.displacement(up.sum_age / up.n);
+        Self { up, down, drift: config.expected_drift_ppb as f64, blur, wander: walk.variance.sqrt() }
+    }
+
+    fn log_likelihood(&self, rate: f64) -> f64 {
+        let prior = rate / self.drift;
+        self.up.log_likelihood(rate) + self.down.log_likelihood(-rate) - 0.5 * prior * prior
+    }
+
+    /// The posterior mean rather than the mode: the mode rests on three points and moves in stairs when one leaves.
+    fn posterior(&self, rates: [f64; 2]) -> Likely {
+        const STEPS: usize = 32;
+        const NEGLIGIBLE: f64 = 12.0;
         let [mut low, mut high] = rates;
         for _ in 0..48 {
             let (a, b) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
-            let width = |(top, bottom): (f64, f64)| top - bottom;
-            if width(sides(a)) < width(sides(b)) {
+            if self.log_likelihood(a) < self.log_likelihood(b) {
                 low = a;
             } else {
                 high = b;
             }
         }
-        let rate = 0.5 * (low + high);
-        let (top, bottom) = sides(rate);
-        let n = upper.len() as f64;
-        let excess: f64 = upper.iter().map(|&(age, u)| u + rate * age - top).sum::<f64>()
-            + lower.iter().map(|&(age, l)| bottom - l - rate * age).sum::<f64>();
-        let jitter = (excess / (2.0 * n)).max(0.0);
-        let width = (top - bottom).max(0.0);
-        // The lines touch the cloud to within its jitter over its number of points; a lone exchange may be all error.
-        let uncertainty = if n < 2.0 { 0.5 * width } else { 8.0 * jitter / n + ROUNDING_NS }.max(ROUNDING_NS);
-        let reach = upper[upper.len() - 1].0.max(0.1);
-        Self {
-            middle: 0.5 * (top + bottom),
-            rate,
-            uncertainty,
-            uncertainty_rate: (2.0 * uncertainty / reach).min(rates[1] - rates[0]) + wander,
+        let mode = 0.5 * (low + high);
+        let best = self.log_likelihood(mode);
+        // How far from the mode towards `end` the slope is still worth a look.
+        let reach = |end: f64| {
+            let (mut near, mut far) = (0.0, 1.0);
+            for _ in 0..24 {
+                let middle = 0.5 * (near + far);
+                if self.log_likelihood(mode + (end - mode) * middle) > best - NEGLIGIBLE {
+                    near = middle;
+                } else {
+                    far = middle;
+                }
+            }
+            mode + (end - mode) * far
+        };
+        let (from, to) = (reach(rates[0]), reach(rates[1]));
+        // Beyond its least point an exponential cloud of n points begins jitter/n earlier, give or take as much.
+        let back = |cloud: &Cloud| cloud.jitter / cloud.n;
+        let (back_up, back_down) = (back(&self.up), back(&self.down));
+        let (mut mass, mut sums) = (0.0, [0.0; 4]);
+        for step in 0..STEPS {
+            let rate = from + (to - from) * (step as f64 + 0.5) / STEPS as f64;
+            let weight = (self.log_likelihood(rate) - best).exp();
+            let offset = 0.5 * ((self.up.line(rate) - back_up) - (self.down.line(-rate) - back_down));
+            mass += weight;
+            for (sum, term) in sums.iter_mut().zip([offset, offset * offset, rate - mode, (rate - mode).powi(2)]) {
+                *sum += weight * term;
+            }
         }
+        let [offset, offset_2, rate, rate_2] = sums.map(|sum| sum / mass);
+        Likely {
+            offset,
+            variance: (offset_2 - offset * offset).max(0.0) + 0.25 * (back_up * back_up + back_down * back_down),
+            rate: mode + rate,
+            rate_variance: (rate_2 - rate * rate).max(0.0),
+            mean_age: self.up.sum_age / self.up.n,
+            blur: self.blur,
+            wander: self.wander,
+        }
+    }
+}
+
+impl Likely {
+    /// 99 % of a normal error lie within 2.6 standard deviations; this one has longer tails.
+    const SIGMAS: f64 = 3.3;
+
+    fn uncertainty(&self) -> f64 {
+        Self::SIGMAS * (self.variance + 0.25 * self.blur * self.blur).sqrt() + ROUNDING_NS
+    }
+
+    fn uncertainty_rate(&self) -> f64 {
+        Self::SIGMAS * (self.rate_variance + self.wander * self.wander * self.mean_age).sqrt()
     }
 }

@@ -364,7 +364,8 @@ impl Renderer {
         left.fill(0.0);
         right.fill(0.0);
         let samples = left.len();
-        let run = Run { clock, rhythm, offset: self.offset, way: offset + -self.offset, samples };
+        let theta = [0, samples].map(|sample| motion(rhythm, clock, sample));
+        let run = Run { clock, rhythm, theta, offset: self.offset, way: offset + -self.offset, samples };
         let mut bound = (0.0, 0.0);
         for (k, channel) in self.program.channels.iter().enumerate() {
             let coefficient = |sample: usize| {
@@ -390,8 +391,10 @@ impl Renderer {
                         Ear::Left => (&mut *left, &mut *right),
                         Ear::Right => (&mut *right, &mut *left),
                     };
-                    run.sine(from, to, resting, &|at| run.carrier(channel, at));
-                    run.sine(from, to, leading, &|at| run.carrier(channel, at) + run.beat(channel, at));
+                    let ends = [run.carrier(channel, 0), run.carrier(channel, samples)];
+                    let carrier = |at| run.at_end(&ends, at).unwrap_or_else(|| run.carrier(channel, at));
+                    run.sine(from, to, resting, &carrier);
+                    run.sine(from, to, leading, &|at| carrier(at) + run.beat(channel, at));
                 }
                 Wave::Isochronic => {
                     let (mut tone, mut beat) = ([0.0; RUN_MAX], [0.0; RUN_MAX]);
@@ -453,10 +456,17 @@ impl core::ops::Add for Motion {
     }
 }
 
+fn motion(rhythm: &Rhythm, clock: BlockClock, sample: usize) -> Motion {
+    let (t, fraction) = clock.at(sample);
+    Motion { phase: rhythm.phase_at_fine(t, fraction), hz: rhythm.frequency_at(t).hz() }
+}
+
 /// A stretch of at most [`RUN_MAX`] samples in which everything moves linearly.
 struct Run<'a> {
     clock: BlockClock,
     rhythm: &'a Rhythm,
+    /// θ at the first sample and at the sample after the last, which all locked channels need.
+    theta: [Motion; 2],
     /// φ at the first sample, and its way to the sample after the last.
     offset: PhaseOffset,
     way: PhaseOffset,
@@ -464,14 +474,18 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn motion(&self, rhythm: &Rhythm, sample: usize) -> Motion {
-        let (t, fraction) = self.clock.at(sample);
-        Motion { phase: rhythm.phase_at_fine(t, fraction), hz: rhythm.frequency_at(t).hz() }
+    /// What is known already of the run's two ends.
+    fn at_end(&self, ends: &[Motion; 2], sample: usize) -> Option<Motion> {
+        match sample {
+            0 => Some(ends[0]),
+            sample if sample == self.samples => Some(ends[1]),
+            _ => None,
+        }
     }
 
     /// ψ
     fn carrier(&self, channel: &Channel, sample: usize) -> Motion {
-        self.motion(&channel.carrier, sample)
+        motion(&channel.carrier, self.clock, sample)
     }
 
     /// β + nφ
@@ -479,13 +493,17 @@ impl Run<'_> {
         let n = channel.beat.multiple();
         let beat = match &channel.beat {
             Beat::Locked(_) => {
-                let theta = self.motion(self.rhythm, sample);
+                let theta = self.at_end(&self.theta, sample).unwrap_or_else(|| motion(self.rhythm, self.clock, sample));
                 Motion { phase: theta.phase.times(n), hz: theta.hz * f64::from(n) }
             }
-            Beat::Free(timeline) => self.motion(timeline, sample),
+            Beat::Free(timeline) => motion(timeline, self.clock, sample),
         };
-        let way = i128::from(self.way.bits()) * sample as i128 / self.samples as i128;
-        let offset = (self.offset + PhaseOffset::from_bits(way as i64)).times(n);
+        let way = match sample {
+            0 => 0,
+            sample if sample == self.samples => self.way.bits(),
+            sample => (i128::from(self.way.bits()) * sample as i128 / self.samples as i128) as i64,
+        };
+        let offset = (self.offset + PhaseOffset::from_bits(way)).times(n);
         let turning_hz = self.way.turns() * f64::from(n) / self.clock.seconds(self.samples).max(1e-9);
         Motion { phase: beat.phase + offset, hz: beat.hz + turning_hz }
     }

@@ -36,7 +36,9 @@ pub struct SyncConfig {
     pub max_drift_ppb: i64,
     /// Largest change of that difference per second, 1/s: the certificate rests on it.
     pub max_wander: f64,
-    /// Expected random walk of the frequency, 1/s for one second: the estimate rests on it.
+    /// Expected size of the frequency difference, parts per billion: what the estimate begins with.
+    pub expected_drift_ppb: i64,
+    /// Expected random walk of the frequency, 1/s for one second: what the estimate begins with.
     pub expected_wander: f64,
     /// Largest correction beyond the estimated rate, parts per billion.
     pub max_slew_ppb: i64,
@@ -62,7 +64,8 @@ impl Default for SyncConfig {
             lock_after: 6,
             max_drift_ppb: 500_000,
             max_wander: 1e-7,
-            expected_wander: 1e-8,
+            expected_drift_ppb: 100_000,
+            expected_wander: 3e-9,
             max_slew_ppb: 499_000,
             lead: Span::from_ms(20),
             holdover_after: Span::from_s(5),
@@ -138,12 +141,13 @@ impl SyncSession {
         let filter = FilterConfig {
             max_drift_ppb: config.max_drift_ppb,
             max_wander: config.max_wander,
+            expected_drift_ppb: config.expected_drift_ppb,
             expected_wander: config.expected_wander,
         };
         let servo = ServoConfig {
             max_slew_ppb: config.max_slew_ppb,
             horizon: config.interval,
-            step_threshold: Span::from_us(500),
+            step_threshold: Span::from_ms(1),
             lead: config.lead,
             holdover_after: config.holdover_after,
         };

@@ -15,7 +15,7 @@
 //! other ear adds the whole beat. So the written carrier lies in the middle, and the beat's phase is in one ear only.
 use super::{How, Kind, Ramp, Section, Sheet, Tone, Voice, FOREVER_NS, HORIZON_MAX, RHYTHM_DEFAULT_HZ};
 use crate::phase::Phase;
-use crate::program::{Beat, Channel, Curve, Ear, Program, Wave};
+use crate::program::{Beat, Channel, Curve, Ear, Program, Wave, CHANNELS_MAX};
 use crate::rhythm::{Frequency, Rhythm, Segment};
 use crate::units::{NodeTime, Span, NS_PER_S};
 
@@ -30,8 +30,6 @@ const LOCK_HORIZON_NS: i64 = 2 * 86_400 * NS_PER_S;
 pub(super) struct Line {
     pub slot: usize,
     pub voice: Voice,
-    /// The first tone-set that needs it, for messages.
-    pub set: usize,
     /// The ear that carries the beat.
     pub lead: Ear,
     /// Whether its beat is ever anything but 0.
@@ -101,8 +99,8 @@ fn between(from: f64, to: f64, share: f64) -> f64 {
     }
 }
 
-/// The channels of the sheet's program, in the order in which a listener meets them slot by slot.
-pub(super) fn lines(sheet: &Sheet) -> Vec<Line> {
+/// The channels of the sheet's program, slot by slot. Errors with the first tone-set that needs one too many.
+pub(super) fn lines(sheet: &Sheet) -> Result<Vec<Line>, usize> {
     let mut lines: Vec<Line> = Vec::new();
     for section in &sheet.sections {
         for set in [section.from, section.to] {
@@ -110,14 +108,16 @@ pub(super) fn lines(sheet: &Sheet) -> Vec<Line> {
                 let Some(Tone { voice, beat_hz, .. }) = *tone else { continue };
                 let beats = beat_hz != 0.0 || voice.lock.is_some();
                 let by_sign = if beat_hz < 0.0 { Ear::Right } else { Ear::Left };
+                let full = lines.len() == CHANNELS_MAX;
                 match lines.iter_mut().find(|line| line.slot == slot && line.voice == voice) {
                     Some(line) if !line.beats && beats => {
                         (line.beats, line.lead) = (true, voice.lead.unwrap_or(by_sign))
                     }
                     Some(_) => {}
+                    None if full => return Err(set),
                     None => {
                         let lead = voice.lead.unwrap_or(by_sign);
-                        lines.push(Line { slot, voice, set, lead, beats, lock: voice.lock });
+                        lines.push(Line { slot, voice, lead, beats, lock: voice.lock });
                     }
                 }
             }
@@ -130,10 +130,10 @@ pub(super) fn lines(sheet: &Sheet) -> Vec<Line> {
     let theta = theta(sheet, &lines, horizon_ns);
     for line in &mut lines {
         if line.beats && line.lock.is_none() {
-            line.lock = lock(&pieces(sheet, &sections, line, horizon_ns), sign(line), &theta);
+            line.lock = lock(&pieces(sheet, &sections, line), sign(line), &theta);
         }
     }
-    lines
+    Ok(lines)
 }
 
 /// 1 if the written beat counts as it is, −1 if it must be turned round to be the lead's excess over the reference.
@@ -165,12 +165,16 @@ fn unroll(sheet: &Sheet, horizon_ns: i64) -> Vec<Section> {
     }
 }
 
-/// Where and how `line` is heard, from time 0 to `horizon_ns`.
-fn pieces(sheet: &Sheet, sections: &[Section], line: &Line, horizon_ns: i64) -> Vec<Piece> {
+/// Where and how `line` is heard during `sections`, from time 0 on.
+///
+/// A piece that reaches beyond the horizon stays whole: cut, its slope would round differently, and two platforms with
+/// different horizons would differ in the last bits of a phase.
+fn pieces(sheet: &Sheet, sections: &[Section], line: &Line) -> Vec<Piece> {
+    let end_ns = sheet.duration_ns.unwrap_or(FOREVER_NS);
     let mut pieces: Vec<Piece> = Vec::new();
     for section in sections {
         for piece in section_pieces(sheet, section, line).into_iter().flatten() {
-            let Some(piece) = piece.clipped(0, horizon_ns) else { continue };
+            let Some(piece) = piece.clipped(0, end_ns) else { continue };
             match pieces.last_mut() {
                 // What stays the same over many sections is one piece.
                 Some(last)
@@ -218,7 +222,7 @@ fn section_pieces(sheet: &Sheet, section: &Section, line: &Line) -> [Option<Piec
     ]
 }
 
-/// The rhythm in hertz, gapless from time 0 to `horizon_ns`.
+/// The rhythm in hertz, gapless from time 0 to at least `horizon_ns`.
 pub(super) fn theta(sheet: &Sheet, lines: &[Line], horizon_ns: i64) -> Vec<Ramp> {
     if !sheet.rhythm.is_empty() {
         return held(sheet.rhythm.iter().copied(), horizon_ns);
@@ -234,7 +238,7 @@ pub(super) fn theta(sheet: &Sheet, lines: &[Line], horizon_ns: i64) -> Vec<Ramp>
             vec![Ramp { start_ns: 0, end_ns: horizon_ns, from_hz: RHYTHM_DEFAULT_HZ, to_hz: RHYTHM_DEFAULT_HZ }]
         }
         Some(line) => {
-            let pieces = pieces(sheet, &unroll(sheet, horizon_ns), line, horizon_ns);
+            let pieces = pieces(sheet, &unroll(sheet, horizon_ns), line);
             held(pieces.iter().map(|piece| piece.ramp(|tone| sign(line) * tone.beat_hz)), horizon_ns)
         }
     }
@@ -300,7 +304,7 @@ pub(super) fn program(sheet: &Sheet, lines: &[Line], epoch: NodeTime, horizon: S
     let channels = lines
         .iter()
         .map(|line| {
-            let pieces = pieces(sheet, &sections, line, horizon_ns);
+            let pieces = pieces(sheet, &sections, line);
             Channel {
                 wave: wave(line),
                 carrier: timeline(epoch, reference(line, &pieces, &theta)),
@@ -311,7 +315,7 @@ pub(super) fn program(sheet: &Sheet, lines: &[Line], epoch: NodeTime, horizon: S
                         pieces.iter().map(|piece| piece.ramp(|tone| sign(line) * tone.beat_hz)),
                     )),
                 },
-                amplitude: amplitude(epoch, &pieces, sheet.duration_ns),
+                amplitude: amplitude(epoch, &pieces, horizon_ns, sheet.duration_ns.is_some()),
             }
         })
         .collect();
@@ -394,8 +398,9 @@ fn frequency(hz: f64) -> Frequency {
     Frequency::from_hz(hz).expect("the readers bound every frequency")
 }
 
-/// The loudness through the ends of `pieces`: 0 before `epoch`, between them, and from the score's end on.
-fn amplitude(epoch: NodeTime, pieces: &[Piece], duration_ns: Option<i64>) -> Curve {
+/// The loudness through the ends of `pieces`: 0 before `epoch`, between them, and, if the score `ends` at the horizon,
+/// from there on.
+fn amplitude(epoch: NodeTime, pieces: &[Piece], horizon_ns: i64, ends: bool) -> Curve {
     let mut points = vec![(epoch, 0.0f32)];
     let mut push = |at_ns: i64, value: f64| {
         let point = (epoch + Span::from_ns(at_ns), value as f32);
@@ -419,9 +424,9 @@ fn amplitude(epoch: NodeTime, pieces: &[Piece], duration_ns: Option<i64>) -> Cur
         push(piece.end_ns, piece.to.amplitude);
         until_ns = piece.end_ns;
     }
-    if let Some(duration_ns) = duration_ns {
+    if until_ns < horizon_ns || ends {
         push(until_ns, 0.0);
-        push(duration_ns, 0.0);
+        push(horizon_ns, 0.0);
     }
     Curve::new(points)
 }

@@ -200,20 +200,17 @@ impl Score {
             Format::Toml => toml::read(text, name)?,
             Format::Sbg => sbg::read(text, name)?,
         };
-        let lines = compile::lines(&sheet);
-        if let Some(line) = lines.get(CHANNELS_MAX) {
-            return Err(ScoreError {
-                name: name.into(),
-                line: sheet.tone_sets[line.set].line,
-                column: (format == Format::Toml).then_some(1),
-                reason: format!(
-                    "tone-set {:?} would need channel {} and a score may have {CHANNELS_MAX}: a slot takes a channel \
-                     for each different kind of sound in it, so put like sounds into the same place of each tone-set",
-                    sheet.tone_sets[line.set].name,
-                    CHANNELS_MAX + 1,
-                ),
-            });
-        }
+        let lines = compile::lines(&sheet).map_err(|set| ScoreError {
+            name: name.into(),
+            line: sheet.tone_sets[set].line,
+            column: (format == Format::Toml).then_some(1),
+            reason: format!(
+                "tone-set {:?} would need channel {}, and a score may have {CHANNELS_MAX}: a slot takes a channel for \
+                 each different kind of sound in it, so put like sounds into the same place of each tone-set",
+                sheet.tone_sets[set].name,
+                CHANNELS_MAX + 1,
+            ),
+        })?;
         Ok(Self { name: name.into(), text: text.into(), format, sheet, lines })
     }
 

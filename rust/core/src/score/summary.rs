@@ -1,7 +1,7 @@
 //! A score in plain words and numbers, for people and for `--json`.
 use serde_json::{json, Value};
 
-use super::{compile, seconds, How, Kind, Score, Tone};
+use super::{compile, seconds, How, Kind, Score, Tone, FOREVER_NS};
 use crate::program::{Ear, NoiseColor};
 use crate::units::NS_PER_S;
 
@@ -26,7 +26,7 @@ pub(super) fn summary(score: &Score) -> Value {
             .iter()
             .map(|ramp| json!({
                 "at_s": seconds(ramp.start_ns),
-                "until_s": seconds(ramp.end_ns),
+                "until_s": (ramp.end_ns < FOREVER_NS).then(|| seconds(ramp.end_ns)),
                 "from_hz": ramp.from_hz,
                 "to_hz": ramp.to_hz,
             }))

@@ -1,0 +1,171 @@
+"""One circle's conductor: moves it through its night, leads its rhythm, lets people in, shows it.
+
+The loop: look at the timetable and at the next end of a grant, sleep until then or until something changes, act.
+"""
+
+import logging
+import math
+
+import trio
+
+from harmonia.domain import circle as circles
+from harmonia.domain.circle import Circle, decide_advance, decide_rhythm
+from harmonia.domain.consent import Purpose
+from harmonia.domain.events import CircleEvent, TokensCreated
+from harmonia.domain.rhythm import Rhythm
+from harmonia.domain.states import CircleState
+from harmonia.domain.timetable import Due, next_due
+from harmonia.engine.desk import Desk, circle_stream
+from harmonia.engine.entrance import Entrance
+from harmonia.engine.person import Person
+from harmonia.engine.plane import PlatformStatus, number_of
+from harmonia.engine.scores import ReadScore
+from harmonia.engine.signal import Signal
+from harmonia.engine.views import CircleView, SleeperRow, row_of
+from harmonia.errors import StorageError
+from harmonia.journal import Position
+
+_log = logging.getLogger(__name__)
+
+VIEW_NS_MAX = 50_000_000
+"""How old a view may be: what platforms say of themselves changes without a signal."""
+_RETRY_S = 1.0
+
+
+class Conductor:
+    """``circle`` is replaced whole, so any thread may read it; everything else belongs to the engine's thread."""
+
+    def __init__(self, desk: Desk, circle: Circle, position: Position) -> None:
+        self.circle = circle
+        self.number = number_of(circle.circle_id)
+        self.entrance = Entrance(desk, self)
+        self.changed = Signal()
+        """Anything that a view of the circle shows."""
+        self.moved = Signal()
+        """Only the circle's own state and rhythm: what its platforms follow."""
+        self._desk = desk
+        self._position = position
+        self._score: ReadScore | None = None
+        self._lock = trio.Lock()
+        self._wake = trio.Event()
+        self._view: CircleView | None = None
+        self.changed.subscribe(self._forget_view)
+
+    def take_in(self, event: CircleEvent, position: Position) -> None:
+        """Takes in an event of the journal."""
+        self.circle = circles.apply(self.circle, event)
+        self._position = position
+        if isinstance(event, TokensCreated):
+            self.entrance.take_in_tokens(event)
+
+    def open(self, score: ReadScore) -> None:
+        """Makes the data plane know the circle and everybody in it. Only once the journal is read to its end."""
+        self._score = score
+        if not self.circle.open:
+            return
+        weight = 1.0 / math.sqrt(self.circle.capacity)  # a full circle of unlike voices is as loud as one voice
+        self._desk.plane.add_circle(self.number, self.circle.channels, weight)
+        for person in self.entrance.people.values():
+            person.put_on_plane()
+
+    async def run(self) -> None:
+        """Keeps the timetable until the circle is closed."""
+        while self.circle.open:
+            self._wake = trio.Event()
+            now_ns = self._desk.now_ns()
+            due, end_ns = next_due(self.circle), self._next_end_ns(now_ns)
+            if due is not None and due.t_ns <= now_ns:
+                await self._keep(due)
+                continue
+            wake_ns = min((t_ns for t_ns in (due and due.t_ns, end_ns) if t_ns is not None), default=None)
+            with trio.move_on_after(math.inf if wake_ns is None else (wake_ns - now_ns) / 1e9):
+                await self._wake.wait()
+            if end_ns is not None and end_ns <= self._desk.now_ns():
+                self._show_plans()
+                self.changed.send()
+
+    def look_at_ends(self) -> None:
+        """Somebody's grant ends at another time than before."""
+        self._wake.set()
+
+    async def advance(self, to: CircleState) -> Circle:
+        """Moves the circle on by its host's wish."""
+        async with self._lock:
+            await self._move(Due(self._desk.now_ns(), to))
+        return self.circle
+
+    async def lead(self, frequency_hz: float, ramp_ns: int) -> Rhythm:
+        """Leads the rhythm to another frequency, in the future and without a jump."""
+        async with self._lock:
+            await self._record(decide_rhythm(self.circle, frequency_hz, ramp_ns, self._desk.now_ns()))
+        return circles.require_rhythm(self.circle)
+
+    async def record(self, event: CircleEvent) -> None:
+        """Writes one event of the circle's and takes it in."""
+        async with self._lock:
+            await self._record(event)
+
+    def view(self) -> CircleView:
+        """The circle as everybody may see it; the same object for all who look between two changes, for 50 ms."""
+        now_ns = self._desk.now_ns()
+        if self._view is None or not 0 <= now_ns - self._view.node_time_ns < VIEW_NS_MAX:
+            self._view = self._look(now_ns)
+        return self._view
+
+    def own_row(self, person: Person) -> SleeperRow:
+        """``person`` as they see themself."""
+        return row_of(person, self._statuses().get(person.number), self._desk.now_ns())
+
+    async def _keep(self, due: Due) -> None:
+        """Moves on as the timetable says; a disk that refuses delays the night and does not end it."""
+        try:
+            async with self._lock:
+                if next_due(self.circle) == due:  # else the host was faster
+                    await self._move(due)
+        except StorageError as error:
+            _log.error("%s stays %s: %s", self.circle.circle_id, self.circle.state.name.lower(), error)
+            await trio.sleep(_RETRY_S)
+
+    async def _move(self, due: Due) -> None:
+        assert self._score is not None, "a circle is opened before it moves"
+        now_ns = self._desk.now_ns()
+        # A beginning that was missed while the daemon was down is made up for now; the score is not begun in the past.
+        begins_late = due.state is CircleState.ENTRAINING and due.t_ns + due.lead_ns <= now_ns
+        t_ns, lead_ns = (now_ns, circles.LEAD_NS) if begins_late else (due.t_ns, due.lead_ns)
+        await self._record(decide_advance(self.circle, due.state, t_ns, self._score.rhythm_from, lead_ns))
+        if not self.circle.open:
+            for person in self.entrance.people.values():
+                person.take_off_plane()
+            self._desk.plane.remove_circle(self.number)
+        self._show_plans()
+
+    async def _record(self, event: CircleEvent) -> None:
+        stream = circle_stream(self.circle.circle_id)
+        self.take_in(event, await self._desk.append(stream, self._position, event))
+        self._wake.set()
+        self.changed.send()
+        if not isinstance(event, TokensCreated):
+            self.moved.send()
+
+    def _show_plans(self) -> None:
+        for person in self.entrance.people.values():
+            person.show_plan()
+
+    def _next_end_ns(self, now_ns: int) -> int | None:
+        ends = (person.sleeper.consent.next_end_ns(now_ns) for person in self.entrance.people.values())
+        return min((end for end in ends if end is not None), default=None)
+
+    def _statuses(self) -> dict[int, PlatformStatus]:
+        if not self.circle.open:
+            return {}
+        return {status.sleeper: status for status in self._desk.plane.status(self.number)}
+
+    def _look(self, now_ns: int) -> CircleView:
+        statuses = self._statuses()
+        rows = [row_of(p, statuses.get(p.number), now_ns) for p in self.entrance.people.values()]
+        seen = tuple(row for row in rows if Purpose.VISIBILITY in row.granted)
+        hidden = sum(Purpose.PRESENCE in row.granted and Purpose.VISIBILITY not in row.granted for row in rows)
+        return CircleView(self.circle, len(rows), now_ns, seen, hidden)
+
+    def _forget_view(self) -> None:
+        self._view = None

@@ -1,0 +1,87 @@
+"""What every part of the engine works with: the journal, the data plane, entropy, and the roll of people."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from harmonia.domain.events import Event, encode
+from harmonia.engine.plane import DataPlane, number_of
+from harmonia.journal import Expected, Journal, OutcomeUnknown, Position, Record
+
+if TYPE_CHECKING:
+    from harmonia.engine.person import Person
+
+T = TypeVar("T")
+
+Entropy = Callable[[int], bytes]
+"""That many unpredictable bytes."""
+
+_REPEATS = 3
+_THREADS = 64
+
+
+def person_stream(sleeper_id: str) -> str:
+    return f"person/{sleeper_id}"
+
+
+def circle_stream(circle_id: str) -> str:
+    return f"circle/{circle_id}"
+
+
+class Roll:
+    """Everybody who ever joined, by id, by number and by credential. Written by the engine, read by any thread."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Person] = {}
+        self._by_number: dict[int, Person] = {}
+        self._by_credential: dict[bytes, Person] = {}
+
+    def add(self, person: "Person") -> None:
+        self._by_number[number_of(person.sleeper.sleeper_id)] = person
+        self._by_id[person.sleeper.sleeper_id] = person
+        self._by_credential[person.sleeper.credential_hash] = person
+
+    def by_id(self, sleeper_id: str) -> "Person | None":
+        return self._by_id.get(sleeper_id)
+
+    def by_number(self, number: int) -> "Person | None":
+        return self._by_number.get(number)
+
+    def by_credential(self, credential_hash: bytes) -> "Person | None":
+        return self._by_credential.get(credential_hash)
+
+
+class Desk:
+    """Shared by the sanctuary's conductors."""
+
+    def __init__(self, journal: Journal, plane: DataPlane, entropy: Entropy) -> None:
+        self.journal = journal
+        self.plane = plane
+        self.entropy = entropy
+        self.roll = Roll()
+        self._threads = trio.CapacityLimiter(_THREADS)
+
+    def now_ns(self) -> int:
+        return self.plane.node_time_ns()
+
+    async def append(
+        self, stream: str, expected: Expected | Position, event: Event, event_id: bytes | None = None
+    ) -> Position:
+        """Writes ``event``, in a thread if the journal may wait. Repeats it while its outcome is unknown."""
+        event_id, data = event_id or self.entropy(16), encode(event)
+        for _ in range(_REPEATS):
+            try:
+                return await self._in_thread(self.journal.append, stream, expected, event_id, data)
+            except OutcomeUnknown as error:
+                last = error
+        raise last
+
+    async def read(self, stream: str | None, after: Position | None, limit: int | None = None) -> list[Record]:
+        return await self._in_thread(self.journal.read, stream, after, limit)
+
+    async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
+        if not self.journal.blocking:
+            await trio.lowlevel.checkpoint()
+            return call(*args)
+        return await trio.to_thread.run_sync(call, *args, limiter=self._threads)

@@ -1,0 +1,124 @@
+"""The two doors by which a withdrawal comes in, past every queue: an RPC handler's thread, and a sealed datagram.
+
+The order is always the same: mute in memory, write and sync, acknowledge. If the disk refuses, the mute stays and the
+person is told so; only the acknowledgement is missing, and the client goes on repeating. Nothing here waits for the
+engine's thread: it is told, not asked.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from harmonia.domain import sleeper as sleepers
+from harmonia.domain.consent import ALL_PURPOSES, Consent, Purpose, parse_event_id
+from harmonia.domain.events import ConsentWithdrawn, encode
+from harmonia.engine.desk import Desk
+from harmonia.engine.person import Person
+from harmonia.errors import StorageError
+from harmonia.journal import ANY, OutcomeUnknown, Position
+
+_log = logging.getLogger(__name__)
+
+_THREADS = 8
+_POLL_S = 0.2
+_REPEATS = 3
+
+Post = Callable[[Callable[[], None]], None]
+"""Runs something in the engine's thread, soon. Any thread may call it."""
+
+
+class MutedNotRecorded(StorageError):
+    """The withdrawal is in force but not yet on disk. Repeat it."""
+
+    reason = "MUTED_NOT_RECORDED"
+
+
+class Withdrawn(NamedTuple):
+    """The answer to a withdrawal that is on disk."""
+
+    consent: Consent
+    gate_epoch: int
+    """No frame sealed at this epoch or later holds the voice; 0 if the voice was not withdrawn."""
+
+
+class Doors:
+    """Both doors. Every method may be called from any thread."""
+
+    def __init__(self, desk: Desk, post: Post) -> None:
+        self._desk = desk
+        self._post = post
+        self._closing = threading.Event()
+        self._listener = threading.Thread(target=self._listen, name="withdrawals", daemon=True)
+        self._helpers = ThreadPoolExecutor(_THREADS, thread_name_prefix="withdrawal")
+
+    def withdraw(self, person: Person, purposes: frozenset[Purpose], event_id: bytes) -> Withdrawn:
+        """Withdraws ``purposes``, blocking until it is on disk. Raises MutedNotRecorded if it cannot be written."""
+        parse_event_id(event_id)
+        gate_epoch = self._mute(person, purposes, event_id)
+        event = ConsentWithdrawn(tuple(sorted(purposes)), event_id, self._desk.now_ns())
+        # The same id with other purposes is another withdrawal: it must not pass for a repetition.
+        key = b"w" + sum(1 << purpose for purpose in purposes).to_bytes(2, "big") + event_id
+        self._post(lambda: person.narrow(event, key))
+        position = self._write(person, event, key)
+        self._post(lambda: person.recorded(key, position))
+        return Withdrawn(sleepers.apply(person.sleeper, event).consent, gate_epoch)
+
+    def listen(self) -> None:
+        """Opens the second door: withdrawals that the data plane hears."""
+        self._listener.start()
+
+    def close(self) -> None:
+        """Stops listening; withdrawals that have come in are still written."""
+        self._closing.set()
+        if self._listener.ident is not None:
+            self._listener.join()
+        self._helpers.shutdown(wait=True)
+
+    def _mute(self, person: Person, purposes: frozenset[Purpose], event_id: bytes) -> int:
+        if Purpose.VOICE not in purposes:
+            return 0
+        try:
+            return self._desk.plane.mute(person.number, event_id)
+        except (LookupError, ValueError):  # not on the data plane any more: as mute as can be
+            return 0
+
+    def _write(self, person: Person, event: ConsentWithdrawn, key: bytes) -> Position:
+        for attempt in range(_REPEATS):
+            try:
+                return self._desk.journal.append(person.stream, ANY, key, encode(event))
+            except OutcomeUnknown as error:
+                if attempt == _REPEATS - 1:
+                    raise _not_recorded(error) from error
+            except StorageError as error:
+                raise _not_recorded(error) from error
+        raise AssertionError("the loop returns or raises")
+
+    def _listen(self) -> None:
+        while not self._closing.is_set():
+            event = self._desk.plane.next_event(_POLL_S)
+            if event is not None:
+                self._helpers.submit(self.hear, event.sleeper, event.event_id, event.purposes)
+
+    def hear(self, sleeper: int, event_id: bytes, purposes: int) -> None:
+        """A withdrawal that the data plane has authenticated and, for the voice, muted already."""
+        person = self._desk.roll.by_number(sleeper)
+        if person is None:
+            _log.warning("a withdrawal came for sleeper number %d, whom this sanctuary does not know", sleeper)
+            return
+        # 0 means all; so does a mask of purposes that this version does not know.
+        named = frozenset(purpose for purpose in Purpose if purposes >> purpose & 1) or ALL_PURPOSES
+        try:
+            self.withdraw(person, named, event_id)
+        except StorageError as error:
+            _log.error("%s: %s", person.sleeper.sleeper_id, error)  # not acknowledged: the platform repeats it
+            return
+        try:
+            self._desk.plane.acknowledge(person.number, event_id)
+        except (LookupError, ValueError):
+            return  # detached meanwhile: nobody waits for it
+
+
+def _not_recorded(error: StorageError) -> MutedNotRecorded:
+    return MutedNotRecorded(f"withdrawn and muted, and it stays so, but not yet on disk; repeat it: {error}")

@@ -1,0 +1,206 @@
+"""One sleeper in the engine: their newest state, what of it is recorded, and what the data plane may do with it.
+
+A person's own events are written one after the other under a lock. Withdrawals are not: they come through their own
+doors (see :mod:`harmonia.engine.doors`), from other threads, at any time. That is sound because withdrawals commute
+with everything but grants, and a grant names the position that it has seen: if a withdrawal slipped in between, the
+journal refuses the grant, and the person's state is read again before deciding anew.
+"""
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from harmonia.domain import sleeper as sleepers
+from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
+from harmonia.domain.events import (
+    ConsentGranted,
+    ConsentWithdrawn,
+    HearingSet,
+    OffsetSet,
+    PersonEvent,
+    SleeperLeft,
+    VoiceSet,
+    decode,
+)
+from harmonia.domain.rhythm import offset_from_turns
+from harmonia.domain.sleeper import Sleeper, parse_hearing, parse_voice
+from harmonia.engine.desk import Desk, person_stream
+from harmonia.engine.plane import number_of
+from harmonia.engine.signal import Signal
+from harmonia.errors import BadInput, CredentialEnded
+from harmonia.journal import ANY, Position, WrongExpectedRevision
+
+if TYPE_CHECKING:
+    from harmonia.engine.conductor import Conductor
+
+_ATTEMPTS = 16
+SCOPE_MAX = 200
+
+
+class Person:
+    """``sleeper`` is replaced whole, so any thread may read it; everything else belongs to the engine's thread."""
+
+    def __init__(self, desk: Desk, conductor: "Conductor", sleeper: Sleeper, position: Position) -> None:
+        self._desk = desk
+        self.conductor = conductor
+        self.sleeper = sleeper
+        self.number = number_of(sleeper.sleeper_id)
+        self.changed = Signal()
+        self.on_plane = False
+        self._position = position
+        self._unrecorded: dict[bytes, ConsentWithdrawn] = {}
+        self._lock = trio.Lock()
+
+    @property
+    def stream(self) -> str:
+        return person_stream(self.sleeper.sleeper_id)
+
+    @property
+    def present(self) -> bool:
+        """Whether the credential is good for more than withdrawing. Any thread."""
+        return not self.sleeper.left and self.conductor.circle.open
+
+    def take_in(self, event: PersonEvent, position: Position) -> None:
+        """Takes in an event that the journal holds."""
+        self._position = max(self._position, position)
+        self.sleeper = sleepers.apply(self.sleeper, event)
+        if self.sleeper.left:
+            self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
+        self.changed.send()
+        self.conductor.changed.send()
+
+    async def set_offset(self, turns: float) -> int:
+        """Records the sleeper's own displacement; returns it in 2⁻⁶⁴ turn."""
+        offset = offset_from_turns(turns)
+        await self._record(OffsetSet(offset, self._desk.now_ns()))
+        return offset
+
+    async def set_voice(self, voice: tuple[complex, ...]) -> None:
+        await self._record(VoiceSet(parse_voice(voice, self.conductor.circle.channels), self._desk.now_ns()))
+
+    async def set_hearing(self, hearing_level: float, own_level: float) -> None:
+        await self._record(HearingSet(*parse_hearing(hearing_level, own_level), self._desk.now_ns()))
+
+    async def leave(self) -> None:
+        """Ends the credential; the voice is out of the field when this returns."""
+        await self._record(SleeperLeft(self._desk.now_ns()))
+        self.take_off_plane()
+
+    async def grant(
+        self, purpose: Purpose, *, scope: str, level: float, until_ns: int | None, supersedes: bytes, event_id: bytes
+    ) -> Consent:
+        """Records a grant and lets the data plane act on it; returns the consent as it then stands.
+
+        Raises StaleGrant unless ``supersedes`` is the newest withdrawal of the purpose.
+        """
+        now_ns = self._desk.now_ns()
+        parse_event_id(event_id)
+        if len(scope) > SCOPE_MAX or not scope.isprintable():
+            raise BadInput(f"a scope must have at most {SCOPE_MAX} printable characters, not {scope[:40]!r}")
+        if until_ns is not None and until_ns <= now_ns:
+            raise BadInput(f"a grant must end in the future, after {now_ns} ns of node time, not at {until_ns} ns")
+        event = ConsentGranted(purpose, scope, parse_level(level), until_ns, supersedes, event_id, now_ns)
+        async with self._lock:
+            self._check_present()
+            for key, withdrawal in list(self._unrecorded.items()):
+                await self._desk.append(self.stream, ANY, withdrawal, key)
+            for _ in range(_ATTEMPTS):
+                self.sleeper.consent.grant(purpose, Grant(event_id, scope, level, until_ns), supersedes)
+                try:
+                    position = await self._desk.append(self.stream, self._position, event, b"g" + event_id)
+                    break
+                except WrongExpectedRevision as overtaken:
+                    last = overtaken
+                    await self._catch_up()
+            else:
+                raise last
+            if position > self._position:  # else a repetition of an older grant, which has had its time
+                self.take_in(event, position)
+        if purpose is Purpose.VOICE:
+            self._release()
+        self.show_plan()
+        self.conductor.look_at_ends()
+        return self.sleeper.consent
+
+    def narrow(self, event: ConsentWithdrawn, key: bytes) -> None:
+        """A withdrawal in memory, on its way to the journal."""
+        self._unrecorded[key] = event
+        self.sleeper = sleepers.apply(self.sleeper, event)
+        self.show_plan()
+        self.changed.send()
+        self.conductor.changed.send()
+
+    def recorded(self, key: bytes, position: Position) -> None:
+        """That withdrawal is on disk."""
+        self._unrecorded.pop(key, None)
+        self._position = max(self._position, position)
+        # A late repetition of an answered withdrawal has raised the latch again; its answer is on record.
+        self._release()
+
+    def put_on_plane(self) -> None:
+        """Makes the data plane know this person: muted, until their recorded grants say otherwise."""
+        plane = self._desk.plane
+        plane.add_sleeper(self.conductor.number, self.number)
+        self.on_plane = True
+        if newest := self.sleeper.consent[Purpose.VOICE].withdrawal:
+            plane.mute(self.number, newest)
+        self.show_plan()
+        self._release()
+
+    def take_off_plane(self) -> None:
+        if self.on_plane:
+            self.on_plane = False
+            self._desk.plane.detach(self.number)
+            self._desk.plane.remove_sleeper(self.number)
+
+    def show_plan(self) -> None:
+        """Tells the data plane what this person and everybody else allow now."""
+        if not self.on_plane:
+            return
+        plane, sleeper, circle, now_ns = self._desk.plane, self.sleeper, self.conductor.circle, self._desk.now_ns()
+        voice, hearing, recording = (
+            sleeper.allows(purpose, circle, now_ns) for purpose in (Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING)
+        )
+        plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
+        plane.set_hearing(self.number, hearing * sleeper.hearing_level)
+        plane.set_plan(self.number, voice=voice > 0, hearing=hearing > 0, recording=recording > 0)
+
+    def attach(self, recording: bool) -> tuple[int, bytes]:
+        """Opens a data-plane session, in place of an earlier one: its id and its secret."""
+        self._check_present()
+        session_id = int.from_bytes(self._desk.entropy(8), "big")
+        secret = self._desk.entropy(32)
+        self._desk.plane.attach(self.number, session_id, secret, recording)
+        return session_id, secret
+
+    def _release(self) -> None:
+        """Lowers the latch if a recorded grant answers what raised it; else it stays up."""
+        standing = self.sleeper.consent[Purpose.VOICE]
+        if not self.on_plane or standing.grant is None:
+            return
+        # The grant named the newest withdrawal and so knew of all before it; b"" is the latch of joining.
+        for name in (*reversed(standing.withdrawals), b""):
+            if self._desk.plane.release(self.number, name):
+                return
+
+    async def _record(self, event: PersonEvent) -> None:
+        async with self._lock:
+            self._check_present()
+            self.take_in(event, await self._desk.append(self.stream, ANY, event))
+        self.show_plan()
+
+    async def _catch_up(self) -> None:
+        for record in await self._desk.read(self.stream, self._position):
+            event = decode(record.data)
+            assert isinstance(event, PersonEvent), "only a person's events are in a person's stream"
+            self.take_in(event, record.position)
+
+    def _check_present(self) -> None:
+        if not self.present:
+            raise ended(self)
+
+
+def ended(person: Person) -> CredentialEnded:
+    """The error of a request with a credential that has ended."""
+    why = "this sleeper has left" if person.sleeper.left else "its circle is closed"
+    return CredentialEnded(f"{why}: this credential can withdraw consent and nothing else; join with a new token")

@@ -1,0 +1,51 @@
+"""What may be seen of a circle, and by whom."""
+
+from typing import NamedTuple
+
+from harmonia.domain.circle import Circle
+from harmonia.domain.consent import Purpose
+from harmonia.domain.sleeper import Sleeper
+from harmonia.engine.person import Person
+from harmonia.engine.plane import PlatformStatus
+
+CONNECTED_NS = 5_000_000_000
+"""A platform that was heard this recently is connected."""
+
+
+class SleeperRow(NamedTuple):
+    """One sleeper as their circle's view shows them."""
+
+    sleeper: Sleeper
+    status: PlatformStatus | None
+    """None if the data plane does not know them."""
+    granted: tuple[Purpose, ...]
+
+    @property
+    def connected(self) -> bool:
+        return self.status is not None and 0 <= self.status.age_ns <= CONNECTED_NS
+
+    @property
+    def muted(self) -> bool:
+        return self.status is None or self.status.muted
+
+
+class CircleView(NamedTuple):
+    """A circle at one instant, as everybody may see it."""
+
+    circle: Circle
+    present: int
+    node_time_ns: int
+    rows: tuple[SleeperRow, ...]
+    """Those who grant visibility."""
+    hidden: int
+    """Those who grant presence but not visibility. Who grants neither is not even counted here."""
+
+    def shows(self, sleeper_id: str) -> bool:
+        return any(row.sleeper.sleeper_id == sleeper_id for row in self.rows)
+
+
+def row_of(person: Person, status: PlatformStatus | None, t_ns: int) -> SleeperRow:
+    """``person`` as they may see themself, or others if they grant visibility."""
+    sleeper, circle = person.sleeper, person.conductor.circle
+    granted = tuple(purpose for purpose in Purpose if sleeper.allows(purpose, circle, t_ns) > 0)
+    return SleeperRow(sleeper, status, granted)

@@ -1,0 +1,160 @@
+"""A data plane without sockets: the same calls, the same latch, and a look at who would be heard."""
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+
+class FakeEvent(NamedTuple):
+    """As ``_core.NodeEvent``."""
+
+    sleeper: int
+    event_id: bytes
+    purposes: int
+    kind: Literal["withdraw"] = "withdraw"
+
+
+@dataclass(frozen=True)
+class FakeStatus:
+    """As ``_core.PlatformStatus``, of a platform that was never heard unless told otherwise."""
+
+    sleeper: int
+    muted: bool
+    age_ns: int = -1
+    lock_state: int = 1
+    bound_ns: int = 0
+    uncertainty_ns: int = 0
+    rate_ppb: int = 0
+    offset: int = 0
+    phase: int = 0
+    level_dbfs: float = -120.0
+    platform_time_ns: int = 0
+    node_time_ns: int = 0
+    gate_open: bool = False
+
+
+@dataclass
+class FakeSleeper:
+    """What the plane holds of one sleeper."""
+
+    circle: int
+    latched: bool = True
+    latch: bytes = b""
+    """What raised it last; empty: joining."""
+    voice_planned: bool = False
+    hearing_planned: bool = False
+    recording_planned: bool = False
+    voice: tuple[complex, ...] = ()
+    hearing: float = 1.0
+    session: tuple[int, bytes, bool] | None = None
+    acknowledged: list[bytes] = field(default_factory=list)
+
+
+class FakePlane:
+    """Implements :class:`harmonia.engine.plane.DataPlane` in memory. Every method may be called from any thread."""
+
+    port = 4460
+    clock_id = 1
+    resumes = 0
+    resumed = True
+
+    def __init__(self, now_ns: Callable[[], int]) -> None:
+        self._now_ns = now_ns
+        self._lock = threading.Lock()
+        self._events: queue.SimpleQueue[FakeEvent] = queue.SimpleQueue()
+        self._gate_epoch = 1
+        self.circles: dict[int, int] = {}
+        self.sleepers: dict[int, FakeSleeper] = {}
+        self.closed = False
+        self.trail: list[str] = []
+        """Which calls came in, in order: ``mute``, ``release``, ``acknowledge``."""
+
+    def audible(self, sleeper: int) -> bool:
+        """Whether the next frame holds this sleeper's voice."""
+        held = self.sleepers.get(sleeper)
+        return held is not None and not held.latched and held.voice_planned
+
+    def hear(self, sleeper: int, event_id: bytes, purposes: int = 0) -> None:
+        """A sealed withdrawal arrives: muted before anybody else knows of it."""
+        if purposes == 0 or purposes >> 3 & 1:
+            self.mute(sleeper, event_id)
+        self._events.put(FakeEvent(sleeper, event_id, purposes))
+
+    def node_time_ns(self) -> int:
+        return self._now_ns()
+
+    def anchor(self) -> tuple[int, int, int]:
+        return (0, self._now_ns(), 0)
+
+    def add_circle(self, circle: int, channels: int, voice_weight: float) -> None:
+        assert circle not in self.circles and channels > 0 and voice_weight > 0
+        self.circles[circle] = channels
+
+    def remove_circle(self, circle: int) -> None:
+        del self.circles[circle]
+        assert all(held.circle != circle for held in self.sleepers.values()), "sleepers leave first"
+
+    def add_sleeper(self, circle: int, sleeper: int) -> None:
+        assert circle in self.circles and sleeper not in self.sleepers
+        self.sleepers[sleeper] = FakeSleeper(circle)
+
+    def remove_sleeper(self, sleeper: int) -> None:
+        del self.sleepers[sleeper]
+
+    def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool) -> None:
+        assert len(secret) == 32
+        self.sleepers[sleeper].session = (session_id, secret, recording)
+
+    def detach(self, sleeper: int) -> None:
+        self.sleepers[sleeper].session = None
+
+    def set_voice(self, sleeper: int, voice: Sequence[complex]) -> None:
+        if len(voice) != self.circles[self.sleepers[sleeper].circle]:
+            raise ValueError("one coefficient a channel")
+        self.sleepers[sleeper].voice = tuple(voice)
+
+    def set_hearing(self, sleeper: int, level: float) -> None:
+        self.sleepers[sleeper].hearing = level
+
+    def set_plan(self, sleeper: int, *, voice: bool, hearing: bool, recording: bool) -> None:
+        held = self.sleepers[sleeper]
+        held.voice_planned, held.hearing_planned, held.recording_planned = voice, hearing, recording
+
+    def mute(self, sleeper: int, event_id: bytes) -> int:
+        with self._lock:
+            self.trail.append("mute")
+            held = self.sleepers[sleeper]
+            if not held.latched:
+                self._gate_epoch += 1
+            held.latched, held.latch = True, event_id
+            return self._gate_epoch
+
+    def release(self, sleeper: int, withdrawal: bytes) -> bool:
+        with self._lock:
+            held = self.sleepers[sleeper]
+            if held.latched and held.latch == withdrawal:
+                self.trail.append("release")
+                held.latched = False
+            return not held.latched
+
+    def acknowledge(self, sleeper: int, event_id: bytes) -> None:
+        self.trail.append("acknowledge")
+        self.sleepers[sleeper].acknowledged.append(event_id)
+
+    def next_event(self, timeout_s: float) -> FakeEvent | None:
+        try:
+            return self._events.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def status(self, circle: int) -> list[FakeStatus]:
+        members = [(number, held) for number, held in list(self.sleepers.items()) if held.circle == circle]
+        return [FakeStatus(number, held.latched) for number, held in members]
+
+    def stats(self) -> dict[str, int]:
+        return {"answered": 0, "malformed": 0, "unauthentic": 0, "frames_sealed": 0, "cut_frames": 0, "withdrawals": 0}
+
+    def close(self) -> None:
+        self.closed = True

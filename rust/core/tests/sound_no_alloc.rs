@@ -1,0 +1,122 @@
+//! After it is made, a renderer allocates nothing: counted by the allocator itself.
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use harmonia_core::mixer::CircleMixer;
+use harmonia_core::phase::{Phase, PhaseOffset};
+use harmonia_core::program::{Beat, Channel, Curve, Ear, NoiseColor, Program, Wave};
+use harmonia_core::renderer::{BlockClock, Renderer, Targets};
+use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
+use harmonia_core::units::{NodeTime, Span};
+use num_complex::Complex;
+
+struct Counting;
+
+thread_local! {
+    // Of this thread only: the test harness allocates in its own.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    CALLS.with(|calls| calls.set(calls.get() + 1));
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches a thread-local without a destructor,
+// which never allocates.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's contract is ours.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller's contract is ours.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's contract is ours.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often `work` called the allocator.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = CALLS.with(Cell::get);
+    work();
+    CALLS.with(Cell::get) - before
+}
+
+fn steady(hz: f64) -> Rhythm {
+    Rhythm::new(Segment::constant(NodeTime::from_ns(0), Phase::ZERO, Frequency::from_hz(hz).unwrap()))
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert!(allocations(|| drop(black_box(vec![1u8; 100]))) >= 2);
+}
+
+#[test]
+fn rendering_allocates_nothing_whatever_moves() {
+    let waves = [
+        Wave::Tone,
+        Wave::Binaural { lead: Ear::Left },
+        Wave::Isochronic,
+        Wave::Noise(NoiseColor::White),
+        Wave::Noise(NoiseColor::Pink),
+        Wave::Noise(NoiseColor::Brown),
+    ];
+    let channel = |wave| {
+        let fade = Curve::new(vec![(NodeTime::from_ns(0), 0.0), (NodeTime::from_ns(10_000_000_000), 0.3)]);
+        Channel { wave, carrier: steady(120.0), beat: Beat::Locked(2), amplitude: fade }
+    };
+    let channels: Vec<_> = waves.into_iter().map(channel).collect();
+    let rhythm = steady(4.0);
+    let program = Program { epoch: NodeTime::from_ns(0), duration: None, rhythm: rhythm.clone(), channels };
+    let mut renderer = Renderer::new(Arc::new(program), 48_000).unwrap();
+    let (mut left, mut right) = ([0.0; 480], [0.0; 480]);
+    let mut clock = BlockClock::nominal(NodeTime::from_ns(1), 48_000);
+    let counted = allocations(|| {
+        for block in 0..10_000u32 {
+            let x = (block % 97) as f32 / 20.0 - 2.0;
+            let (own, others) = ([Complex::new(x, f32::NAN); 6], [Complex::new(1.0, x); 6]);
+            let input = Targets {
+                others: &others[..(block % 7) as usize],
+                own: &own,
+                others_glide: Span::from_ms(i64::from(block % 300)),
+                offset: PhaseOffset::from_bits(i64::from(block) << 50),
+                ceiling: x,
+                gate_open: block % 1000 > 100,
+                limit: block % 3 != 0,
+            };
+            let samples = 1 + (block % 480) as usize;
+            renderer.render(clock, &rhythm, &input, &mut left[..samples], &mut right[..samples]);
+            clock = clock.after(samples);
+            if block % 500 == 0 {
+                clock.start = NodeTime::from_ns(i64::from(block) * 7_000_000); // a jump
+            }
+            black_box((renderer.level_dbfs(), renderer.offset()));
+        }
+    });
+    assert_eq!(counted, 0);
+}
+
+#[test]
+fn mixing_allocates_nothing() {
+    let mut mixer = CircleMixer::new(8, 0.5);
+    for sleeper in 0..20 {
+        mixer.add(sleeper);
+        mixer.set_plan(sleeper, true, true, true).unwrap();
+        mixer.release(sleeper, None);
+    }
+    mixer.set_exclusions(3, &[4, 5]).unwrap();
+    let mut out = [Complex::default(); 8];
+    let counted = allocations(|| (0..20).for_each(|sleeper| mixer.mix_for(sleeper, black_box(&mut out))));
+    assert_eq!(counted, 0);
+}

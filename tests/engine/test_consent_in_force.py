@@ -1,0 +1,242 @@
+"""Consent where it counts: on the data plane, through both doors, with disks that fail and messages that race."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import trio
+from harmonia.domain.consent import ALL_PURPOSES, Purpose
+from harmonia.domain.events import ConsentWithdrawn, decode
+from harmonia.domain.states import CircleState
+from harmonia.engine.doors import MutedNotRecorded
+from harmonia.errors import CredentialEnded, StaleGrant
+from nights import House, audible, in_virtual_time, plane_of, settle
+
+VOICE = frozenset({Purpose.VOICE})
+
+
+def test_a_new_sleeper_is_silent_until_they_grant_their_voice() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            held = plane_of(sanctuary).sleepers[person.number]
+            assert not audible(sanctuary, person)
+            for purpose in ALL_PURPOSES - VOICE:
+                await house.grant(person, purpose)
+            assert not audible(sanctuary, person) and held.latched
+            await house.grant(person, Purpose.VOICE)
+            assert audible(sanctuary, person)
+
+    in_virtual_time(scenario)
+
+
+def test_muted_in_memory_then_on_disk_then_acknowledged() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            await house.grant(person, Purpose.VOICE)
+            plane, event_id = plane_of(sanctuary), house.event_id()
+            house.journal.hold()
+            with ThreadPoolExecutor(1) as door:
+                plane.hear(person.number, event_id)
+                waiting = door.submit(sanctuary.doors.hear, person.number, event_id, 0)
+                while plane.trail.count("mute") < 2:
+                    await trio.lowlevel.checkpoint()
+                assert not audible(sanctuary, person)
+                assert not plane.sleepers[person.number].acknowledged
+                assert not any(isinstance(decode(r.data), ConsentWithdrawn) for r in house.journal.read(person.stream))
+                house.journal.let_go()
+                waiting.result()
+            assert isinstance(decode(house.journal.read(person.stream)[-1].data), ConsentWithdrawn)
+            assert plane.sleepers[person.number].acknowledged == [event_id]
+            await settle()
+            assert all(person.sleeper.consent[purpose].grant is None for purpose in Purpose)
+
+    in_virtual_time(scenario)
+
+
+def test_only_a_grant_that_names_the_withdrawal_lowers_the_latch() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            await house.grant(person, Purpose.VOICE)
+            first, second = house.event_id(), house.event_id()
+            for event_id in (first, second):
+                epoch = sanctuary.doors.withdraw(person, VOICE, event_id).gate_epoch
+                assert epoch > 1
+                await settle()
+            for stale in (b"", first, house.event_id()):
+                with pytest.raises(StaleGrant, match="read the consent again"):
+                    await house.grant(person, Purpose.VOICE, supersedes=stale)
+                assert not audible(sanctuary, person)
+            answer = house.event_id()
+            await house.grant(person, Purpose.VOICE, supersedes=second, event_id=answer)
+            assert audible(sanctuary, person)
+            # Late repetitions of what has been answered change nothing in the end.
+            sanctuary.doors.withdraw(person, VOICE, first)
+            await settle()
+            assert audible(sanctuary, person)
+            await house.grant(person, Purpose.VOICE, supersedes=second, event_id=answer)
+            assert len([r for r in house.journal.read(person.stream) if r.event_id == b"g" + answer]) == 1
+
+    in_virtual_time(scenario)
+
+
+def test_an_old_grant_that_is_repeated_after_a_newer_one_does_not_come_back() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            old, soon_ns = house.event_id(), house.now_ns() + 1_000_000_000
+            await house.grant(person, Purpose.HEARING, event_id=old)
+            await house.grant(person, Purpose.HEARING, until_ns=soon_ns)
+            await house.grant(person, Purpose.HEARING, event_id=old)
+            grant = person.sleeper.consent[Purpose.HEARING].grant
+            assert grant is not None and grant.until_ns == soon_ns
+
+    in_virtual_time(scenario)
+
+
+def test_a_withdrawal_that_overtakes_a_grant_on_its_way_to_the_journal_wins() -> None:
+    """The withdrawal is written between the grant's decision and its append: the journal refuses the grant."""
+
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            doors, append = sanctuary.doors, house.journal.append
+            withdrawal, slipped_in = house.event_id(), []
+
+            def overtaken(stream, expected, event_id, data):  # type: ignore[no-untyped-def]
+                if event_id.startswith(b"g") and not slipped_in:
+                    slipped_in.append(True)
+                    doors.withdraw(person, VOICE, withdrawal)
+                return append(stream, expected, event_id, data)
+
+            house.journal.append = overtaken  # type: ignore[method-assign]
+            with pytest.raises(StaleGrant):
+                await house.grant(person, Purpose.VOICE)
+            await settle()
+            assert not audible(sanctuary, person)
+            assert person.sleeper.consent[Purpose.VOICE].withdrawal == withdrawal
+            await house.grant(person, Purpose.VOICE, supersedes=withdrawal)
+            assert audible(sanctuary, person)
+
+    in_virtual_time(scenario)
+
+
+def test_a_full_disk_leaves_the_sleeper_muted_and_says_so() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            for purpose in (Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING):
+                await house.grant(person, purpose)
+            plane, withdrawal = plane_of(sanctuary), house.event_id()
+            held = plane.sleepers[person.number]
+            house.journal.full = True
+            with pytest.raises(MutedNotRecorded, match=r"stays so, but not yet on disk; repeat it: .*free some space"):
+                sanctuary.doors.withdraw(person, ALL_PURPOSES, withdrawal)
+            plane.hear(person.number, withdrawal)
+            sanctuary.doors.hear(person.number, withdrawal, 0)
+            await settle()
+            assert not audible(sanctuary, person)
+            assert not held.hearing_planned and not held.recording_planned
+            assert held.acknowledged == []
+            # Room again: a grant that answers it first records what it answers.
+            house.journal.full = False
+            await house.grant(person, Purpose.VOICE, supersedes=withdrawal)
+            assert audible(sanctuary, person)
+            kinds = [type(decode(record.data)).__name__ for record in house.journal.read(person.stream)]
+            assert kinds[-2:] == ["ConsentWithdrawn", "ConsentGranted"]
+            sanctuary.doors.hear(person.number, house.event_id(), 1 << Purpose.VOICE)
+            assert len(held.acknowledged) == 1
+
+    in_virtual_time(scenario)
+
+
+def test_what_was_withdrawn_on_a_full_disk_is_still_withdrawn_after_a_repetition_and_a_restart() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            await house.grant(person, Purpose.VOICE)
+            withdrawal = house.event_id()
+            house.journal.full = True
+            with pytest.raises(MutedNotRecorded):
+                sanctuary.doors.withdraw(person, VOICE, withdrawal)
+            house.journal.full = False
+            sanctuary.doors.withdraw(person, VOICE, withdrawal)
+        async with house.awake() as again:
+            back = again.roll.by_id(person.sleeper.sleeper_id)
+            assert back is not None and not audible(again, back)
+
+    in_virtual_time(scenario)
+
+
+def test_the_same_event_id_for_other_purposes_is_not_mistaken_for_a_repetition() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            event_id = house.event_id()
+            await house.grant(person, Purpose.VOICE, event_id=event_id)
+            await house.grant(person, Purpose.HEARING)
+            sanctuary.doors.withdraw(person, frozenset({Purpose.HEARING}), event_id)
+            sanctuary.doors.withdraw(person, VOICE, event_id)
+        async with house.awake() as again:
+            back = again.roll.by_id(person.sleeper.sleeper_id)
+            assert back is not None
+            assert back.sleeper.consent[Purpose.VOICE].grant is None
+            assert back.sleeper.consent[Purpose.HEARING].grant is None
+
+    in_virtual_time(scenario)
+
+
+def test_a_withdrawal_still_works_after_leaving_or_closing_and_nothing_else_does() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            left, stayed = await house.join(conductor), await house.join(conductor)
+            await house.grant(stayed, Purpose.RESEARCH)
+            await left.leave()
+            await conductor.advance(CircleState.CLOSED)
+            for person in (left, stayed):
+                withdrawn = sanctuary.doors.withdraw(person, ALL_PURPOSES, house.event_id())
+                assert withdrawn.consent[Purpose.RESEARCH].grant is None
+                await settle()
+                for attempt in (
+                    person.set_offset(0.1),
+                    person.set_voice((0j, 0j)),
+                    house.grant(person, Purpose.VOICE, supersedes=withdrawn.consent[Purpose.VOICE].withdrawal),
+                ):
+                    with pytest.raises(CredentialEnded, match="can withdraw consent and nothing else"):
+                        await attempt
+
+    in_virtual_time(scenario)
+
+
+def test_leaving_takes_the_voice_out() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            person = await house.join(conductor)
+            await house.grant(person, Purpose.VOICE)
+            await person.leave()
+            assert person.number not in plane_of(sanctuary).sleepers
+            assert conductor.entrance.present == 0
+
+    in_virtual_time(scenario)
+
+
+def test_a_view_shows_those_who_wish_it_and_counts_only_the_present() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            shown, counted, secret = [await house.join(conductor) for _ in range(3)]
+            await house.grant(shown, Purpose.VISIBILITY)
+            await house.grant(counted, Purpose.PRESENCE)
+            view = conductor.view()
+            assert [row.sleeper.sleeper_id for row in view.rows] == [shown.sleeper.sleeper_id]
+            assert (view.present, view.hidden) == (3, 1)
+            assert conductor.view() is view
+            assert conductor.own_row(secret).sleeper is secret.sleeper
+            sanctuary.doors.withdraw(shown, frozenset({Purpose.VISIBILITY}), house.event_id())
+            await settle()
+            assert conductor.view().rows == ()
+
+    in_virtual_time(scenario)

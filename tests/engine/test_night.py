@@ -1,0 +1,230 @@
+"""Whole nights: the timetable, restarts, and what each leaves of the other."""
+
+import pytest
+import trio
+from harmonia.domain.consent import Purpose
+from harmonia.domain.states import CircleState
+from harmonia.errors import BadInput, NotFound, NotNow, StorageUnreadable
+from harmonia.journal import Position, Record
+from harmonia.journal.memory import MemoryJournal
+from harmonia.testing import FakePlane, fake_scores
+from nights import HOUR_NS, House, audible, in_virtual_time, plane_of, settle
+
+S = CircleState
+
+
+def test_an_eight_hour_night_runs_by_itself() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=HOUR_NS, night_ns=8 * HOUR_NS)
+            began_ns = conductor.circle.created_ns
+            person = await house.join(conductor)
+            await house.grant(person, Purpose.VOICE)
+            states = []
+            conductor.moved.subscribe(lambda: states.append((conductor.circle.state, house.now_ns() - began_ns)))
+            heard = {}
+            while conductor.circle.open:
+                await trio.sleep(600)
+                heard[conductor.circle.state] = audible(sanctuary, person)
+            minute_ns = HOUR_NS // 60
+            assert states == [
+                (S.ENTRAINING, HOUR_NS - 2_000_000_000),
+                (S.DREAMING, HOUR_NS + 10 * minute_ns),
+                (S.WAKING, 9 * HOUR_NS - 10 * minute_ns),
+                (S.DIALOGUE, 9 * HOUR_NS),
+                (S.CLOSED, 9 * HOUR_NS + 30 * minute_ns),
+            ]
+            assert conductor.circle.epoch_ns == began_ns + HOUR_NS
+            assert heard == {
+                **dict.fromkeys((S.GATHERING, S.ENTRAINING, S.DREAMING, S.WAKING), True),
+                **dict.fromkeys((S.DIALOGUE, S.CLOSED), False),
+            }
+            assert not plane_of(sanctuary).circles and not plane_of(sanctuary).sleepers
+
+    in_virtual_time(scenario)
+
+
+def test_a_score_that_ends_ends_the_night() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, text="4 100", gather_ns=0)
+            await trio.sleep(101)  # it begins two seconds after its circle
+            assert conductor.circle.state is S.WAKING
+            await trio.sleep(1.1)
+            assert conductor.circle.state is S.DIALOGUE
+
+    in_virtual_time(scenario)
+
+
+def test_the_host_may_be_faster_than_the_timetable() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=HOUR_NS, night_ns=HOUR_NS)
+            await conductor.advance(S.ENTRAINING)
+            assert conductor.circle.epoch_ns == house.now_ns() + 2_000_000_000
+            await conductor.advance(S.WAKING)
+            with pytest.raises(NotNow, match="cannot become dreaming"):
+                await conductor.advance(S.DREAMING)
+            await trio.sleep(3600)
+            assert conductor.circle.state is S.CLOSED
+
+    in_virtual_time(scenario)
+
+
+def test_a_restart_brings_everything_back_exactly() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=0, night_ns=8 * HOUR_NS)
+            (unused, used) = await conductor.entrance.create_tokens(2, 0)
+            person = (await conductor.entrance.join(used, b"k" * 32)).person
+            quiet, gone = await house.join(conductor), await house.join(conductor)
+            await house.grant(person, Purpose.VOICE)
+            await house.grant(quiet, Purpose.VOICE)
+            withdrawal = house.event_id()
+            sanctuary.doors.withdraw(quiet, frozenset({Purpose.VOICE}), withdrawal)
+            await person.set_offset(0.25)
+            await person.set_voice((0.5 + 0.5j, 1j))
+            await person.set_hearing(0.5, 0.25)
+            await trio.sleep(3)
+            await conductor.lead(7.5, HOUR_NS)
+            await gone.leave()
+            await trio.sleep(3600)
+            circle, sleepers = conductor.circle, [each.sleeper for each in (person, quiet)]
+            sanctuary_id = sanctuary.sanctuary_id
+        async with house.awake() as again:
+            back = again.conductor(circle.circle_id)
+            assert again.sanctuary_id == sanctuary_id
+            assert back.circle == circle
+            assert list(back.entrance.people) == [person.sleeper.sleeper_id, quiet.sleeper.sleeper_id]
+            found = [again.roll.by_id(sleeper.sleeper_id) for sleeper in sleepers]
+            assert [each.sleeper for each in found if each] == sleepers
+            assert [audible(again, each) for each in found if each] == [True, False]
+            speaker, listener = (each for each in found if each)
+            assert plane_of(again).sleepers[speaker.number].voice == (0.5 + 0.5j, 1j)
+            with pytest.raises(Exception, match="has been used"):
+                await back.entrance.join(used, b"k" * 32)
+            await back.entrance.join(unused, b"k" * 32)
+            await house.grant(listener, Purpose.VOICE, supersedes=withdrawal)
+            assert audible(again, listener)
+            await trio.sleep(8 * 3600 + 1800)
+            assert back.circle.state is S.CLOSED
+
+    in_virtual_time(scenario)
+
+
+def test_nobody_is_on_the_data_plane_before_the_journal_is_read_to_its_end() -> None:
+    class Watched(MemoryJournal):
+        plane: FakePlane | None = None
+
+        def read(self, stream: str | None, after: Position | None = None, limit: int | None = None) -> list[Record]:
+            assert self.plane is None or not (self.plane.sleepers or self.plane.circles)
+            return super().read(stream, after, 2)  # many pages
+
+    async def scenario(house: House) -> None:
+        journal = Watched()
+        async with house.awake(journal) as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            await house.grant(person, Purpose.VOICE)
+        journal.plane = FakePlane(house.now_ns)
+        async with house.awake(journal, journal.plane) as again:
+            assert audible(again, person)
+
+    in_virtual_time(scenario)
+
+
+def test_a_night_missed_while_down_is_over_and_a_beginning_missed_is_made_up_for() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            over = (await house.circle(sanctuary, gather_ns=0, night_ns=HOUR_NS)).circle.circle_id
+            await settle()
+            missed = (await house.circle(sanctuary, gather_ns=HOUR_NS, night_ns=9 * HOUR_NS)).circle.circle_id
+        await trio.sleep(5 * 3600)
+        async with house.awake() as again:
+            await settle()
+            assert again.conductor(over).circle.state is S.CLOSED
+            late = again.conductor(missed).circle
+            assert late.state is S.ENTRAINING
+            assert late.epoch_ns == house.now_ns() + 2_000_000_000
+
+    in_virtual_time(scenario)
+
+
+def test_a_full_disk_delays_the_night_and_does_not_end_it() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=HOUR_NS, night_ns=HOUR_NS)
+            house.journal.full = True
+            await trio.sleep(4000)
+            assert conductor.circle.state is S.GATHERING
+            house.journal.full = False
+            await trio.sleep(2)
+            assert conductor.circle.state is S.ENTRAINING
+
+    in_virtual_time(scenario)
+
+
+def test_a_rhythm_is_led_without_a_jump() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=0)
+            await settle()
+            before = conductor.circle.rhythm
+            after = await conductor.lead(8.0, 0)
+            assert before is not None and after.segments[:-1] == before.segments
+            start_ns = after.segments[-1].start_ns
+            assert start_ns >= house.now_ns() + 2_000_000_000
+            assert after.phase_at(start_ns) == before.phase_at(start_ns)
+
+    in_virtual_time(scenario)
+
+
+def test_a_grant_that_ends_ends_by_itself() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            await house.grant(person, Purpose.VOICE, until_ns=house.now_ns() + HOUR_NS)
+            await trio.sleep(3599)
+            assert audible(sanctuary, person)
+            await trio.sleep(1.5)
+            assert not audible(sanctuary, person)
+            with pytest.raises(BadInput, match="must end in the future"):
+                await house.grant(person, Purpose.VOICE, until_ns=house.now_ns())
+
+    in_virtual_time(scenario)
+
+
+def test_what_is_not_there_is_said() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            with pytest.raises(NotFound, match="no circle 'circle-x' here"):
+                sanctuary.conductor("circle-x")
+            ids = [(await house.circle(sanctuary)).circle.circle_id for _ in range(5)]
+            listed, after = [], ""
+            while True:
+                page, after = sanctuary.circles(after, 2)
+                listed += [conductor.circle.circle_id for conductor in page]
+                if not after:
+                    break
+            assert listed == ids
+            with pytest.raises(BadInput, match="page token"):
+                sanctuary.circles("circle-x", 2)
+
+    in_virtual_time(scenario)
+
+
+def test_a_score_that_no_longer_reads_stops_the_start_with_a_reason() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            await house.circle(sanctuary)
+        fake = fake_scores
+
+        def stricter(name: str, format: str, text: str):  # type: ignore[no-untyped-def]
+            return fake(name, format, "nonsense")
+
+        from harmonia.engine.sanctuary import Sanctuary
+
+        again = Sanctuary(house.journal, FakePlane(house.now_ns), house.entropy, stricter)
+        with pytest.raises(StorageUnreadable, match="cannot be read any more"):
+            await again.run()
+
+    in_virtual_time(scenario)
