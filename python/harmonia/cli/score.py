@@ -95,7 +95,7 @@ def render(file: Path, start_s: float | None, seconds: float, rate: str, offset_
     frames_left = round(seconds * sample_rate)
     done = 0
     try:
-        with output.open("wb") as file, wave.open(file, "wb") as out:
+        with output.open("wb") as opened, wave.open(opened, "wb") as out:
             out.setnchannels(2)
             out.setsampwidth(2)
             out.setframerate(sample_rate)
