@@ -43,7 +43,7 @@ def test_a_night_ends_in_a_report_that_holds(tmp_path: Path) -> None:
     assert len(summary["sleepers"]) == 4
     assert summary["every_error_within_its_bound"]
     assert summary["error_us_p95"] <= 200
-    mixes, offsets, opts_out, unrecorded = summary["sleepers"]
+    _mixes, offsets, opts_out, unrecorded = summary["sleepers"]
     assert offsets["offset_turns"] == 0.25
     assert opts_out["opted_out_ns"] is not None
     assert opts_out["level_dbfs_last"] == -120

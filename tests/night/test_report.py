@@ -38,6 +38,7 @@ def moment(
         "offset_turns": 0.0,
         "level_dbfs": -30.0,
         "muted": muted,
+        "circle_state": "dreaming",
         **more,
     }
 

@@ -127,7 +127,7 @@ async def play(stage: Stage) -> None:
 
 
 def _common(stage: Stage) -> list[str]:
-    return [f"--data={stage.sleepers_dir}", "--json-lines", f"--interval={INTERVAL_S}", "--control"]
+    return [f"--data={stage.folder}", "--json-lines", f"--interval={INTERVAL_S}", "--control"]
 
 
 @asynccontextmanager
