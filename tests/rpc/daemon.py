@@ -55,12 +55,11 @@ def the_loop() -> _Loop:
     return _LOOP[0]
 
 
-class Running:
-    """One daemon, its data folder and a channel to it."""
+class Outside:
+    """A daemon as its host sees it, through its data folder and a channel to it."""
 
-    def __init__(self, daemon: Daemon, plane: FakePlane, data_dir: Path, host: str) -> None:
-        self.daemon, self.plane, self.data_dir = daemon, plane, data_dir
-        self.address = f"{host}:{daemon.place.grpc_port}"
+    def __init__(self, address: str, data_dir: Path) -> None:
+        self.address, self.data_dir = address, data_dir
         credentials = grpc.ssl_channel_credentials((data_dir / "ca.pem").read_bytes())
         self.channel = grpc.secure_channel(self.address, credentials)
         self.admin = [("authorization", f"Bearer {(data_dir / 'admin.token').read_text().strip()}")]
@@ -88,16 +87,24 @@ class Running:
         return Guest(self, circle_id, self.tokens(circle_id)[0])
 
 
+class Running(Outside):
+    """A daemon in this process, with a look behind its door."""
+
+    def __init__(self, daemon: Daemon, plane: FakePlane, data_dir: Path, host: str) -> None:
+        super().__init__(f"{host}:{daemon.place.grpc_port}", data_dir)
+        self.daemon, self.plane = daemon, plane
+
+
 class Guest:
     """A sleeper's client, no more than the API asks for."""
 
-    def __init__(self, running: Running, circle_id: str, token: str) -> None:
+    def __init__(self, running: Outside, circle_id: str, token: str) -> None:
         self.running, self.key = running, Ed25519PrivateKey.generate()
         self.answer = running.circles.JoinCircle(join_request(self.key, circle_id, token), timeout=PATIENCE_S)
         self.credential = self.answer.credential
         self.number = number_of(self.answer.sleeper_id)
 
-    def at(self, running: Running) -> "Guest":
+    def at(self, running: Outside) -> "Guest":
         """This guest, calling another daemon."""
         moved = object.__new__(Guest)
         moved.__dict__.update(self.__dict__, running=running)
@@ -139,6 +146,7 @@ class Guest:
 
     @property
     def audible(self) -> bool:
+        assert isinstance(self.running, Running)
         return self.running.plane.audible(self.number)
 
 

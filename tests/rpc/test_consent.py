@@ -1,14 +1,16 @@
 """Consent over the wire: the door that is always open, and the disk that is full."""
 
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import grpc
 import pytest
 
+from harmonia.rpc import interceptor
 from harmonia.v1 import circle_pb2, consent_pb2, types_pb2
-from tests.rpc.daemon import Guest, daemon
+from tests.rpc.daemon import PATIENCE_S, Guest, daemon
 from tests.rpc.test_doors import Code, refused
 
 VOICE, HEARING = types_pb2.PURPOSE_VOICE, types_pb2.PURPOSE_HEARING
@@ -95,6 +97,48 @@ def test_on_a_full_disk_a_sleeper_is_muted_stays_so_and_is_told(tmp_path: Path) 
         assert not guest.audible
     with daemon(tmp_path) as again:
         assert not guest.at(again).audible
+
+
+def test_a_withdrawal_waits_for_no_engine(tmp_path: Path) -> None:
+    """The engine's thread hangs; both doors mute, write and answer all the same."""
+    with daemon(tmp_path) as running:
+        circle_id = running.create().circle_id
+        first, second = running.join(circle_id), running.join(circle_id)
+        for guest in (first, second):
+            guest.grant(VOICE)
+        hanging, go_on = threading.Event(), threading.Event()
+
+        def hang() -> None:
+            hanging.set()
+            go_on.wait(PATIENCE_S)
+
+        running.daemon.bridge.post(hang)
+        assert hanging.wait(PATIENCE_S)
+        try:
+            assert not first.withdraw(VOICE).purposes[0].granted
+            event_id = os.urandom(16)
+            running.plane.hear(second.number, event_id)
+            while not running.plane.sleepers[second.number].acknowledged:
+                os.sched_yield()
+            assert not first.audible
+            assert not second.audible
+        finally:
+            go_on.set()
+        assert not standing(second, VOICE).granted
+
+
+def test_a_call_that_the_engine_does_not_finish_ends_at_its_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with daemon(tmp_path) as running:
+        guest, go_on = running.join(running.create().circle_id), threading.Event()
+        monkeypatch.setattr(interceptor, "DEADLINE_S", 0.05)
+        running.daemon.bridge.post(lambda: (go_on.wait(PATIENCE_S), None)[1])
+        try:
+            said = refused(Code.UNAVAILABLE, "UNREACHABLE", guest.set_offset, 0.25)
+            assert "overloaded; try again" in said
+        finally:
+            go_on.set()
 
 
 def fill(guest: Guest) -> None:

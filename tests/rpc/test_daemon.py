@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from harmonia import errors
 from harmonia.rpc import tls
 from harmonia.v1 import circle_pb2, platform_pb2, rhythm_pb2, sanctuary_pb2, sanctuary_pb2_grpc, types_pb2
-from tests.rpc.daemon import PATIENCE_S, daemon
+from tests.rpc.daemon import PATIENCE_S, Outside, daemon
 from tests.rpc.test_doors import Code, refused
 
 
@@ -197,3 +197,51 @@ def test_the_real_daemon_starts_and_stops_cleanly_on_a_signal(tmp_path: Path, nu
             assert int(served.stdout.readline()) > 0
             served.send_signal(number)
             assert served.wait(PATIENCE_S) == 0
+
+
+NIGHT = """
+theta: pink/20 200+4/30
+NOW theta
+"""
+
+
+def test_after_kill_9_the_real_daemon_goes_on_where_it_was(tmp_path: Path) -> None:
+    """The core's own node: state, rhythm and clock come back; a withdrawal that was answered stays withdrawn."""
+    pytest.importorskip("harmonia._core")
+
+    def serve() -> tuple[subprocess.Popen[bytes], Outside]:
+        served = subprocess.Popen([sys.executable, "-c", SERVE, str(tmp_path)], stdout=subprocess.PIPE)
+        assert served.stdout is not None
+        return served, Outside(f"127.0.0.1:{int(served.stdout.readline())}", tmp_path)
+
+    served, outside = serve()
+    with served:
+        circle_id = outside.create(NIGHT, gather_ns=0, night_ns=3600 * 10**9).circle_id
+        guest, quiet = outside.join(circle_id), outside.join(circle_id)
+        guest.set_offset(0.25)
+        for each in (guest, quiet):
+            each.grant(types_pb2.PURPOSE_VOICE)
+        named = quiet.withdraw(types_pb2.PURPOSE_VOICE).purposes[0].withdrawal_id
+        assert named
+        before = guest.attach().state
+        before_ns = outside.sanctuaries.GetTracking(sanctuary_pb2.GetTrackingRequest()).node_time_ns
+        served.kill()
+    served, outside = serve()
+    with served:
+        after = guest.at(outside).attach().state
+        assert after == before
+        assert after.circle.rhythm.segments
+        tracking = outside.sanctuaries.GetTracking(sanctuary_pb2.GetTrackingRequest())
+        assert tracking.resumes > 0
+        assert tracking.node_time_ns > before_ns
+        request = circle_pb2.WatchCircleRequest(circle_id=circle_id)
+        stream = outside.circles.WatchCircle(
+            request, metadata=quiet.at(outside).signed("CircleService/WatchCircle"), timeout=PATIENCE_S
+        )
+        (own,) = next(stream).sleepers
+        assert own.muted
+        assert quiet.at(outside).grant(types_pb2.PURPOSE_VOICE, named).granted
+        (own,) = next(view for view in stream if not view.sleepers[0].muted).sleepers
+        stream.cancel()
+        served.terminate()
+        assert served.wait(PATIENCE_S) == 0

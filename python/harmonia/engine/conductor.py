@@ -84,6 +84,8 @@ class Conductor:
                 await self._wake.wait()
             if end_ns is not None and end_ns <= self._desk.now_ns():
                 self._show_plans()
+                for person in self.entrance.people.values():
+                    person.changed.send()
                 self.changed.send()
 
     def look_at_ends(self) -> None:

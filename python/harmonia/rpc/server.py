@@ -273,4 +273,6 @@ def _open_plane(settings: Settings) -> DataPlane:
     try:
         return _core.Node(settings.host, settings.udp_port, clock_file)
     except _core.IoError as error:
+        if "in use" in str(error):  # taken since it was looked at
+            raise AddressTaken(_taken("UDP", settings.host, settings.udp_port, "--udp-port")) from None
         raise StorageError(str(error)) from None
