@@ -63,7 +63,7 @@ def test_a_night_by_hand(data: Path, tmp_path: Path) -> None:
         wrong = ("--clock-offset", "-0.3", "--clock-drift", "80")
         with terminal(*join, *wrong, data=data) as one:
             sleeper = joined(one)
-            moment = one.until(lock_state="locked", circle_state="dreaming")
+            moment = one.until(lock_state="locked", circle_state="entraining")
             assert moment["offset_turns"] == pytest.approx(0.25, abs=1e-3)
 
             status = answer("status", data=data)
