@@ -50,6 +50,12 @@ class CircleFull(NotNow):
     reason = "CIRCLE_FULL"
 
 
+class WrongExpectedRevision(NotNow):
+    """A stream of the journal is not where its writer believed; nothing was written. Read on and decide again."""
+
+    reason = "WRONG_EXPECTED_REVISION"
+
+
 class NotFound(HarmoniaError):
     """There is no such circle, file or folder."""
 
@@ -112,6 +118,24 @@ class StorageUnreadable(StorageError):
     """What is stored was written by a newer version, or damaged."""
 
     reason = "STORAGE_UNREADABLE"
+
+
+class StorageUnavailable(StorageError):
+    """Nothing was written. The message says what to do."""
+
+    reason = "STORAGE_UNAVAILABLE"
+
+
+class StorageOutcomeUnknown(StorageError):
+    """Perhaps it was written. Repeat it with the same event id."""
+
+    reason = "STORAGE_OUTCOME_UNKNOWN"
+
+
+class MutedNotRecorded(StorageError):
+    """A withdrawal that is in force but not yet on disk. Repeat it."""
+
+    reason = "MUTED_NOT_RECORDED"
 
 
 class AddressTaken(HarmoniaError):

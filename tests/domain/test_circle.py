@@ -1,8 +1,12 @@
 """The circle's transition table and timetable."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from harmonia.domain.admission import Token, check_room, check_token
 from harmonia.domain.circle import NS_PER_S, Circle, apply, decide_advance, decide_creation, decide_rhythm
 from harmonia.domain.events import CircleCreated
@@ -10,17 +14,10 @@ from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.states import TRANSITIONS, CircleState
 from harmonia.domain.timetable import next_due
 from harmonia.errors import BadInput, CircleFull, NotNow, TokenExpired, TokenUnknown, TokenUsed
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def created(**changes: object) -> CircleCreated:
-    given_by = {
-        **{"circle_id": "c", "title": "Night", "score_name": "n", "score_format": "sbg", "score_text": "x"},
-        **{"channels": 2, "duration_ns": None, "capacity": 3, "gather_ns": None, "night_ns": None, "t_ns": 1000},
-        **changes,
-    }
-    return CircleCreated(**given_by)  # type: ignore[arg-type]
+    return replace(CircleCreated("c", "Night", "n", "sbg", "x", 2, None, 3, None, None, 1000), **changes)  # type: ignore[arg-type]
 
 
 def rhythm_from(epoch_ns: int) -> Rhythm:

@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from harmonia.domain import circle as circles
 from harmonia.domain import sleeper as sleepers
 from harmonia.domain.circle import Circle
@@ -27,8 +30,6 @@ from harmonia.domain.rhythm import Rhythm, Segment
 from harmonia.domain.sleeper import Sleeper
 from harmonia.domain.states import CircleState
 from harmonia.errors import StaleGrant
-from hypothesis import given
-from hypothesis import strategies as st
 
 purposes = st.sampled_from(Purpose)
 event_ids = st.integers(0, 5).map(lambda n: bytes([n]) * 16)
@@ -151,7 +152,8 @@ def test_a_withdrawal_dominates_a_grant_that_raced_it(
 ) -> None:
     """Whichever of the two reaches the journal first, the purpose is withdrawn in the end."""
     withdrawn = ConsentWithdrawn((granted.purpose,), b"w" * 16, 0)
-    for order in ([granted, withdrawn], [withdrawn, granted]):
+    orders: list[list[PersonEvent]] = [[granted, withdrawn], [withdrawn, granted]]
+    for order in orders:
         assert fold([*events, *order]).consent[granted.purpose].level_at(0) == 0.0
 
 
@@ -166,10 +168,9 @@ def test_an_old_withdrawal_that_arrives_late_again_does_not_undo_the_answer_to_i
 def test_unreadable_means_no(level: object) -> None:
     unreadable = Ceiling({Purpose.VOICE: level})  # type: ignore[dict-item]
     consent = Consent().grant(Purpose.VOICE, Grant(b"g" * 16), b"")
-    expected = 0.0
-    for party in ("rules", "score", "safety"):
-        given_by = {"rules": OPEN, "score": OPEN, "safety": OPEN, party: unreadable}
-        assert effective(consent, Purpose.VOICE, 0, **given_by) == expected
+    for parties in ((unreadable, OPEN, OPEN), (OPEN, unreadable, OPEN), (OPEN, OPEN, unreadable)):
+        rules, score, safety = parties
+        assert effective(consent, Purpose.VOICE, 0, rules=rules, score=score, safety=safety) == 0.0
 
 
 def test_unset_ended_or_narrower_than_asked_means_no() -> None:

@@ -5,11 +5,12 @@ import json
 import typing
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from harmonia.domain import events
 from harmonia.domain.events import Event, decode, encode
 from harmonia.errors import StorageUnreadable
-from hypothesis import given
-from hypothesis import strategies as st
 
 finite = {float: st.floats(allow_nan=False, allow_infinity=False), int: st.integers(-(2**127), 2**127)}
 complexes = st.complex_numbers(allow_nan=False, allow_infinity=False)
@@ -29,7 +30,7 @@ def value(hint: typing.Any) -> st.SearchStrategy[typing.Any]:
         return st.lists(value(typing.get_args(hint)[0]), max_size=3).map(tuple)
     if typing.get_args(hint):
         return st.none() | value(typing.get_args(hint)[0])
-    return any_of(hint) if dataclasses.is_dataclass(hint) else st.from_type(hint)
+    return any_of(typing.cast(type, hint)) if dataclasses.is_dataclass(hint) else st.from_type(hint)
 
 
 @given(st.one_of([any_of(kind) for kind in typing.get_args(Event)]))

@@ -3,10 +3,11 @@
 import math
 
 import pytest
-from harmonia.domain.rhythm import Rhythm, Segment, offset_from_turns
-from harmonia.errors import BadInput
 from hypothesis import given
 from hypothesis import strategies as st
+
+from harmonia.domain.rhythm import Rhythm, Segment, offset_from_turns
+from harmonia.errors import BadInput
 
 hertz = st.floats(-2000, 2000)
 times = st.integers(-(10**15), 10**15)

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
 from harmonia.domain.consent import Consent, Purpose
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.person import Person
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.journal import Journal
 from harmonia.testing import FakePlane, FlakyJournal, fake_scores, virtual_node_clock
-from trio.testing import MockClock, wait_all_tasks_blocked
 
 HOUR_NS = 3600 * 1_000_000_000
 KEY = b"k" * 32
@@ -68,8 +69,10 @@ class House:
         until_ns: int | None = None,
         event_id: bytes | None = None,
     ) -> Consent:
-        named = {"scope": "", "level": 1.0, "event_id": event_id or self.event_id()}
-        return await person.grant(purpose, supersedes=supersedes, until_ns=until_ns, **named)
+        event_id = event_id or self.event_id()
+        return await person.grant(
+            purpose, scope="", level=1.0, until_ns=until_ns, supersedes=supersedes, event_id=event_id
+        )
 
 
 def plane_of(sanctuary: Sanctuary) -> FakePlane:

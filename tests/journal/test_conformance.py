@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from harmonia.journal import ALL, ANY, NO_STREAM, Journal, Position, Snapshot, Unavailable, WrongExpectedRevision
 from harmonia.journal.memory import MemoryJournal
 from harmonia.journal.sqlite import SqliteJournal

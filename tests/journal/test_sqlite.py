@@ -10,6 +10,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+
 from harmonia.errors import StorageError, StorageUnreadable
 from harmonia.journal import ALL, ANY, NO_STREAM, Position, Snapshot, Unavailable
 from harmonia.journal.sqlite import SqliteJournal
@@ -73,9 +74,13 @@ def test_it_resumes_where_it_was(tmp_path: Path) -> None:
 def test_a_full_disk_refuses_says_so_and_loses_nothing(tmp_path: Path) -> None:
     journal = SqliteJournal(tmp_path / "journal.db", bytes_max=128 * 1024)
     written: list[Position] = []
-    with pytest.raises(Unavailable, match=re.escape("journal.db is full and nothing was written: free some space")):
+
+    def write() -> None:
         for n in range(10_000):
             written.append(journal.append("s", ANY, b"%d" % n, b"x" * 4000))
+
+    with pytest.raises(Unavailable, match=re.escape("journal.db is full and nothing was written: free some space")):
+        write()
     assert written
     assert [record.position for record in journal.read(ALL)] == written
     journal.close()

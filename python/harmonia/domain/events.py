@@ -29,6 +29,8 @@ class SanctuaryFounded:
 
 @dataclass(frozen=True, slots=True)
 class CircleCreated:
+    """The first event of a circle's stream."""
+
     VERSION: ClassVar[int] = 1
     circle_id: str
     title: str
@@ -47,6 +49,8 @@ class CircleCreated:
 
 @dataclass(frozen=True, slots=True)
 class CircleAdvanced:
+    """A circle entered another state."""
+
     VERSION: ClassVar[int] = 1
     state: CircleState
     t_ns: int
@@ -66,6 +70,8 @@ class RhythmLed:
 
 @dataclass(frozen=True, slots=True)
 class TokensCreated:
+    """A host made join tokens."""
+
     VERSION: ClassVar[int] = 1
     hashes: tuple[bytes, ...]
     """SHA-256 of each token; the tokens themselves are never stored."""
@@ -88,12 +94,16 @@ class SleeperJoined:
 
 @dataclass(frozen=True, slots=True)
 class SleeperLeft:
+    """A sleeper left for good."""
+
     VERSION: ClassVar[int] = 1
     t_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentGranted:
+    """A person said yes to one purpose."""
+
     VERSION: ClassVar[int] = 1
     purpose: Purpose
     scope: str
@@ -106,6 +116,8 @@ class ConsentGranted:
 
 @dataclass(frozen=True, slots=True)
 class ConsentWithdrawn:
+    """A person took back what they had allowed."""
+
     VERSION: ClassVar[int] = 1
     purposes: tuple[Purpose, ...]
     event_id: bytes
@@ -114,6 +126,8 @@ class ConsentWithdrawn:
 
 @dataclass(frozen=True, slots=True)
 class OffsetSet:
+    """A sleeper chose their displacement from the rhythm."""
+
     VERSION: ClassVar[int] = 1
     offset: int
     """2⁻⁶⁴ turn, signed."""
@@ -122,6 +136,8 @@ class OffsetSet:
 
 @dataclass(frozen=True, slots=True)
 class VoiceSet:
+    """A sleeper chose their voice, one coefficient a channel."""
+
     VERSION: ClassVar[int] = 1
     voice: tuple[complex, ...]
     t_ns: int
@@ -129,6 +145,8 @@ class VoiceSet:
 
 @dataclass(frozen=True, slots=True)
 class HearingSet:
+    """A sleeper chose how loud they hear the others and themself."""
+
     VERSION: ClassVar[int] = 1
     hearing_level: float
     own_level: float

@@ -49,6 +49,7 @@ class Conductor:
         self._lock = trio.Lock()
         self._wake = trio.Event()
         self._view: CircleView | None = None
+        self._statuses: dict[int, PlatformStatus] = {}
         self.changed.subscribe(self._forget_view)
 
     def take_in(self, event: CircleEvent, position: Position) -> None:
@@ -65,6 +66,7 @@ class Conductor:
             return
         weight = 1.0 / math.sqrt(self.circle.capacity)  # a full circle of unlike voices is as loud as one voice
         self._desk.plane.add_circle(self.number, self.circle.channels, weight)
+        self._show_rhythm()
         for person in self.entrance.people.values():
             person.put_on_plane()
 
@@ -113,8 +115,8 @@ class Conductor:
         return self._view
 
     def own_row(self, person: Person) -> SleeperRow:
-        """``person`` as they see themself."""
-        return row_of(person, self._statuses().get(person.number), self._desk.now_ns())
+        """``person`` as they see themself, as of the newest view."""
+        return row_of(person, self._statuses.get(person.number), self.view().node_time_ns)
 
     async def _keep(self, due: Due) -> None:
         """Moves on as the timetable says; a disk that refuses delays the night and does not end it."""
@@ -139,12 +141,17 @@ class Conductor:
             self._desk.plane.remove_circle(self.number)
         self._show_plans()
 
+    def _show_rhythm(self) -> None:
+        if self.circle.rhythm is not None and self._score is not None:
+            self._desk.plane.set_rhythm(self.number, self._score.timeline(self.circle.rhythm))
+
     async def _record(self, event: CircleEvent) -> None:
         stream = circle_stream(self.circle.circle_id)
         self.take_in(event, await self._desk.append(stream, self._position, event))
         self._wake.set()
         self.changed.send()
         if not isinstance(event, TokensCreated):
+            self._show_rhythm()
             self.moved.send()
 
     def _show_plans(self) -> None:
@@ -155,17 +162,14 @@ class Conductor:
         ends = (person.sleeper.consent.next_end_ns(now_ns) for person in self.entrance.people.values())
         return min((end for end in ends if end is not None), default=None)
 
-    def _statuses(self) -> dict[int, PlatformStatus]:
-        if not self.circle.open:
-            return {}
-        return {status.sleeper: status for status in self._desk.plane.status(self.number)}
-
     def _look(self, now_ns: int) -> CircleView:
-        statuses = self._statuses()
-        rows = [row_of(p, statuses.get(p.number), now_ns) for p in self.entrance.people.values()]
+        heard = self._desk.plane.status(self.number) if self.circle.open else ()
+        self._statuses = {status.sleeper: status for status in heard}
+        rows = [row_of(p, self._statuses.get(p.number), now_ns) for p in self.entrance.people.values()]
         seen = tuple(row for row in rows if Purpose.VISIBILITY in row.granted)
-        hidden = sum(Purpose.PRESENCE in row.granted and Purpose.VISIBILITY not in row.granted for row in rows)
-        return CircleView(self.circle, len(rows), now_ns, seen, hidden)
+        shown = frozenset(row.sleeper.sleeper_id for row in seen)
+        here = frozenset(row.sleeper.sleeper_id for row in rows if Purpose.PRESENCE in row.granted)
+        return CircleView(self.circle, len(rows), now_ns, seen, here - shown, shown)
 
     def _forget_view(self) -> None:
         self._view = None

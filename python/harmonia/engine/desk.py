@@ -22,10 +22,12 @@ _THREADS = 64
 
 
 def person_stream(sleeper_id: str) -> str:
+    """Where a person's events are."""
     return f"person/{sleeper_id}"
 
 
 def circle_stream(circle_id: str) -> str:
+    """Where a circle's own events are."""
     return f"circle/{circle_id}"
 
 

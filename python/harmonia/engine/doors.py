@@ -16,7 +16,7 @@ from harmonia.domain.consent import ALL_PURPOSES, Consent, Purpose, parse_event_
 from harmonia.domain.events import ConsentWithdrawn, encode
 from harmonia.engine.desk import Desk
 from harmonia.engine.person import Person
-from harmonia.errors import StorageError
+from harmonia.errors import MutedNotRecorded, StorageError
 from harmonia.journal import ANY, OutcomeUnknown, Position
 
 _log = logging.getLogger(__name__)
@@ -25,14 +25,21 @@ _THREADS = 8
 _POLL_S = 0.2
 _REPEATS = 3
 
+_UNKNOWN_SLEEPER = (LookupError, ValueError, OSError)
+"""What the data plane raises for somebody who is not on it (any more)."""
+
 Post = Callable[[Callable[[], None]], None]
 """Runs something in the engine's thread, soon. Any thread may call it."""
 
 
-class MutedNotRecorded(StorageError):
-    """The withdrawal is in force but not yet on disk. Repeat it."""
+class Withdrawal(NamedTuple):
+    """One that is in force in memory and still has to be written."""
 
-    reason = "MUTED_NOT_RECORDED"
+    person: Person
+    event: ConsentWithdrawn
+    key: bytes
+    """Its event id in the journal."""
+    gate_epoch: int
 
 
 class Withdrawn(NamedTuple):
@@ -53,17 +60,26 @@ class Doors:
         self._listener = threading.Thread(target=self._listen, name="withdrawals", daemon=True)
         self._helpers = ThreadPoolExecutor(_THREADS, thread_name_prefix="withdrawal")
 
-    def withdraw(self, person: Person, purposes: frozenset[Purpose], event_id: bytes) -> Withdrawn:
-        """Withdraws ``purposes``, blocking until it is on disk. Raises MutedNotRecorded if it cannot be written."""
+    def mute(self, person: Person, purposes: frozenset[Purpose], event_id: bytes) -> Withdrawal:
+        """The first half: puts the withdrawal in force. Returns at once."""
         parse_event_id(event_id)
         gate_epoch = self._mute(person, purposes, event_id)
         event = ConsentWithdrawn(tuple(sorted(purposes)), event_id, self._desk.now_ns())
         # The same id with other purposes is another withdrawal: it must not pass for a repetition.
         key = b"w" + sum(1 << purpose for purpose in purposes).to_bytes(2, "big") + event_id
         self._post(lambda: person.narrow(event, key))
+        return Withdrawal(person, event, key, gate_epoch)
+
+    def record(self, withdrawal: Withdrawal) -> Withdrawn:
+        """The second half: blocks until it is on disk. Raises MutedNotRecorded if it cannot be written."""
+        person, event, key, gate_epoch = withdrawal
         position = self._write(person, event, key)
         self._post(lambda: person.recorded(key, position))
         return Withdrawn(sleepers.apply(person.sleeper, event).consent, gate_epoch)
+
+    def withdraw(self, person: Person, purposes: frozenset[Purpose], event_id: bytes) -> Withdrawn:
+        """Both halves."""
+        return self.record(self.mute(person, purposes, event_id))
 
     def listen(self) -> None:
         """Opens the second door: withdrawals that the data plane hears."""
@@ -81,7 +97,7 @@ class Doors:
             return 0
         try:
             return self._desk.plane.mute(person.number, event_id)
-        except (LookupError, ValueError):  # not on the data plane any more: as mute as can be
+        except _UNKNOWN_SLEEPER:  # not on the data plane any more: as mute as can be
             return 0
 
     def _write(self, person: Person, event: ConsentWithdrawn, key: bytes) -> Position:
@@ -116,7 +132,7 @@ class Doors:
             return
         try:
             self._desk.plane.acknowledge(person.number, event_id)
-        except (LookupError, ValueError):
+        except _UNKNOWN_SLEEPER:
             return  # detached meanwhile: nobody waits for it
 
 

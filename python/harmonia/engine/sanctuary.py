@@ -107,10 +107,10 @@ class Sanctuary:
         more = page[-1] if start + limit < len(ids) else ""
         return [self._conductors[circle_id] for circle_id in page], more
 
-    @property
-    def present(self) -> int:
-        """Sleepers in open circles."""
-        return sum(each.entrance.present for each in self._conductors.values() if each.circle.open)
+    def census(self) -> tuple[int, int]:
+        """How many circles are open, and how many sleepers are in them."""
+        present = [conductor.entrance.present for conductor in self._conductors.values() if conductor.circle.open]
+        return len(present), sum(present)
 
     async def _read_journal(self) -> None:
         after: Position | None = None

@@ -1,7 +1,8 @@
 """The seam to the core's score reader."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, cast
+from dataclasses import astuple
+from typing import Any, Literal, NamedTuple, cast
 
 from harmonia.domain.rhythm import Rhythm, Segment
 from harmonia.errors import BadInput, BadScore
@@ -16,6 +17,8 @@ class ReadScore(NamedTuple):
     duration_ns: int | None
     rhythm_from: Callable[[int], Rhythm]
     """The rhythm that the score proposes if it begins at a node time."""
+    timeline: Callable[[Rhythm], Any]
+    """A rhythm as the data plane takes it."""
 
 
 ScoreReader = Callable[[str, str, str], ReadScore]
@@ -36,4 +39,7 @@ def read_score(name: str, format: str, text: str) -> ReadScore:
     def rhythm_from(epoch_ns: int) -> Rhythm:
         return Rhythm(tuple(Segment(*segment) for segment in score.rhythm(epoch_ns).segments))
 
-    return ReadScore(score.channels, score.duration_ns, rhythm_from)
+    def timeline(rhythm: Rhythm) -> Any:
+        return _core.Rhythm([astuple(segment) for segment in rhythm.segments])
+
+    return ReadScore(score.channels, score.duration_ns, rhythm_from, timeline)

@@ -37,11 +37,11 @@ class CircleView(NamedTuple):
     node_time_ns: int
     rows: tuple[SleeperRow, ...]
     """Those who grant visibility."""
-    hidden: int
-    """Those who grant presence but not visibility. Who grants neither is not even counted here."""
-
-    def shows(self, sleeper_id: str) -> bool:
-        return any(row.sleeper.sleeper_id == sleeper_id for row in self.rows)
+    hidden_ids: frozenset[str]
+    """Those who grant presence but not visibility. Who grants neither is not even counted here. Only the number of
+    these leaves the house."""
+    shown: frozenset[str]
+    """The ids of those in ``rows``."""
 
 
 def row_of(person: Person, status: PlatformStatus | None, t_ns: int) -> SleeperRow:

@@ -8,7 +8,9 @@ id within its stream: repeating one returns the first one's position and writes 
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
-from harmonia.errors import NotNow, StorageError
+from harmonia.errors import StorageOutcomeUnknown as OutcomeUnknown
+from harmonia.errors import StorageUnavailable as Unavailable
+from harmonia.errors import WrongExpectedRevision
 
 
 class Position(NamedTuple):
@@ -45,24 +47,6 @@ class Snapshot(NamedTuple):
 
     position: Position
     data: bytes
-
-
-class WrongExpectedRevision(NotNow):
-    """The stream is not where its writer believed; nothing was written. Read on from there and decide again."""
-
-    reason = "WRONG_EXPECTED_REVISION"
-
-
-class Unavailable(StorageError):
-    """Nothing was written. The message says what to do."""
-
-    reason = "STORAGE_UNAVAILABLE"
-
-
-class OutcomeUnknown(StorageError):
-    """Perhaps it was written. Repeat it with the same event id."""
-
-    reason = "STORAGE_OUTCOME_UNKNOWN"
 
 
 class Subscription(Protocol):
@@ -109,3 +93,20 @@ class Journal(Protocol):
 
     def close(self) -> None:
         """Idempotent. Later calls raise Unavailable."""
+
+
+__all__ = [
+    "ALL",
+    "ANY",
+    "NO_STREAM",
+    "Expected",
+    "Journal",
+    "Listener",
+    "OutcomeUnknown",
+    "Position",
+    "Record",
+    "Snapshot",
+    "Subscription",
+    "Unavailable",
+    "WrongExpectedRevision",
+]

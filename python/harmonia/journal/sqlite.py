@@ -162,7 +162,7 @@ class SqliteJournal:
             answers = [self._perform(job.work) for job in group]
             performed = True
             self._writing.execute("COMMIT")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             with suppress(apsw.Error):  # many failures have rolled back already
                 self._writing.execute("ROLLBACK")
             if isinstance(error, apsw.FullError) and len(group) > 1:

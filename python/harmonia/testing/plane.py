@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from harmonia.domain.rhythm import Rhythm
+
 
 class FakeEvent(NamedTuple):
     """As ``_core.NodeEvent``."""
@@ -41,8 +43,10 @@ class FakeSleeper:
 
     circle: int
     latched: bool = True
-    latch: bytes = b""
-    """What raised it last; empty: joining."""
+    answered: bool = False
+    """Whether a grant has named the newest withdrawal."""
+    withdrawals: list[bytes] = field(default_factory=list)
+    """In order of first arrival; the newest is what a release has to name."""
     voice_planned: bool = False
     hearing_planned: bool = False
     recording_planned: bool = False
@@ -67,6 +71,7 @@ class FakePlane:
         self._gate_epoch = 1
         self.circles: dict[int, int] = {}
         self.sleepers: dict[int, FakeSleeper] = {}
+        self.rhythms: dict[int, Rhythm] = {}
         self.closed = False
         self.trail: list[str] = []
         """Which calls came in, in order: ``mute``, ``release``, ``acknowledge``."""
@@ -89,15 +94,22 @@ class FakePlane:
         return (0, self._now_ns(), 0)
 
     def add_circle(self, circle: int, channels: int, voice_weight: float) -> None:
-        assert circle not in self.circles and channels > 0 and voice_weight > 0
+        assert circle not in self.circles
+        assert channels > 0
+        assert voice_weight > 0
         self.circles[circle] = channels
 
     def remove_circle(self, circle: int) -> None:
         del self.circles[circle]
         assert all(held.circle != circle for held in self.sleepers.values()), "sleepers leave first"
 
+    def set_rhythm(self, circle: int, rhythm: Rhythm) -> None:
+        assert circle in self.circles
+        self.rhythms[circle] = rhythm
+
     def add_sleeper(self, circle: int, sleeper: int) -> None:
-        assert circle in self.circles and sleeper not in self.sleepers
+        assert circle in self.circles
+        assert sleeper not in self.sleepers
         self.sleepers[sleeper] = FakeSleeper(circle)
 
     def remove_sleeper(self, sleeper: int) -> None:
@@ -105,43 +117,46 @@ class FakePlane:
 
     def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool) -> None:
         assert len(secret) == 32
-        self.sleepers[sleeper].session = (session_id, secret, recording)
+        self._held(sleeper).session = (session_id, secret, recording)
 
     def detach(self, sleeper: int) -> None:
-        self.sleepers[sleeper].session = None
+        self._held(sleeper).session = None
 
     def set_voice(self, sleeper: int, voice: Sequence[complex]) -> None:
-        if len(voice) != self.circles[self.sleepers[sleeper].circle]:
+        if len(voice) != self.circles[self._held(sleeper).circle]:
             raise ValueError("one coefficient a channel")
-        self.sleepers[sleeper].voice = tuple(voice)
+        self._held(sleeper).voice = tuple(voice)
 
     def set_hearing(self, sleeper: int, level: float) -> None:
-        self.sleepers[sleeper].hearing = level
+        self._held(sleeper).hearing = level
 
     def set_plan(self, sleeper: int, *, voice: bool, hearing: bool, recording: bool) -> None:
-        held = self.sleepers[sleeper]
+        held = self._held(sleeper)
         held.voice_planned, held.hearing_planned, held.recording_planned = voice, hearing, recording
 
     def mute(self, sleeper: int, event_id: bytes) -> int:
         with self._lock:
             self.trail.append("mute")
-            held = self.sleepers[sleeper]
-            if not held.latched:
-                self._gate_epoch += 1
-            held.latched, held.latch = True, event_id
+            held = self._held(sleeper)
+            if event_id not in held.withdrawals:
+                held.withdrawals.append(event_id)
+            held.latched, held.answered = True, False
+            self._gate_epoch += 1
             return self._gate_epoch
 
     def release(self, sleeper: int, withdrawal: bytes) -> bool:
         with self._lock:
-            held = self.sleepers[sleeper]
-            if held.latched and held.latch == withdrawal:
+            held = self._held(sleeper)
+            newest = held.withdrawals[-1] if held.withdrawals else b""
+            if withdrawal == newest or (not withdrawal and held.answered):
                 self.trail.append("release")
-                held.latched = False
-            return not held.latched
+                held.latched, held.answered = False, True
+                return True
+            return False
 
     def acknowledge(self, sleeper: int, event_id: bytes) -> None:
         self.trail.append("acknowledge")
-        self.sleepers[sleeper].acknowledged.append(event_id)
+        self._held(sleeper).acknowledged.append(event_id)
 
     def next_event(self, timeout_s: float) -> FakeEvent | None:
         try:
@@ -152,6 +167,11 @@ class FakePlane:
     def status(self, circle: int) -> list[FakeStatus]:
         members = [(number, held) for number, held in list(self.sleepers.items()) if held.circle == circle]
         return [FakeStatus(number, held.latched) for number, held in members]
+
+    def _held(self, sleeper: int) -> FakeSleeper:
+        if sleeper not in self.sleepers:
+            raise ValueError(f"sleeper {sleeper} is not in any circle here; add them first")
+        return self.sleepers[sleeper]
 
     def stats(self) -> dict[str, int]:
         return {"answered": 0, "malformed": 0, "unauthentic": 0, "frames_sealed": 0, "cut_frames": 0, "withdrawals": 0}

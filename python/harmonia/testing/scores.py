@@ -16,4 +16,4 @@ def fake_scores(name: str, format: str, text: str) -> ReadScore:
     except ValueError:
         raise BadScore(f"{name}:1: not HERTZ or HERTZ SECONDS", name=name, line="1") from None
     duration_ns = round(rest[0] * 1e9) if rest else None
-    return ReadScore(CHANNELS, duration_ns, lambda epoch_ns: Rhythm.constant(epoch_ns, hertz))
+    return ReadScore(CHANNELS, duration_ns, lambda epoch_ns: Rhythm.constant(epoch_ns, hertz), lambda rhythm: rhythm)

@@ -19,8 +19,6 @@ pub struct Gate {
     level: f64,
     /// What closing subtracts a sample.
     fall: f64,
-    /// How many samples of the fall are left.
-    falling: u32,
     close_samples: u32,
     /// What opening multiplies by, a sample.
     rise: f64,
@@ -30,7 +28,7 @@ impl Gate {
     /// A closed gate at `sample_rate` samples a second.
     pub fn new(sample_rate: u32) -> Self {
         let rise = FLOOR.powf(-1.0 / f64::from(OPEN_S * sample_rate));
-        Self { open: false, level: 0.0, fall: 0.0, falling: 0, close_samples: sample_rate * CLOSE_MS / 1000, rise }
+        Self { open: false, level: 0.0, fall: 0.0, close_samples: sample_rate * CLOSE_MS / 1000, rise }
     }
 
     /// A gate that is open from the first sample, for sound that nobody lies next to.
@@ -41,7 +39,6 @@ impl Gate {
     /// Opens or closes from the next sample on. Saying the same twice changes nothing.
     pub fn set(&mut self, open: bool) {
         if self.open && !open {
-            self.falling = self.close_samples;
             self.fall = self.level / f64::from(self.close_samples);
         }
         self.open = open;
@@ -76,9 +73,7 @@ impl Gate {
             if self.open {
                 self.level = (self.level * self.rise).clamp(FLOOR, 1.0);
             } else {
-                self.falling = self.falling.saturating_sub(1);
-                // The last step is an assignment: rounding must not leave a remainder.
-                self.level = if self.falling == 0 { 0.0 } else { (self.level - self.fall).max(0.0) };
+                self.level = (self.level - self.fall).max(0.0);
             }
             let level = self.level as f32;
             *left *= level;

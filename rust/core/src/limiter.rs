@@ -88,3 +88,62 @@ fn clip(x: f32, ceiling: f32) -> f32 {
         0.0
     }
 }
+
+#[cfg(test)]
+mod laws {
+    use super::*;
+
+    const RATE: u32 = 48_000;
+
+    fn pass(limiter: &mut Limiter, x: &[f32], bound: f32, ceiling: f32) -> Vec<f32> {
+        let (mut left, mut right) = (x.to_vec(), x.to_vec());
+        limiter.process(&mut left, &mut right, (bound, bound), ceiling);
+        assert_eq!(left, right);
+        left
+    }
+
+    #[test]
+    fn what_is_not_a_number_leaves_as_silence() {
+        for bound in [0.5, 5.0] {
+            let out = pass(&mut Limiter::new(RATE), &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.1], bound, 1.0);
+            assert_eq!(out[..3], [0.0; 3]);
+            assert!(out[3] > 0.0);
+        }
+    }
+
+    #[test]
+    fn the_ceiling_holds_even_if_the_bound_was_wrong() {
+        for bound in [0.1, 1.0] {
+            let out = pass(&mut Limiter::new(RATE), &[3.0, -1e30], bound, 0.5);
+            assert!(out.iter().all(|x| x.abs() <= 0.5));
+        }
+        assert_eq!(pass(&mut Limiter::new(RATE), &[0.7], 0.7, f32::NAN), [0.0]);
+        assert_eq!(pass(&mut Limiter::new(RATE), &[0.7], 0.7, -1.0), [0.0]);
+    }
+
+    #[test]
+    fn a_lower_ceiling_is_reached_smoothly_within_eight_milliseconds() {
+        let mut limiter = Limiter::new(RATE);
+        let x = [0.8; 400];
+        pass(&mut limiter, &x, 0.8, 0.8);
+        let out = pass(&mut limiter, &x, 0.8, 0.1);
+        assert!(out[0] > 0.79);
+        assert!(out.windows(2).all(|pair| pair[1] <= pair[0] && pair[0] - pair[1] < 0.003));
+        assert!(out[384..].iter().all(|x| *x <= 0.1));
+    }
+
+    #[test]
+    fn below_the_ceiling_no_bit_changes() {
+        let x: Vec<f32> = (0..100).map(|i| (i as f32 / 10.0).sin() * 0.89).collect();
+        assert_eq!(pass(&mut Limiter::new(RATE), &x, 0.89, 1.0), x);
+    }
+
+    #[test]
+    fn after_a_silence_the_gain_is_back_at_once() {
+        let mut limiter = Limiter::new(RATE);
+        pass(&mut limiter, &[1.0], 1000.0, 1.0);
+        assert!(limiter.gain() < 0.001);
+        pass(&mut limiter, &[0.0], 0.0, 1.0);
+        assert_eq!(limiter.gain(), 1.0);
+    }
+}

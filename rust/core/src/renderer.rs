@@ -12,7 +12,7 @@
 //!
 //! The argument of m turns the carrier of both ears alike and the offset acts on one ear whole, so the interaural phase
 //! of a binaural channel *is* n(θ + φ) for every voice. (Half of the offset on each ear would change sign when φ wraps.)
-//! The pulse is that which isochronic files are written for: the crest of a sine above 0.3, with soft edges,
+//! The pulse is that which isochronic files are written for, the crest of a sine above 0.3 with soft edges:
 //! 3p² − 2p³ with p = max(0, (sin 2πx − 0.3) / 0.7).
 //!
 //! A block is cut into runs that end where a glide ends. In a run every phase goes from its exact value at the first
@@ -161,15 +161,11 @@ impl Glide {
 
 /// A coefficient that cannot do harm: 0 for what is not finite, and within range.
 fn harmless(m: Complex<f32>) -> Complex<f32> {
-    let part = |x: f32| match x {
-        x if !x.is_finite() || x.abs() < COEFFICIENT_MIN => 0.0,
-        x => x.clamp(-COEFFICIENT_MAX, COEFFICIENT_MAX),
-    };
-    if m.is_finite() {
-        Complex::new(part(m.re), part(m.im))
-    } else {
-        Complex::default()
+    if !m.is_finite() {
+        return Complex::default();
     }
+    let part = |x: f32| if x.abs() < COEFFICIENT_MIN { 0.0 } else { x.clamp(-COEFFICIENT_MAX, COEFFICIENT_MAX) };
+    Complex::new(part(m.re), part(m.im))
 }
 
 /// The mean power of the last 400 ms.

@@ -101,6 +101,17 @@ fn circle() -> CircleMixer {
     mixer
 }
 
+/// What a test that knows nothing of the mixer remembers of a sleeper.
+#[derive(Clone, Default)]
+struct Facts {
+    voice: Vec<(f32, f32)>,
+    weight: f32,
+    hearing: f32,
+    plan: [bool; 3],
+    recorder: bool,
+    wish: Vec<u64>,
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -136,9 +147,7 @@ proptest! {
     #[test]
     fn a_mix_is_the_sum_over_those_who_may_be_heard(life in life()) {
         let mut mixer = circle();
-        #[derive(Clone)]
-        struct Facts { voice: Vec<(f32, f32)>, weight: f32, hearing: f32, plan: [bool; 3], recorder: bool, wish: Vec<u64> }
-        let fresh = || Facts { voice: vec![(1.0, 0.0); CHANNELS], weight: 0.5, hearing: 1.0, plan: [false; 3], recorder: false, wish: vec![] };
+        let fresh = || Facts { voice: vec![(1.0, 0.0); CHANNELS], weight: 0.5, hearing: 1.0, ..Facts::default() };
         let mut facts = std::collections::BTreeMap::new();
         for who in LISTENERS {
             facts.insert(who, Facts { plan: [true; 3], ..fresh() });
@@ -177,8 +186,8 @@ proptest! {
             let mut out = vec![Complex::default(); CHANNELS];
             mixer.mix_for(*i, &mut out);
             for (got, expected) in out.iter().zip(sum) {
-                prop_assert!((f64::from(got.re) - expected.0).abs() < 1e-4 && (f64::from(got.im) - expected.1).abs() < 1e-4,
-                    "listener {}: {} {:?}", i, got, expected);
+                let error = (f64::from(got.re) - expected.0).hypot(f64::from(got.im) - expected.1);
+                prop_assert!(error < 1e-4, "listener {}: {} {:?}", i, got, expected);
             }
         }
     }

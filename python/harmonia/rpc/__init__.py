@@ -1,0 +1,1 @@
+"""The sanctuary's API over gRPC: parse, call the engine, answer."""

@@ -1,0 +1,173 @@
+"""The only file that knows the shapes of the messages: domain values to messages and back."""
+
+from collections.abc import Iterable
+
+from harmonia.domain.circle import Circle
+from harmonia.domain.consent import ALL_PURPOSES, Consent, Purpose
+from harmonia.domain.rhythm import Rhythm, Segment
+from harmonia.domain.states import CircleState
+from harmonia.engine.conductor import Conductor
+from harmonia.engine.person import Person
+from harmonia.engine.views import CircleView, SleeperRow
+from harmonia.errors import BadInput
+from harmonia.v1 import circle_pb2, consent_pb2, platform_pb2, types_pb2
+
+_64 = (1 << 64) - 1
+_FORMATS = {types_pb2.SCORE_FORMAT_TOML: "toml", types_pb2.SCORE_FORMAT_SBG: "sbg"}
+_FORMAT_NUMBERS = {name: number for number, name in _FORMATS.items()}
+
+
+def int128(value: int) -> types_pb2.Int128:
+    """A signed integer in two's complement."""
+    return types_pb2.Int128(high=value >> 64 & _64, low=value & _64)
+
+
+def segment(value: Segment) -> types_pb2.Segment:
+    """A stretch of the timeline."""
+    return types_pb2.Segment(
+        start_ns=value.start_ns,
+        phase=value.phase,
+        frequency=int128(value.frequency),
+        half_ramp=int128(value.half_ramp),
+        ramp_ns=value.ramp_ns,
+    )
+
+
+def rhythm(value: Rhythm, revision: int) -> types_pb2.Rhythm:
+    """The shared timeline."""
+    return types_pb2.Rhythm(segments=map(segment, value.segments), revision=revision)
+
+
+def circle(value: Circle, present: int) -> types_pb2.Circle:
+    """A circle as everybody in it may see it."""
+    score = types_pb2.Score(name=value.score_name, format=_FORMAT_NUMBERS[value.score_format], text=value.score_text)
+    message = types_pb2.Circle(
+        circle_id=value.circle_id,
+        title=value.title,
+        state=types_pb2.CircleState.ValueType(value.state),
+        score=score,
+        epoch_ns=value.epoch_ns,
+        capacity=value.capacity,
+        sleepers=present,
+        channels=value.channels,
+    )
+    if value.rhythm is not None:
+        message.rhythm.CopyFrom(rhythm(value.rhythm, value.rhythm_revision))
+    return message
+
+
+def circle_of(conductor: Conductor) -> types_pb2.Circle:
+    """The circle that ``conductor`` leads, now."""
+    return circle(conductor.circle, conductor.entrance.present)
+
+
+def sleeper_view(row: SleeperRow) -> circle_pb2.SleeperView:
+    """One sleeper's row. Nothing of a platform that was never heard."""
+    message = circle_pb2.SleeperView(
+        sleeper_id=row.sleeper.sleeper_id,
+        connected=row.connected,
+        offset=row.sleeper.offset,
+        level_dbfs=-120.0,
+        muted=row.muted,
+        granted=map(types_pb2.Purpose.ValueType, row.granted),
+    )
+    status = row.status
+    if status is not None and status.age_ns >= 0:
+        message.lock_state = types_pb2.LockState.ValueType(status.lock_state)
+        message.bound_ns, message.uncertainty_ns = status.bound_ns, status.uncertainty_ns
+        message.rate_ppb, message.level_dbfs = status.rate_ppb, status.level_dbfs
+        message.phase, message.offset = status.phase, status.offset
+        message.platform_time_ns, message.node_time_ns = status.platform_time_ns, status.node_time_ns
+    return message
+
+
+def watch_circle(view: CircleView) -> circle_pb2.WatchCircleResponse:
+    """What everybody may see; :func:`watch_circle_own` follows it in the same answer."""
+    return circle_pb2.WatchCircleResponse(
+        circle=circle(view.circle, view.present),
+        node_time_ns=view.node_time_ns,
+        sleepers=map(sleeper_view, view.rows),
+    )
+
+
+def watch_circle_own(view: CircleView, own: SleeperRow | None) -> circle_pb2.WatchCircleResponse:
+    """What differs from caller to caller. Its bytes behind those of :func:`watch_circle` make one message."""
+    sleeper_id = own.sleeper.sleeper_id if own is not None else ""
+    rows = [] if own is None or own.sleeper.left or sleeper_id in view.shown else [sleeper_view(own)]
+    return circle_pb2.WatchCircleResponse(sleepers=rows, hidden=len(view.hidden_ids - {sleeper_id}))
+
+
+def purpose_consents(consent: Consent, t_ns: int, purposes: Iterable[Purpose] = ()) -> list[consent_pb2.PurposeConsent]:
+    """Where ``purposes`` (none: all) stand at node time ``t_ns``.
+
+    The withdrawal is the newest one ever, answered or not: what the next grant has to name.
+    """
+    messages = []
+    for purpose in sorted(purposes or ALL_PURPOSES):
+        standing = consent[purpose]
+        grant, number = standing.grant, types_pb2.Purpose.ValueType(purpose)
+        message = consent_pb2.PurposeConsent(purpose=number, withdrawal_id=standing.withdrawal.hex())
+        if grant is not None:
+            message.granted = standing.level_at(t_ns, grant.scope) > 0
+            message.scope, message.level = grant.scope, grant.level
+            if grant.until_ns is not None:
+                message.until_ns = grant.until_ns
+        messages.append(message)
+    return messages
+
+
+def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
+    """Everything that a platform has to follow."""
+    sleeper, conductor = person.sleeper, person.conductor
+    voice = sleeper.voice_of(conductor.circle.channels)
+    return platform_pb2.PlatformState(
+        circle=circle_of(conductor),
+        offset=sleeper.offset,
+        voice=[types_pb2.Coefficient(re=v.real, im=v.imag) for v in voice],
+        hearing_level=sleeper.hearing_level,
+        own_level=sleeper.own_level,
+        purposes=purpose_consents(sleeper.consent, t_ns),
+    )
+
+
+def parse_voice(coefficients: Iterable[types_pb2.Coefficient]) -> tuple[complex, ...]:
+    """A voice as numbers; the domain decides whether it can be sung."""
+    return tuple(complex(c.re, c.im) for c in coefficients)
+
+
+def parse_purpose(number: int) -> Purpose:
+    """Raises BadInput on a purpose that this version does not know."""
+    try:
+        return Purpose(number)
+    except ValueError:
+        names = ", ".join(purpose.name.lower() for purpose in Purpose)
+        raise BadInput(f"there is no purpose number {number}: choose one of {names}") from None
+
+
+def parse_purposes(numbers: Iterable[int]) -> frozenset[Purpose]:
+    """None given means all."""
+    return frozenset(map(parse_purpose, numbers)) or ALL_PURPOSES
+
+
+def parse_state(number: int) -> CircleState:
+    """Raises BadInput on a state that this version does not know."""
+    try:
+        return CircleState(number)
+    except ValueError:
+        names = ", ".join(state.name.lower() for state in CircleState)
+        raise BadInput(f"there is no circle state number {number}: choose one of {names}") from None
+
+
+def parse_format(number: int) -> str:
+    """``toml`` or ``sbg``. Raises BadInput."""
+    if number not in _FORMATS:
+        raise BadInput("a score's format must be toml or sbg: say which it is written in")
+    return _FORMATS[types_pb2.ScoreFormat.ValueType(number)]
+
+
+def parse_withdrawal(text: str) -> bytes:
+    """The withdrawal that a grant names. Raises BadInput."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise BadInput("a withdrawal's id is hexadecimal: copy it from the consent that was read") from None

@@ -1,0 +1,47 @@
+"""The one mapping from what went wrong to what a caller is told: a status, and google.rpc.ErrorInfo with the reason."""
+
+import logging
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from harmonia import errors
+
+_log = logging.getLogger(__name__)
+
+DOMAIN = "harmonia"
+
+_STATUS: dict[type[errors.HarmoniaError], grpc.StatusCode] = {
+    errors.StaleGrant: grpc.StatusCode.ABORTED,
+    errors.WrongExpectedRevision: grpc.StatusCode.ABORTED,
+    errors.CircleFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.NotNow: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.BadInput: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.NotAuthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.NotPermitted: grpc.StatusCode.PERMISSION_DENIED,
+    errors.StorageUnreadable: grpc.StatusCode.DATA_LOSS,
+    errors.StorageError: grpc.StatusCode.UNAVAILABLE,
+    errors.Unreachable: grpc.StatusCode.UNAVAILABLE,
+    errors.HarmoniaError: grpc.StatusCode.INTERNAL,
+}
+
+
+def status_of(error: errors.HarmoniaError) -> grpc.StatusCode:
+    """The status of the nearest kind that has one."""
+    return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
+
+
+async def abort(context: Any, error: Exception, method: str) -> NoReturn:
+    """Ends the call with ``error``. What is not ours is logged and told as one line without its insides."""
+    if not isinstance(error, errors.HarmoniaError):
+        _log.error("%s failed", method, exc_info=error)
+        error = errors.HarmoniaError("something broke inside the sanctuary: its log says what; please report it")
+    code, info = status_of(error), any_pb2.Any()
+    info.Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata))
+    rich = rpc_status.to_status(status_pb2.Status(code=code.value[0], message=str(error), details=[info]))
+    await context.abort(rich.code, rich.details, rich.trailing_metadata)
+    raise AssertionError("abort raises")

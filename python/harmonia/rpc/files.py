@@ -1,0 +1,66 @@
+"""The data folder: one sanctuary's, one daemon's at a time."""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harmonia.errors import FolderInUse, StorageError
+
+PRIVATE = 0o600
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Makes the folder and keeps every other daemon out of it. Raises FolderInUse or StorageError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, PRIVATE)
+    except OSError as error:
+        raise StorageError(
+            f"cannot use the data folder {folder} ({error.strerror}): choose another with --data"
+        ) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderInUse(
+                f"another sanctuary is running in {folder}: stop it, or choose another folder with --data"
+            ) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replaces ``path`` at once and whole, readable by its owner only."""
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def admin_token(folder: Path) -> str:
+    """The host's token, made at the first start."""
+    path = folder / "admin.token"
+    try:
+        if token := path.read_text().strip():
+            return token
+    except FileNotFoundError:
+        pass
+    token = "ha_" + secrets.token_urlsafe(24)
+    write_private(path, token.encode() + b"\n")
+    return token
+
+
+def write_place(folder: Path, place: dict[str, str | int]) -> None:
+    """sanctuary.json: where this sanctuary listens, for commands on the same machine."""
+    draft = folder / "sanctuary.json.new"
+    draft.write_text(json.dumps(place, indent=2) + "\n")
+    draft.replace(folder / "sanctuary.json")

@@ -1,0 +1,66 @@
+"""What happens around every call: who is it, how long may it take, and how is a failure told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from harmonia.errors import Unreachable
+from harmonia.rpc.auth import PACKAGE, Gatekeeper
+from harmonia.rpc.errors import abort
+
+DEADLINE_S = 10.0
+"""The longest that a unary call may take, whatever its caller asked for."""
+
+
+class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Wraps every handler of ours; the health service answers everybody as it is."""
+
+    def __init__(self, gatekeeper: Gatekeeper) -> None:
+        self._gatekeeper = gatekeeper
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        """As grpc.aio asks."""
+        handler, method = await continuation(handler_call_details), handler_call_details.method
+        if handler is None or not method.startswith(PACKAGE):
+            return handler
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(method, handler.unary_stream),
+                handler.request_deserializer,
+                _serialise_once(handler.response_serializer),
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+        )
+
+    def _unary(self, method: str, answer: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Any]:
+        async def around(request: Any, context: Any) -> Any:
+            try:
+                self._gatekeeper.admit(method, dict(context.invocation_metadata()))
+                async with asyncio.timeout(DEADLINE_S):
+                    return await answer(request, context)
+            except TimeoutError:
+                late = f"the sanctuary did not finish this within {DEADLINE_S:g} s: it is overloaded; try again"
+                await abort(context, Unreachable(late), method)
+            except Exception as error:  # noqa: BLE001 - told to the caller, logged if it is not ours
+                await abort(context, error, method)
+
+        return around
+
+    def _stream(self, method: str, answers: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], Any]:
+        async def around(request: Any, context: Any) -> AsyncIterator[Any]:
+            try:
+                self._gatekeeper.admit(method, dict(context.invocation_metadata()))
+                async for answer in answers(request, context):
+                    yield answer
+            except Exception as error:  # noqa: BLE001 - told to the caller, logged if it is not ours
+                await abort(context, error, method)
+
+        return around
+
+
+def _serialise_once(serialise: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Lets a handler send bytes that it made once for everybody."""
+    return lambda answer: answer if isinstance(answer, bytes) else serialise(answer)

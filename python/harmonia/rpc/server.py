@@ -1,0 +1,276 @@
+"""The daemon: everything that a sanctuary consists of, opened in order and closed in the opposite one.
+
+Order matters twice. The engine has read its journal before a port answers, so nobody sounds on half a memory; and the
+ports close before the engine ends, so no answer is given that is not kept.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from harmonia.engine.plane import DataPlane
+from harmonia.engine.sanctuary import Sanctuary
+from harmonia.engine.scores import ScoreReader, read_score
+from harmonia.errors import AddressTaken, BadInput, NotPermitted, StorageError
+from harmonia.journal.sqlite import SqliteJournal
+from harmonia.rpc import files, tls
+from harmonia.rpc.auth import Gatekeeper
+from harmonia.rpc.bridge import Bridge
+from harmonia.rpc.interceptor import Around
+from harmonia.rpc.services.circle import CircleServicer
+from harmonia.rpc.services.consent import ConsentServicer
+from harmonia.rpc.services.house import House
+from harmonia.rpc.services.platform import PlatformServicer
+from harmonia.rpc.services.rhythm import RhythmServicer
+from harmonia.rpc.services.sanctuary import SanctuaryServicer
+from harmonia.v1 import circle_pb2_grpc, consent_pb2_grpc, platform_pb2_grpc, rhythm_pb2_grpc, sanctuary_pb2_grpc
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_PORT = 7117
+MESSAGE_BYTES_MAX = 4 << 20
+GRACE_S = 1.0
+_WITHDRAWAL_WRITERS = 32
+
+PlaneFactory = Callable[[str, int, str], DataPlane]
+"""host, UDP port, clock file → the data plane."""
+
+_OPTIONS: list[tuple[str, int]] = [
+    # A second daemon on the same port must fail, not share it.
+    ("grpc.so_reuseport", 0),
+    # Without a limit, one client that opens and resets streams in a flood has its neighbours' calls cancelled.
+    ("grpc.max_concurrent_streams", 1024),
+    # By default a storm of joins beyond 1,000 waiting requests is cancelled at random, and beyond 3,000 wholly.
+    ("grpc.server.max_pending_requests", 20_000),
+    ("grpc.server.max_pending_requests_hard_limit", 40_000),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    # A platform that vanished without a word is noticed; one that asks whether we are here is not told off.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 15_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a sanctuary is to be run."""
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    """gRPC; 0 for any."""
+    udp_port: int = 0
+    """Sync and mix frames; 0 for any."""
+    certificate: Path | None = None
+    """A certificate chain (PEM) in place of the local CA's, with its ``key``."""
+    key: Path | None = None
+    expose: bool = False
+    """Binds another address than loopback with a certificate of the local CA."""
+    journal_bytes_max: int | None = None
+    plane: PlaneFactory | None = None
+    """None: the core's node."""
+    scores: ScoreReader = read_score
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a sanctuary listens; the contents of sanctuary.json."""
+
+    sanctuary_id: str
+    host: str
+    grpc_port: int
+    udp_port: int
+    pid: int
+
+
+def serve(
+    data_dir: Path,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    udp_port: int = 0,
+    *,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    expose: bool = False,
+    journal_bytes_max: int | None = None,
+    on_ready: Callable[[Place], None] | None = None,
+) -> None:
+    """Runs a sanctuary until SIGTERM or SIGINT. ``on_ready`` is told where it listens. Raises HarmoniaError."""
+    settings = Settings(data_dir, host, port, udp_port, certificate, key, expose, journal_bytes_max)
+    asyncio.run(_serve(settings, on_ready))
+
+
+async def _serve(settings: Settings, on_ready: Callable[[Place], None] | None) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as daemon:
+        if on_ready is not None:
+            on_ready(daemon.place)
+        stopping = asyncio.ensure_future(stop.wait())
+        either: list[asyncio.Future[Any]] = [stopping, daemon.bridge.ended]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if daemon.bridge.ended.done():
+            daemon.bridge.ended.result()
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A sanctuary that is running."""
+
+    place: Place
+    sanctuary: Sanctuary
+    bridge: Bridge
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Daemon]:
+    """A sanctuary for the length of the block. Raises HarmoniaError if it cannot be opened."""
+    _check_address(settings)
+    with ExitStack() as closing:
+        closing.enter_context(files.held(settings.data_dir))
+        try:
+            credentials = _credentials(settings)
+            token = files.admin_token(settings.data_dir)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {error.filename} ({error.strerror}): free some space or check it"
+            ) from None
+        plane = _open_plane(settings)
+        closing.callback(plane.close)
+        journal = SqliteJournal(settings.data_dir / "journal.db", bytes_max=settings.journal_bytes_max)
+        closing.callback(journal.close)
+        sanctuary = Sanctuary(journal, plane, secrets.token_bytes, settings.scores)
+        bridge = Bridge(sanctuary)
+        try:
+            await bridge.start()
+            async with _serving(settings, credentials, token, House(sanctuary, bridge)) as grpc_port:
+                place = Place(sanctuary.sanctuary_id, settings.host, grpc_port, plane.port, os.getpid())
+                files.write_place(settings.data_dir, vars(place))
+                yield Daemon(place, sanctuary, bridge)
+        finally:
+            await bridge.stop()
+
+
+@asynccontextmanager
+async def _serving(
+    settings: Settings, credentials: grpc.ServerCredentials, token: str, house: House
+) -> AsyncIterator[int]:
+    """The gRPC port, open. Both doors for withdrawals are open while it is."""
+    around = Around(Gatekeeper(token, house.sanctuary.roll))
+    server = grpc.aio.server(interceptors=[around], options=_OPTIONS)
+    writers = ThreadPoolExecutor(_WITHDRAWAL_WRITERS, thread_name_prefix="withdraw-rpc")
+    healthy: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    sanctuary_pb2_grpc.add_SanctuaryServiceServicer_to_server(SanctuaryServicer(house), server)
+    circle_pb2_grpc.add_CircleServiceServicer_to_server(CircleServicer(house), server)
+    consent_pb2_grpc.add_ConsentServiceServicer_to_server(ConsentServicer(house, writers), server)
+    platform_pb2_grpc.add_PlatformServiceServicer_to_server(PlatformServicer(house), server)
+    rhythm_pb2_grpc.add_RhythmServiceServicer_to_server(RhythmServicer(house), server)
+    port = _bind(server, settings, credentials)
+    await server.start()
+    house.sanctuary.doors.listen()
+    try:
+        await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
+        yield port
+    finally:
+        await healthy.enter_graceful_shutdown()
+        await server.stop(GRACE_S)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, house.sanctuary.doors.close)
+        await loop.run_in_executor(None, writers.shutdown)
+
+
+def _bind(server: Any, settings: Settings, credentials: grpc.ServerCredentials) -> int:
+    try:
+        return int(server.add_secure_port(_authority(settings.host, settings.port), credentials))
+    except RuntimeError:
+        raise AddressTaken(_taken("TCP", settings.host, settings.port, "--port")) from None
+
+
+def _check_address(settings: Settings) -> None:
+    """Says what is wrong with the address before anything is opened."""
+    if (settings.certificate is None) != (settings.key is None):
+        raise BadInput("a certificate and its key belong together: give both or neither")
+    if not _is_loopback(settings.host) and settings.certificate is None and not settings.expose:
+        raise BadInput(
+            f"{settings.host} can be reached from other machines: give --certificate and --key, or --expose to serve"
+            " there with the local CA"
+        )
+    for kind, name, port, option in (
+        (socket.SOCK_STREAM, "TCP", settings.port, "--port"),
+        (socket.SOCK_DGRAM, "UDP", settings.udp_port, "--udp-port"),
+    ):
+        _check_free(settings.host, port, kind, name, option)
+
+
+def _check_free(host: str, port: int, kind: socket.SocketKind, name: str, option: str) -> None:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind) as probe:
+            if kind is socket.SOCK_STREAM:  # a port in TIME_WAIT is free, one that listens is not
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except socket.gaierror as error:
+        raise BadInput(
+            f"{host!r} is not an address of this machine ({error.strerror}): choose another --host"
+        ) from None
+    except PermissionError:
+        raise NotPermitted(f"{name} port {port} needs privileges: choose one from 1024 on with {option}") from None
+    except OSError as error:
+        if error.errno == 98:
+            raise AddressTaken(_taken(name, host, port, option)) from None
+        raise BadInput(f"cannot listen on {host} ({error.strerror}): choose another --host") from None
+
+
+def _taken(name: str, host: str, port: int, option: str) -> str:
+    return f"{name} port {port} on {host} is taken: stop what listens there, or choose another with {option}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials:
+    if settings.certificate is not None and settings.key is not None:
+        try:
+            pair = (settings.key.read_bytes(), settings.certificate.read_bytes())
+        except OSError as error:
+            raise BadInput(f"cannot read {error.filename} ({error.strerror}): check --certificate and --key") from None
+    else:
+        pair = tls.ensure(settings.data_dir, settings.host)
+    return grpc.ssl_server_credentials([pair])
+
+
+def _open_plane(settings: Settings) -> DataPlane:
+    clock_file = str(settings.data_dir / "clock")
+    if settings.plane is not None:
+        return settings.plane(settings.host, settings.udp_port, clock_file)
+    from harmonia import _core  # so that the daemon's tests run without the extension
+
+    try:
+        return _core.Node(settings.host, settings.udp_port, clock_file)
+    except _core.IoError as error:
+        raise StorageError(str(error)) from None

@@ -1,0 +1,1 @@
+"""One file a service, a few lines a method: parse, call, answer."""

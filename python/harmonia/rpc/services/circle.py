@@ -1,0 +1,107 @@
+"""CircleService: opening circles, inviting to them, joining, watching."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from harmonia.engine.conductor import Conductor
+from harmonia.engine.person import Person
+from harmonia.engine.views import CircleView, SleeperRow
+from harmonia.errors import BadInput
+from harmonia.rpc import codec
+from harmonia.rpc.auth import caller, check_join_proof, sleeper
+from harmonia.rpc.services.house import House
+from harmonia.v1 import circle_pb2, circle_pb2_grpc
+
+PAGE_MAX = 100
+INTERVAL_NS_MIN = 50_000_000
+INTERVAL_NS_DEFAULT = 1_000_000_000
+
+
+class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
+    """Communal sleep events."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._sent: dict[str, tuple[CircleView, bytes]] = {}
+
+    async def CreateCircle(self, request: Any, _context: Any) -> circle_pb2.CreateCircleResponse:  # noqa: N802
+        """Opens a circle in gathering."""
+
+        async def create() -> Conductor:
+            return await self._house.sanctuary.create_circle(
+                title=request.title or request.score.name,
+                score_name=request.score.name,
+                score_format=codec.parse_format(request.score.format),
+                score_text=request.score.text,
+                capacity=request.capacity,
+                gather_ns=request.gather_ns if request.HasField("gather_ns") else None,
+                night_ns=request.night_ns if request.HasField("night_ns") else None,
+            )
+
+        return circle_pb2.CreateCircleResponse(circle=codec.circle_of(await self._house.bridge.call(create)))
+
+    async def GetCircle(self, request: Any, _context: Any) -> circle_pb2.GetCircleResponse:  # noqa: N802
+        """One circle."""
+        return circle_pb2.GetCircleResponse(circle=codec.circle_of(self._house.visible_circle(request.circle_id)))
+
+    async def ListCircles(self, request: Any, _context: Any) -> circle_pb2.ListCirclesResponse:  # noqa: N802
+        """All circles, a page at a time, in the order of their making."""
+        limit = min(request.page_size or PAGE_MAX, PAGE_MAX)
+        page, more = await self._house.bridge.ask(self._house.sanctuary.circles, request.page_token, limit)
+        return circle_pb2.ListCirclesResponse(circles=map(codec.circle_of, page), next_page_token=more)
+
+    async def AdvanceCircle(self, request: Any, _context: Any) -> circle_pb2.AdvanceCircleResponse:  # noqa: N802
+        """Moves a circle along the transition table."""
+        conductor, state = self._house.visible_circle(request.circle_id), codec.parse_state(request.state)
+        await self._house.bridge.call(conductor.advance, state)
+        return circle_pb2.AdvanceCircleResponse(circle=codec.circle_of(conductor))
+
+    async def CreateJoinTokens(self, request: Any, _context: Any) -> circle_pb2.CreateJoinTokensResponse:  # noqa: N802
+        """Makes tokens, each good for one sleeper."""
+        create = self._house.visible_circle(request.circle_id).entrance.create_tokens
+        tokens = await self._house.bridge.call(create, request.count, request.valid_ns)
+        return circle_pb2.CreateJoinTokensResponse(tokens=tokens)
+
+    async def JoinCircle(self, request: Any, _context: Any) -> circle_pb2.JoinCircleResponse:  # noqa: N802
+        """Redeems a token for a credential that is bound to the platform's key."""
+        conductor = self._house.sanctuary.conductor(request.circle_id)
+        check_join_proof(request.circle_id, request.token, request.platform_key, request.proof)
+        joined = await self._house.bridge.call(conductor.entrance.join, request.token, request.platform_key)
+        sleeper_id = joined.person.sleeper.sleeper_id
+        return circle_pb2.JoinCircleResponse(
+            sleeper_id=sleeper_id, credential=joined.credential, circle=codec.circle_of(conductor)
+        )
+
+    async def LeaveCircle(self, _request: Any, _context: Any) -> circle_pb2.LeaveCircleResponse:  # noqa: N802
+        """Ends the caller's credential."""
+        await self._house.bridge.call(sleeper().leave)
+        return circle_pb2.LeaveCircleResponse()
+
+    async def WatchCircle(self, request: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        """The circle, as bytes of a WatchCircleResponse: at once, after every change, and at least every interval."""
+        if request.interval_ns < 0:
+            raise BadInput(f"an interval must last 0 ns (a second) or longer, not {request.interval_ns} ns")
+        interval_ns = max(request.interval_ns or INTERVAL_NS_DEFAULT, INTERVAL_NS_MIN)
+        conductor, person = self._house.visible_circle(request.circle_id), caller().person
+        async with self._house.bridge.changes(conductor.changed) as changes:
+            while True:
+                view, own = await self._house.bridge.ask(_look, conductor, person)
+                yield self._serialised(view) + codec.watch_circle_own(view, own).SerializeToString()
+                if not view.circle.open or (own is not None and own.sleeper.left):
+                    return
+                # Changes come in storms; whoever watches gets the newest at a pace that they can read.
+                await asyncio.sleep(INTERVAL_NS_MIN / 1e9)
+                await changes.wait((interval_ns - INTERVAL_NS_MIN) / 1e9)
+
+    def _serialised(self, view: CircleView) -> bytes:
+        """Serialised once, however many watch."""
+        held, data = self._sent.get(view.circle.circle_id, (None, b""))
+        if held is not view:
+            data = codec.watch_circle(view).SerializeToString()
+            self._sent[view.circle.circle_id] = (view, data)
+        return data
+
+
+def _look(conductor: Conductor, person: Person | None) -> tuple[CircleView, SleeperRow | None]:
+    return conductor.view(), conductor.own_row(person) if person is not None else None

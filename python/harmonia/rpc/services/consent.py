@@ -1,0 +1,49 @@
+"""ConsentService: what a person allows. Only their own credential opens it."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from harmonia.rpc import codec
+from harmonia.rpc.auth import sleeper
+from harmonia.rpc.services.house import House
+from harmonia.v1 import consent_pb2, consent_pb2_grpc
+
+
+class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
+    """The first door for withdrawals; see :mod:`harmonia.engine.doors`."""
+
+    def __init__(self, house: House, writers: ThreadPoolExecutor) -> None:
+        self._house = house
+        self._writers = writers
+
+    async def GetConsent(self, _request: Any, _context: Any) -> consent_pb2.GetConsentResponse:  # noqa: N802
+        """Where every purpose stands."""
+        purposes = codec.purpose_consents(sleeper().sleeper.consent, self._house.now_ns())
+        return consent_pb2.GetConsentResponse(purposes=purposes)
+
+    async def Grant(self, request: Any, _context: Any) -> consent_pb2.GrantResponse:  # noqa: N802
+        """Allows a purpose."""
+        purpose = codec.parse_purpose(request.purpose)
+        grant = partial(
+            sleeper().grant,
+            purpose,
+            scope=request.scope,
+            level=request.level if request.HasField("level") else 1.0,
+            until_ns=request.until_ns if request.HasField("until_ns") else None,
+            supersedes=codec.parse_withdrawal(request.supersedes),
+            event_id=request.event_id,
+        )
+        consent = await self._house.bridge.call(grant)
+        (standing,) = codec.purpose_consents(consent, self._house.now_ns(), [purpose])
+        return consent_pb2.GrantResponse(consent=standing)
+
+    async def Withdraw(self, request: Any, _context: Any) -> consent_pb2.WithdrawResponse:  # noqa: N802
+        """Mutes in this very thread, then writes in another, then answers. Waits for no queue of the engine's."""
+        doors, purposes = self._house.sanctuary.doors, codec.parse_purposes(request.purposes)
+        withdrawal = doors.mute(sleeper(), purposes, request.event_id)
+        loop = asyncio.get_running_loop()
+        withdrawn = await loop.run_in_executor(self._writers, doors.record, withdrawal)
+        standings = codec.purpose_consents(withdrawn.consent, self._house.now_ns(), purposes)
+        return consent_pb2.WithdrawResponse(purposes=standings, gate_epoch=withdrawn.gate_epoch)

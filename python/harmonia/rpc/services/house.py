@@ -1,0 +1,25 @@
+"""What every servicer works with."""
+
+from dataclasses import dataclass
+
+from harmonia.engine.conductor import Conductor
+from harmonia.engine.sanctuary import Sanctuary
+from harmonia.rpc.auth import caller
+from harmonia.rpc.bridge import Bridge
+
+
+@dataclass(frozen=True)
+class House:
+    """The engine, and the way to it."""
+
+    sanctuary: Sanctuary
+    bridge: Bridge
+
+    def now_ns(self) -> int:
+        """Node time."""
+        return self.sanctuary.plane.node_time_ns()
+
+    def visible_circle(self, circle_id: str) -> Conductor:
+        """A circle that the caller may see. Raises NotFound or NotPermitted."""
+        caller().may_see(circle_id)
+        return self.sanctuary.conductor(circle_id)

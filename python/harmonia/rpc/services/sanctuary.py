@@ -1,0 +1,52 @@
+"""SanctuaryService: the node itself."""
+
+from importlib import metadata
+from typing import Any
+
+from harmonia.rpc.services.house import House
+from harmonia.v1 import sanctuary_pb2, sanctuary_pb2_grpc
+
+STRATUM = 10
+"""A root clock without an upstream; its bound against itself is zero."""
+
+try:
+    VERSION = metadata.version("harmonia")
+except metadata.PackageNotFoundError:  # run from a working tree
+    VERSION = "unpackaged"
+
+
+class SanctuaryServicer(sanctuary_pb2_grpc.SanctuaryServiceServicer):
+    """Open to everybody who can reach it."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def GetStatus(self, _request: Any, _context: Any) -> sanctuary_pb2.GetStatusResponse:  # noqa: N802
+        """What this sanctuary is and hosts."""
+        sanctuary, now_ns = self._house.sanctuary, self._house.now_ns()
+        circles, sleepers = await self._house.bridge.ask(sanctuary.census)
+        return sanctuary_pb2.GetStatusResponse(
+            sanctuary_id=sanctuary.sanctuary_id,
+            version=VERSION,
+            node_time_ns=now_ns,
+            uptime_ns=now_ns - sanctuary.started_ns,
+            udp_port=sanctuary.plane.port,
+            circles=circles,
+            sleepers=sleepers,
+        )
+
+    async def GetTracking(self, _request: Any, _context: Any) -> sanctuary_pb2.GetTrackingResponse:  # noqa: N802
+        """How the node's clock stands."""
+        plane = self._house.sanctuary.plane
+        stats = plane.stats()
+        return sanctuary_pb2.GetTrackingResponse(
+            clock_id=plane.clock_id,
+            stratum=STRATUM,
+            node_time_ns=plane.node_time_ns(),
+            bound_ns=0,
+            rate_ppb=plane.anchor()[2],
+            resumes=plane.resumes,
+            answered=stats["answered"],
+            malformed=stats["malformed"],
+            unauthentic=stats["unauthentic"],
+        )

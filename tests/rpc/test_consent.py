@@ -1,0 +1,107 @@
+"""Consent over the wire: the door that is always open, and the disk that is full."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import grpc
+import pytest
+
+from harmonia.v1 import circle_pb2, consent_pb2, types_pb2
+from tests.rpc.daemon import Guest, daemon
+from tests.rpc.test_doors import Code, refused
+
+VOICE, HEARING = types_pb2.PURPOSE_VOICE, types_pb2.PURPOSE_HEARING
+
+
+def standing(guest: Guest, purpose: int) -> consent_pb2.PurposeConsent:
+    answer = guest.call("Consent", "GetConsent", consent_pb2.GetConsentRequest())
+    (found,) = (each for each in answer.purposes if each.purpose == purpose)
+    assert isinstance(found, consent_pb2.PurposeConsent)
+    return found
+
+
+def test_grant_withdraw_and_grant_again(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        guest = running.join(running.create().circle_id)
+        assert not guest.audible
+        assert not standing(guest, VOICE).granted
+        assert guest.grant(VOICE).granted
+        assert guest.audible
+        event_id = os.urandom(16)
+        answer = guest.withdraw(VOICE, event_id=event_id)
+        assert not guest.audible
+        assert answer.gate_epoch > 0
+        assert [(each.purpose, each.granted) for each in answer.purposes] == [(VOICE, False)]
+        refused(Code.ABORTED, "STALE_GRANT", guest.grant, VOICE)
+        refused(Code.ABORTED, "STALE_GRANT", guest.grant, VOICE, os.urandom(16).hex())
+        named = standing(guest, VOICE).withdrawal_id
+        assert named == event_id.hex()
+        assert guest.grant(VOICE, named).granted
+        assert guest.audible
+        # What the consent says is what the next grant has to name, also without a withdrawal in between.
+        assert guest.grant(VOICE, standing(guest, VOICE).withdrawal_id).granted
+
+
+def test_an_empty_withdrawal_withdraws_everything(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        guest = running.join(running.create().circle_id)
+        for purpose in range(1, 13):
+            guest.grant(types_pb2.Purpose.ValueType(purpose))
+        answer = guest.withdraw()
+        assert [each.granted for each in answer.purposes] == [False] * 12
+        assert not guest.audible
+
+
+@pytest.mark.parametrize("ending", ["closed", "left"])
+def test_an_ended_credential_can_withdraw_and_nothing_else(tmp_path: Path, ending: str) -> None:
+    with daemon(tmp_path) as running:
+        circle_id = running.create().circle_id
+        guest = running.join(circle_id)
+        guest.grant(types_pb2.PURPOSE_RESEARCH)
+        if ending == "left":
+            guest.call("Circle", "LeaveCircle", circle_pb2.LeaveCircleRequest())
+        else:
+            running.advance(circle_id, types_pb2.CIRCLE_STATE_CLOSED)
+        refused(Code.PERMISSION_DENIED, "CREDENTIAL_ENDED", guest.set_offset, 0.1)
+        refused(Code.PERMISSION_DENIED, "CREDENTIAL_ENDED", guest.grant, VOICE)
+        refused(Code.PERMISSION_DENIED, "CREDENTIAL_ENDED", standing, guest, VOICE)
+        assert not any(each.granted for each in guest.withdraw().purposes)
+    with daemon(tmp_path) as again:
+        back = guest.at(again)
+        refused(Code.PERMISSION_DENIED, "CREDENTIAL_ENDED", back.attach)
+        back.withdraw()
+
+
+def test_on_a_full_disk_a_sleeper_is_muted_stays_so_and_is_told(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        guest = running.join(running.create().circle_id)
+        guest.grant(VOICE)
+    size = (tmp_path / "journal.db").stat().st_size
+    event_id = os.urandom(16)
+    with daemon(tmp_path, journal_bytes_max=size) as full:
+        guest = guest.at(full)
+        assert guest.audible
+        fill(guest)
+        said = refused(Code.UNAVAILABLE, "MUTED_NOT_RECORDED", guest.withdraw, event_id=event_id)
+        assert "stays so, but not yet on disk" in said
+        assert "free some space" in said
+        assert not guest.audible
+        refused(Code.UNAVAILABLE, "STORAGE_UNAVAILABLE", guest.set_offset, 0.25)
+        assert not guest.audible
+    with daemon(tmp_path) as roomy:
+        guest = guest.at(roomy)
+        guest.withdraw(event_id=event_id)  # the client has gone on repeating it
+        assert not guest.audible
+    with daemon(tmp_path) as again:
+        assert not guest.at(again).audible
+
+
+def fill(guest: Guest) -> None:
+    """Withdraws something small until the journal takes no more of it, wherever in the file it would go."""
+    refusals = 0
+    while refusals < 30:
+        with suppress(grpc.RpcError):
+            guest.withdraw(types_pb2.PURPOSE_PULL)
+            refusals = -1
+        refusals += 1
