@@ -1,5 +1,5 @@
 """A sanctuary in this process, for tests of the SDK: real TLS, real signatures, answers under the test's control."""
-# ruff: noqa: N802, ARG002 (the generated services name their methods and arguments)
+# ruff: noqa: N802 (the generated services name their methods and arguments)
 
 import datetime
 import ipaddress

@@ -2,6 +2,8 @@
 
 import signal
 import stat
+import subprocess
+import sys
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.terminal import Terminal, answer, harmonia, sanctuary, terminal
+from tests.e2e.terminal import PATIENCE_S, Terminal, answer, harmonia, sanctuary, terminal
 
 SCORE = """
 end = "01:00:00"
@@ -63,7 +65,7 @@ def test_a_night_by_hand(data: Path, tmp_path: Path) -> None:
         wrong = ("--clock-offset", "-0.3", "--clock-drift", "80")
         with terminal(*join, *wrong, data=data) as one:
             sleeper = joined(one)
-            moment = one.until(lock_state="locked", circle_state="dreaming")
+            moment = one.until(lock_state="locked", circle_state="entraining")
             assert moment["offset_turns"] == pytest.approx(0.25, abs=1e-3)
 
             status = answer("status", data=data)
@@ -139,6 +141,19 @@ def test_a_platform_comes_back_as_who_it_was(data: Path, tmp_path: Path) -> None
         used = harmonia("join", invitation, "--seconds", "1", data=elsewhere)
         assert (used.returncode, used.stderr.count("\n")) == (4, 1)
         assert "used" in used.stderr
+
+
+def test_the_ten_line_example_runs(data: Path) -> None:
+    with sanctuary(data):
+        circle = create(data, "--gather", "0.1")
+        invitation = harmonia("invite", circle, data=data).stdout.strip()
+        example = Path(__file__).resolve().parents[2] / "examples" / "join.py"
+        done = subprocess.run(
+            [sys.executable, str(example), invitation], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "certain within" in done.stdout
+    assert "rendered 48000 frames" in done.stdout
 
 
 @pytest.mark.parametrize(
