@@ -94,7 +94,7 @@ class Night:
             began = time.monotonic()
             self.samples.append(self.sample())
             gevent.sleep(max(0.0, began + 1.0 - time.monotonic()))
-        # Locust may end a user who has just begun something. So nobody opts out any more, and whoever did is waited for.
+        # Locust may end a user who has just begun something: so nobody opts out any more, and who did is waited for.
         self.over = True
         end = time.monotonic() + ACKNOWLEDGED_WITHIN_S
         while self.withdrawing and time.monotonic() < end:

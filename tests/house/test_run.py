@@ -166,7 +166,10 @@ def test_a_run_that_is_ended_ends_its_tools(root: Path, tmp_path: Path, number: 
     fifo = house / "alive"
     os.mkfifo(fifo)
     # The first thing that set-up runs is `python -m venv`; sitecustomize makes that hold the pipe open.
-    hang = f"import sys, time\nif '-m' in sys.orig_argv: pipe = open({str(fifo)!r}, 'w'); time.sleep(20); pipe.write('too late')\n"
+    hang = (
+        f"import sys, time\nif '-m' in sys.orig_argv:\n    pipe = open({str(fifo)!r}, 'w')\n"
+        "    time.sleep(20)\n    pipe.write('too late')\n"
+    )
     (house / "sitecustomize.py").write_text(hang)
     environment = dict(os.environ, PATH=f"{house / 'bin'}{os.pathsep}{os.environ['PATH']}")
     launcher = (
