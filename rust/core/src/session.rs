@@ -413,7 +413,7 @@ mod laws {
             let mut session = SyncSession::new(SyncConfig::default(), seed);
             (0..100).map(|i| ask(&mut session, ms(i * 2000)).unwrap()[40..48].to_vec()).collect::<Vec<_>>()
         };
-        let all: std::collections::HashSet<_> = [nonces(1), nonces(2)].concat().into_iter().collect();
+        let all: std::collections::BTreeSet<_> = [nonces(1), nonces(2)].concat().into_iter().collect();
         assert_eq!(all.len(), 200);
         assert_eq!(nonces(1), nonces(1));
     }

@@ -369,7 +369,7 @@ fn a_restart_after_an_hour_of_drift_changes_no_phase_by_more_than_the_bound() {
 
 #[test]
 fn a_thousand_platforms_do_not_keep_asking_at_once() {
-    let mut gaps = std::collections::HashSet::new();
+    let mut gaps = std::collections::BTreeSet::new();
     for seed in 0..100 {
         let mut wire = wire(SyncConfig::default(), 0, 0.0, 20, Way::LOOPBACK, seed);
         wire.run(10 * S, S, |_| ());
