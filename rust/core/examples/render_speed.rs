@@ -2,6 +2,9 @@
 //!
 //! A binaural channel is two sines, one an ear. Three numbers: the kernel alone, the renderer with the gate open and
 //! the limiter in its path, and the same while every coefficient and the offset glide.
+// An example may look at the clock; the core may not.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;

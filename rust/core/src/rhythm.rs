@@ -121,6 +121,14 @@ impl Segment {
         Ok(Self { start, phase, frequency, half_ramp, ramp })
     }
 
+    /// A segment from outside may claim to ramp for less than no time.
+    fn check(&self) -> Result<(), RhythmError> {
+        if self.ramp < Span::ZERO {
+            return Err(RhythmError::BadRamp(self.ramp.ns()));
+        }
+        Ok(())
+    }
+
     /// The phase in units of 2⁻¹²⁸ turn and the frequency, at `t`.
     fn evaluate(&self, t: NodeTime) -> (u128, Frequency) {
         let since = i128::from(t.ns()) - i128::from(self.start.ns());
@@ -161,10 +169,13 @@ impl Rhythm {
         Self { segments: vec![first] }
     }
 
-    /// The rhythm of `segments`, oldest first. Errors if there are none or if they are not in order.
+    /// The rhythm of `segments`, oldest first. Errors if there are none, if they are not in order, and on a ramp that
+    /// lasts less than no time.
     pub fn from_segments(segments: impl IntoIterator<Item = Segment>) -> Result<Self, RhythmError> {
         let mut segments = segments.into_iter();
-        let mut rhythm = Self::new(segments.next().ok_or(RhythmError::Empty)?);
+        let first = segments.next().ok_or(RhythmError::Empty)?;
+        first.check()?;
+        let mut rhythm = Self::new(first);
         segments.try_for_each(|segment| rhythm.push(segment))?;
         Ok(rhythm)
     }
@@ -174,12 +185,13 @@ impl Rhythm {
         &self.segments
     }
 
-    /// Adds a segment as it is. Errors unless it starts after every other.
+    /// Adds a segment as it is. Errors unless it starts after every other, and if its ramp lasts less than no time.
     pub fn push(&mut self, segment: Segment) -> Result<(), RhythmError> {
         let last = self.segments[self.segments.len() - 1].start;
         if segment.start <= last {
             return Err(RhythmError::NotInOrder { last_ns: last.ns(), given_ns: segment.start.ns() });
         }
+        segment.check()?;
         self.segments.push(segment);
         Ok(())
     }
@@ -348,5 +360,9 @@ mod laws {
         let flat = Segment::ramp(NodeTime::from_ns(0), Phase::ZERO, Frequency::ZERO, Frequency::ZERO, Span::ZERO);
         assert_eq!(flat, Err(RhythmError::BadRamp(0)));
         assert_eq!(Rhythm::from_segments([]), Err(RhythmError::Empty));
+        let good = Segment::constant(NodeTime::from_ns(0), Phase::ZERO, Frequency::ZERO);
+        let bad = Segment { start: NodeTime::from_ns(1), ramp: Span::from_ns(-5), ..good };
+        assert_eq!(Rhythm::from_segments([bad]), Err(RhythmError::BadRamp(-5)), "it would have no phase");
+        assert_eq!(Rhythm::from_segments([good, bad]), Err(RhythmError::BadRamp(-5)));
     }
 }

@@ -70,6 +70,21 @@ pub enum IoError {
     /// A sample rate that cannot be rendered.
     #[error("a sample rate must be from 8000 to 192000 Hz, not {0}")]
     SampleRate(u32),
+    /// A simulated clock so wrong that its readings would not fit their numbers.
+    #[error(
+        "a platform's clock may be at most {offset_max_ns} ns and {drift_max_ppb} ppb wrong, not {offset_ns} ns and \
+         {drift_ppb} ppb"
+    )]
+    LocalClock {
+        /// The displacement given.
+        offset_ns: i64,
+        /// The drift given.
+        drift_ppb: i64,
+        /// The largest displacement allowed, either way.
+        offset_max_ns: i64,
+        /// The largest drift allowed, either way.
+        drift_max_ppb: i64,
+    },
     /// A call that does not fit the state.
     #[error("{0}")]
     State(&'static str),

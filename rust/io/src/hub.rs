@@ -70,6 +70,13 @@ impl State {
         }
     }
 
+    /// Forgets a platform's session, unless another platform has opened it meanwhile.
+    fn forget_session(&mut self, id: u64, session: Option<u64>) {
+        if let Some(session) = session.filter(|session| self.sessions.get(session) == Some(&id)) {
+            self.sessions.remove(&session);
+        }
+    }
+
     fn expect_answer(&mut self, id: u64, nonce: u64) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         self.nonces.insert(nonce, id);
@@ -128,9 +135,7 @@ impl Hub {
 
     pub(crate) fn connected(&self, id: u64, former: Option<u64>, session: u64) {
         let mut state = lock(&self.state);
-        if let Some(former) = former {
-            state.sessions.remove(&former);
-        }
+        state.forget_session(id, former);
         state.sessions.insert(session, id);
         drop(state);
         self.hurry(id);
@@ -138,9 +143,7 @@ impl Hub {
 
     pub(crate) fn remove(&self, id: u64, session: Option<u64>) {
         let mut state = lock(&self.state);
-        if let Some(session) = session {
-            state.sessions.remove(&session);
-        }
+        state.forget_session(id, session);
         state.remove(id);
     }
 

@@ -3,8 +3,9 @@
 //! On a bedside device this is the raw oscillator. In a simulation it is deliberately wrong: displaced by some offset and
 //! running too fast or too slow, as if the device had a clock of its own; so that synchronisation on one machine is
 //! measured against a truth that the client cannot see.
-use harmonia_core::units::PlatformTime;
+use harmonia_core::units::{PlatformTime, NS_PER_S};
 
+use crate::error::IoError;
 use crate::os;
 
 /// The raw clock, displaced and drifting.
@@ -15,12 +16,23 @@ pub struct LocalClock {
     drift_ppb: i64,
 }
 
+/// The largest displacement, either way: ten years.
+pub const OFFSET_MAX_NS: i64 = 10 * 366 * 86_400 * NS_PER_S;
+/// The largest drift, either way: a tenth.
+pub const DRIFT_MAX_PPB: i64 = 100_000_000;
+
 const PPB: i128 = 1_000_000_000;
 
 impl LocalClock {
     /// A clock that reads `raw + offset` now and gains `drift_ppb` nanoseconds a second from here on.
-    pub fn start(offset_ns: i64, drift_ppb: i64) -> Self {
-        Self { start_raw_ns: os::raw_ns(), offset_ns, drift_ppb }
+    ///
+    /// Errors beyond [`OFFSET_MAX_NS`] and [`DRIFT_MAX_PPB`]: a clock that stands still has no inverse.
+    pub fn start(offset_ns: i64, drift_ppb: i64) -> Result<Self, IoError> {
+        let (offset_max_ns, drift_max_ppb) = (OFFSET_MAX_NS, DRIFT_MAX_PPB);
+        if offset_ns.unsigned_abs() > OFFSET_MAX_NS as u64 || drift_ppb.unsigned_abs() > DRIFT_MAX_PPB as u64 {
+            return Err(IoError::LocalClock { offset_ns, drift_ppb, offset_max_ns, drift_max_ppb });
+        }
+        Ok(Self { start_raw_ns: os::raw_ns(), offset_ns, drift_ppb })
     }
 
     /// What this clock reads now. Realtime-safe.
@@ -53,6 +65,15 @@ mod tests {
         assert_eq!(clock.at_raw(10_000_001_000).ns(), 10_501_001_000, "100 ppm over 10 s are 1 ms");
         let right = LocalClock { start_raw_ns: 77, offset_ns: 0, drift_ppb: 0 };
         assert_eq!(right.at_raw(123_456_789).ns(), 123_456_789);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_or_reads_centuries_off_is_refused() {
+        for (offset_ns, drift_ppb) in [(0, -1_000_000_000), (0, i64::MIN), (i64::MAX, 0), (i64::MIN, 0)] {
+            let refused = LocalClock::start(offset_ns, drift_ppb).unwrap_err().to_string();
+            assert!(refused.contains(&drift_ppb.to_string()), "{refused}");
+        }
+        assert!(LocalClock::start(-OFFSET_MAX_NS, DRIFT_MAX_PPB).is_ok());
     }
 
     #[test]

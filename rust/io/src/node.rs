@@ -472,7 +472,7 @@ impl Shared {
         // The peer is wherever its newest authentic datagram came from. One that was overtaken says nothing of that:
         // whoever holds a datagram back could send it on from anywhere, and the frames would go there.
         let newest = session.opener.newest_opened();
-        if newest || session.address.is_none() {
+        if newest {
             session.address = Some(from);
             session.heard_raw_ns = raw_ns;
         }

@@ -3,7 +3,7 @@
 //! Three parties meet here and must not wait for each other. The network (see [`crate::hub`]) brings clock readings and
 //! frames, the person brings wishes at any instant, and the player needs both every few milliseconds. So each of the
 //! first two publishes an immutable snapshot ([`Heard`], [`Wishes`]) that the player loads without a lock.
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +58,7 @@ pub(crate) struct Wishes {
 
 struct Session {
     id: u64,
+    secret: Secret,
     server: SocketAddr,
     sealer: Sealer,
     opener: Opener,
@@ -72,6 +73,9 @@ struct Pending {
 struct Link {
     sync: SyncSession,
     session: Option<Session>,
+    closed: bool,
+    /// Sessions before this one: none is opened twice.
+    former: HashSet<u64>,
     listener: Listener,
     withdrawals: Vec<Pending>,
     acknowledged: VecDeque<[u8; 16]>,
@@ -96,7 +100,7 @@ pub(crate) struct Inner {
 
 /// One sleeper's device. Thread-safe.
 pub struct Platform {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     id: u64,
     hub: Arc<Hub>,
     recording: Mutex<Option<Recording>>,
@@ -132,12 +136,12 @@ impl Platform {
         if !(8_000..=192_000).contains(&sample_rate) {
             return Err(IoError::SampleRate(sample_rate));
         }
+        let local = LocalClock::start(clock_offset_ns, clock_drift_ppb)?;
         let hub = Hub::shared()?;
         let seed = match seed {
             Some(seed) => seed,
             None => os::random_u64().map_err(|source| IoError::System { what: "random bytes", source })?,
         };
-        let local = LocalClock::start(clock_offset_ns, clock_drift_ppb);
         let sync = SyncSession::new(SyncConfig::default(), seed);
         let listener = Listener::default();
         let wishes = Wishes {
@@ -158,6 +162,8 @@ impl Platform {
             link: Mutex::new(Link {
                 sync,
                 session: None,
+                closed: false,
+                former: HashSet::new(),
                 listener,
                 withdrawals: Vec::new(),
                 acknowledged: VecDeque::new(),
@@ -175,15 +181,36 @@ impl Platform {
     }
 
     /// Opens or re-opens the data plane. The clock estimate and the wishes stay.
+    ///
+    /// The open session may be given again, to look for its sanctuary anew; it goes on where it was. Errors on a former
+    /// one, whose nonces would repeat, and once the platform is closed.
     pub fn connect(&self, host: &str, port: u16, session: u64, secret: &Secret) -> Result<(), IoError> {
         let server = crate::node::resolve(host, port)?;
         let mut link = lock(&self.inner.link);
+        if link.closed {
+            return Err(IoError::State("this platform is closed; make another"));
+        }
+        if let Some(open) = link.session.as_mut().filter(|open| open.id == session && open.secret == *secret) {
+            open.server = server;
+            drop(link);
+            self.hub.hurry(self.id);
+            return Ok(());
+        }
+        if link.former.contains(&session) || link.session.as_ref().is_some_and(|open| open.id == session) {
+            return Err(IoError::State("a session is opened only once; ask the sanctuary for a new one"));
+        }
         let former = link.session.replace(Session {
             id: session,
+            secret: *secret,
             server,
             sealer: Sealer::new(secret, session, Direction::Up),
             opener: Opener::new(secret, session, Direction::Down),
         });
+        link.former.extend(former.as_ref().map(|former| former.id));
+        // What the former session could not deliver is as urgent as on its first day.
+        for pending in &mut link.withdrawals {
+            (pending.repeats, pending.due_raw_ns) = (0, 0);
+        }
         // Gate epochs count within a session; what the former session's frames said is forgotten, and fades in anew.
         link.listener = Listener::default();
         link.status_due_raw_ns = 0;
@@ -345,7 +372,11 @@ impl Platform {
         if let Some(recording) = lock(&self.recording).take() {
             let _ = recording.stop();
         }
-        let former = lock(&self.inner.link).session.take();
+        let former = {
+            let mut link = lock(&self.inner.link);
+            link.closed = true;
+            link.session.take()
+        };
         self.hub.remove(self.id, former.map(|former| former.id));
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use harmonia_core::listener::{CUT_GLIDE, STALE_GLIDE};
 use harmonia_core::program::Program;
 use harmonia_core::renderer::{BlockClock, Renderer, Targets};
 use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
@@ -30,8 +31,13 @@ const LOST: Span = Span::from_ms(20);
 const PRESENCE_RAMP: Span = Span::from_s(5);
 /// A certified bound beyond this is no phase worth playing.
 const BOUND_MAX: Span = Span::from_ms(250);
+/// After the presence is gone, the others' coefficients may still be on their way to zero for this long.
+const REST: Span = STALE_GLIDE;
 /// How often a recording's header is brought up to date, in blocks: about a second.
 const FLUSH_BLOCKS: u64 = 200;
+
+/// A WAV file says its length in 32 bits of bytes.
+const BLOCKS_MAX: u64 = (u32::MAX as u64 - 4096) / (4 * BLOCK as u64);
 
 /// The state of one platform's rendering.
 #[derive(Default)]
@@ -39,6 +45,11 @@ pub(crate) struct Player {
     renderer: Option<(Arc<Program>, Renderer)>,
     cursor: Option<Cursor>,
     presence: f32,
+    /// Samples since `presence` reached 0.
+    rested: u64,
+    /// Cut frames that were followed so far, and the samples left in which the last of them is to be heard.
+    cuts: u64,
+    cutting: u64,
     own: Vec<Complex<f32>>,
     left: Vec<f32>,
     right: Vec<f32>,
@@ -69,7 +80,8 @@ impl Cursor {
 impl Player {
     /// Begins anew at `now`, at the next render.
     pub(crate) fn restart(&mut self, now: PlatformTime) {
-        self.cursor = Some(Cursor { origin: now, played: 0, node_fine: i128::MIN });
+        // Another stream: nothing of the former one sounds in it.
+        *self = Self { cursor: Some(Cursor { origin: now, played: 0, node_fine: i128::MIN }), ..Self::default() };
     }
 
     /// When the next sample plays: on the platform's clock, and in node time as the renderer has it.
@@ -80,6 +92,9 @@ impl Player {
 
     /// Fills `interleaved` with the next samples, left and right.
     pub(crate) fn render(&mut self, inner: &Inner, interleaved: &mut [f32]) -> Result<(), IoError> {
+        if interleaved.len() % 2 != 0 {
+            return Err(IoError::State("samples come in pairs, left and right; give room for an even number"));
+        }
         for block in interleaved.chunks_mut(2 * BLOCK) {
             let frames = block.len() / 2;
             self.left.resize(BLOCK, 0.0);
@@ -107,17 +122,22 @@ impl Player {
             LockState::Unsynchronised | LockState::Acquiring => false,
         };
         let lost = cursor.node_fine.abs_diff(from) > (LOST.ns() as u128) << 32;
-        let silent = self.presence == 0.0;
+        let samples = |span: Span| span.ns() as u64 * u64::from(inner.sample_rate) / NS_PER_S as u64;
+        let silent = self.renderer.is_none() || (self.presence == 0.0 && self.rested >= samples(REST));
         if lost && silent {
             cursor.node_fine = from;
         }
         let coming = trusted && (silent || !lost) && wishes.program.is_some();
         let ramp = frames as f32 / inner.sample_rate as f32 / PRESENCE_RAMP.as_s_f64() as f32;
         self.presence = (self.presence + if coming { ramp } else { -ramp }).clamp(0.0, 1.0);
+        self.rested = if self.presence == 0.0 { self.rested + frames as u64 } else { 0 };
 
         let playing = self.renderer.as_ref().map(|(program, _)| program);
         let other = !wishes.program.as_ref().is_some_and(|wished| playing.is_some_and(|p| Arc::ptr_eq(p, wished)));
-        if let Some(wished) = wishes.program.as_ref().filter(|_| other && coming) {
+        // What sounds still goes out by its gate before another program comes in by its own.
+        let sounding = |renderer: &Renderer| !silent && !renderer.gate().is_silent();
+        let leaving = other && coming && self.renderer.as_ref().is_some_and(|(_, renderer)| sounding(renderer));
+        if let Some(wished) = wishes.program.as_ref().filter(|_| other && coming && !leaving) {
             let renderer = Renderer::new(Arc::clone(wished), inner.sample_rate)
                 .map_err(|_| IoError::SampleRate(inner.sample_rate))?;
             self.renderer = Some((Arc::clone(wished), renderer));
@@ -152,7 +172,18 @@ impl Player {
         let silence = [Complex::default(); harmonia_core::program::CHANNELS_MAX];
         let hears = wishes.hearing && others.len() == channels && self.presence > 0.0;
         let others = if hears { others } else { &silence[..channels] };
-        let glide = if wishes.hearing { glide } else { harmonia_core::listener::CUT_GLIDE };
+        // A cut is heard out even if ordinary frames follow it before the next block, or before its glide is over.
+        let cuts = heard.listener.counters().cut;
+        if cuts > self.cuts {
+            self.cutting = samples(CUT_GLIDE);
+        }
+        self.cuts = cuts;
+        let glide = match self.cutting {
+            _ if !wishes.hearing => CUT_GLIDE,
+            0 => glide,
+            left => Span::from_ns((left * NS_PER_S as u64).div_ceil(u64::from(inner.sample_rate)) as i64),
+        };
+        self.cutting = self.cutting.saturating_sub(frames as u64);
         let standing = Rhythm::new(Segment::constant(start, Default::default(), Frequency::ZERO));
         let targets = Targets {
             others,
@@ -160,7 +191,7 @@ impl Player {
             others_glide: glide,
             offset: wishes.offset,
             ceiling: wishes.ceiling,
-            gate_open: wishes.gate_open,
+            gate_open: wishes.gate_open && !leaving,
             limit: true,
         };
         renderer.render(clock, wishes.rhythm.as_deref().unwrap_or(&standing), &targets, left, right);
@@ -190,7 +221,7 @@ impl Recording {
         let path = path.to_owned();
         let thread = std::thread::Builder::new()
             .name("harmonia-render".into())
-            .spawn(move || run(&inner, writer, &path, &stop))
+            .spawn(move || run(&inner, writer, &path, &stop, BLOCKS_MAX))
             .map_err(|source| IoError::System { what: "a thread", source })?;
         Ok(Self { stopping, thread })
     }
@@ -203,12 +234,18 @@ impl Recording {
 
 type Writer = hound::WavWriter<std::io::BufWriter<std::fs::File>>;
 
-fn run(inner: &Inner, mut writer: Writer, path: &Path, stopping: &AtomicBool) -> Result<u64, IoError> {
+fn run(inner: &Inner, mut writer: Writer, path: &Path, stopping: &AtomicBool, blocks_max: u64) -> Result<u64, IoError> {
     let mut samples = [0.0f32; 2 * BLOCK];
     let start = inner.local.now();
     inner.player().restart(start);
     let mut blocks: u64 = 0;
     while !stopping.load(Ordering::SeqCst) {
+        if blocks == blocks_max {
+            writer.finalize().map_err(|error| wav_error(path, error))?;
+            return Err(IoError::State(
+                "the recording ended when its WAV file held 4 GiB, all that one can hold; the file is whole",
+            ));
+        }
         let since = i128::from(blocks) * BLOCK as i128 * i128::from(NS_PER_S) / i128::from(inner.sample_rate);
         let due = inner.local.to_raw(start + Span::from_ns(since as i64));
         let wait = due - os::raw_ns();
@@ -236,4 +273,193 @@ fn wav_error(path: &Path, error: hound::Error) -> IoError {
         other => std::io::Error::other(other.to_string()),
     };
     IoError::file(path)(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use harmonia_core::filter::Exchange;
+    use harmonia_core::frame::MixFrame;
+    use harmonia_core::listener::Listener;
+    use harmonia_core::phase::Phase;
+    use harmonia_core::program::{Beat, Channel, Curve, Ear, Wave};
+    use harmonia_core::session::{SyncConfig, SyncSession};
+
+    use super::*;
+    use crate::platform::Heard;
+    use crate::Platform;
+
+    const RATE: u32 = 48_000;
+    /// More than a 200 Hz sine of amplitude 0.6 moves from sample to sample, and much less than a click.
+    const STEP_MAX: f32 = 0.02;
+
+    fn ms(ms: i64) -> PlatformTime {
+        PlatformTime::from_ns(ms * 1_000_000)
+    }
+
+    /// A platform without a network: what it hears is put into its hands, and time is what was rendered.
+    struct Bench {
+        platform: Platform,
+        listener: Listener,
+        frames: i64,
+        ahead: Span,
+        last: Option<f32>,
+        step: f32,
+    }
+
+    impl Bench {
+        fn new(own: f32) -> Self {
+            let platform = Platform::new(RATE, 0, 0, Some(1)).unwrap();
+            platform.set_program(Some(program()));
+            platform.set_levels(1.0, own).unwrap();
+            platform.inner.player().restart(ms(10_000));
+            Self { platform, listener: Listener::default(), frames: 0, ahead: Span::ZERO, last: None, step: 0.0 }
+        }
+
+        fn now(&self) -> PlatformTime {
+            self.platform.next_sample().map_or(ms(10_000), |(now, _)| now)
+        }
+
+        /// A clock that is locked now, and shows `ahead` more than the platform's.
+        fn clock(&self) -> harmonia_core::servo::DisciplinedClock {
+            let mut sync = SyncSession::new(SyncConfig::default(), 1);
+            for i in (0..10).rev() {
+                let t1 = self.now() - Span::from_ms(50 + 100 * i);
+                let t2 = NodeTime::from_ns(t1.ns() + self.ahead.ns() + 10_000);
+                let t4 = t1 + Span::from_us(20);
+                sync.take(Exchange { t1, t2, t3: t2, t4, stamp_error: Span::ZERO });
+            }
+            sync.clock()
+        }
+
+        fn hear(&mut self, gate_epoch: u64, cut: bool, level: f32) {
+            self.frames += 1;
+            let frame = MixFrame {
+                gate_epoch,
+                cut,
+                taken: NodeTime::from_ns(self.frames),
+                phase: Phase::ZERO,
+                frequency: 0,
+                others: vec![Complex::new(level, 0.0)],
+            };
+            assert!(self.listener.handle(frame, self.now()));
+            self.platform.inner.heard.store(Arc::new(Heard { clock: self.clock(), listener: self.listener.clone() }));
+        }
+
+        /// Renders so many samples; returns the loudest, and notes the largest step on the left ear.
+        fn render(&mut self, frames: usize) -> f32 {
+            let mut out = vec![0.0; 2 * frames];
+            self.platform.render(&mut out).unwrap();
+            for left in out.iter().step_by(2) {
+                self.step = self.step.max(self.last.map_or(0.0, |last| (left - last).abs()));
+                self.last = Some(*left);
+            }
+            out.iter().fold(0.0, |most, x| most.max(x.abs()))
+        }
+
+        /// Tenths of a second in which a frame comes every tenth.
+        fn tenths(&mut self, count: usize, gate_epoch: u64, level: f32) -> f32 {
+            let mut loudest = 0.0;
+            for _ in 0..count {
+                self.hear(gate_epoch, false, level);
+                loudest = self.render(RATE as usize / 10);
+            }
+            loudest
+        }
+    }
+
+    fn program() -> Arc<Program> {
+        let steady =
+            |hz| Rhythm::new(Segment::constant(NodeTime::from_ns(0), Phase::ZERO, Frequency::from_hz(hz).unwrap()));
+        Arc::new(Program {
+            epoch: NodeTime::from_ns(0),
+            duration: None,
+            rhythm: steady(4.0),
+            channels: vec![Channel {
+                wave: Wave::Binaural { lead: Ear::Right },
+                carrier: steady(200.0),
+                beat: Beat::Locked(1),
+                amplitude: Curve::constant(0.3),
+            }],
+        })
+    }
+
+    #[test]
+    fn a_cut_is_heard_out_although_an_ordinary_frame_follows_it_at_once() {
+        let mut bench = Bench::new(0.0);
+        assert!(bench.tenths(70, 0, 1.0) > 0.25, "the others sound");
+        bench.hear(1, true, 0.0);
+        bench.hear(1, false, 0.0);
+        bench.render(RATE as usize / 100);
+        assert_eq!(bench.render(BLOCK), 0.0, "10 ms after the cut");
+        assert!(bench.step < STEP_MAX, "no click: {}", bench.step);
+    }
+
+    #[test]
+    fn a_cut_is_heard_out_although_the_rest_of_the_mix_goes_on_changing() {
+        let mut bench = Bench::new(0.0);
+        bench.tenths(70, 0, 1.0);
+        bench.hear(1, true, 0.0);
+        bench.render(BLOCK);
+        bench.hear(1, false, 1e-3);
+        bench.render(RATE as usize / 100 - BLOCK);
+        assert!(bench.render(BLOCK) < 1e-3, "10 ms after the cut");
+    }
+
+    #[test]
+    fn a_clock_that_was_stepped_is_followed_in_silence() {
+        let mut bench = Bench::new(1.0);
+        assert!(bench.tenths(70, 0, 1.0) > 0.5);
+        // Half a turn of the carrier, and more than the player follows by rate.
+        bench.ahead = Span::from_us(1_002_500);
+        assert!(bench.tenths(45, 0, 1.0) > 0.0);
+        bench.tenths(20, 0, 1.0);
+        let (platform, node) = bench.platform.next_sample().unwrap();
+        assert!(((node.ns() - platform.ns()) - bench.ahead.ns()).abs() < LOST.ns(), "it has followed");
+        assert!(bench.tenths(70, 0, 1.0) > 0.5, "and is back");
+        assert!(bench.step < STEP_MAX, "no click: {}", bench.step);
+    }
+
+    #[test]
+    fn another_program_comes_in_without_a_click() {
+        let mut bench = Bench::new(1.0);
+        for _ in 0..4 {
+            assert!(bench.tenths(61, 0, 0.0) > 0.25);
+            bench.platform.set_program(Some(program()));
+        }
+        assert!(bench.step < STEP_MAX, "{}", bench.step);
+    }
+
+    #[test]
+    fn a_stream_that_is_begun_anew_sets_its_cursor_at_once() {
+        let mut bench = Bench::new(1.0);
+        bench.tenths(10, 0, 0.0);
+        let now = bench.now() + Span::from_s(1);
+        bench.platform.inner.player().restart(now);
+        bench.render(BLOCK);
+        let (platform, node) = bench.platform.next_sample().expect("it has begun");
+        assert!((node.ns() - platform.ns()).abs() < 1_000_000, "{platform:?} {node:?}");
+    }
+
+    #[test]
+    fn half_a_pair_is_refused() {
+        let bench = Bench::new(1.0);
+        assert!(bench.platform.render(&mut [0.0; 3]).is_err());
+    }
+
+    #[test]
+    fn a_wav_file_that_is_full_ends_whole_and_says_so() {
+        let path = std::env::temp_dir().join(format!("harmonia-full-{}.wav", std::process::id()));
+        let spec = hound::WavSpec {
+            channels: 2,
+            sample_rate: RATE,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let (bench, writer) = (Bench::new(1.0), hound::WavWriter::create(&path, spec).unwrap());
+        let told = run(&bench.platform.inner, writer, &path, &AtomicBool::new(false), 3).unwrap_err().to_string();
+        assert!(told.contains("4 GiB"), "{told}");
+        assert_eq!(hound::WavReader::open(&path).unwrap().duration(), 3 * BLOCK as u32);
+        std::fs::remove_file(&path).unwrap();
+        assert!(BLOCKS_MAX * BLOCK as u64 * 4 + 4096 <= u64::from(u32::MAX));
+    }
 }

@@ -415,3 +415,40 @@ fn two_clocks_in_one_folder_do_not_write_into_each_other() {
     assert!(Node::start("127.0.0.1", 0, &folder.0.join("clock.b")).is_ok());
     drop(node);
 }
+
+#[test]
+fn a_second_recording_is_as_good_as_the_first() {
+    let folder = Folder::new("second");
+    let node = start(&folder);
+    let ann = join(&node, 1, 0, 0);
+    until("locked", || locked(&ann));
+    ann.set_rhythm(rhythm(&node));
+    ann.set_program(Some(program(&node)));
+    for name in ["first.wav", "second.wav"] {
+        ann.record(&folder.0.join(name)).unwrap();
+        // Not the last sample of the recording before.
+        let before = ann.next_sample();
+        until("it plays", || ann.next_sample().is_some_and(|now| Some(now) != before));
+        assert!(ann.stop_recording().unwrap() > 0);
+    }
+}
+
+#[test]
+fn a_session_is_opened_once_and_found_again() {
+    let folder = Folder::new("again");
+    let node = start(&folder);
+    let ann = join(&node, 1, 0, 0);
+    let (port, secret) = (node.port(), [1; 32]);
+    let session = 1 << 32 | u64::from(port);
+    until("frames", || ann.frames().frames.followed > 0);
+    ann.connect("127.0.0.1", port, session, &secret).unwrap();
+    let unauthentic = || node.stats().unauthentic.load(std::sync::atomic::Ordering::Relaxed);
+    ann.withdraw(Withdraw { event_id: [5; 16], purposes: PURPOSE_VOICE });
+    assert!(node.next_event(PATIENCE).is_some());
+    assert_eq!(unauthentic(), 0, "nonces began anew");
+    node.attach(1, 9, &secret, false).unwrap();
+    ann.connect("127.0.0.1", port, 9, &secret).unwrap();
+    assert!(ann.connect("127.0.0.1", port, session, &secret).is_err(), "its nonces would begin anew");
+    ann.close();
+    assert!(ann.connect("127.0.0.1", port, 10, &secret).is_err(), "closed");
+}

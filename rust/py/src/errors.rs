@@ -45,7 +45,8 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::Mixer(_)
         | CoreIoError::Channels(_)
         | CoreIoError::Level { .. }
-        | CoreIoError::SampleRate(_) => PyValueError::new_err(message),
+        | CoreIoError::SampleRate(_)
+        | CoreIoError::LocalClock { .. } => PyValueError::new_err(message),
     }
 }
 
