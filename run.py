@@ -95,8 +95,10 @@ def print_help() -> None:
 def set_up(requirements: str) -> None:
     """Brings .venv and the extension up to date. Raises SetupError."""
     check_tools()
-    # The lock is on this very file: there is always one, and the system lets go of it however a run ends.
+    # The lock is on this very file: there is always one, and the system lets go of it however a run ends. The tools
+    # hold it, too: if only this process is killed, the next one waits until what it started is over.
     with Path(__file__).open("rb") as this_file:
+        os.set_inheritable(this_file.fileno(), True)
         try:
             fcntl.flock(this_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -220,8 +222,9 @@ def run(what: str, command: list[str]) -> None:
         print(f"run.py: {what} ...", file=sys.stderr, flush=True)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, env=tool_environment(), start_new_session=True
-        )
+            command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, env=tool_environment(), start_new_session=True,
+            close_fds=False,
+        )  # fmt: skip
         try:
             while True:
                 try:
@@ -248,6 +251,7 @@ def run(what: str, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that the tools are ended, too
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

@@ -43,7 +43,8 @@ def is_source(path: Path) -> bool:
     """Whether the map shows the file: written by people, and more than the marker of a package."""
     relative = path.relative_to(ROOT)
     generated = re.search(r"_pb2(_grpc)?\.py$", path.name) or "target" in relative.parts
-    return path.suffix in {".py", ".rs", ".proto"} and not generated
+    bare = path.name == "__init__.py" and not path.read_text().strip()
+    return path.suffix in {".py", ".rs", ".proto"} and not generated and not bare and path.name != "conftest.py"
 
 
 def draw() -> str:

@@ -34,7 +34,7 @@ def test_every_path_in_the_documents_exists(root: Path) -> None:
     missing = []
     for document in [root / "README.md", *sorted((root / "docs").rglob("*.md"))]:
         for name in re.findall(r"`([\w.-]+/[\w./-]*)`", document.read_text()):
-            if (root / name.partition("/")[0]).exists() and not (root / name).exists():
+            if not name.startswith("./") and (root / name.partition("/")[0]).exists() and not (root / name).exists():
                 missing.append(f"{document.name}: {name}")
         for name in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             if not (document.parent / name).exists():

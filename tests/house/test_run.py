@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +151,43 @@ def test_a_failing_tool_shows_what_it_said(root: Path) -> None:
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert "the reason" in result.stderr
     assert "ended with 7" in result.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_is_ended_ends_its_tools(root: Path, tmp_path: Path, number: int, code: int) -> None:
+    """The real run.py, with a cargo and an rustc that are enough for it, and a Python whose venv module never ends."""
+    house = tmp_path / "house"
+    (house / "bin").mkdir(parents=True)
+    shutil.copy(root / "run.py", house)
+    shutil.copy(root / "Cargo.toml", house)
+    for tool in ("cargo", "cc", "rustc"):
+        (house / "bin" / tool).write_text("#!/bin/sh\necho rustc 9.9.9\n")
+        (house / "bin" / tool).chmod(0o755)
+    fifo = house / "alive"
+    os.mkfifo(fifo)
+    # The first thing that set-up runs is `python -m venv`; sitecustomize makes that hold the pipe open.
+    hang = (
+        f"import sys, time\nif '-m' in sys.orig_argv:\n    pipe = open({str(fifo)!r}, 'w')\n"
+        "    time.sleep(20)\n    pipe.write('too late')\n"
+    )
+    (house / "sitecustomize.py").write_text(hang)
+    environment = dict(os.environ, PATH=f"{house / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    launcher = (
+        "import os, run, signal, sys; tools = run.tool_environment;"
+        f"run.tool_environment = lambda: dict(tools(), PYTHONPATH={str(house)!r});"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143));"
+        "signal.signal(signal.SIGINT, lambda *_: sys.exit(130));"
+        "run.main(['setup'])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", launcher], cwd=house, env=environment)
+    try:
+        with fifo.open() as pipe:  # opens when the tool is there
+            process.send_signal(number)
+            assert pipe.read() == ""  # ends when the tool is gone
+        assert process.wait() == code
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_every_command_has_something_to_run(root: Path, house: Any) -> None:

@@ -75,13 +75,18 @@ async def find_circle(sanctuary: Sanctuary, text: str) -> Circle:
     except errors.NotFound:
         circles = await sanctuary.circles()
     titled = [c for c in circles if c.title == text]
-    found = titled or [c for c in circles if c.circle_id.startswith(text)]
+    found = titled or [c for c in circles if is_short_for(text, c.circle_id)]
     if len(found) == 1:
         return found[0]
     if found:
         raise errors.BadInput(f"{text!r} fits {', '.join(c.circle_id for c in found)}; give more of the id")
     known = ", ".join(f"{c.circle_id} ({c.title})" if c.title else c.circle_id for c in circles[:5]) or "none yet"
     raise errors.NotFound(f"no circle {text!r} here; there are: {known}")
+
+
+def is_short_for(text: str, identifier: str) -> bool:
+    """Whether ``text`` begins the identifier, with or without the word that says what it is."""
+    return identifier.startswith(text) or identifier.partition("-")[2].startswith(text)
 
 
 def sleepers_dir(data_dir: Path) -> Path:
@@ -94,7 +99,7 @@ def find_sleeper(data_dir: Path, sleeper: str | None, circle: str | None = None)
     if sleeper is not None and Path(sleeper).is_file():
         return Identity.load(Path(sleeper))
     known = [Identity.load(path) for path in sorted(sleepers_dir(data_dir).glob("*.json"))]
-    fits = [i for i in known if i.sleeper_id.startswith(sleeper or "") and i.circle_id.startswith(circle or "")]
+    fits = [i for i in known if is_short_for(sleeper or "", i.sleeper_id) and is_short_for(circle or "", i.circle_id)]
     if len(fits) == 1:
         return fits[0]
     if fits:

@@ -464,7 +464,7 @@ class _View(_Quiet):
     keys = True
 
     def __init__(self) -> None:
-        from rich.live import Live  # noqa: PLC0415 (a start that shows nothing does without)
+        from rich.live import Live
 
         self._live = Live(auto_refresh=False)
 
@@ -475,7 +475,7 @@ class _View(_Quiet):
         self._live.stop()
 
     def moment(self, who: Sleeper, now: Moment) -> None:
-        from rich.text import Text  # noqa: PLC0415
+        from rich.text import Text
 
         beat = "█" * (1 + int(now.phase_turns * 24))
         lines = Text()

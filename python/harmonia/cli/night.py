@@ -97,7 +97,7 @@ async def _interruptible(place: stage.Stage) -> bool:
 
 def report(place: stage.Stage, minutes: float, seed: int) -> None:
     """Writes picture, summary and page, and says what to try next."""
-    from harmonia.night import page, picture  # noqa: PLC0415 (a plotting library that only the report needs)
+    from harmonia.night import page, picture
 
     folder, circle = place.folder, place.circle
     if circle is None:

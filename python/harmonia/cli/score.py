@@ -42,20 +42,25 @@ def show(file: Path, as_json: bool) -> None:
         return
     length = "endless" if summary["duration_s"] is None else seconds_text(summary["duration_s"])
     click.echo(f"{file}: {length}, up to {summary['channels_max']} channels")
-    for title in ("tone_sets", "timeline"):
-        entries = summary[title]
-        click.echo(f"\n{title.replace('_', ' ')}")
-        items = entries.items() if isinstance(entries, dict) else enumerate(entries, 1)
-        for name, entry in items:
-            click.echo(f"  {name}: {_plain(entry)}")
+    click.echo("\ntone sets")
+    for one in summary["tone_sets"]:
+        click.echo(f"  {one['name']}{'' if one['channels'] else ': silence'}")
+        for channel in one["channels"]:
+            rest = {key: value for key, value in channel.items() if key not in ("wave", "slot")}
+            click.echo(f"    {channel['wave']:<11} {_plain(rest)}")
+    click.echo("\ntimeline")
+    for entry in summary["timeline"]:
+        rest = {key: value for key, value in entry.items() if key not in ("at_s", "tone_set", "line")}
+        click.echo(f"  {seconds_text(entry['at_s'])}  {entry['tone_set'] or '–':<12} {_plain(rest)}")
 
 
-def _plain(entry: Any) -> str:
-    if isinstance(entry, dict):
-        return ", ".join(f"{key} {_plain(value)}" for key, value in entry.items() if value is not None)
-    if isinstance(entry, list):
-        return "; ".join(map(_plain, entry)) or "silence"
-    return f"{entry:g}" if isinstance(entry, float) else str(entry)
+def _plain(fields: dict[str, Any]) -> str:
+    shown = []
+    for key, value in fields.items():
+        if value is not None and value is not False:
+            number = f"{value:g}" if isinstance(value, float) else str(value)
+            shown.append(f"{key.replace('_', ' ')} {number}")
+    return ", ".join(shown)
 
 
 def _clock_s(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
@@ -90,7 +95,7 @@ def render(file: Path, start_s: float | None, seconds: float, rate: str, offset_
     frames_left = round(seconds * sample_rate)
     done = 0
     try:
-        with wave.open(str(output), "wb") as out:
+        with output.open("wb") as opened, wave.open(opened, "wb") as out:
             out.setnchannels(2)
             out.setsampwidth(2)
             out.setframerate(sample_rate)

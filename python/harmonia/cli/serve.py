@@ -32,6 +32,13 @@ from harmonia.rpc.server import serve as run_server
 @click.option("--certificate", type=click.Path(path_type=Path, dir_okay=False), help="TLS certificate chain (PEM).")
 @click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help="Its private key (PEM).")
 @click.option("--expose", is_flag=True, help="Bind another address than loopback with a certificate of the local CA.")
+@click.option(
+    "--journal-bytes",
+    "journal_bytes_max",
+    type=click.IntRange(1 << 20),
+    metavar="N",
+    help="Refuse to write a journal larger than N bytes, to leave room on a shared disk.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Say where everything is as one line of JSON.")
 @click.option("--with-stdin", is_flag=True, hidden=True, help="End when standard input ends, with whoever started it.")
 def serve(
@@ -42,6 +49,7 @@ def serve(
     certificate: Path | None,
     key: Path | None,
     expose: bool,
+    journal_bytes_max: int | None,
     as_json: bool,
     with_stdin: bool,
 ) -> None:
@@ -70,12 +78,17 @@ def serve(
             )
         sys.stdout.flush()
 
-    options: dict[str, Any] = {}
-    if certificate is not None:
-        options.update(certificate=certificate, key=key)
-    if expose:
-        options.update(expose=True)
-    run_server(data_dir, host, port, udp_port, on_ready=on_ready, **options)
+    run_server(
+        data_dir,
+        host,
+        port,
+        udp_port,
+        certificate=certificate,
+        key=key,
+        expose=expose,
+        journal_bytes_max=journal_bytes_max,
+        on_ready=on_ready,
+    )
 
 
 def _end_with_stdin() -> None:

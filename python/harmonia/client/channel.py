@@ -163,7 +163,7 @@ def translate(error: Any) -> errors.HarmoniaError:
         return _BY_REASON[info.reason](details, **dict(info.metadata))
     kind = _BY_CODE.get(code, errors.HarmoniaError)
     if kind is errors.Unreachable:
-        details = f"the sanctuary does not answer ({_plain(details)}); is `harmonia serve` running there?"
+        return kind(f"the sanctuary does not answer ({_plain(details)}); is `harmonia serve` running there?")
     return kind(_plain(details) or f"the sanctuary failed: {code.name.lower()}")
 
 

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,16 +97,19 @@ class Sleeper:
     def now(self) -> Moment:
         """This instant."""
         core = self.platform.core
+        # The phase is read between two readings of the clock and belongs to the middle of them.
+        before = core.clock()
+        phase_turns = turns(core.phase())
         clock = core.clock()
         return Moment(
             lock_state=LockState.read(clock.lock_state),
-            platform_ns=clock.platform_ns,
-            raw_ns=clock.raw_ns,
-            node_ns=clock.node_ns,
+            platform_ns=(before.platform_ns + clock.platform_ns) // 2,
+            raw_ns=(before.raw_ns + clock.raw_ns) // 2,
+            node_ns=(before.node_ns + clock.node_ns) // 2,
             bound_ns=max(clock.latest_ns - clock.node_ns, clock.node_ns - clock.earliest_ns),
             uncertainty_ns=clock.uncertainty_ns,
             rate_ppb=clock.rate_ppb,
-            phase_turns=turns(core.phase()),
+            phase_turns=phase_turns,
             offset_turns=turns(core.offset),
             level_dbfs=core.level_dbfs(),
             muted=self.platform.silent,
@@ -211,7 +214,8 @@ class Sleeper:
         for purpose in purposes:
             standing = (await self._calls.consents())[purpose]
             if not standing.granted:
-                await self._calls.grant(purpose, supersedes=standing.withdrawal_id)
+                standing = await self._calls.grant(purpose, supersedes=standing.withdrawal_id)
+            self._state = replace(self._known, consents={**self.consents, purpose: standing})
             if purpose in STAYING and not self.platform.core.gate_open:
                 self.platform.open()
 

@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Child:
         """Its exit code; None while it runs."""
         return self._process.poll()
 
-    async def lines(self) -> AsyncIterator[dict[str, Any]]:
+    async def lines(self) -> AsyncGenerator[dict[str, Any], None]:
         """Every line of JSON that it prints, which goes into its log too."""
         stdout = self._process.stdout
         if stdout is None:
@@ -51,8 +51,9 @@ class Child:
 
     async def first_line(self) -> dict[str, Any] | None:
         """The first line of JSON that it prints; None if it ends without."""
-        async for line in self.lines():
-            return line
+        async with aclosing(self.lines()) as lines:
+            async for line in lines:
+                return line
         await self.ended()
         return None
 

@@ -13,6 +13,8 @@ from harmonia.night.truth import NodeTruth
 
 SETTLE_NS = 5_000_000_000
 """From five seconds after the first exchange on, errors count."""
+SOUNDING = ("entraining", "dreaming", "waking")
+"""The circle's states in which the score plays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Sight:
     offset_turns: float
     level_dbfs: float
     muted: bool
+    sounding: bool
+    """The score plays, so that there is a phase to be compared."""
 
 
 @dataclass(slots=True)
@@ -61,6 +65,7 @@ class Diary:
                         line["offset_turns"],
                         line["level_dbfs"],
                         line["muted"],
+                        line["circle_state"] in SOUNDING and line["lock_state"] != "acquiring",
                     )
                 )
 
@@ -110,7 +115,7 @@ def sleeper_summary(diary: Diary, rhythm: _core.Rhythm | None) -> dict[str, Any]
     """One sleeper's night in numbers."""
     settled = diary.settled
     errors_us = [abs(sight.error_ns) / 1e3 for sight in settled]
-    sounding = [sight for sight in settled if not sight.muted]
+    sounding = [sight for sight in settled if sight.sounding and not sight.muted]
     deviations = []
     if rhythm is not None:
         # A glide to another offset is not an error: what counts is θ + φ against the φ in use.

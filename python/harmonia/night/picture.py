@@ -15,7 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
 from harmonia import _core
-from harmonia.night.diary import Diary, phase_difference_turns
+from harmonia.night.diary import Diary, percentile, phase_difference_turns
 
 INK, MUTED, PAPER, PANEL, GRID = "#e8e6f0", "#a5a1b8", "#12101c", "#1a1728", "#2d2942"
 COLOURS = ("#7cc7ff", "#ffb86b", "#ff7eb6", "#8ee6a8", "#c9a7ff", "#f5e663", "#6fe3e1", "#ff8f7a", "#a8b5ff", "#d0e87a")
@@ -72,7 +72,7 @@ def _clock(axes: Any, diary: Diary, times_s: list[float], ink: str, label: str |
 
 def _phase(axes: Any, diary: Diary, times_s: list[float], ink: str, rhythm: _core.Rhythm, epoch_ns: int) -> None:
     differences = [phase_difference_turns(sight, rhythm) for sight in diary.sights]
-    heard = [math.nan if s.muted else d for s, d in zip(diary.sights, differences, strict=True)]
+    heard = [d if s.sounding and not s.muted else math.nan for s, d in zip(diary.sights, differences, strict=True)]
     axes.plot(times_s, heard, color=ink, linewidth=2.2 if diary.offset_set_ns or diary.opted_out_ns else 1.2)
     if diary.offset_set_ns is not None and heard:
         at_s = (diary.offset_set_ns - epoch_ns) / 1e9
@@ -104,6 +104,14 @@ def _level(axes: Any, diary: Diary, times_s: list[float], ink: str) -> None:
     axes.plot(times_s, [max(sight.level_dbfs, LEVEL_DBFS_MIN) for sight in diary.sights], color=ink, linewidth=1.3)
 
 
+def _limit_us(diaries: list[Diary]) -> float:
+    """As much as shows every error that counts and nearly every bound; the first guesses of all may be cut off."""
+    settled = [sight for diary in diaries for sight in diary.settled]
+    worst_us = max((abs(sight.error_ns) / 1e3 for sight in settled), default=1.0)
+    bound_us = percentile([sight.bound_ns / 1e3 for sight in settled], 98)
+    return 1.15 * max(worst_us, 1.0 if math.isnan(bound_us) else bound_us)
+
+
 def _finish(clocks: Any, phases: Any, levels: Any, diaries: list[Diary], epoch_ns: int) -> None:
     for axes in (clocks, phases, levels):
         axes.grid(visible=True, linewidth=0.6)
@@ -113,8 +121,9 @@ def _finish(clocks: Any, phases: Any, levels: Any, diaries: list[Diary], epoch_n
                 axes.axvline((diary.opted_out_ns - epoch_ns) / 1e9, color=MUTED, linewidth=0.8, linestyle=":")
     clocks.set_title("Clock error of every sleeper (line) within the bound that their platform certifies (pale band)")
     clocks.set_ylabel("µs from the sanctuary's true time")
-    clocks.set_yscale("symlog", linthresh=100, linscale=1.5)
-    clocks.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    limit_us = _limit_us(diaries)
+    clocks.set_ylim(-limit_us, limit_us)
+    clocks.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+,.0f}" if value else "0"))
     if len(diaries) <= LABELLED_MAX:
         clocks.legend(loc="upper right", ncols=6, framealpha=0.6, facecolor=PANEL, edgecolor=GRID, labelcolor=INK)
     phases.set_title("Each beat against the circle's rhythm")

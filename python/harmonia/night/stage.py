@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,7 +127,7 @@ async def play(stage: Stage) -> None:
 
 
 def _common(stage: Stage) -> list[str]:
-    return [f"--data={stage.sleepers_dir}", "--json-lines", f"--interval={INTERVAL_S}", "--control"]
+    return [f"--data={stage.folder}", "--json-lines", f"--interval={INTERVAL_S}", "--control"]
 
 
 @asynccontextmanager
@@ -160,8 +160,9 @@ async def _must_not_end(one: Child) -> None:
 async def _read(one: Child, diary: Diary, truth: NodeTruth, over: trio.Event) -> None:
     """Keeps a sleeper's diary; their end before the night's is a failure."""
     try:
-        async for line in one.lines():
-            diary.note(line, truth)
+        async with aclosing(one.lines()) as lines:
+            async for line in lines:
+                diary.note(line, truth)
     except json.JSONDecodeError:
         raise errors.HarmoniaError(f"{one.name} printed what is not JSON; see {one.errors_path}") from None
     if not over.is_set():

@@ -64,8 +64,8 @@ class LiveShow:
     """A table that is drawn anew four times a second."""
 
     def __init__(self) -> None:
-        from rich.console import Console  # noqa: PLC0415 (plain output does without)
-        from rich.live import Live  # noqa: PLC0415
+        from rich.console import Console
+        from rich.live import Live
 
         self._console = Console()
         self._live = Live(console=self._console, auto_refresh=False)
@@ -88,8 +88,8 @@ class LiveShow:
 
 def table(seen: CircleView, diaries: list[Diary], left_s: float) -> Any:
     """The circle as a rich table: the sanctuary's view of each sleeper beside the truth about their clock."""
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table
+    from rich.text import Text
 
     state = seen.circle.state.word
     drawn = Table(

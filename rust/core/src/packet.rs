@@ -1,9 +1,10 @@
 //! NTPv4 on the wire (RFC 5905, extension fields as in RFC 7822), and the one field that a circle adds to it.
 //!
-//! Any NTP client can ask a sanctuary for the time: the header's timestamps are UTC, as NTP wants them. But UTC has leap
-//! seconds and the header has no room for a clock's identity or a bound in nanoseconds. So a platform's request carries
-//! one extension field of zeros, and only then does the answer carry one of the *same* length, filled. Equal lengths
-//! keep the path symmetric, and an answer that is never longer than its request cannot be used to amplify a flood.
+//! Any NTP client can ask a sanctuary for the time: the header's timestamps are UTC, as NTP wants them. But UTC has
+//! leap seconds and the header has no room for a clock's identity or a bound in nanoseconds. So a platform's request
+//! carries one extension field of zeros, and only then does the answer carry one of the *same* length, filled. Equal
+//! lengths keep the path symmetric, and an answer that is never longer than its request cannot be used to amplify a
+//! flood.
 //!
 //! ```text
 //!  0         2         4    5     6             8
@@ -416,8 +417,8 @@ pub fn respond(
 
 /// Writes a later `sent` into an answer that [`respond`] made, just before it leaves. Realtime-safe.
 ///
-/// Everything done between the stamp and the wire counts as delay, so a batch of answers is made first and stamped last.
-/// Bytes that are no such answer are left alone.
+/// Everything done between the stamp and the wire counts as delay, so a batch of answers is made first and stamped
+/// last. Bytes that are no such answer are left alone.
 pub fn patch_sent(answer: &mut [u8], sent: NodeTime, tai_minus_utc: Span) {
     if answer.len() != HEADER_LEN && answer.len() != CIRCLE_PACKET_LEN {
         return;
@@ -566,7 +567,8 @@ mod laws {
         }
 
         #[test]
-        fn a_plain_client_gets_utc(version in 3u8..5, at in 40 * NS_PER_S..4_000_000_000 * NS_PER_S, hold in 0i64..NS_PER_S) {
+        fn a_plain_client_gets_utc(version in 3u8..5, at in 40 * NS_PER_S..4_000_000_000 * NS_PER_S,
+                                      hold in 0i64..NS_PER_S) {
             let (t2, t3) = (NodeTime::from_ns(at), NodeTime::from_ns(at + hold));
             let bytes = answer(&plain_request(version), t2, t3, &NodeInfo::root(1)).unwrap();
             let read = Answer::parse(&bytes).unwrap();
@@ -646,7 +648,7 @@ mod laws {
     fn question_and_answer_are_equally_long_and_within_the_rules_of_rfc_7822() {
         let bytes = answer(&request(1), ANY, ANY, &NodeInfo::root(1)).unwrap();
         assert_eq!(bytes.len(), request(1).len());
-        assert!((28..=52).contains(&CIRCLE_FIELD_LEN) && CIRCLE_FIELD_LEN % 4 == 0);
+        assert!((28..=52).contains(&CIRCLE_FIELD_LEN) && CIRCLE_FIELD_LEN.is_multiple_of(4));
         assert_eq!(be_u16(&bytes, 48), CIRCLE_FIELD_TYPE);
         assert_eq!(usize::from(be_u16(&bytes, 50)), CIRCLE_FIELD_LEN);
     }
@@ -667,10 +669,12 @@ mod laws {
         assert_eq!(answer(&both, ANY, ANY, &info).map(|bytes| bytes.len()), Ok(CIRCLE_PACKET_LEN));
         let other_length = with(&[field(CIRCLE_FIELD_TYPE, 52, 52)]);
         assert_eq!(answer(&other_length, ANY, ANY, &info).map(|bytes| bytes.len()), Ok(HEADER_LEN));
-        for (len, bytes) in [(0, 28), (12, 28), (30, 32), (56, 48), (28, 32)] {
+        for (len, bytes) in [(0, 28), (12, 28), (16, 16), (30, 32), (56, 48), (28, 32)] {
             let broken = answer(&with(&[field(1, len, bytes)]), ANY, ANY, &info);
             assert!(matches!(broken, Err(PacketError::BadField(_) | PacketError::UnknownKey)), "{len} {broken:?}");
         }
+        let odd = with(&[field(1, 30, 30), field(1, 30, 30)]);
+        assert_eq!(answer(&odd, ANY, ANY, &info), Err(PacketError::BadField(HEADER_LEN)));
     }
 
     #[test]

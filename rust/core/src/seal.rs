@@ -158,12 +158,14 @@ pub struct Opener {
     session: u64,
     direction: Direction,
     window: ReplayWindow,
+    newest_opened: bool,
 }
 
 impl Opener {
     /// An opener for what arrives from `direction` of the session.
     pub fn new(secret: &Secret, session: u64, direction: Direction) -> Self {
-        Self { cipher: key(secret, session, direction), session, direction, window: ReplayWindow::default() }
+        let cipher = key(secret, session, direction);
+        Self { cipher, session, direction, window: ReplayWindow::default(), newest_opened: false }
     }
 
     /// Opens `datagram` in place; returns what it is for and its payload. Realtime-safe.
@@ -188,8 +190,14 @@ impl Opener {
         self.cipher
             .decrypt_inout_detached(&nonce(counter), head, (&mut *text).into(), &Tag::from(tag))
             .map_err(|_| SealError::Forged)?;
+        self.newest_opened = counter > self.window.newest;
         self.window.note(counter);
         Ok((kind, text))
+    }
+
+    /// Whether the datagram opened last was sealed after all opened before it. Realtime-safe.
+    pub fn newest_opened(&self) -> bool {
+        self.newest_opened
     }
 }
 
@@ -284,6 +292,16 @@ mod laws {
             opener.open(&mut sealed(&mut sealer, b"new")).unwrap();
         }
         assert_eq!(opener.open(&mut first), Err(SealError::Replayed));
+    }
+
+    #[test]
+    fn an_overtaken_datagram_opens_but_is_not_the_newest() {
+        let (mut sealer, mut opener) = pair();
+        let [mut first, mut second, mut third] = [b"1", b"2", b"3"].map(|payload| sealed(&mut sealer, payload));
+        for (datagram, newest) in [(&mut second, true), (&mut first, false), (&mut third, true)] {
+            opener.open(datagram).unwrap();
+            assert_eq!(opener.newest_opened(), newest);
+        }
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! [`SyncSession::poll_transmit`] returns until it returns `None`, and come back at [`SyncSession::poll_timeout`] or
 //! with the next datagram, whichever is first.
 //!
-//! There is no clock and no socket inside: all time is an argument, so the same code runs over sockets in a platform and
-//! in a simulated night. A session opens with a burst, so that a sleeper who has just lain down is in time within two
-//! seconds, and then asks once in a while for ever. Whatever is lost is not waited for: requests leave by the clock, not
-//! by the answers.
+//! There is no clock and no socket inside: all time is an argument, so the same code runs over sockets in a platform
+//! and in a simulated night. A session opens with a burst, so that a sleeper who has just lain down is in time within
+//! two seconds, and then asks once in a while for ever. Whatever is lost is not waited for: requests leave by the
+//! clock, not by the answers.
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -18,6 +18,9 @@ use crate::units::{PlatformTime, Span};
 
 /// Requests that can wait for answers at once: more than a burst with a second of round trip has in flight.
 const WAITING_MAX: usize = 16;
+
+/// Intervals of silence after a server has asked for it.
+const KISS_PAUSE: i64 = 16;
 
 /// How a session behaves. [`SyncConfig::default`] is for live use.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -207,7 +210,12 @@ impl SyncSession {
         let asked =
             |waiting: &Waiting| waiting.nonce == header.origin.0 && received - waiting.t1 <= self.config.timeout;
         let index = self.waiting.iter().position(asked).ok_or(PacketError::NotAsked)?;
-        let answer = Answer::parse(datagram)?;
+        let answer = Answer::parse(datagram);
+        if let Err(PacketError::Kiss(_)) = answer {
+            self.burst_left = 0;
+            self.next = Some(received + Span::from_ns(self.config.interval.ns().saturating_mul(KISS_PAUSE)));
+        }
+        let answer = answer?;
         if answer.circle.is_none() && !self.config.strangers {
             return Err(SyncError::Stranger);
         }
@@ -248,13 +256,19 @@ impl SyncSession {
         }
         let mut step = Span::ZERO;
         if let Some(estimate) = self.filter.estimate() {
-            step = self.servo.follow(&estimate, self.config.expected_wander * 1e9);
+            step = self.servo.follow(&estimate);
             self.used += 1;
             if self.used >= self.config.lock_after {
                 self.servo.lock();
             }
         }
         (contradiction.then_some(Reset::Contradiction), step)
+    }
+
+    /// Somebody who renders ahead has asked the clock for instants up to `until`, further ahead than
+    /// [`SyncConfig::lead`]: no correction will begin before.
+    pub fn promise(&mut self, until: PlatformTime) {
+        self.servo.promise(until);
     }
 
     /// The clock as it stands: copy it to whoever needs the time.
@@ -298,5 +312,185 @@ impl SyncSession {
         let mut nonce = [0; 8];
         nonce.copy_from_slice(&hash.finalize()[..8]);
         u64::from_be_bytes(nonce)
+    }
+}
+
+#[cfg(test)]
+mod laws {
+    use super::*;
+    use crate::packet::{respond, NodeInfo, CIRCLE_PACKET_LEN};
+    use crate::units::NodeTime;
+    use proptest::prelude::*;
+
+    const fn ms(ms: i64) -> PlatformTime {
+        PlatformTime::from_ns(ms * 1_000_000)
+    }
+
+    fn ask(session: &mut SyncSession, now: PlatformTime) -> Option<Vec<u8>> {
+        let mut out = [0; CIRCLE_PACKET_LEN];
+        session.poll_transmit(now, &mut out).map(|len| out[..len].to_vec())
+    }
+
+    /// A node that is 5 s ahead and takes 0.1 ms each way.
+    fn answer(request: &[u8], info: &NodeInfo, asked: PlatformTime) -> (PlatformTime, Vec<u8>) {
+        let mut out = [0; CIRCLE_PACKET_LEN];
+        let at = NodeTime::from_ns(asked.ns()) + Span::from_s(5) + Span::from_us(100);
+        let len = respond(request, at, at, info, &mut out).unwrap();
+        (asked + Span::from_us(200), out[..len].to_vec())
+    }
+
+    fn exchange(session: &mut SyncSession, now: PlatformTime) -> Result<Received, SyncError> {
+        let request = ask(session, now).expect("a request is due");
+        let (received, bytes) = answer(&request, &NodeInfo::root(1), now);
+        session.handle_input(received, Span::ZERO, &bytes)
+    }
+
+    #[test]
+    fn an_answer_is_used_once() {
+        let mut session = SyncSession::new(SyncConfig::default(), 1);
+        let request = ask(&mut session, ms(0)).unwrap();
+        let (received, bytes) = answer(&request, &NodeInfo::root(1), ms(0));
+        let used = session.handle_input(received, Span::ZERO, &bytes).unwrap();
+        assert_eq!((used.clock_id, used.exchange.round_trip()), (1, Span::from_us(200)));
+        assert_eq!(session.clock().node_at(ms(0)).ns() / 1000, 5_000_000);
+        let repeated = session.handle_input(received, Span::ZERO, &bytes);
+        assert_eq!(repeated, Err(PacketError::NotAsked.into()));
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_to_another_request_is_refused(nonce: u64, seed: u64) {
+            let mut session = SyncSession::new(SyncConfig::default(), seed);
+            let mut request = ask(&mut session, ms(0)).unwrap();
+            request[40..48].copy_from_slice(&nonce.to_be_bytes());
+            let (received, bytes) = answer(&request, &NodeInfo::root(1), ms(0));
+            let clock = session.clock();
+            prop_assert_eq!(session.handle_input(received, Span::ZERO, &bytes), Err(PacketError::NotAsked.into()));
+            prop_assert_eq!(session.clock(), clock);
+        }
+
+        #[test]
+        fn what_is_malformed_changes_nothing(bytes in prop::collection::vec(any::<u8>(), 0..130), nonce: bool) {
+            let mut session = SyncSession::new(SyncConfig::default(), 1);
+            let request = ask(&mut session, ms(0)).unwrap();
+            let mut bytes = bytes;
+            if nonce && bytes.len() >= 48 { bytes[24..32].copy_from_slice(&request[40..48]); }
+            if session.handle_input(ms(1), Span::ZERO, &bytes).is_err() {
+                prop_assert_eq!(session.clock(), DisciplinedClock::unsynchronised());
+            }
+        }
+    }
+
+    #[test]
+    fn a_late_answer_is_refused() {
+        let mut session = SyncSession::new(SyncConfig::default(), 1);
+        let request = ask(&mut session, ms(0)).unwrap();
+        let (_, bytes) = answer(&request, &NodeInfo::root(1), ms(0));
+        let late = session.handle_input(ms(2001), Span::ZERO, &bytes);
+        assert_eq!(late, Err(PacketError::NotAsked.into()));
+    }
+
+    #[test]
+    fn it_opens_with_a_burst_and_goes_on_by_the_second() {
+        let config = SyncConfig::default();
+        let mut session = SyncSession::new(config, 1);
+        assert_eq!(session.poll_timeout().ns(), i64::MIN);
+        let (mut now, mut gaps) = (ms(0), Vec::new());
+        for _ in 0..20 {
+            assert!(ask(&mut session, now).is_some());
+            assert!(ask(&mut session, now).is_none(), "one request a wake-up");
+            gaps.push((session.poll_timeout() - now).ns() / 1_000_000);
+            now = session.poll_timeout();
+        }
+        let (burst, rest) = gaps.split_at(config.burst as usize - 1);
+        assert!(burst.iter().all(|gap| (140..=150).contains(gap)), "{burst:?}");
+        assert!(rest.iter().all(|gap| (937..=1000).contains(gap)), "{rest:?}");
+    }
+
+    #[test]
+    fn nonces_differ_and_depend_on_the_seed() {
+        let nonces = |seed| {
+            let mut session = SyncSession::new(SyncConfig::default(), seed);
+            (0..100).map(|i| ask(&mut session, ms(i * 2000)).unwrap()[40..48].to_vec()).collect::<Vec<_>>()
+        };
+        let all: std::collections::BTreeSet<_> = [nonces(1), nonces(2)].concat().into_iter().collect();
+        assert_eq!(all.len(), 200);
+        assert_eq!(nonces(1), nonces(1));
+    }
+
+    #[test]
+    fn it_locks_after_enough_exchanges_and_not_before() {
+        let config = SyncConfig::default();
+        let mut session = SyncSession::new(config, 1);
+        for i in 1..=config.lock_after {
+            exchange(&mut session, ms(i64::from(i) * 200)).unwrap();
+            let expected = if i < config.lock_after { LockState::Acquiring } else { LockState::Locked };
+            assert_eq!(session.clock().state_at(ms(i64::from(i) * 200)), expected);
+        }
+    }
+
+    #[test]
+    fn another_clock_begins_anew_even_if_it_agrees() {
+        let mut session = SyncSession::new(SyncConfig::default(), 1);
+        for i in 0..10 {
+            exchange(&mut session, ms(i * 1000)).unwrap();
+        }
+        assert_eq!(session.clock().state_at(ms(9001)), LockState::Locked);
+        let request = ask(&mut session, ms(10_000)).unwrap();
+        let (received, bytes) = answer(&request, &NodeInfo::root(2), ms(10_000));
+        let used = session.handle_input(received, Span::ZERO, &bytes).unwrap();
+        assert_eq!((used.reset, session.clock_id()), (Some(Reset::AnotherClock), Some(2)));
+        assert_eq!(session.clock().state_at(received), LockState::Acquiring);
+    }
+
+    #[test]
+    fn a_kiss_of_death_is_obeyed_only_from_who_was_asked() {
+        let mut session = SyncSession::new(SyncConfig::default(), 1);
+        let request = ask(&mut session, ms(0)).unwrap();
+        let kiss = NodeInfo { stratum: 0, refid: u32::from_be_bytes(*b"RATE"), ..NodeInfo::root(1) };
+        let (received, bytes) = answer(&request, &kiss, ms(0));
+        let mut forged = bytes.clone();
+        forged[24] ^= 1;
+        assert_eq!(session.handle_input(received, Span::ZERO, &forged), Err(PacketError::NotAsked.into()));
+        assert!(session.poll_timeout() < ms(200));
+        let refused = session.handle_input(received, Span::ZERO, &bytes);
+        assert_eq!(refused, Err(PacketError::Kiss(*b"RATE").into()));
+        assert!(session.poll_timeout() > ms(15_000));
+    }
+
+    #[test]
+    fn a_stranger_is_believed_only_if_allowed() {
+        for strangers in [false, true] {
+            let mut session = SyncSession::new(SyncConfig { strangers, ..SyncConfig::default() }, 1);
+            let now = PlatformTime::from_ns(1_700_000_000_000_000_000);
+            let request = ask(&mut session, now).unwrap();
+            let (received, bytes) = answer(&request, &NodeInfo::root(1), now);
+            let heard = session.handle_input(received, Span::ZERO, &bytes[..48]);
+            match heard {
+                Ok(used) => assert!(strangers && used.clock_id == 0 && used.exchange.offset() == Span::from_s(5)),
+                Err(error) => assert!(!strangers && error == SyncError::Stranger),
+            }
+        }
+    }
+
+    #[test]
+    fn stamps_that_run_backwards_are_refused() {
+        let mut session = SyncSession::new(SyncConfig::default(), 1);
+        let request = ask(&mut session, ms(0)).unwrap();
+        let (received, mut bytes) = answer(&request, &NodeInfo::root(1), ms(0));
+        packet::patch_sent(&mut bytes, NodeTime::from_ns(0), Span::ZERO);
+        assert_eq!(session.handle_input(received, Span::ZERO, &bytes), Err(SyncError::Backwards));
+    }
+
+    #[test]
+    fn a_reset_forgets_what_is_under_way() {
+        let mut session = SyncSession::new(SyncConfig::default(), 1);
+        exchange(&mut session, ms(0)).unwrap();
+        let request = ask(&mut session, ms(200)).unwrap();
+        session.reset();
+        assert_eq!(session.clock(), DisciplinedClock::unsynchronised());
+        let (received, bytes) = answer(&request, &NodeInfo::root(1), ms(200));
+        assert_eq!(session.handle_input(received, Span::ZERO, &bytes), Err(PacketError::NotAsked.into()));
+        assert_eq!(session.poll_timeout().ns(), i64::MIN);
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! The invariant that everything here serves: **no frame sealed after a mute holds the voice.** Muting and sealing both
 //! hold the world's lock, and a frame is computed and sealed within one holding of it.
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use harmonia_core::delivery::Delivery;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PAYLOAD_MAX};
 use harmonia_core::mixer::{CircleMixer, MixerError, WEIGHT_MAX};
@@ -42,6 +43,8 @@ const ANCHOR_INTERVAL: Duration = Duration::from_secs(1);
 const SILENT_AFTER_NS: i64 = 60_000_000_000;
 /// Acknowledged withdrawals that a session remembers, so that a repetition is answered without asking anybody.
 const ACKNOWLEDGED_MAX: usize = 16;
+/// A withdrawal that was told and not acknowledged for this long is told again when the platform repeats it.
+const RETELL_AFTER: Duration = Duration::from_secs(1);
 /// Withdrawals that wait for the journal. A sleeper has one pending at a time; more than this is not people.
 const EVENTS_MAX: usize = 100_000;
 
@@ -116,11 +119,13 @@ struct World {
 #[derive(Default)]
 struct Events {
     queue: VecDeque<WithdrawEvent>,
-    pending: HashSet<(u64, [u8; 16])>,
+    /// What nobody has acknowledged yet, and when it was last taken from the queue (`None`: it is still in there).
+    pending: HashMap<(u64, [u8; 16]), Option<Instant>>,
 }
 
 struct Shared {
-    socket: Socket,
+    /// `None` once the node is closed, so that the port is free although somebody still holds the node.
+    socket: ArcSwapOption<Socket>,
     clock: NodeClock,
     world: Mutex<World>,
     /// Set when the ticker has something to do before its time.
@@ -163,7 +168,7 @@ impl Node {
         write_anchor(clock_file, &clock)?;
         let port = socket.local_addr().map_err(|source| IoError::Bind { address, source })?.port();
         let shared = Arc::new(Shared {
-            socket,
+            socket: ArcSwapOption::from_pointee(socket),
             clock,
             world: Mutex::default(),
             hurry: Mutex::default(),
@@ -243,9 +248,12 @@ impl Node {
         Ok(())
     }
 
-    /// A sleeper joins, muted.
+    /// A sleeper joins, muted. Errors if they are in another circle: a mute reaches one circle's mixer.
     pub fn add_sleeper(&self, circle: u64, sleeper: u64) -> Result<(), IoError> {
         let mut world = lock(&self.shared.world);
+        if world.sleepers.get(&sleeper).is_some_and(|known| known.circle != circle) {
+            return Err(IoError::State("this sleeper is in another circle; remove them there first"));
+        }
         let entry = world.circle(circle)?;
         if !entry.sleepers.contains(&sleeper) {
             entry.sleepers.push(sleeper);
@@ -268,14 +276,19 @@ impl Node {
         }
     }
 
-    /// Opens a session for a sleeper's platform, in place of an earlier one.
+    /// Opens a session for a sleeper's platform, in place of an earlier one. Its id and secret must be fresh: a pair
+    /// that was used before would repeat nonces. Errors if a session of that id is open.
     pub fn attach(&self, sleeper: u64, session: u64, secret: &Secret, recording: bool) -> Result<(), IoError> {
         let mut world = lock(&self.shared.world);
         let World { circles, sleepers, sessions } = &mut *world;
         let entry = sleepers.get_mut(&sleeper).ok_or(IoError::UnknownSleeper(sleeper))?;
         let circle = circles.get_mut(&entry.circle).ok_or(IoError::UnknownCircle(entry.circle))?;
+        if sessions.contains_key(&session) {
+            return Err(IoError::State("a session with this id is open already; draw another id and secret at random"));
+        }
         circle.mixer.set_recorder(sleeper, recording)?;
-        if let Some(former) = entry.session.take() {
+        let former = entry.session.take();
+        if let Some(former) = &former {
             sessions.remove(&former.id);
         }
         sessions.insert(session, sleeper);
@@ -287,7 +300,9 @@ impl Node {
             heard_raw_ns: 0,
             delivery: Delivery::from_epoch(circle.mixer.gate_epoch()),
             status: None,
-            acknowledged: VecDeque::new(),
+            // A platform whose acknowledgement was lost with the former session repeats its withdrawal in this one: it
+            // must be answered, not obeyed again, or it would override the grant that came after it.
+            acknowledged: former.map(|former| former.acknowledged).unwrap_or_default(),
         });
         Ok(())
     }
@@ -342,10 +357,14 @@ impl Node {
         let Some(session) = world.sleepers.get_mut(&sleeper).and_then(|entry| entry.session.as_mut()) else { return };
         session.acknowledged.truncate(ACKNOWLEDGED_MAX - 1);
         session.acknowledged.push_front(event_id);
-        session.send_acknowledgement(&self.shared.socket, event_id);
+        if let Some(socket) = &*self.shared.socket.load() {
+            session.send_acknowledgement(socket, event_id);
+        }
     }
 
     /// Waits for the next withdrawal, at most for `timeout`. `None` also once the node is closed.
+    ///
+    /// One that is not acknowledged is told again, for as long as its platform repeats it.
     pub fn next_event(&self, timeout: Duration) -> Option<WithdrawEvent> {
         let events = lock(&self.shared.events);
         let quiet = |events: &mut Events| events.queue.is_empty() && !self.shared.is_stopping();
@@ -354,7 +373,11 @@ impl Node {
             .event
             .wait_timeout_while(events, timeout, quiet)
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        events.queue.pop_front()
+        let event = events.queue.pop_front()?;
+        if let Some(taken) = events.pending.get_mut(&(event.sleeper, event.withdraw.event_id)) {
+            *taken = Some(Instant::now());
+        }
+        Some(event)
     }
 
     /// How the sleepers of a circle stand.
@@ -382,6 +405,7 @@ impl Node {
         for thread in lock(&self.threads).drain(..) {
             let _ = thread.join();
         }
+        self.shared.socket.store(None);
     }
 }
 
@@ -434,7 +458,7 @@ impl Shared {
     }
 
     /// Opens a sealed datagram and does what it says.
-    fn open(&self, datagram: &mut [u8], from: SocketAddr, raw_ns: i64) {
+    fn open(&self, socket: &Socket, datagram: &mut [u8], from: SocketAddr, raw_ns: i64) {
         let mut world = lock(&self.world);
         let Some(&sleeper) = seal::claimed_session(datagram).and_then(|id| world.sessions.get(&id)) else {
             self.stats.malformed.fetch_add(1, Ordering::Relaxed);
@@ -445,10 +469,15 @@ impl Shared {
             self.stats.unauthentic.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        // The peer is wherever its last authentic datagram came from.
-        session.address = Some(from);
-        session.heard_raw_ns = raw_ns;
+        // The peer is wherever its newest authentic datagram came from. One that was overtaken says nothing of that:
+        // whoever holds a datagram back could send it on from anywhere, and the frames would go there.
+        let newest = session.opener.newest_opened();
+        if newest || session.address.is_none() {
+            session.address = Some(from);
+            session.heard_raw_ns = raw_ns;
+        }
         match kind {
+            Use::Status if !newest => {}
             Use::Status => {
                 if let Ok(status) = Status::decode(payload) {
                     session.delivery.acknowledge(status.gate_epoch);
@@ -458,7 +487,7 @@ impl Shared {
             Use::Withdraw => {
                 let Ok(withdraw) = Withdraw::decode(payload) else { return };
                 if session.acknowledged.contains(&withdraw.event_id) {
-                    session.send_acknowledgement(&self.socket, withdraw.event_id);
+                    session.send_acknowledgement(socket, withdraw.event_id);
                 } else {
                     // Mute first; the journal and the acknowledgement follow.
                     let muted = withdraw.mutes() && world.mute(sleeper, withdraw.event_id).is_ok();
@@ -475,9 +504,18 @@ impl Shared {
 
     fn tell(&self, event: WithdrawEvent) {
         let mut events = lock(&self.events);
-        if events.queue.len() < EVENTS_MAX && events.pending.insert((event.sleeper, event.withdraw.event_id)) {
+        let name = (event.sleeper, event.withdraw.event_id);
+        let known = events.pending.get(&name).copied();
+        let again = match known {
+            None => true,
+            Some(None) => false,
+            // Whoever took it has not written it down: a full disk, perhaps. The platform relies on being heard again.
+            Some(Some(taken)) => taken.elapsed() >= RETELL_AFTER,
+        };
+        if again && events.queue.len() < EVENTS_MAX {
+            events.pending.insert(name, None);
             events.queue.push_back(event);
-            self.stats.withdrawals.fetch_add(1, Ordering::Relaxed);
+            self.stats.withdrawals.fetch_add(u64::from(known.is_none()), Ordering::Relaxed);
             self.event.notify_one();
         }
     }
@@ -500,16 +538,17 @@ fn respond(shared: Arc<Shared>) {
     let mut batch = Batch::default();
     let mut answers: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
     let info = NodeInfo::root(shared.clock.clock_id());
+    let Some(socket) = shared.socket.load_full() else { return };
     while !shared.is_stopping() {
-        let readable = wait_readable(&[shared.socket.as_raw_fd()], STOP_CHECK);
-        if !readable.is_ok_and(|ready| ready[0]) || shared.socket.receive(&mut batch).is_err() {
+        let readable = wait_readable(&[socket.as_raw_fd()], STOP_CHECK);
+        if !readable.is_ok_and(|ready| ready[0]) || socket.receive(&mut batch).is_err() {
             continue;
         }
         answers.clear();
         for datagram in batch.datagrams() {
             if packet::is_ntp_request(datagram.bytes) {
                 let mut answer = vec![0; datagram.bytes.len()];
-                let received = shared.clock.node_at(datagram.raw_ns);
+                let received = shared.clock.node_at(datagram.latest_raw_ns());
                 match packet::respond(datagram.bytes, received, received, &info, &mut answer) {
                     Ok(len) => {
                         answer.truncate(len);
@@ -520,7 +559,7 @@ fn respond(shared: Arc<Shared>) {
                     }
                 }
             } else {
-                shared.open(datagram.bytes, datagram.from, datagram.raw_ns);
+                shared.open(&socket, datagram.bytes, datagram.from, datagram.raw_ns);
             }
         }
         // The send time is stamped as late as can be, once for the batch.
@@ -530,7 +569,7 @@ fn respond(shared: Arc<Shared>) {
             packet::patch_sent(answer, sent, info.tai_minus_utc);
             items.push((*to, &answer[..]));
         }
-        shared.stats.answered.fetch_add(shared.socket.send_batch(&items) as u64, Ordering::Relaxed);
+        shared.stats.answered.fetch_add(socket.send_batch(&items) as u64, Ordering::Relaxed);
     }
 }
 
@@ -539,6 +578,7 @@ fn tick(shared: Arc<Shared>) {
     let mut regular = shared.now();
     let mut next = regular;
     let mut out = Outbox::default();
+    let Some(socket) = shared.socket.load_full() else { return };
     loop {
         let wait = (next - shared.now()).ns().clamp(0, STOP_CHECK.as_nanos() as i64);
         {
@@ -558,7 +598,7 @@ fn tick(shared: Arc<Shared>) {
             regular = (regular + FRAME_INTERVAL).max(now);
         }
         let due = seal_frames(&shared, now, everybody, &mut out);
-        out.send(&shared.socket);
+        out.send(&socket);
         next = due.unwrap_or(regular).min(regular);
     }
 }
@@ -645,8 +685,9 @@ fn scribe(shared: Arc<Shared>, clock_file: PathBuf) {
 
 fn resume_clock(clock_file: &Path) -> Result<(NodeClock, bool), IoError> {
     let boot_id = os::boot_id().map_err(|source| IoError::System { what: "its boot id", source })?;
-    let text = match std::fs::read_to_string(clock_file) {
-        Ok(text) => Some(text),
+    let text = match std::fs::read(clock_file) {
+        // A damaged file may hold any bytes.
+        Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(IoError::file(clock_file)(error)),
     };
@@ -662,7 +703,10 @@ fn write_anchor(clock_file: &Path, clock: &NodeClock) -> Result<(), IoError> {
     let mut now = clock.clone();
     now.advance(os::raw_ns());
     let line = now.anchor().to_text();
-    let beside = clock_file.with_extension("new");
+    // The whole name and more, so that two clocks in one folder never share a file.
+    let mut beside = clock_file.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
     std::fs::write(&beside, line).map_err(IoError::file(&beside))?;
     std::fs::rename(&beside, clock_file).map_err(IoError::file(clock_file))
 }

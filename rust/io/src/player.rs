@@ -3,7 +3,7 @@
 //! A block's samples are evenly spaced in node time from where the last block ended to where the clock says that this
 //! one ends. So a correction of the clock is heard as a rate that is off by parts in a million, never as a jump. Only
 //! while the platform is silent may the cursor be set anew.
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -203,7 +203,7 @@ impl Recording {
 
 type Writer = hound::WavWriter<std::io::BufWriter<std::fs::File>>;
 
-fn run(inner: &Inner, mut writer: Writer, path: &PathBuf, stopping: &AtomicBool) -> Result<u64, IoError> {
+fn run(inner: &Inner, mut writer: Writer, path: &Path, stopping: &AtomicBool) -> Result<u64, IoError> {
     let mut samples = [0.0f32; 2 * BLOCK];
     let start = inner.local.now();
     inner.player().restart(start);
@@ -221,7 +221,7 @@ fn run(inner: &Inner, mut writer: Writer, path: &PathBuf, stopping: &AtomicBool)
             writer.write_sample(scaled).map_err(|error| wav_error(path, error))?;
         }
         blocks += 1;
-        if blocks % FLUSH_BLOCKS == 0 {
+        if blocks.is_multiple_of(FLUSH_BLOCKS) {
             // So that a platform that loses its power leaves a file that plays.
             writer.flush().map_err(|error| wav_error(path, error))?;
         }

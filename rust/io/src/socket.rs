@@ -28,6 +28,14 @@ pub struct Datagram<'a> {
     pub stamp_error_ns: i64,
 }
 
+impl Datagram<'_> {
+    /// The latest instant at which it can have arrived, on the raw clock. A server that states this one never states an
+    /// arrival before the fact, so the error of the stamp only widens what its clients hold for certain.
+    pub fn latest_raw_ns(&self) -> i64 {
+        self.raw_ns.saturating_add(self.stamp_error_ns).min(raw_ns())
+    }
+}
+
 /// Room for one batch.
 pub struct Batch {
     buffers: Box<[[u8; LEN_MAX]; BATCH]>,
@@ -308,6 +316,11 @@ mod tests {
                 assert!(datagram.raw_ns + datagram.stamp_error_ns >= before, "received before it was sent");
                 assert!(datagram.raw_ns - datagram.stamp_error_ns <= raw_ns(), "received in the future");
                 assert!(datagram.stamp_error_ns > 0, "a kernel stamp, not a reading of ours");
+                let latest = datagram.latest_raw_ns();
+                assert!(
+                    latest > datagram.raw_ns && latest <= raw_ns(),
+                    "late by the stamp's error, never in the future"
+                );
                 got.push(datagram.bytes.to_vec());
             }
         }

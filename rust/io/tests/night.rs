@@ -1,4 +1,5 @@
 //! A node and its platforms over real sockets on loopback.
+use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use harmonia_core::frame::{Withdraw, PURPOSE_VOICE};
 use harmonia_core::phase::Phase;
 use harmonia_core::program::{Beat, Channel, Curve, Ear, Program, Wave};
 use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
+use harmonia_core::seal::{Direction, Opener, Sealer, Use, DATAGRAM_MAX};
 use harmonia_core::servo::LockState;
 use harmonia_io::{Node, Platform};
 use num_complex::Complex;
@@ -181,10 +183,12 @@ fn a_restart_continues_node_time_exactly_and_starts_muted() {
 fn a_damaged_clock_file_begins_another_clock() {
     let folder = Folder::new("damaged");
     let id = start(&folder).clock().clock_id();
-    std::fs::write(folder.clock(), "half a li").unwrap();
-    let node = start(&folder);
-    assert!(!node.resumed());
-    assert_ne!(node.clock().clock_id(), id, "platforms can tell");
+    for damage in [&b"half a li"[..], &[0xff; 80]] {
+        std::fs::write(folder.clock(), damage).unwrap();
+        let node = start(&folder);
+        assert!(!node.resumed());
+        assert_ne!(node.clock().clock_id(), id, "platforms can tell");
+    }
 }
 
 #[test]
@@ -271,4 +275,143 @@ fn levels_and_voices_out_of_range_are_refused() {
     assert!(ann.set_levels(5.0, 0.5).is_err());
     assert!(ann.set_ceiling(f32::NAN).is_err());
     assert!(Platform::new(7_999, 0, 0, None).is_err());
+}
+
+#[test]
+fn a_withdrawal_that_nobody_could_write_down_is_told_again() {
+    let folder = Folder::new("retell");
+    let node = start(&folder);
+    let ann = join(&node, 1, 0, 0);
+    ann.withdraw(Withdraw { event_id: [4; 16], purposes: 0 });
+    // The disk is full: whoever takes it does not acknowledge it.
+    let lost = node.next_event(PATIENCE).expect("told");
+    let again = node.next_event(PATIENCE).expect("told again");
+    assert_eq!((lost.sleeper, lost.withdraw), (again.sleeper, again.withdraw));
+    node.acknowledge(1, [4; 16]);
+    until("acknowledged", || ann.acknowledged(&[4; 16]));
+}
+
+#[test]
+fn a_sleeper_is_in_one_circle_so_that_a_mute_reaches_all_of_their_voice() {
+    let folder = Folder::new("circles");
+    let node = start(&folder);
+    node.add_circle(2, 1, 1.0).unwrap();
+    let (_ann, ben) = (join(&node, 1, 0, 0), join(&node, 2, 0, 0));
+    until("Ben hears Ann", || ben.others() == [one()]);
+    assert!(node.add_sleeper(2, 1).is_err());
+    node.mute(1, [1; 16]).unwrap();
+    until("Ben no longer hears Ann", || ben.others() == [Complex::default()]);
+    node.remove_sleeper(1);
+    node.add_sleeper(2, 1).unwrap();
+}
+
+#[test]
+fn a_session_id_that_is_open_is_refused_and_the_session_goes_on() {
+    let folder = Folder::new("reuse");
+    let node = start(&folder);
+    let (ann, _ben) = (join(&node, 1, 0, 0), join(&node, 2, 0, 0));
+    let session = 1 << 32 | u64::from(node.port());
+    assert!(node.attach(1, session, &[1; 32], false).is_err(), "its nonces would begin anew");
+    assert!(node.attach(2, session, &[2; 32], false).is_err(), "it is Ann's");
+    let heard = ann.frames().frames.followed;
+    until("frames go on", || ann.frames().frames.followed > heard + 1);
+    assert_eq!((ann.frames().replayed, ann.frames().unauthentic), (0, 0));
+}
+
+/// A platform's end of a session, made by hand.
+struct Hand {
+    sealer: Sealer,
+    to: (&'static str, u16),
+}
+
+impl Hand {
+    fn new(node: &Node, sleeper: u64, session: u64) -> Self {
+        node.attach(sleeper, session, &[7; 32], false).unwrap();
+        Self { sealer: Sealer::new(&[7; 32], session, Direction::Up), to: ("127.0.0.1", node.port()) }
+    }
+
+    fn seal(&mut self, kind: Use, payload: &[u8]) -> Vec<u8> {
+        let mut out = vec![0; DATAGRAM_MAX];
+        let len = self.sealer.seal(kind, payload, &mut out).unwrap();
+        out.truncate(len);
+        out
+    }
+
+    fn send(&self, from: &UdpSocket, datagram: &[u8]) {
+        from.send_to(datagram, self.to).unwrap();
+    }
+}
+
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+#[test]
+fn a_datagram_that_was_held_back_does_not_lead_the_frames_away() {
+    let folder = Folder::new("held");
+    let node = start(&folder);
+    node.add_sleeper(CIRCLE, 1).unwrap();
+    let mut ann = Hand::new(&node, 1, 77);
+    let (home, thief) = (socket(), socket());
+    let held = ann.seal(Use::Withdraw, &Withdraw { event_id: [1; 16], purposes: PURPOSE_VOICE }.encode());
+    let sent = ann.seal(Use::Withdraw, &Withdraw { event_id: [2; 16], purposes: PURPOSE_VOICE }.encode());
+    ann.send(&home, &sent);
+    assert_eq!(node.next_event(PATIENCE).unwrap().withdraw.event_id, [2; 16]);
+    ann.send(&thief, &held);
+    assert_eq!(node.next_event(PATIENCE).unwrap().withdraw.event_id, [1; 16], "still a withdrawal: it counts");
+    let mut datagram = [0; DATAGRAM_MAX];
+    // More than were under way when the thief stepped in.
+    for _ in 0..10 {
+        home.recv(&mut datagram).expect("the frames went to whoever held a datagram back");
+    }
+    thief.set_nonblocking(true).unwrap();
+    assert!(thief.recv(&mut datagram).is_err());
+}
+
+#[test]
+fn a_withdrawal_repeated_in_a_new_session_does_not_override_the_grant_that_answered_it() {
+    let folder = Folder::new("late");
+    let node = start(&folder);
+    node.add_sleeper(CIRCLE, 1).unwrap();
+    let (home, withdraw) = (socket(), Withdraw { event_id: [1; 16], purposes: PURPOSE_VOICE });
+    let mut ann = Hand::new(&node, 1, 77);
+    let datagram = ann.seal(Use::Withdraw, &withdraw.encode());
+    ann.send(&home, &datagram);
+    node.next_event(PATIENCE).expect("told");
+    node.acknowledge(1, [1; 16]);
+    assert!(node.release(1, Some([1; 16])).unwrap());
+    // The acknowledgement was lost, and the platform has connected again.
+    let mut ann = Hand::new(&node, 1, 78);
+    let mut opener = Opener::new(&[7; 32], 78, Direction::Down);
+    let datagram = ann.seal(Use::Withdraw, &withdraw.encode());
+    ann.send(&home, &datagram);
+    until("answered", || {
+        let mut datagram = [0; DATAGRAM_MAX];
+        let len = home.recv(&mut datagram).unwrap();
+        matches!(opener.open(&mut datagram[..len]), Ok((Use::Acknowledge, id)) if id == [1; 16])
+    });
+    assert!(!node.status(CIRCLE).unwrap()[0].muted);
+}
+
+#[test]
+fn closing_frees_the_port_while_somebody_still_holds_the_node() {
+    let folder = Folder::new("port");
+    let node = start(&folder);
+    node.close();
+    let next = Node::start("127.0.0.1", node.port(), &folder.clock()).expect("the port is free");
+    assert_eq!(next.port(), node.port());
+    node.acknowledge(1, [0; 16]);
+    assert!(node.next_event(PATIENCE).is_none());
+}
+
+#[test]
+fn two_clocks_in_one_folder_do_not_write_into_each_other() {
+    let folder = Folder::new("two");
+    let node = Node::start("127.0.0.1", 0, &folder.0.join("clock.a")).unwrap();
+    // What was half written of the other's must not be taken for this one's.
+    std::fs::create_dir(folder.0.join("clock.new")).unwrap();
+    assert!(Node::start("127.0.0.1", 0, &folder.0.join("clock.b")).is_ok());
+    drop(node);
 }

@@ -28,7 +28,7 @@
 //!
 //! Source: the documentation and the behaviour of SBaGen 1.4.4; isochronic tones and white and brown noise as in
 //! SBaGen+ and SBaGenX.
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::{check_tone, Entry, How, Kind, ScoreError, Section, Sheet, Tone, ToneSet, Voice, ENTRIES_MAX, FOREVER_NS};
 use crate::program::{NoiseColor, CHANNELS_MAX};
@@ -189,7 +189,7 @@ struct Reader<'a> {
     options: Options,
     options_over: bool,
     tone_sets: Vec<ToneSet>,
-    definitions: HashMap<&'a str, Definition<'a>>,
+    definitions: BTreeMap<&'a str, Definition<'a>>,
     time_lines: Vec<TimeLine>,
     last_base: Option<Base>,
 }
