@@ -1,5 +1,7 @@
 """Whole nights: the timetable, restarts, and what each leaves of the other."""
 
+from contextlib import suppress
+
 import pytest
 import trio
 
@@ -149,6 +151,20 @@ def test_a_night_missed_while_down_is_over_and_a_beginning_missed_is_made_up_for
             late = again.conductor(missed).circle
             assert late.state is S.ENTRAINING
             assert late.epoch_ns == house.now_ns() + 2_000_000_000
+
+    in_virtual_time(scenario)
+
+
+def test_a_host_and_a_timetable_that_move_at_the_same_instant_do_not_trip_over_each_other() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            for _ in range(30):  # trio wakes tasks of one instant in any order
+                conductor = await house.circle(sanctuary, gather_ns=HOUR_NS)
+                await trio.sleep(3598)
+                with suppress(NotNow):
+                    await conductor.advance(S.ENTRAINING)
+                await settle()
+                assert conductor.circle.state is S.ENTRAINING
 
     in_virtual_time(scenario)
 

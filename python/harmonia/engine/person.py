@@ -139,11 +139,8 @@ class Person:
 
     def put_on_plane(self) -> None:
         """Makes the data plane know this person: muted, until their recorded grants say otherwise."""
-        plane = self._desk.plane
-        plane.add_sleeper(self.conductor.number, self.number)
+        self._desk.plane.add_sleeper(self.conductor.number, self.number)
         self.on_plane = True
-        if newest := self.sleeper.consent[Purpose.VOICE].withdrawal:
-            plane.mute(self.number, newest)
         self.show_plan()
         self._release()
 
