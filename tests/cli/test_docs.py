@@ -36,7 +36,11 @@ def test_every_option_is_listed() -> None:
 
 
 def test_every_exit_code_is_listed() -> None:
-    codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)}
+    codes = {
+        kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.HarmoniaError)
+    }
     for code in codes | {0, 130}:
         assert f"| {code} |" in DOCS
 
