@@ -27,7 +27,8 @@ CALL_DEADLINE_S = 10.0
 _OPTIONS = [
     # A sanctuary that restarts should be found again at once, not after grpcio's default of up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # In spite of its name, how long one attempt may take; a TLS handshake with a busy machine is slow.
+    ("grpc.min_reconnect_backoff_ms", 8000),
     ("grpc.max_reconnect_backoff_ms", 2000),
     # A host that vanished without a word is noticed within half a minute.
     ("grpc.keepalive_time_ms", 20_000),

@@ -22,6 +22,8 @@ START_S = 30.0
 OVERTIME_S = 15.0
 """How long after its planned end a circle may still be open before the host closes it."""
 INTERVAL_S = 0.2
+STARTING_MAX = 4
+"""Sleepers who may be on their way in at the same time."""
 MARK = ".harmonia-night"
 
 
@@ -95,6 +97,7 @@ async def play(stage: Stage) -> None:
         show.say(f"circle {circle.circle_id} gathers for {plan.gather_s:.0f} s; {len(plan.sleepers)} sleepers come")
         async with AsyncExitStack() as stack:
             people: list[Child] = []
+            over = trio.Event()
             for planned, invitation in zip(plan.sleepers, invitations[1:], strict=True):
                 number = len(people)
                 options = [
@@ -108,14 +111,13 @@ async def play(stage: Stage) -> None:
                 if number == plan.mixes:
                     options.append(f"--output={stage.folder / 'mix.wav'}")
                 arguments = ["join", invitation, *_common(stage), *options]
+                await _room(stage)
                 people.append(await stack.enter_async_context(child(planned.name, arguments, stage.log_dir)))
                 stage.diaries.append(Diary(planned, planned.name))
+                nursery.start_soon(_read, people[-1], stage.diaries[-1], truth, over)
             arguments = ["record", invitations[0], *_common(stage), f"--output={stage.folder / 'field.wav'}"]
             recorder = await stack.enter_async_context(child(RECORDER, arguments, stage.log_dir))
 
-            over = trio.Event()
-            for one, diary in zip(people, stage.diaries, strict=True):
-                nursery.start_soon(_read, one, diary, truth, over)
             nursery.start_soon(_read, recorder, Diary(None, RECORDER), truth, over)
             await _watch(stage, sanctuary, people)
             over.set()
@@ -124,6 +126,12 @@ async def play(stage: Stage) -> None:
                 for one in (*people, recorder):
                     await one.ended()
         nursery.cancel_scope.cancel()
+
+
+async def _room(stage: Stage) -> None:
+    """Waits until few enough sleepers are starting: all at once would only keep each other waiting."""
+    while sum(not diary.sleeper_id for diary in stage.diaries) >= STARTING_MAX:  # noqa: ASYNC110 (they are processes)
+        await trio.sleep(0.02)
 
 
 def _common(stage: Stage) -> list[str]:
