@@ -92,7 +92,7 @@ impl Player {
 
     /// Fills `interleaved` with the next samples, left and right.
     pub(crate) fn render(&mut self, inner: &Inner, interleaved: &mut [f32]) -> Result<(), IoError> {
-        if interleaved.len() % 2 != 0 {
+        if !interleaved.len().is_multiple_of(2) {
             return Err(IoError::State("samples come in pairs, left and right; give room for an even number"));
         }
         for block in interleaved.chunks_mut(2 * BLOCK) {
