@@ -112,7 +112,7 @@ class Renderer:
         """``frames`` × 2 samples from node time ``node_ns`` on, one node second a second.
 
         Without ``rhythm`` the score's own is used, without ``own`` a voice of ones. ``limit=False`` leaves the safety
-        chain out, for measurements.
+        chain out, for measurements. Raises ValueError on more than 2**27 frames.
         """
 
 @final
@@ -196,9 +196,16 @@ class Node:
     def set_rhythm(self, circle: int, rhythm: Rhythm) -> None:
         """The rhythm whose phase and frequency this circle's frames carry."""
     def add_sleeper(self, circle: int, sleeper: int) -> None:
-        """The sleeper's latch is closed: nobody hears them before a grant is read."""
+        """The sleeper's latch is closed: nobody hears them before a grant is read.
+
+        Raises RuntimeError if they are in another circle: a mute reaches one.
+        """
     def remove_sleeper(self, sleeper: int) -> None: ...
-    def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool) -> None: ...
+    def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool) -> None:
+        """Opens a session, in place of the sleeper's earlier one. Id and secret must be drawn anew for each.
+
+        Raises RuntimeError if a session with this id is open: nonces would repeat.
+        """
     def detach(self, sleeper: int) -> None: ...
     def set_voice(self, sleeper: int, voice: Sequence[complex]) -> None:
         """Raises ValueError unless there is one finite coefficient of magnitude ≤ 4 a channel."""
@@ -212,7 +219,10 @@ class Node:
     def acknowledge(self, sleeper: int, event_id: bytes) -> None:
         """Tells the platform, sealed, that a withdrawal is on disk."""
     def next_event(self, timeout_s: float) -> NodeEvent | None:
-        """Waits for the next event without the GIL; None after ``timeout_s`` or once closed."""
+        """Waits for the next event without the GIL; None after ``timeout_s`` or once closed.
+
+        A withdrawal comes again, for as long as its platform repeats it, until it is acknowledged.
+        """
     def status(self, circle: int) -> list[PlatformStatus]: ...
     def stats(self) -> dict[str, int]:
         """Counters since the start: answered, malformed, unauthentic, frames_sealed, cut_frames, withdrawals."""
@@ -255,7 +265,11 @@ class Platform:
         cls, *, sample_rate: int = 48000, clock_offset_ns: int = 0, clock_drift_ppb: int = 0, seed: int | None = None
     ) -> Platform: ...
     def connect(self, host: str, port: int, session_id: int, secret: bytes) -> None:
-        """Opens or re-opens the data plane. The clock estimate survives a reconnection to the same node clock."""
+        """Opens or re-opens the data plane. The clock estimate survives a reconnection to the same node clock.
+
+        The open session may be given again; it goes on. Raises RuntimeError on a former session, whose nonces would
+        repeat, and once closed.
+        """
     def clock(self) -> ClockReading: ...
     def set_score(self, score: Score, epoch_ns: int) -> None: ...
     def clear_score(self) -> None:
@@ -290,11 +304,17 @@ class Platform:
     def others(self) -> list[complex]:
         """The newest frame's coefficients: what others contribute, one a channel."""
     def render(self, frames: int) -> NDArray[np.float32]:
-        """The next ``frames`` × 2 samples, continuing where the last call ended; the first call starts now."""
+        """The next ``frames`` × 2 samples, continuing where the last call ended; the first call starts now.
+
+        Raises ValueError on more than 2**27 frames, and RuntimeError while recording.
+        """
     def next_sample(self) -> tuple[int, int] | None:
         """When the next sample to be rendered plays: platform_ns, node_ns. None before the first."""
     def record(self, path: str) -> None:
-        """Renders in real time, in a thread of its own, into a WAV file, until stop_recording."""
+        """Renders in real time, in a thread of its own, into a WAV file, until stop_recording.
+
+        It also ends when the disk refuses or the file holds 4 GiB (six hours at 48 kHz); stop_recording raises then.
+        """
     def stop_recording(self) -> int:
-        """Closes the file; returns the frames written."""
+        """Closes the file; returns the frames written. Raises what ended the recording before, if anything did."""
     def close(self) -> None: ...

@@ -409,8 +409,9 @@ mod tests {
     fn a_clock_that_was_stepped_is_followed_in_silence() {
         let mut bench = Bench::new(1.0);
         assert!(bench.tenths(70, 0, 1.0) > 0.5);
-        // Half a turn of the carrier, and more than the player follows by rate.
-        bench.ahead = Span::from_us(1_002_500);
+        // Farther than the player follows by rate. In the 5 s of fading out it follows by 2.5 ms; the other 2.5 ms are
+        // half a turn of the carrier.
+        bench.ahead = Span::from_us(1_005_000);
         assert!(bench.tenths(45, 0, 1.0) > 0.0);
         bench.tenths(20, 0, 1.0);
         let (platform, node) = bench.platform.next_sample().unwrap();

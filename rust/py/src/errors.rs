@@ -50,6 +50,20 @@ pub fn io(error: CoreIoError) -> PyErr {
     }
 }
 
+/// How many frames one call may render: 46 minutes at 48 kHz. More would ask for more memory than the machine may have,
+/// and that ends the process.
+const FRAMES_MAX: usize = 1 << 27;
+
+/// A number of frames to render in one call, or what is wrong with it.
+pub fn frames(given: usize) -> PyResult<usize> {
+    if given > FRAMES_MAX {
+        return Err(PyValueError::new_err(format!(
+            "one call renders at most {FRAMES_MAX} frames, not {given}; render in pieces"
+        )));
+    }
+    Ok(given)
+}
+
 /// The fixed-length bytes of an argument, or what is wrong with it.
 pub fn exactly<const N: usize>(what: &str, given: &[u8]) -> PyResult<[u8; N]> {
     given.try_into().map_err(|_| PyValueError::new_err(format!("{what} must be {N} bytes, not {}", given.len())))

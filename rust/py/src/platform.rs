@@ -84,8 +84,8 @@ impl Platform {
         py.detach(|| self.0.connect(host, port, session_id, &secret)).map_err(errors::io)
     }
 
-    fn clock(&self) -> ClockReading {
-        let (raw_ns, reading, exchanges) = self.0.clock();
+    fn clock(&self, py: Python<'_>) -> ClockReading {
+        let (raw_ns, reading, exchanges) = py.detach(|| self.0.clock());
         ClockReading { raw_ns, reading, exchanges }
     }
 
@@ -138,12 +138,14 @@ impl Platform {
         Ok(())
     }
 
-    fn acknowledged(&self, event_id: &[u8]) -> PyResult<bool> {
-        Ok(self.0.acknowledged(&errors::exactly("an event id", event_id)?))
+    fn acknowledged(&self, py: Python<'_>, event_id: &[u8]) -> PyResult<bool> {
+        let event_id = errors::exactly("an event id", event_id)?;
+        Ok(py.detach(|| self.0.acknowledged(&event_id)))
     }
 
-    fn set_acknowledged(&self, event_id: &[u8]) -> PyResult<()> {
-        self.0.set_acknowledged(errors::exactly("an event id", event_id)?);
+    fn set_acknowledged(&self, py: Python<'_>, event_id: &[u8]) -> PyResult<()> {
+        let event_id = errors::exactly("an event id", event_id)?;
+        py.detach(|| self.0.set_acknowledged(event_id));
         Ok(())
     }
 
@@ -161,7 +163,7 @@ impl Platform {
     }
 
     fn frames<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let counters = self.0.frames();
+        let counters = py.detach(|| self.0.frames());
         let dict = PyDict::new(py);
         dict.set_item("received", counters.frames.followed)?;
         dict.set_item("cut", counters.frames.cut)?;
@@ -173,11 +175,12 @@ impl Platform {
         Ok(dict)
     }
 
-    fn others(&self) -> Vec<Complex<f64>> {
-        self.0.others().iter().map(|c| Complex::new(c.re.into(), c.im.into())).collect()
+    fn others(&self, py: Python<'_>) -> Vec<Complex<f64>> {
+        py.detach(|| self.0.others()).iter().map(|c| Complex::new(c.re.into(), c.im.into())).collect()
     }
 
     fn render<'py>(&self, py: Python<'py>, frames: usize) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let frames = errors::frames(frames)?;
         let samples = py.detach(|| {
             let mut interleaved = vec![0.0; 2 * frames];
             self.0.render(&mut interleaved).map(|()| interleaved)
@@ -185,8 +188,8 @@ impl Platform {
         stereo(py, samples.map_err(errors::io)?)
     }
 
-    fn next_sample(&self) -> Option<(i64, i64)> {
-        self.0.next_sample().map(|(platform, node)| (platform.ns(), node.ns()))
+    fn next_sample(&self, py: Python<'_>) -> Option<(i64, i64)> {
+        py.detach(|| self.0.next_sample()).map(|(platform, node)| (platform.ns(), node.ns()))
     }
 
     fn record(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {

@@ -129,6 +129,7 @@ impl Renderer {
         others: Option<Vec<Complex<f64>>>,
         limit: bool,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let frames = errors::frames(frames)?;
         let offset = PhaseOffset::from_turns(offset_turns).map_err(errors::offset)?;
         let channels = self.program.channels.len();
         let voice = |given: Option<Vec<Complex<f64>>>, unset: f32| -> PyResult<Vec<Complex<f32>>> {
