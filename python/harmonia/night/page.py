@@ -69,7 +69,7 @@ def render(summary: dict[str, Any], png: bytes) -> str:
 <main>
 <h1>{html.escape(summary["title"])}</h1>
 <p>{len(people)} sleepers, each with a clock deliberately wrong by up to half a second and a hundred parts in a million,
-kept to one rhythm for {summary["minutes"]:g} minutes. Half-way <strong>{_names(setters)}</strong> moved a quarter turn
+kept to one rhythm for {summary["minutes"]:g} min. Half-way <strong>{_names(setters)}</strong> moved a quarter turn
 away from it, and <strong>{_names(leavers)}</strong> opted out of everything.</p>
 <ul class="facts">
 {_fact(_us(summary["error_us_p95"]), "clock error that 95 % of all moments stay under")}
@@ -110,11 +110,8 @@ knows.</figcaption></figure>
 
 
 def _row(number: int, person: dict[str, Any]) -> str:
-    happened = ""
-    if person["offset_set_ns"] is not None:
-        happened = "set a quarter turn"
-    if person["opted_out_ns"] is not None:
-        happened = "opted out"
+    happenings = (("offset_set_ns", "set a quarter turn"), ("opted_out_ns", "opted out"))
+    happened = ", ".join(what for key, what in happenings if person[key] is not None)
     cells = (
         f"{person['clock_offset_s'] * 1e3:+.0f} ms",
         f"{person['clock_drift_ppm']:+.1f} ppm",

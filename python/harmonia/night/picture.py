@@ -53,7 +53,7 @@ def draw(path: Path, diaries: list[Diary], rhythm: _core.Rhythm | None, epoch_ns
         for number, diary in enumerate(diaries):
             times_s = [(sight.node_ns - epoch_ns) / 1e9 for sight in diary.sights]
             label = diary.name if number < LABELLED_MAX else None
-            _clock(clocks, diary, times_s, colour(number), label)
+            _clock(clocks, diary, times_s, colour(number), label, len(diaries))
             if rhythm is not None:
                 _phase(phases, diary, times_s, colour(number), rhythm, epoch_ns)
             _level(levels, diary, times_s, colour(number))
@@ -62,11 +62,12 @@ def draw(path: Path, diaries: list[Diary], rhythm: _core.Rhythm | None, epoch_ns
         plt.close(figure)
 
 
-def _clock(axes: Any, diary: Diary, times_s: list[float], ink: str, label: str | None) -> None:
+def _clock(axes: Any, diary: Diary, times_s: list[float], ink: str, label: str | None, crowd: int) -> None:
     bounds_us = [sight.bound_ns / 1e3 for sight in diary.sights]
-    axes.fill_between(times_s, bounds_us, [-bound for bound in bounds_us], color=ink, alpha=0.05, linewidth=0)
-    axes.plot(times_s, bounds_us, color=ink, linewidth=0.6, alpha=0.45)
-    axes.plot(times_s, [-bound for bound in bounds_us], color=ink, linewidth=0.6, alpha=0.45)
+    faint = min(1.0, 6 / crowd)
+    axes.fill_between(times_s, bounds_us, [-b for b in bounds_us], color=ink, alpha=0.06 * faint, linewidth=0)
+    for sign in (1, -1):
+        axes.plot(times_s, [sign * b for b in bounds_us], color=ink, linewidth=0.6, alpha=0.45 * faint)
     axes.plot(times_s, [sight.error_ns / 1e3 for sight in diary.sights], color=ink, linewidth=1.5, label=label)
 
 

@@ -219,9 +219,11 @@ async def _half_way(stage: Stage, people: list[Child], seen: CircleView) -> None
     stage.diaries[setter].offset_set_ns = seen.node_time_ns
     await people[setter].tell(f"offset {OFFSET_TURNS}")
     stage.show.say(f"half-way: {stage.diaries[setter].name} sets an offset of a quarter turn")
+    wait_s = 0.0
     if leaver in (plan.mixes, setter):
         # With so few sleepers, let the one who leaves be heard a little longer.
-        await trio.sleep(plan.night_s / 4)
-    stage.diaries[leaver].opted_out_ns = seen.node_time_ns if leaver != setter else None
+        wait_s = plan.night_s / 4
+        await trio.sleep(wait_s)
+    stage.diaries[leaver].opted_out_ns = seen.node_time_ns + round(wait_s * 1e9)
     await people[leaver].tell("optout")
     stage.show.say(f"          {stage.diaries[leaver].name} opts out of everything")
