@@ -952,8 +952,8 @@ mod laws {
             };
             let exchanges = each_second(delays, offset, rate);
             let ((a, b), (c, d)) = (inside(exchanges.clone(), false), inside(exchanges, true));
-            // The one that comes late is weakened by what may have happened in the second since, w/2; and the rate with it.
-            let weaker = 2 + (4.0 * 0.5e9 * CONFIG.max_wander) as i64;
+            // The one that comes late is weakened by what may have happened in the seconds since: w·Δ²/2.
+            let weaker = 2 + (0.5e9 * CONFIG.max_wander * 9.0) as i64;
             prop_assert!((a - c).abs() <= weaker && (b - d).abs() <= weaker, "{:?} {:?}", (a, b), (c, d));
         }
 

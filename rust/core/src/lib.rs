@@ -15,6 +15,7 @@ pub mod packet;
 pub mod filter;
 pub mod servo;
 pub mod session;
+pub mod replay;
 pub mod select;
 pub mod pool;
 pub mod node_clock;
