@@ -41,6 +41,11 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
         ["python", "-m", "loadtests.load"],
         "simulated sleepers against a real sanctuary; --sleepers N --seconds S",
     ),
+    "sim": (
+        "dev",
+        ["python", "-m", "sim"],
+        "simulated networks against limits, beside peers' figures; --seeds N",
+    ),
     "stubs": ("dev", ["python", "scripts/stubs.py"], "python/harmonia/v1 again from proto/"),
     "map": (
         "dev",

@@ -369,7 +369,7 @@ impl Filter {
             side.points.truncate(side.points.partition_point(|point| point.0 <= oldest));
         }
         let rate = self.estimate.map_or(0.0, |former| former.rate_ppb);
-        let prior = self.route.prior_at(at, &self.walk);
+        let prior = self.route.prior_at(at, certified.rate, &self.walk);
         let mut likely = Channel::new(up, down, rate, &self.walk, prior).posterior(certified.rate);
         self.walk.learn(at, &likely);
         self.fuzz.look(up, down, &likely, &self.walk);
@@ -723,9 +723,13 @@ impl Route {
     }
 
     /// Mean and standard deviation of the rate at `at`, before any exchange on this route, ppb.
-    fn prior_at(&self, at: PlatformTime, walk: &Walk) -> (f64, f64) {
+    ///
+    /// A guess that the certificate has refuted is worth less by how far it was off.
+    fn prior_at(&self, at: PlatformTime, certified: [f64; 2], walk: &Walk) -> (f64, f64) {
         let since = (at - self.from).as_s_f64().min(1e9); // `from` may be the beginning of time: then it hardly matters
-        (self.rate, (self.rate_variance + walk.variance * since).sqrt())
+        let possible = self.rate.clamp(certified[0], certified[1]);
+        let off = possible - self.rate;
+        (possible, (self.rate_variance + walk.variance * since + off * off).sqrt())
     }
 }
 
@@ -943,8 +947,7 @@ impl<'a> Channel<'a> {
         let prior = (Self::JITTER_SHARE * (least(up) + least(down))).max(1e3);
         let (up, down) = (Cloud::new(up, rate, prior, walk), Cloud::new(down, -rate, prior, walk));
         let pasts = [up.useful_past(walk), down.useful_past(walk)];
-        // The sharper side holds the slope for both.
-        let blur = pasts.iter().map(|&past| walk.displacement(past)).product::<f64>().sqrt();
+        let blur = 0.5 * pasts.iter().map(|&past| walk.displacement(past)).sum::<f64>();
         let past = pasts[0].max(pasts[1]);
         Self { up, down, prior: rate_prior, past, blur, wander: walk.variance.sqrt() }
     }
@@ -1014,7 +1017,7 @@ impl<'a> Channel<'a> {
 impl Likely {
     /// 99 % of a normal error lie within 2.6 standard deviations. This one has longer tails, and stays for as long as
     /// the exchange that caused it; both numbers are measured, in simulated worlds of 10 µs to 10 ms of jitter.
-    const SIGMAS: f64 = 3.3;
+    const SIGMAS: f64 = 3.1;
     /// How much of a difference between the two ways' jitters a regression turns into an error.
     const LOPSIDED_SHARE: f64 = 0.25;
 
