@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
     ),
     "sim": (
         "dev",
-        ["python", "-m", "sim"],
+        ["python", "-m", "sim.__main__"],
         "simulated networks against limits, beside peers' figures; --seeds N",
     ),
     "stubs": ("dev", ["python", "scripts/stubs.py"], "python/harmonia/v1 again from proto/"),
