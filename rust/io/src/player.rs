@@ -92,7 +92,7 @@ impl Player {
 
     /// Fills `interleaved` with the next samples, left and right.
     pub(crate) fn render(&mut self, inner: &Inner, interleaved: &mut [f32]) -> Result<(), IoError> {
-        if interleaved.len() % 2 != 0 {
+        if !interleaved.len().is_multiple_of(2) {
             return Err(IoError::State("samples come in pairs, left and right; give room for an even number"));
         }
         for block in interleaved.chunks_mut(2 * BLOCK) {
@@ -258,7 +258,7 @@ fn run(inner: &Inner, mut writer: Writer, path: &Path, stopping: &AtomicBool, bl
             writer.write_sample(scaled).map_err(|error| wav_error(path, error))?;
         }
         blocks += 1;
-        if blocks % FLUSH_BLOCKS == 0 {
+        if blocks.is_multiple_of(FLUSH_BLOCKS) {
             // So that a platform that loses its power leaves a file that plays.
             writer.flush().map_err(|error| wav_error(path, error))?;
         }
