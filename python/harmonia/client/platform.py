@@ -35,8 +35,13 @@ class Platform:
         self._closed = False
         self._seen_quiet = False
 
+    def ask(self) -> None:
+        """A new stream of states is about to be asked for."""
+        for owned in (self._offset, self._voice, self._levels):
+            owned.ask()
+
     def renew(self, state: PlatformState) -> None:
-        """Follows the first state of a new stream, which is older than nothing."""
+        """Follows the first state of that stream, which is older than nothing that was told before."""
         for owned in (self._offset, self._voice, self._levels):
             owned.renew()
         self.follow(state)
