@@ -30,7 +30,7 @@ def _describe(found: Circle, as_json: bool) -> None:
 @circle.command()
 @data_option
 @click.option("--score", "score_file", type=click.Path(path_type=Path), required=True, help="A .toml or .sbg score.")
-@click.option("--title", default="", help="What people call it.")
+@click.option("--title", default="", help="What people call it; otherwise the name of the score's file.")
 @click.option("--capacity", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Sleepers at most.")
 @click.option(
     "--gather",
@@ -62,7 +62,7 @@ def create(
         async with Sanctuary.at(data_dir) as sanctuary:
             night_s = None if minutes is None else minutes * 60
             return await sanctuary.create_circle(
-                score, title=title, capacity=capacity, gather_s=gather_s, night_s=night_s
+                score, title=title or score_file.stem, capacity=capacity, gather_s=gather_s, night_s=night_s
             )
 
     made = run(work)
