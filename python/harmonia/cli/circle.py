@@ -4,7 +4,16 @@ from pathlib import Path
 
 import click
 
-from harmonia.cli.common import circle_json, data_option, echo_json, find_circle, json_option, read_score, run
+from harmonia.cli.common import (
+    called_as,
+    circle_json,
+    data_option,
+    echo_json,
+    find_circle,
+    json_option,
+    read_score,
+    run,
+)
 from harmonia.client import Circle, CircleState, Sanctuary, views
 
 
@@ -68,10 +77,12 @@ def create(
     made = run(work)
     _describe(made, as_json)
     if not as_json:
-        begin = "" if gather_s is not None else f"begin it    harmonia circle begin {made.circle_id}\n"
+        begin = (
+            "" if gather_s is not None else f"begin it                  {called_as()} circle begin {made.circle_id}\n"
+        )
         click.echo(
-            f"\njoin from this machine    harmonia join {made.circle_id}\n"
-            f"invite others             harmonia invite {made.circle_id}\n{begin and begin.replace('    ', ' ' * 18)}",
+            f"\njoin from this machine    {called_as()} join {made.circle_id}\n"
+            f"invite others             {called_as()} invite {made.circle_id}\n{begin}",
             nl=False,
         )
 
