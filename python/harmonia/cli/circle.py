@@ -82,7 +82,7 @@ def create(
         )
         click.echo(
             f"\njoin from this machine    {called_as()} join {made.circle_id}\n"
-            f"invite others             {called_as()} invite {made.circle_id}\n{begin}",
+            f"invite others             {called_as()} invite {made.circle_id}\n{begin if gather_s is None else ''}",
             nl=False,
         )
 
