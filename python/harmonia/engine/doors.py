@@ -67,7 +67,8 @@ class Doors:
         event = ConsentWithdrawn(tuple(sorted(purposes)), event_id, self._desk.now_ns())
         # The same id with other purposes is another withdrawal: it must not pass for a repetition.
         key = b"w" + sum(1 << purpose for purpose in purposes).to_bytes(2, "big") + event_id
-        self._post(lambda: person.narrow(event, key))
+        person.narrow(event, key)
+        self._post(person.tell)
         return Withdrawal(person, event, key, gate_epoch)
 
     def record(self, withdrawal: Withdrawal) -> Withdrawn:
