@@ -9,8 +9,8 @@ from harmonia.domain.consent import Purpose
 from harmonia.domain.states import CircleState
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.engine.scores import ReadScore
-from harmonia.errors import BadInput, NotFound, NotNow, StorageUnreadable
-from harmonia.journal import Position, Record
+from harmonia.errors import BadInput, NotFound, NotNow, StorageUnreadable, WrongExpectedRevision
+from harmonia.journal import OutcomeUnknown, Position, Record
 from harmonia.journal.memory import MemoryJournal
 from harmonia.testing import FakePlane, fake_scores
 from tests.engine.nights import HOUR_NS, KEY, House, audible, in_virtual_time, plane_of, settle
@@ -211,6 +211,47 @@ def test_a_grant_that_ends_ends_by_itself() -> None:
             assert not audible(sanctuary, person)
             with pytest.raises(BadInput, match="must end in the future"):
                 await house.grant(person, Purpose.VOICE, until_ns=house.now_ns())
+
+    in_virtual_time(scenario)
+
+
+def test_a_grant_ends_in_time_while_the_timetable_waits_for_the_disk() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=HOUR_NS)
+            person = await house.join(conductor)
+            await house.grant(person, Purpose.VOICE, until_ns=conductor.circle.created_ns + HOUR_NS)
+            house.journal.full = True
+            await trio.sleep(3599)  # the timetable is waiting for room by now
+            assert audible(sanctuary, person)
+            await trio.sleep(1.01)
+            assert not audible(sanctuary, person)
+            assert conductor.circle.state is S.GATHERING
+
+    in_virtual_time(scenario)
+
+
+def test_an_event_that_was_written_although_the_disk_said_otherwise_does_not_end_the_night() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=HOUR_NS, night_ns=HOUR_NS)
+            hosted = await house.circle(sanctuary)
+            append = house.journal.append
+
+            def doubtful(stream, expected, event_id, data):  # type: ignore[no-untyped-def]
+                append(stream, expected, event_id, data)
+                raise OutcomeUnknown("it may be written")
+
+            house.journal.append = doubtful  # type: ignore[method-assign]
+            with pytest.raises(OutcomeUnknown):
+                await hosted.advance(S.CLOSED)
+            await trio.sleep(3600)
+            house.journal.append = append  # type: ignore[method-assign]
+            await trio.sleep(3)
+            assert conductor.circle.state is S.ENTRAINING
+            with pytest.raises(WrongExpectedRevision):
+                await hosted.entrance.create_tokens(1, 0)
+            assert hosted.circle.state is S.CLOSED
 
     in_virtual_time(scenario)
 
