@@ -9,7 +9,7 @@ from harmonia.domain.consent import Purpose
 from harmonia.domain.states import CircleState
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.engine.scores import ReadScore
-from harmonia.errors import BadInput, NotFound, NotNow, StorageUnreadable, WrongExpectedRevision
+from harmonia.errors import BadInput, NotFound, NotNow, StaleGrant, StorageUnreadable, WrongExpectedRevision
 from harmonia.journal import OutcomeUnknown, Position, Record
 from harmonia.journal.memory import MemoryJournal
 from harmonia.testing import FakePlane, fake_scores
@@ -211,6 +211,39 @@ def test_a_grant_that_ends_ends_by_itself() -> None:
             assert not audible(sanctuary, person)
             with pytest.raises(BadInput, match="must end in the future"):
                 await house.grant(person, Purpose.VOICE, until_ns=house.now_ns())
+
+    in_virtual_time(scenario)
+
+
+def test_a_grant_whose_end_lies_on_a_clock_that_is_gone_does_not_begin_again() -> None:
+    """A reboot with the date set back: the end, once passed, lies ahead again."""
+
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person, other = [await house.join(await house.circle(sanctuary)) for _ in range(2)]
+            await house.grant(person, Purpose.VOICE, until_ns=house.now_ns() + HOUR_NS)
+            await house.grant(other, Purpose.VOICE)
+            await trio.sleep(3601)
+            assert not audible(sanctuary, person)
+        earlier = house.now_ns
+
+        def set_back() -> FakePlane:
+            plane = FakePlane(lambda: earlier() - 2 * HOUR_NS)
+            plane.clock_id = 2
+            return plane
+
+        for _ in range(2):  # the second start finds the new clock going on
+            async with house.awake(plane=set_back()) as again:
+                back, stayed = (again.roll.by_id(who.sleeper.sleeper_id) for who in (person, other))
+                assert back is not None
+                assert stayed is not None
+                assert not audible(again, back)
+                assert audible(again, stayed)
+        async with house.awake(plane=set_back()) as again:
+            back = again.roll.by_id(person.sleeper.sleeper_id)
+            assert back is not None
+            with pytest.raises(StaleGrant):
+                await house.grant(back, Purpose.VOICE)
 
     in_virtual_time(scenario)
 
