@@ -8,7 +8,7 @@ import trio
 
 from harmonia.domain import circle as circles
 from harmonia.domain.admission import identifier
-from harmonia.domain.circle import CAPACITY_DEFAULT, decide_creation
+from harmonia.domain.circle import CAPACITY_DEFAULT, decide_creation, parse_score_text
 from harmonia.domain.events import (
     CircleCreated,
     ClockBegun,
@@ -92,6 +92,7 @@ class Sanctuary:
         assert self._nursery is not None, "a sanctuary is run before it opens circles"
         if sum(conductor.circle.open for conductor in self._conductors.values()) >= CIRCLES_MAX:
             raise BadInput(f"this sanctuary has {CIRCLES_MAX} open circles, its most: close one first")
+        score_name, score_text = parse_score_text(score_name, score_text)
         score = self._scores(score_name, score_format, score_text)
         circle_id = identifier("circle-", self._desk.entropy(10))
         given = (circle_id, title, score_name, score_format, score_text, score.channels, score.duration_ns)
