@@ -286,3 +286,38 @@ def test_a_grant_that_another_withdrawal_overtakes_after_it_was_written_stands()
             assert audible(sanctuary, person)
 
     in_virtual_time(scenario)
+
+
+def test_a_withdrawal_that_is_repeated_after_all_have_forgotten_it_is_written_again() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            forgotten = house.event_id()
+            for event_id in (forgotten, *(house.event_id() for _ in range(64))):
+                sanctuary.doors.withdraw(person, VOICE, event_id)
+                await settle()
+            await house.grant(person, Purpose.VOICE, supersedes=event_id)
+            sanctuary.doors.withdraw(person, VOICE, forgotten)
+            await settle()
+            assert not audible(sanctuary, person)
+        async with house.awake() as again:
+            back = again.roll.by_id(person.sleeper.sleeper_id)
+            assert back is not None
+            assert not audible(again, back)
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize(("level", "recorded"), [(0.25, False), (0.5, True), (1.0, True)])
+def test_a_voice_is_recorded_only_as_loud_as_its_owner_allows(level: float, recorded: bool) -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            for purpose, far in ((Purpose.VOICE, 0.5), (Purpose.RECORDING, level)):
+                event_id = house.event_id()
+                await person.grant(purpose, scope="", level=far, until_ns=None, supersedes=b"", event_id=event_id)
+            held = plane_of(sanctuary).sleepers[person.number]
+            assert held.voice == (0.5 + 0j, 0.5 + 0j)
+            assert held.recording_planned is recorded
+
+    in_virtual_time(scenario)

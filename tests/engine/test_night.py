@@ -308,6 +308,24 @@ def test_what_is_not_there_is_said() -> None:
     in_virtual_time(scenario)
 
 
+def test_a_score_that_no_longer_reads_matters_no_more_once_its_circle_is_closed() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            await conductor.advance(S.CLOSED)
+
+        def forgetful(name: str, _format: str, _text: str) -> ReadScore:
+            raise AssertionError(f"nobody plays {name} any more")
+
+        again = Sanctuary(house.journal, FakePlane(house.now_ns), house.entropy, forgetful)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(again.run)
+            assert not again.conductor(conductor.circle.circle_id).circle.open
+            nursery.cancel_scope.cancel()
+
+    in_virtual_time(scenario)
+
+
 def test_a_score_that_no_longer_reads_stops_the_start_with_a_reason() -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:

@@ -164,7 +164,7 @@ def test_a_damaged_server_key_is_made_anew_and_a_damaged_token_is_said(tmp_path:
     with daemon(tmp_path) as running:
         running.create()
     (tmp_path / "admin.token").write_bytes(b"\xff")
-    with pytest.raises(errors.StorageUnreadable, match="admin.token is damaged"), daemon(tmp_path):
+    with pytest.raises(errors.StorageUnreadable, match=r"admin\.token is damaged"), daemon(tmp_path):
         pass
 
 

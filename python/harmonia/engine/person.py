@@ -133,12 +133,18 @@ class Person:
         self.conductor.look_at_ends()
         return self.sleeper.consent
 
-    def narrow(self, event: ConsentWithdrawn, key: bytes) -> None:
-        """Puts a withdrawal in force, on its way to the journal. Any thread."""
+    def narrow(self, event: ConsentWithdrawn, key: bytes) -> Position | None:
+        """Puts a withdrawal in force, on its way to the journal. Any thread.
+
+        Returns the position behind which it has to be written; None if it is a repetition.
+        """
         with self._newest:
+            known = all(event.event_id in self.sleeper.consent[purpose].withdrawals for purpose in event.purposes)
+            behind = None if known else self._position
             self._unrecorded[key] = event
             self.sleeper = sleepers.apply(self.sleeper, event)
             self.show_plan()
+        return behind
 
     def tell(self) -> None:
         """Lets all who watch look again."""
@@ -179,7 +185,9 @@ class Person:
             )
             plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
             plane.set_hearing(self.number, hearing * sleeper.hearing_level)
-            plane.set_plan(self.number, voice=voice > 0, hearing=hearing > 0, recording=recording > 0)
+            # A recorder is given the voice as loud as everybody else: not where less than that may be recorded.
+            recorded = recording > 0 and recording >= voice
+            plane.set_plan(self.number, voice=voice > 0, hearing=hearing > 0, recording=recorded)
 
     def attach(self, recording: bool) -> tuple[int, bytes]:
         """Opens a data-plane session, in place of an earlier one: its id and its secret."""

@@ -66,7 +66,8 @@ class Sanctuary:
         """Reads the journal, reports as started, and works until cancelled. Raises StorageError."""
         await self._read_journal()
         await self._begin_clock()
-        opened = [(conductor, self._read_again(conductor)) for conductor in self._conductors.values()]
+        going_on = [conductor for conductor in self._conductors.values() if conductor.circle.open]
+        opened = [(conductor, self._read_again(conductor)) for conductor in going_on]
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             token = trio.lowlevel.current_trio_token()
