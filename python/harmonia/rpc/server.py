@@ -259,6 +259,11 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials:
             pair = (settings.key.read_bytes(), settings.certificate.read_bytes())
         except OSError as error:
             raise BadInput(f"cannot read {error.filename} ({error.strerror}): check --certificate and --key") from None
+        if not tls.belong_together(*pair):
+            raise BadInput(
+                f"{settings.key} is not the key of {settings.certificate}: give a certificate chain and its private"
+                " key, both PEM and without a password, to --certificate and --key"
+            )
     else:
         pair = tls.ensure(settings.data_dir, settings.host)
     return grpc.ssl_server_credentials([pair])

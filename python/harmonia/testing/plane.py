@@ -60,7 +60,7 @@ class FakePlane:
     """Implements :class:`harmonia.engine.plane.DataPlane` in memory. Every method may be called from any thread."""
 
     port = 4460
-    clock_id = 1
+    clock_id: int = 1
     resumes = 0
     resumed = True
 
