@@ -25,6 +25,7 @@ __all__ = [
     "ScoreError",
     "__version__",
     "offset_from_turns",
+    "replay_trace",
 ]
 
 __version__: str
@@ -66,6 +67,18 @@ class Rhythm:
 
 def offset_from_turns(turns: float) -> int:
     """A phase offset in 2**-64 turn (signed). Raises RhythmError unless ``turns`` is finite."""
+
+def replay_trace(trace: str, name: str, max_drift_ppb: int, max_wander: float) -> tuple[str, str]:
+    """Replays recorded exchanges (CSV: t1,t2,t3,t4 in ns) through the session that platforms run.
+
+    Returns CSV with one row an exchange, from what came before it alone: t4, offset_before (node - platform as the clock
+    stood at t4), bound_ns (its largest possible error if the two clocks' frequencies never differ by more than
+    ``max_drift_ppb`` and that difference never changes faster than ``max_wander`` a second), uncertainty_ns (99 % of errors
+    lie within, if the delay floors are symmetric), rate_ppb. And a summary as JSON: rows, duration_s, round_trip_min_ns,
+    bound_median_ns, uncertainty_median_ns, rate_ppb, contradictions, steps, max_drift_ppm, max_wander.
+
+    Raises ValueError on a trace that is malformed (``NAME:LINE: reason``) or assumptions out of range.
+    """
 
 @final
 class Score:

@@ -33,6 +33,7 @@ _COMMANDS = {
     "status": "status",
     "tracking": "status",
     "score": "score",
+    "clock": "clock",
 }
 """Each command's module in this package; the function has the command's name."""
 
