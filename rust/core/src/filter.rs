@@ -141,6 +141,68 @@ impl Certified {
         (absolute(low.floor()), absolute(high.ceil()))
     }
 
+    /// What follows at `at` from several certificates for the same time, of which at least `honest` are true, each
+    /// with the largest error of its source then, and by how much (ppb) that error may grow.
+    ///
+    /// The truth lies below all true upper ends, so below the `honest`-th largest of all; later it may have risen by
+    /// as much as the fastest of them allows. `at` must not be before any certificate's own instant. Returns `None` if
+    /// there are fewer than `honest`, or if nothing lies within so many.
+    pub fn of_majority(at: PlatformTime, honest: usize, given: &[(Self, Span, i64)]) -> Option<Self> {
+        let mut given = given.to_vec();
+        loop {
+            let (low, high) = Self::majority_at(at, honest, &given)?;
+            let before = given.len();
+            // Whoever is certainly wrong shall not loosen what the others say.
+            given.retain(|(certified, error, _)| {
+                let (own_low, own_high) = certified.offset_within(at, *error);
+                own_low <= high && own_high >= low
+            });
+            if given.len() == before {
+                return Some(Self::grown(at, (low, high), &given));
+            }
+        }
+    }
+
+    fn offset_within(&self, t: PlatformTime, error: Span) -> (i64, i64) {
+        let (low, high) = self.offset_at(t);
+        (low.saturating_sub(error.ns()), high.saturating_add(error.ns()))
+    }
+
+    fn majority_at(at: PlatformTime, honest: usize, given: &[(Self, Span, i64)]) -> Option<(i64, i64)> {
+        let (mut lows, mut highs): (Vec<_>, Vec<_>) =
+            given.iter().map(|(certified, error, _)| certified.offset_within(at, *error)).unzip();
+        lows.sort_unstable();
+        highs.sort_unstable_by(|a, b| b.cmp(a));
+        let nth = honest.checked_sub(1)?;
+        let (low, high) = (*lows.get(nth)?, *highs.get(nth)?);
+        (low <= high).then_some((low, high))
+    }
+
+    fn grown(at: PlatformTime, (low, high): (i64, i64), given: &[(Self, Span, i64)]) -> Self {
+        let base_ns = low + ((i128::from(high) - i128::from(low)) / 2) as i64;
+        let most =
+            |value: &dyn Fn(&Self) -> f64| given.iter().map(|(c, ..)| value(c)).fold(f64::NEG_INFINITY, f64::max);
+        let drift = given.iter().map(|given| given.2).max().unwrap_or(0) as f64;
+        let max_wander = most(&|certified| certified.max_wander);
+        // Each side of a certificate is convex but for the quadratic part, which `offset_at` adds again.
+        let turn = |certified: &Self| certified.max_wander * (at - certified.at).as_s_f64();
+        let rise = |certified: &Self, dt: f64, values: [f64; 3], slope: f64| {
+            let age = (at - certified.at).as_s_f64();
+            chord(values, slope, age + dt) - chord(values, slope, age) + turn(certified) * dt
+        };
+        let up = |dt: f64| most(&|c| rise(c, dt, c.upper, c.rate[1])) + drift * dt;
+        let down = |dt: f64| most(&|c| rise(c, dt, c.lower.map(|ns| -ns), -c.rate[0])) + drift * dt;
+        Self {
+            at,
+            base_ns,
+            upper: KNOTS_S.map(|dt| (high - base_ns) as f64 + up(dt)),
+            lower: KNOTS_S.map(|dt| (low - base_ns) as f64 - down(dt)),
+            rate: [-most(&|c| turn(c) - c.rate[0]) - drift, most(&|c| turn(c) + c.rate[1]) + drift],
+            max_drift: most(&|certified| certified.max_drift) + drift,
+            max_wander,
+        }
+    }
+
     /// Smallest and largest possible node time at `t`. Realtime-safe.
     pub fn interval_at(&self, t: PlatformTime) -> (NodeTime, NodeTime) {
         let (low, high) = self.offset_at(t);
@@ -167,6 +229,14 @@ pub struct Estimate {
     pub wander_ppb: f64,
     /// The certified interval.
     pub certified: Certified,
+}
+
+impl Estimate {
+    /// The uncertainty `seconds` later, without another exchange, in ns. Realtime-safe.
+    pub fn uncertainty_after(&self, seconds: f64) -> f64 {
+        let dt = seconds.abs();
+        self.uncertainty_ns + self.uncertainty_rate_ppb * dt + self.wander_ppb * (dt * dt * dt).sqrt()
+    }
 }
 
 /// What an exchange did to a [`Filter`].

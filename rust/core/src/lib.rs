@@ -15,6 +15,8 @@ pub mod packet;
 pub mod filter;
 pub mod servo;
 pub mod session;
+pub mod select;
+pub mod pool;
 pub mod node_clock;
 pub mod steering;
 pub mod seal;
