@@ -11,6 +11,8 @@ pub mod hub;
 pub mod platform;
 mod player;
 pub mod tracking;
+pub mod upstream;
+mod keeper;
 
 pub use error::IoError;
 pub use node::Node;

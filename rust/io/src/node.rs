@@ -3,44 +3,44 @@
 //! * The *responder* answers sync requests and opens what platforms seal. A withdrawal mutes right there, under the
 //!   world's lock, before anything else learns of it.
 //! * The *ticker* seals mix frames: to everybody at the frame rate, and at once where a voice was cut.
-//! * The *scribe* writes the clock's anchor down every second, so that a restart continues every phase.
+//! * The *keeper* writes the clock down every second, so that a restart continues every phase, and leads it after its
+//!   sources where there are any (see [`crate::upstream`]).
 //!
 //! The invariant that everything here serves: **no frame sealed after a mute holds the voice.** Muting and sealing both
 //! hold the world's lock, and a frame is computed and sealed within one holding of it.
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use harmonia_core::delivery::Delivery;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PAYLOAD_MAX};
 use harmonia_core::mixer::{CircleMixer, MixerError, WEIGHT_MAX};
 use harmonia_core::node_clock::NodeClock;
-use harmonia_core::packet::{self, NodeInfo};
+use harmonia_core::packet;
 use harmonia_core::program::CHANNELS_MAX;
 use harmonia_core::rhythm::Rhythm;
 use harmonia_core::seal::{self, Direction, Opener, Sealer, Secret, Use, DATAGRAM_MAX};
-use harmonia_core::servo::LockState;
 use harmonia_core::units::{NodeTime, Span};
 use harmonia_core::voice::Voice;
 use num_complex::Complex;
 
 use crate::error::IoError;
+use crate::keeper::{self, Keeper, Published};
 use crate::os;
 use crate::socket::{wait_readable, Batch, Socket};
 use crate::tracking::{SourceStatus, Tracking};
+use crate::upstream::{Sources, Upstream};
 
 /// How often every listener gets a frame. Platforms interpolate; a lost frame costs nothing.
 const FRAME_INTERVAL: Span = Span::from_ms(200);
 /// How often the threads look whether they are to stop.
 const STOP_CHECK: Duration = Duration::from_millis(100);
-/// How often the clock's anchor is written down.
-const ANCHOR_INTERVAL: Duration = Duration::from_secs(1);
 /// A platform that has been silent for this long gets no more frames until it speaks again.
 const SILENT_AFTER_NS: i64 = 60_000_000_000;
 /// Acknowledged withdrawals that a session remembers, so that a repetition is answered without asking anybody.
@@ -128,7 +128,9 @@ struct Events {
 struct Shared {
     /// `None` once the node is closed, so that the port is free although somebody still holds the node.
     socket: ArcSwapOption<Socket>,
-    clock: NodeClock,
+    clock: ArcSwap<NodeClock>,
+    /// What is said of the clock, and of its sources.
+    published: ArcSwap<Published>,
     world: Mutex<World>,
     /// Set when the ticker has something to do before its time.
     hurry: Mutex<bool>,
@@ -161,17 +163,30 @@ pub fn resolve(host: &str, port: u16) -> Result<SocketAddr, IoError> {
 }
 
 impl Node {
-    /// Binds `host:port` (0 for any), resumes the clock from `clock_file` or makes it, and starts the threads.
+    /// [`Node::start_following`] nobody: the root of its own time.
     pub fn start(host: &str, port: u16, clock_file: &Path) -> Result<Self, IoError> {
+        Self::start_following(host, port, clock_file, Vec::new())
+    }
+
+    /// Binds `host:port` (0 for any), resumes the clock from `clock_file` or makes it, and starts the threads.
+    ///
+    /// A new clock first asks its `upstreams`, for at most some seconds.
+    pub fn start_following(
+        host: &str,
+        port: u16,
+        clock_file: &Path,
+        upstreams: Vec<Upstream>,
+    ) -> Result<Self, IoError> {
         let address = resolve(host, port)?;
         let socket = Socket::bind(address).map_err(|source| IoError::Bind { address, source })?;
-        let (clock, resumed) = resume_clock(clock_file)?;
-        // The first writing down also shows whether the file can be written at all.
-        write_anchor(clock_file, &clock)?;
+        let (mut clock, resumed) = keeper::resume(clock_file)?;
+        let sources = Sources::new(upstreams, clock.clock_id())?;
+        let (keeper, published) = Keeper::start(clock_file, sources, &mut clock, resumed)?;
         let port = socket.local_addr().map_err(|source| IoError::Bind { address, source })?.port();
         let shared = Arc::new(Shared {
             socket: ArcSwapOption::from_pointee(socket),
-            clock,
+            clock: ArcSwap::from_pointee(clock),
+            published: ArcSwap::from_pointee(published),
             world: Mutex::default(),
             hurry: Mutex::default(),
             hurried: Condvar::new(),
@@ -180,11 +195,10 @@ impl Node {
             stopping: AtomicBool::new(false),
             stats: Stats::default(),
         });
-        let clock_file = clock_file.to_owned();
         let threads = vec![
             spawn("responder", &shared, respond)?,
             spawn("ticker", &shared, tick)?,
-            spawn("scribe", &shared, move |shared| scribe(shared, clock_file))?,
+            spawn("keeper", &shared, move |shared| keep(shared, keeper))?,
         ];
         Ok(Self { shared, port, resumed, threads: Mutex::new(threads) })
     }
@@ -194,9 +208,9 @@ impl Node {
         self.port
     }
 
-    /// The clock: node time as a function of the raw clock.
-    pub fn clock(&self) -> &NodeClock {
-        &self.shared.clock
+    /// The clock as it stands: node time as a function of the raw clock, until its course is changed.
+    pub fn clock(&self) -> Arc<NodeClock> {
+        self.shared.clock.load_full()
     }
 
     /// Whether this start continued the former clock exactly.
@@ -211,27 +225,12 @@ impl Node {
 
     /// How the clock stands.
     pub fn tracking(&self) -> Tracking {
-        let info = NodeInfo::root(self.shared.clock.clock_id());
-        Tracking {
-            clock_id: info.clock_id,
-            stratum: info.stratum,
-            refid: info.refid,
-            state: LockState::Locked,
-            node: self.now(),
-            offset: Span::ZERO,
-            uncertainty: Span::ZERO,
-            bound: info.bound,
-            rate_ppb: self.shared.clock.anchor().rate_ppb,
-            slew_ppb: 0,
-            root_delay: info.root_delay,
-            leap: info.leap,
-            steps_left: 1,
-        }
+        self.shared.published.load().tracking(&self.shared.clock.load(), os::raw_ns())
     }
 
     /// How each source stands, in the order in which they were given.
     pub fn sources(&self) -> Vec<SourceStatus> {
-        Vec::new()
+        self.shared.published.load().sources(os::raw_ns())
     }
 
     /// The counters.
@@ -472,7 +471,7 @@ impl Session {
 
 impl Shared {
     fn now(&self) -> NodeTime {
-        self.clock.node_at(os::raw_ns())
+        self.clock.load().node_at(os::raw_ns())
     }
 
     fn is_stopping(&self) -> bool {
@@ -564,7 +563,6 @@ fn spawn(
 fn respond(shared: Arc<Shared>) {
     let mut batch = Batch::default();
     let mut answers: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
-    let info = NodeInfo::root(shared.clock.clock_id());
     let Some(socket) = shared.socket.load_full() else { return };
     while !shared.is_stopping() {
         let readable = wait_readable(&[socket.as_raw_fd()], STOP_CHECK);
@@ -572,10 +570,11 @@ fn respond(shared: Arc<Shared>) {
             continue;
         }
         answers.clear();
+        let (clock, info) = (shared.clock.load(), shared.published.load().said.at(os::raw_ns()));
         for datagram in batch.datagrams() {
             if packet::is_ntp_request(datagram.bytes) {
                 let mut answer = vec![0; datagram.bytes.len()];
-                let received = shared.clock.node_at(datagram.latest_raw_ns());
+                let received = clock.node_at(datagram.latest_raw_ns());
                 match packet::respond(datagram.bytes, received, received, &info, &mut answer) {
                     Ok(len) => {
                         answer.truncate(len);
@@ -590,7 +589,7 @@ fn respond(shared: Arc<Shared>) {
             }
         }
         // The send time is stamped as late as can be, once for the batch.
-        let sent = shared.now();
+        let sent = clock.node_at(os::raw_ns());
         let mut items = Vec::with_capacity(answers.len());
         for (to, answer) in &mut answers {
             packet::patch_sent(answer, sent, info.tai_minus_utc);
@@ -697,43 +696,23 @@ impl Outbox {
     }
 }
 
-/// The scribe's loop.
-fn scribe(shared: Arc<Shared>, clock_file: PathBuf) {
-    let mut written = Instant::now();
+/// The keeper's loop.
+fn keep(shared: Arc<Shared>, mut keeper: Keeper) {
     while !shared.is_stopping() {
-        std::thread::sleep(STOP_CHECK.min(ANCHOR_INTERVAL));
-        if written.elapsed() >= ANCHOR_INTERVAL {
-            // A full disk must not stop the clock. The anchor on disk stays true for as long as this boot lasts.
-            let _ = write_anchor(&clock_file, &shared.clock);
-            written = Instant::now();
+        let clock = shared.clock.load_full();
+        let kept = keeper.run(&clock, &shared.stopping, || lock(&shared.world).circles.is_empty());
+        if let Some(next) = kept.clock {
+            let world = lock(&shared.world);
+            if next.clock_id() != clock.clock_id() && !world.circles.is_empty() {
+                // Somebody opened a circle while the step was written down.
+                drop(world);
+                keeper.take_back(&clock);
+                continue;
+            }
+            shared.clock.store(Arc::new(next));
+        }
+        if let Some(published) = kept.published {
+            shared.published.store(Arc::new(published));
         }
     }
-}
-
-fn resume_clock(clock_file: &Path) -> Result<(NodeClock, bool), IoError> {
-    let boot_id = os::boot_id().map_err(|source| IoError::System { what: "its boot id", source })?;
-    let text = match std::fs::read(clock_file) {
-        // A damaged file may hold any bytes.
-        Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(IoError::file(clock_file)(error)),
-    };
-    let (raw_ns, realtime_ns) = (os::raw_ns(), os::realtime_ns());
-    Ok(text
-        .and_then(|text| NodeClock::resume_text(&text, &boot_id, raw_ns, realtime_ns).ok())
-        // Never written, or torn: a clock of its own, which every platform will recognise as another.
-        .unwrap_or_else(|| (NodeClock::new(&boot_id, raw_ns, realtime_ns), false)))
-}
-
-/// Written beside and renamed over, so that a reader or a crash meets the old line or the new one, never half of one.
-fn write_anchor(clock_file: &Path, clock: &NodeClock) -> Result<(), IoError> {
-    let mut now = clock.clone();
-    now.advance(os::raw_ns());
-    let line = now.anchor().to_text();
-    // The whole name and more, so that two clocks in one folder never share a file.
-    let mut beside = clock_file.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    std::fs::write(&beside, line).map_err(IoError::file(&beside))?;
-    std::fs::rename(&beside, clock_file).map_err(IoError::file(clock_file))
 }

@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use harmonia_io::node::{Node as Core, SleeperStatus, WithdrawEvent};
+use harmonia_io::os::raw_ns;
 use harmonia_io::tracking::{SourceStatus, Tracking};
+use harmonia_io::upstream::Upstream;
 use num_complex::Complex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -140,8 +142,9 @@ impl Node {
     #[new]
     #[pyo3(signature = (host, port, clock_file, upstreams = Vec::new()))]
     fn new(py: Python<'_>, host: &str, port: u16, clock_file: PathBuf, upstreams: Vec<String>) -> PyResult<Self> {
-        let _ = &upstreams;
-        py.detach(|| Core::start(host, port, &clock_file)).map(Self).map_err(errors::io)
+        let upstreams: Result<Vec<Upstream>, _> = upstreams.iter().map(|name| name.parse()).collect();
+        let upstreams = upstreams.map_err(errors::io)?;
+        py.detach(|| Core::start_following(host, port, &clock_file, upstreams)).map(Self).map_err(errors::io)
     }
 
     #[getter]
@@ -169,8 +172,14 @@ impl Node {
     }
 
     fn anchor(&self) -> (i64, i64, i64) {
-        let anchor = self.0.clock().anchor();
-        (anchor.raw_ns, anchor.node_ns, anchor.rate_ppb)
+        // With sources, the line through the present instant: it is the clock until the rate changes.
+        let clock = self.0.clock();
+        let anchor = clock.anchor();
+        if anchor.ramps.is_empty() {
+            return (anchor.raw_ns, anchor.node_ns, anchor.rate_ppb);
+        }
+        let raw_ns = raw_ns();
+        (raw_ns, clock.node_at(raw_ns).ns(), anchor.rate_ppb_at(raw_ns))
     }
 
     fn tracking(&self, py: Python<'_>) -> NodeTracking {
