@@ -17,7 +17,8 @@ SERVE = """
 import sys
 from pathlib import Path
 from harmonia.rpc.server import serve
-serve(Path(sys.argv[1]), port=0, upstreams=tuple(sys.argv[2:]), on_ready=lambda place: print(place.grpc_port, flush=True))
+folder, *upstreams = sys.argv[1:]
+serve(Path(folder), port=0, upstreams=tuple(upstreams), on_ready=lambda place: print(place.grpc_port, flush=True))
 """
 
 
