@@ -5,6 +5,9 @@
 pub mod os;
 pub mod socket;
 pub mod error;
+pub mod entropy;
+pub mod nts_ke;
+pub mod nts_source;
 pub mod local_clock;
 pub mod node;
 pub mod hub;
@@ -13,4 +16,5 @@ mod player;
 
 pub use error::IoError;
 pub use node::Node;
+pub use nts_source::NtsSource;
 pub use platform::Platform;
