@@ -12,6 +12,8 @@ pub mod units;
 pub mod phase;
 pub mod rhythm;
 pub mod packet;
+pub mod rate_limit;
+pub mod nts;
 pub mod filter;
 pub mod servo;
 pub mod session;

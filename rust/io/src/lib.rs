@@ -5,6 +5,11 @@
 pub mod os;
 pub mod socket;
 pub mod error;
+pub mod answering;
+pub mod entropy;
+pub mod nts_ke;
+pub mod nts_source;
+pub mod query;
 pub mod local_clock;
 pub mod node;
 pub mod hub;
@@ -16,4 +21,5 @@ mod keeper;
 
 pub use error::IoError;
 pub use node::Node;
+pub use nts_source::NtsSource;
 pub use platform::Platform;

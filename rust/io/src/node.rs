@@ -22,16 +22,20 @@ use harmonia_core::delivery::Delivery;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PAYLOAD_MAX};
 use harmonia_core::mixer::{CircleMixer, MixerError, WEIGHT_MAX};
 use harmonia_core::node_clock::NodeClock;
+use harmonia_core::nts::Policy;
 use harmonia_core::packet;
 use harmonia_core::program::CHANNELS_MAX;
+use harmonia_core::rate_limit::RateConfig;
 use harmonia_core::rhythm::Rhythm;
 use harmonia_core::seal::{self, Direction, Opener, Sealer, Secret, Use, DATAGRAM_MAX};
 use harmonia_core::units::{NodeTime, Span};
 use harmonia_core::voice::Voice;
 use num_complex::Complex;
 
+use crate::answering::{AnswerStats, Answering};
 use crate::error::IoError;
 use crate::keeper::{self, Keeper, Published};
+use crate::nts_ke::{KeListener, KeStats};
 use crate::os;
 use crate::socket::{wait_readable, Batch, Socket};
 use crate::tracking::{SourceStatus, Tracking};
@@ -85,6 +89,8 @@ pub struct Stats {
     pub cut_frames: AtomicU64,
     /// Withdrawals heard by datagram, without repetitions.
     pub withdrawals: AtomicU64,
+    /// How requests were answered, or why not.
+    pub answers: AnswerStats,
 }
 
 struct Session {
@@ -132,6 +138,8 @@ struct Shared {
     /// What is said of the clock, and of its sources.
     published: ArcSwap<Published>,
     world: Mutex<World>,
+    /// The responder's; others come to change how it answers, and to bake a client's first cookies.
+    answering: Mutex<Answering>,
     /// Set when the ticker has something to do before its time.
     hurry: Mutex<bool>,
     hurried: Condvar,
@@ -147,6 +155,7 @@ pub struct Node {
     port: u16,
     resumed: bool,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    nts: Mutex<Option<KeListener>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -183,11 +192,13 @@ impl Node {
         let sources = Sources::new(upstreams, clock.clock_id())?;
         let (keeper, published) = Keeper::start(clock_file, sources, &mut clock, resumed)?;
         let port = socket.local_addr().map_err(|source| IoError::Bind { address, source })?.port();
+        let answering = Answering::new(clock.node_at(os::raw_ns()))?;
         let shared = Arc::new(Shared {
             socket: ArcSwapOption::from_pointee(socket),
             clock: ArcSwap::from_pointee(clock),
             published: ArcSwap::from_pointee(published),
             world: Mutex::default(),
+            answering: Mutex::new(answering),
             hurry: Mutex::default(),
             hurried: Condvar::new(),
             events: Mutex::default(),
@@ -200,7 +211,39 @@ impl Node {
             spawn("ticker", &shared, tick)?,
             spawn("keeper", &shared, move |shared| keep(shared, keeper))?,
         ];
-        Ok(Self { shared, port, resumed, threads: Mutex::new(threads) })
+        Ok(Self { shared, port, resumed, threads: Mutex::new(threads), nts: Mutex::default() })
+    }
+
+    /// Listens for NTS key exchanges on TCP `port` (0 for any) of the same address as the UDP socket, with this
+    /// certificate chain and key (PEM), in place of a former such listener. Returns the port.
+    ///
+    /// Protected requests are answered whether or not this was called, but nobody could have cookies.
+    pub fn serve_nts(&self, certificate_pem: &[u8], key_pem: &[u8], port: u16) -> Result<u16, IoError> {
+        let socket = self.shared.socket.load_full().ok_or(IoError::State("the node is closed"))?;
+        let unnamed = |source| IoError::System { what: "the name of a socket", source };
+        let address = SocketAddr::new(socket.local_addr().map_err(unnamed)?.ip(), port);
+        let mut nts = lock(&self.nts);
+        *nts = None; // the port may be the same
+        let shared = Arc::clone(&self.shared);
+        let bake = Arc::new(move |keys: &_| lock(&shared.answering).bake(keys));
+        let listener = KeListener::start(address, certificate_pem, key_pem, self.port, bake)?;
+        Ok(nts.insert(listener).port())
+    }
+
+    /// Key exchanges since [`Node::serve_nts`]: those that ended with cookies, and those that did not.
+    pub fn nts_exchanges(&self) -> (u64, u64) {
+        let of = |stats: &KeStats| (stats.served.load(Ordering::Relaxed), stats.failed.load(Ordering::Relaxed));
+        lock(&self.nts).as_ref().map_or((0, 0), |listener| of(listener.stats()))
+    }
+
+    /// Whether anybody but the authenticated is answered: those with NTS, and platforms with a session here.
+    pub fn set_policy(&self, policy: Policy) {
+        lock(&self.shared.answering).set_policy(policy);
+    }
+
+    /// How often one address is answered; `None` for as often as it asks.
+    pub fn set_rate_limit(&self, config: Option<RateConfig>) {
+        lock(&self.shared.answering).set_limit(config);
     }
 
     /// The UDP port.
@@ -426,6 +469,7 @@ impl Node {
     /// Stops the threads and frees the port. Later calls change nothing that anybody hears.
     pub fn close(&self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
+        *lock(&self.nts) = None;
         self.shared.hurry();
         self.shared.event.notify_all();
         for thread in lock(&self.threads).drain(..) {
@@ -483,17 +527,19 @@ impl Shared {
         self.hurried.notify_one();
     }
 
-    /// Opens a sealed datagram and does what it says.
-    fn open(&self, socket: &Socket, datagram: &mut [u8], from: SocketAddr, raw_ns: i64) {
+    /// Opens a sealed datagram and does what it says. Whether it says where its platform is.
+    fn open(&self, socket: &Socket, datagram: &mut [u8], from: SocketAddr, raw_ns: i64) -> bool {
         let mut world = lock(&self.world);
         let Some(&sleeper) = seal::claimed_session(datagram).and_then(|id| world.sessions.get(&id)) else {
             self.stats.malformed.fetch_add(1, Ordering::Relaxed);
-            return;
+            return false;
         };
-        let Some(session) = world.sleepers.get_mut(&sleeper).and_then(|entry| entry.session.as_mut()) else { return };
+        let Some(session) = world.sleepers.get_mut(&sleeper).and_then(|entry| entry.session.as_mut()) else {
+            return false;
+        };
         let Ok((kind, payload)) = session.opener.open(datagram) else {
             self.stats.unauthentic.fetch_add(1, Ordering::Relaxed);
-            return;
+            return false;
         };
         // The peer is wherever its newest authentic datagram came from. One that was overtaken says nothing of that:
         // whoever holds a datagram back could send it on from anywhere, and the frames would go there.
@@ -511,7 +557,7 @@ impl Shared {
                 }
             }
             Use::Withdraw => {
-                let Ok(withdraw) = Withdraw::decode(payload) else { return };
+                let Ok(withdraw) = Withdraw::decode(payload) else { return newest };
                 if session.acknowledged.contains(&withdraw.event_id) {
                     session.send_acknowledgement(socket, withdraw.event_id);
                 } else {
@@ -526,6 +572,7 @@ impl Shared {
             }
             Use::Mix | Use::Acknowledge => {}
         }
+        newest
     }
 
     fn tell(&self, event: WithdrawEvent) {
@@ -562,40 +609,29 @@ fn spawn(
 /// The responder's loop.
 fn respond(shared: Arc<Shared>) {
     let mut batch = Batch::default();
-    let mut answers: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
     let Some(socket) = shared.socket.load_full() else { return };
     while !shared.is_stopping() {
         let readable = wait_readable(&[socket.as_raw_fd()], STOP_CHECK);
         if !readable.is_ok_and(|ready| ready[0]) || socket.receive(&mut batch).is_err() {
             continue;
         }
-        answers.clear();
         let (clock, info) = (shared.clock.load(), shared.published.load().said.at(os::raw_ns()));
+        let mut answering = lock(&shared.answering);
         for datagram in batch.datagrams() {
+            let (from, raw_ns) = (datagram.from, datagram.raw_ns);
             if packet::is_ntp_request(datagram.bytes) {
-                let mut answer = vec![0; datagram.bytes.len()];
                 let received = clock.node_at(datagram.latest_raw_ns());
-                match packet::respond(datagram.bytes, received, received, &info, &mut answer) {
-                    Ok(len) => {
-                        answer.truncate(len);
-                        answers.push((datagram.from, answer));
-                    }
-                    Err(_) => {
-                        shared.stats.malformed.fetch_add(1, Ordering::Relaxed);
-                    }
+                if !answering.take(datagram.bytes, from, received, raw_ns, &info, &shared.stats.answers) {
+                    shared.stats.malformed.fetch_add(1, Ordering::Relaxed);
                 }
-            } else {
-                shared.open(&socket, datagram.bytes, datagram.from, datagram.raw_ns);
+            } else if shared.open(&socket, datagram.bytes, from, raw_ns) {
+                answering.know(from, raw_ns);
             }
         }
-        // The send time is stamped as late as can be, once for the batch.
-        let sent = clock.node_at(os::raw_ns());
-        let mut items = Vec::with_capacity(answers.len());
-        for (to, answer) in &mut answers {
-            packet::patch_sent(answer, sent, info.tai_minus_utc);
-            items.push((*to, &answer[..]));
-        }
-        shared.stats.answered.fetch_add(socket.send_batch(&items) as u64, Ordering::Relaxed);
+        let (answered, malformed) = answering.send(&socket, || clock.node_at(os::raw_ns()), &info, &shared.stats.answers);
+        drop(answering);
+        shared.stats.answered.fetch_add(answered as u64, Ordering::Relaxed);
+        shared.stats.malformed.fetch_add(malformed as u64, Ordering::Relaxed);
     }
 }
 

@@ -69,6 +69,11 @@ impl Bracket {
             .expect("three readings")
     }
 
+    /// What the raw clock and the realtime clock read at one instant, and how far the former may be off. Realtime-safe.
+    pub fn parts(self) -> (i64, i64, i64) {
+        (self.raw_ns, self.realtime_ns, self.half_width_ns)
+    }
+
     /// A kernel stamp on the raw clock, and how far it may be off; `None` if the realtime clock was stepped meanwhile.
     pub fn to_raw(self, stamp_realtime_ns: i64) -> Option<(i64, i64)> {
         let age = self.realtime_ns - stamp_realtime_ns;

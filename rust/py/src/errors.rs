@@ -35,6 +35,9 @@ pub fn io(error: CoreIoError) -> PyErr {
     let message = error.to_string();
     match error {
         CoreIoError::Bind { .. }
+        | CoreIoError::BindTcp { .. }
+        | CoreIoError::KeyExchange { .. }
+        | CoreIoError::NoTime { .. }
         | CoreIoError::Resolve { .. }
         | CoreIoError::File { .. }
         | CoreIoError::System { .. } => IoError::new_err(message),
@@ -47,6 +50,7 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::Level { .. }
         | CoreIoError::SampleRate(_)
         | CoreIoError::Upstream(_)
+        | CoreIoError::Certificate { .. }
         | CoreIoError::LocalClock { .. } => PyValueError::new_err(message),
     }
 }
