@@ -37,7 +37,7 @@ use crate::error::IoError;
 use crate::keeper::{self, Keeper, Published};
 use crate::nts_ke::{KeListener, KeStats};
 use crate::os;
-use crate::socket::{wait_readable, Batch, Socket};
+use crate::socket::{wait_readable_one, Batch, Socket};
 use crate::tracking::{SourceStatus, Tracking};
 use crate::upstream::{Sources, Upstream};
 
@@ -606,32 +606,36 @@ fn spawn(
         .map_err(|source| IoError::System { what: "a thread", source })
 }
 
-/// The responder's loop.
+/// The responder's loop. Allocates nothing but for withdrawals.
 fn respond(shared: Arc<Shared>) {
     let mut batch = Batch::default();
     let Some(socket) = shared.socket.load_full() else { return };
     while !shared.is_stopping() {
-        let readable = wait_readable(&[socket.as_raw_fd()], STOP_CHECK);
-        if !readable.is_ok_and(|ready| ready[0]) || socket.receive(&mut batch).is_err() {
+        // Under load there is always something: waiting is asked for only when there was not.
+        if !socket.receive(&mut batch).is_ok_and(|count| count > 0) {
+            let _ = wait_readable_one(socket.as_raw_fd(), STOP_CHECK);
             continue;
         }
         let (clock, info) = (shared.clock.load(), shared.published.load().said.at(os::raw_ns()));
         let mut answering = lock(&shared.answering);
-        for datagram in batch.datagrams() {
-            let (from, raw_ns) = (datagram.from, datagram.raw_ns);
+        let mut malformed = 0;
+        for i in 0..batch.len() {
+            let Some(datagram) = batch.datagram(i) else { continue };
             if packet::is_ntp_request(datagram.bytes) {
-                let received = clock.node_at(datagram.latest_raw_ns());
-                if !answering.take(datagram.bytes, from, received, raw_ns, &info, &shared.stats.answers) {
-                    shared.stats.malformed.fetch_add(1, Ordering::Relaxed);
+                let taken = answering.take(&mut batch, i, &clock, &info, &shared.stats.answers);
+                malformed += usize::from(!taken);
+            } else {
+                let (from, raw_ns) = (datagram.from, datagram.raw_ns);
+                if shared.open(&socket, datagram.bytes, from, raw_ns) {
+                    answering.know(from, raw_ns);
                 }
-            } else if shared.open(&socket, datagram.bytes, from, raw_ns) {
-                answering.know(from, raw_ns);
             }
         }
-        let (answered, malformed) = answering.send(&socket, || clock.node_at(os::raw_ns()), &info, &shared.stats.answers);
+        let now = || clock.node_at(os::raw_ns());
+        let (answered, wrong) = answering.send(&socket, &mut batch, now, &info, &shared.stats.answers);
         drop(answering);
         shared.stats.answered.fetch_add(answered as u64, Ordering::Relaxed);
-        shared.stats.malformed.fetch_add(malformed as u64, Ordering::Relaxed);
+        shared.stats.malformed.fetch_add((malformed + wrong) as u64, Ordering::Relaxed);
     }
 }
 
