@@ -29,6 +29,13 @@ from harmonia.rpc.server import serve as run_server
     show_default=True,
     help="UDP port of sync and mix frames; 0 for any.",
 )
+@click.option(
+    "--upstream",
+    "upstreams",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Follow this sanctuary or NTP server (port 123 if none is given); repeat it for several, best three or more.",
+)
 @click.option("--certificate", type=click.Path(path_type=Path, dir_okay=False), help="TLS certificate chain (PEM).")
 @click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help="Its private key (PEM).")
 @click.option("--expose", is_flag=True, help="Bind another address than loopback with a certificate of the local CA.")
@@ -46,6 +53,7 @@ def serve(
     host: str,
     port: int,
     udp_port: int,
+    upstreams: tuple[str, ...],
     certificate: Path | None,
     key: Path | None,
     expose: bool,
@@ -57,6 +65,9 @@ def serve(
 
     The first start makes the data folder with a local CA and the host's token; later starts continue every circle where
     it was, in phase.
+
+    Without --upstream its own clock is the time. With it, a new clock first asks, and from then on follows whoever the
+    majority of its sources agrees with; while it hosts circles so gently that no platform notices.
     """
     if (certificate is None) != (key is None):
         raise click.UsageError("--certificate and --key belong together.")
@@ -83,6 +94,7 @@ def serve(
         host,
         port,
         udp_port,
+        upstreams=upstreams,
         certificate=certificate,
         key=key,
         expose=expose,

@@ -81,6 +81,8 @@ class Settings:
     expose: bool = False
     """Binds another address than loopback with a certificate of the local CA."""
     journal_bytes_max: int | None = None
+    upstreams: tuple[str, ...] = ()
+    """Whom the node's clock follows, HOST or HOST:PORT each; nobody: it is the root of its time."""
     plane: PlaneFactory | None = None
     """None: the core's node."""
     scores: ScoreReader = read_score
@@ -103,6 +105,7 @@ def serve(
     port: int = DEFAULT_PORT,
     udp_port: int = 0,
     *,
+    upstreams: tuple[str, ...] = (),
     certificate: Path | None = None,
     key: Path | None = None,
     expose: bool = False,
@@ -110,7 +113,7 @@ def serve(
     on_ready: Callable[[Place], None] | None = None,
 ) -> None:
     """Runs a sanctuary until SIGTERM or SIGINT. ``on_ready`` is told where it listens. Raises HarmoniaError."""
-    settings = Settings(data_dir, host, port, udp_port, certificate, key, expose, journal_bytes_max)
+    settings = Settings(data_dir, host, port, udp_port, certificate, key, expose, journal_bytes_max, upstreams)
     asyncio.run(_serve(settings, on_ready))
 
 
@@ -276,7 +279,9 @@ def _open_plane(settings: Settings) -> DataPlane:
     from harmonia import _core  # so that the daemon's tests run without the extension
 
     try:
-        return _core.Node(settings.host, settings.udp_port, clock_file)
+        return _core.Node(settings.host, settings.udp_port, clock_file, settings.upstreams)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
     except _core.IoError as error:
         if "in use" in str(error):  # taken since it was looked at
             raise AddressTaken(_taken("UDP", settings.host, settings.udp_port, "--udp-port")) from None
