@@ -33,6 +33,7 @@ _COMMANDS = {
     "status": "status",
     "tracking": "status",
     "score": "score",
+    "ntp": "ntp",
 }
 """Each command's module in this package; the function has the command's name."""
 

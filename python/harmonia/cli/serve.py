@@ -29,6 +29,17 @@ from harmonia.rpc.server import serve as run_server
     show_default=True,
     help="UDP port of sync and mix frames; 0 for any.",
 )
+@click.option(
+    "--nts-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Give out keys for NTS (RFC 8915) on this TCP port, 4460 by custom; 0 for any. Without it there is no NTS.",
+)
+@click.option(
+    "--only-authenticated",
+    is_flag=True,
+    help="Do not answer time requests without NTS, but for those of the circles' own platforms.",
+)
 @click.option("--certificate", type=click.Path(path_type=Path, dir_okay=False), help="TLS certificate chain (PEM).")
 @click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help="Its private key (PEM).")
 @click.option("--expose", is_flag=True, help="Bind another address than loopback with a certificate of the local CA.")
@@ -46,6 +57,8 @@ def serve(
     host: str,
     port: int,
     udp_port: int,
+    nts_port: int | None,
+    only_authenticated: bool,
     certificate: Path | None,
     key: Path | None,
     expose: bool,
@@ -60,6 +73,8 @@ def serve(
     """
     if (certificate is None) != (key is None):
         raise click.UsageError("--certificate and --key belong together.")
+    if only_authenticated and nts_port is None:
+        raise click.UsageError("--only-authenticated needs --nts-port: without it nobody could be.")
     if with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
 
@@ -72,7 +87,8 @@ def serve(
                 f"sanctuary {place['sanctuary_id']} is open; Ctrl-C closes it\n"
                 f"  gRPC over TLS  {place['host']}:{place['grpc_port']}\n"
                 f"  sync and mix   {place['host']}:{place['udp_port']} (UDP)\n"
-                f"  data folder    {data_dir}\n"
+                + _nts_line(place)
+                + f"  data folder    {data_dir}\n"
                 f"  its CA         {data_dir / 'ca.pem'}\n"
                 f"  host's token   {data_dir / 'admin.token'} (whoever reads it is the host)"
             )
@@ -83,12 +99,18 @@ def serve(
         host,
         port,
         udp_port,
+        nts_port=nts_port,
+        only_authenticated=only_authenticated,
         certificate=certificate,
         key=key,
         expose=expose,
         journal_bytes_max=journal_bytes_max,
         on_ready=on_ready,
     )
+
+
+def _nts_line(place: dict[str, Any]) -> str:
+    return f"  keys for NTS   {place['host']}:{place['nts_port']} (TCP)\n" if place["nts_port"] is not None else ""
 
 
 def _end_with_stdin() -> None:

@@ -5,6 +5,7 @@
 mod errors;
 mod node;
 mod platform;
+mod query;
 mod rhythm;
 mod score;
 
@@ -20,6 +21,8 @@ mod core_module {
     use super::node::{Node, NodeEvent, PlatformStatus};
     #[pymodule_export]
     use super::platform::{ClockReading, Platform};
+    #[pymodule_export]
+    use super::query::{query_time, TimeMeasurement};
     #[pymodule_export]
     use super::rhythm::{offset_from_turns, Rhythm};
     #[pymodule_export]
