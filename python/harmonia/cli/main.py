@@ -34,6 +34,7 @@ _COMMANDS = {
     "tracking": "status",
     "score": "score",
     "clock": "clock",
+    "ntp": "ntp",
 }
 """Each command's module in this package; the function has the command's name."""
 

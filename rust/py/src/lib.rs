@@ -6,6 +6,7 @@ mod errors;
 mod node;
 mod platform;
 mod replay;
+mod query;
 mod rhythm;
 mod score;
 
@@ -21,6 +22,8 @@ mod core_module {
     use super::node::{Node, NodeEvent, NodeSource, NodeTracking, PlatformStatus};
     #[pymodule_export]
     use super::platform::{ClockReading, Platform};
+    #[pymodule_export]
+    use super::query::{query_time, TimeMeasurement};
     #[pymodule_export]
     use super::replay::replay_trace;
     #[pymodule_export]
