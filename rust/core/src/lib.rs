@@ -16,6 +16,7 @@ pub mod filter;
 pub mod servo;
 pub mod session;
 pub mod node_clock;
+pub mod sample;
 pub mod seal;
 pub mod frame;
 pub mod listener;
