@@ -13,4 +13,4 @@ mod player;
 
 pub use error::IoError;
 pub use node::Node;
-pub use platform::Platform;
+pub use platform::{Exchanged, Platform};

@@ -46,6 +46,7 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::Channels(_)
         | CoreIoError::Level { .. }
         | CoreIoError::SampleRate(_)
+        | CoreIoError::OutputLatency { .. }
         | CoreIoError::LocalClock { .. } => PyValueError::new_err(message),
     }
 }

@@ -19,7 +19,7 @@ mod core_module {
     #[pymodule_export]
     use super::node::{Node, NodeEvent, PlatformStatus};
     #[pymodule_export]
-    use super::platform::{ClockReading, Platform};
+    use super::platform::{ClockExchange, ClockReading, Platform};
     #[pymodule_export]
     use super::rhythm::{offset_from_turns, Rhythm};
     #[pymodule_export]
