@@ -17,6 +17,8 @@ __all__ = [
     "IoError",
     "Node",
     "NodeEvent",
+    "NodeSource",
+    "NodeTracking",
     "Platform",
     "PlatformStatus",
     "Renderer",
@@ -168,16 +170,123 @@ class PlatformStatus:
         """The platform's own gate."""
 
 @final
+class NodeTracking:
+    """How a sanctuary's own clock stands at one instant."""
+
+    @property
+    def clock_id(self) -> int: ...
+    @property
+    def stratum(self) -> int:
+        """Steps from a reference clock; 10 without a source."""
+    @property
+    def refid(self) -> int:
+        """What is followed: NTP's reference identifier, big-endian letters ``LOCL`` without a source."""
+    @property
+    def lock_state(self) -> int:
+        """As harmonia.v1.LockState; locked also for a clock that was told to follow nobody."""
+    @property
+    def node_time_ns(self) -> int: ...
+    @property
+    def offset_ns(self) -> int:
+        """What the sources say that node time should be, minus what it is: still to be slewed."""
+    @property
+    def uncertainty_ns(self) -> int:
+        """Expected error against the sources."""
+    @property
+    def bound_ns(self) -> int:
+        """Certain error against the root of the time; 0 at the root."""
+    @property
+    def rate_ppb(self) -> int:
+        """How much faster than the raw clock node time runs, correction included."""
+    @property
+    def slew_ppb(self) -> int:
+        """How much of ``rate_ppb`` is correction."""
+    @property
+    def root_delay_ns(self) -> int:
+        """Round trip to the root of the time."""
+    @property
+    def leap(self) -> int:
+        """NTP's leap indicator."""
+    @property
+    def steps_left(self) -> int:
+        """How often this clock may still be stepped, in this life or a later one."""
+
+@final
+class NodeSource:
+    """One source of a sanctuary's time as it stands."""
+
+    @property
+    def name(self) -> str:
+        """As it was given."""
+    @property
+    def address(self) -> str:
+        """``address:port`` where it was found; empty before."""
+    @property
+    def state(
+        self,
+    ) -> Literal[
+        "unresolved",
+        "silent",
+        "measuring",
+        "selected",
+        "candidate",
+        "falseticker",
+        "undecided",
+        "loop",
+        "refusing",
+    ]:
+        """What became of it in the last selection.
+
+        No address; no answer for a while; answers, still being measured; followed; agrees, others are better; disagrees
+        with the majority; no majority; follows this very clock; says that its clock is not set or asks for silence.
+        """
+    @property
+    def clock_id(self) -> int:
+        """0 for a stranger's NTP server, or before the first answer."""
+    @property
+    def stratum(self) -> int: ...
+    @property
+    def refid(self) -> int: ...
+    @property
+    def offset_ns(self) -> int:
+        """Its time minus node time."""
+    @property
+    def bound_ns(self) -> int:
+        """Certain error of ``offset_ns`` against the root of the source's time: path and source together."""
+    @property
+    def uncertainty_ns(self) -> int:
+        """Expected error of ``offset_ns``."""
+    @property
+    def delay_ns(self) -> int:
+        """Shortest round trip of the last exchanges."""
+    @property
+    def rate_ppb(self) -> int:
+        """Its rate against this machine's raw clock."""
+    @property
+    def reach(self) -> int:
+        """The last eight requests, a bit each, the newest lowest: 1 was answered."""
+    @property
+    def exchanges(self) -> int: ...
+    @property
+    def age_ns(self) -> int:
+        """How long ago the last answer came; -1 before the first."""
+    @property
+    def trouble(self) -> str:
+        """Why the last answer was refused, or the name was not found; empty if neither."""
+
+@final
 class Node:
     """A sanctuary's data plane: one UDP socket that answers sync requests and carries sealed mix frames.
 
     Sleepers and circles are named by 64-bit numbers of the caller's choice. A new sleeper's voice is muted.
     """
 
-    def __new__(cls, host: str, port: int, clock_file: str) -> Node:
+    def __new__(cls, host: str, port: int, clock_file: str, upstreams: Sequence[str] = ...) -> Node:
         """Binds ``host:port`` (0 for any) and resumes the node clock from ``clock_file``, or makes it.
 
-        The clock's anchor is written there every second. Raises IoError on a taken port or an unwritable file.
+        The clock's anchor is written there every second. ``upstreams`` are sources, ``HOST`` or ``HOST:PORT`` each
+        (port 123 if none), that the clock follows; a clock that is new asks them, for at most a few seconds, before
+        anybody is answered. Raises IoError on a taken port or an unwritable file, ValueError on a malformed source.
         """
     @property
     def port(self) -> int: ...
@@ -190,7 +299,13 @@ class Node:
         """Whether this start continued the former clock exactly; False after a reboot or on a first start."""
     def node_time_ns(self) -> int: ...
     def anchor(self) -> tuple[int, int, int]:
-        """raw_ns, node_ns, rate_ppb: node = node_ns + (raw − raw_ns)·(1 + rate_ppb·1e-9) on CLOCK_MONOTONIC_RAW."""
+        """raw_ns, node_ns, rate_ppb: node = node_ns + (raw − raw_ns)·(1 + rate_ppb·1e-9) on CLOCK_MONOTONIC_RAW.
+
+        With sources, the rate is that of the instant and changes by and by.
+        """
+    def tracking(self) -> NodeTracking: ...
+    def sources(self) -> list[NodeSource]:
+        """How each source stands, in the order in which they were given."""
     def add_circle(self, circle: int, channels: int, voice_weight: float) -> None:
         """Hosts a circle, unless it is hosted already. Raises ValueError on > 64 channels or a bad weight."""
     def remove_circle(self, circle: int) -> None: ...

@@ -10,6 +10,7 @@ pub mod node;
 pub mod hub;
 pub mod platform;
 mod player;
+pub mod tracking;
 
 pub use error::IoError;
 pub use node::Node;

@@ -25,6 +25,7 @@ use harmonia_core::packet::{self, NodeInfo};
 use harmonia_core::program::CHANNELS_MAX;
 use harmonia_core::rhythm::Rhythm;
 use harmonia_core::seal::{self, Direction, Opener, Sealer, Secret, Use, DATAGRAM_MAX};
+use harmonia_core::servo::LockState;
 use harmonia_core::units::{NodeTime, Span};
 use harmonia_core::voice::Voice;
 use num_complex::Complex;
@@ -32,6 +33,7 @@ use num_complex::Complex;
 use crate::error::IoError;
 use crate::os;
 use crate::socket::{wait_readable, Batch, Socket};
+use crate::tracking::{SourceStatus, Tracking};
 
 /// How often every listener gets a frame. Platforms interpolate; a lost frame costs nothing.
 const FRAME_INTERVAL: Span = Span::from_ms(200);
@@ -205,6 +207,31 @@ impl Node {
     /// Node time now.
     pub fn now(&self) -> NodeTime {
         self.shared.now()
+    }
+
+    /// How the clock stands.
+    pub fn tracking(&self) -> Tracking {
+        let info = NodeInfo::root(self.shared.clock.clock_id());
+        Tracking {
+            clock_id: info.clock_id,
+            stratum: info.stratum,
+            refid: info.refid,
+            state: LockState::Locked,
+            node: self.now(),
+            offset: Span::ZERO,
+            uncertainty: Span::ZERO,
+            bound: info.bound,
+            rate_ppb: self.shared.clock.anchor().rate_ppb,
+            slew_ppb: 0,
+            root_delay: info.root_delay,
+            leap: info.leap,
+            steps_left: 1,
+        }
+    }
+
+    /// How each source stands, in the order in which they were given.
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        Vec::new()
     }
 
     /// The counters.

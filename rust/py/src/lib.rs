@@ -17,7 +17,7 @@ mod core_module {
     #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
     #[pymodule_export]
-    use super::node::{Node, NodeEvent, PlatformStatus};
+    use super::node::{Node, NodeEvent, NodeSource, NodeTracking, PlatformStatus};
     #[pymodule_export]
     use super::platform::{ClockExchange, ClockReading, Platform};
     #[pymodule_export]
