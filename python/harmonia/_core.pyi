@@ -27,6 +27,7 @@ __all__ = [
     "Score",
     "ScoreError",
     "__version__",
+    "estimates",
     "offset_from_turns",
 ]
 
@@ -69,6 +70,15 @@ class Rhythm:
 
 def offset_from_turns(turns: float) -> int:
     """A phase offset in 2**-64 turn (signed). Raises RhythmError unless ``turns`` is finite."""
+
+def estimates(
+    exchanges: Sequence[tuple[int, int, int, int, int]], *, max_drift_ppb: int, max_wander: float
+) -> list[tuple[int, int, float, float, float, float]]:
+    """What the filter made of recorded exchanges (t1, t2, t3, t4, stamp error), each from those before it alone.
+
+    For each: at_ns (its t4), the likely offset (node − platform) in ns, its rate in ppb, the 99 % uncertainty in ns, how
+    fast that grows in ppb, and the walk of the frequency in ppb for one second. Raises ValueError on absurd assumptions.
+    """
 
 @final
 class Score:

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod errors;
+mod filter;
 mod node;
 mod platform;
 mod rhythm;
@@ -16,6 +17,8 @@ mod core_module {
 
     #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
+    #[pymodule_export]
+    use super::filter::estimates;
     #[pymodule_export]
     use super::node::{Node, NodeEvent, NodeSource, NodeTracking, PlatformStatus};
     #[pymodule_export]
