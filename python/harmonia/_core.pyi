@@ -475,6 +475,8 @@ class Platform:
         """Another channel (the RPC) says that this withdrawal is on disk: stop repeating it."""
     def open_gate(self) -> None:
         """Fades back in. Only a person's own new grant may lead here."""
+    def close_gate(self) -> None:
+        """Silent from the next block on, without telling anybody: for a withdrawal made elsewhere."""
     @property
     def gate_open(self) -> bool: ...
     def level_dbfs(self) -> float: ...

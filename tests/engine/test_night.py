@@ -13,7 +13,7 @@ from harmonia.errors import BadInput, NotFound, NotNow, StorageUnreadable
 from harmonia.journal import Position, Record
 from harmonia.journal.memory import MemoryJournal
 from harmonia.testing import FakePlane, fake_scores
-from tests.engine.nights import HOUR_NS, House, audible, in_virtual_time, plane_of, settle
+from tests.engine.nights import HOUR_NS, KEY, House, audible, in_virtual_time, plane_of, settle
 
 S = CircleState
 
@@ -82,7 +82,7 @@ def test_a_restart_brings_everything_back_exactly() -> None:
         async with house.awake() as sanctuary:
             conductor = await house.circle(sanctuary, gather_ns=0, night_ns=8 * HOUR_NS)
             (unused, used) = await conductor.entrance.create_tokens(2, 0)
-            person = (await conductor.entrance.join(used, b"k" * 32)).person
+            person = (await conductor.entrance.join(used, KEY)).person
             quiet, gone = await house.join(conductor), await house.join(conductor)
             await house.grant(person, Purpose.VOICE)
             await house.grant(quiet, Purpose.VOICE)
@@ -108,8 +108,9 @@ def test_a_restart_brings_everything_back_exactly() -> None:
             speaker, listener = (each for each in found if each)
             assert plane_of(again).sleepers[speaker.number].voice == (0.5 + 0.5j, 1j)
             with pytest.raises(Exception, match="has been used"):
-                await back.entrance.join(used, b"k" * 32)
-            await back.entrance.join(unused, b"k" * 32)
+                await back.entrance.join(used, b"q" * 32)
+            assert (await back.entrance.join(used, KEY)).person is speaker
+            await back.entrance.join(unused, KEY)
             await house.grant(listener, Purpose.VOICE, supersedes=withdrawal)
             assert audible(again, listener)
             await trio.sleep(8 * 3600 + 1800)

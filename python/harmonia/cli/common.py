@@ -1,6 +1,7 @@
 """What several commands share: the data folder, circles by id, prefix or title, sleepers of this machine, output."""
 
 import json
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -66,6 +67,11 @@ def read_score(path: Path) -> ScoreText:
         line = content.count(b"\n", 0, error.start) + 1
         raise errors.BadScore(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from None
     return ScoreText(path.name, FORMATS[path.suffix.lower()], text)
+
+
+def called_as() -> str:
+    """How this command line is called here: what to put before a command that is suggested."""
+    return os.environ.get("HARMONIA_CALLED_AS", "harmonia")
 
 
 async def find_circle(sanctuary: Sanctuary, text: str) -> Circle:

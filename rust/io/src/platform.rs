@@ -381,6 +381,11 @@ impl Platform {
         self.wish(|wishes| wishes.gate_open = true);
     }
 
+    /// Closes this platform's own gate in the next block and tells nobody: the person has withdrawn elsewhere.
+    pub fn close_gate(&self) {
+        self.wish(|wishes| wishes.gate_open = false);
+    }
+
     /// Whether the own gate is open.
     pub fn gate_open(&self) -> bool {
         self.inner.wishes.load().gate_open

@@ -232,6 +232,10 @@ impl Platform {
         self.0.open_gate();
     }
 
+    fn close_gate(&self) {
+        self.0.close_gate();
+    }
+
     #[getter]
     fn gate_open(&self) -> bool {
         self.0.gate_open()
