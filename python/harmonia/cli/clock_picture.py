@@ -79,11 +79,13 @@ def _offset(axes: Any, course: Course, times: list[float]) -> None:
 
 def _worth(axes: Any, course: Course, times: list[float]) -> None:
     axes.plot(times, [max(b, 1) / 1e3 for b in course.bounds_ns], color=BLUE, linewidth=1.3, label="bound")
-    axes.plot(times, [max(u, 1) / 1e3 for u in course.uncertainties_ns], color=GREEN, linewidth=1.3, label="uncertainty")
+    axes.plot(
+        times, [max(u, 1) / 1e3 for u in course.uncertainties_ns], color=GREEN, linewidth=1.3, label="uncertainty"
+    )
     axes.set_yscale("log")
     axes.set_title("How certain it was")
     axes.set_ylabel("µs")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    _plain(axes)
     axes.legend(loc="upper right", ncols=2, framealpha=0.6, facecolor=PANEL, edgecolor=GRID, labelcolor=INK)
 
 
@@ -108,7 +110,7 @@ def _delay(axes: Any, course: Course, unit_s: float) -> None:
     axes.scatter(times, trips, s=9, color=PINK, alpha=0.6, linewidths=0)
     axes.axhline(min(trips), color=MUTED, linewidth=0.8, linestyle="--")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    _plain(axes)
 
 
 def _events(panels: Any, course: Course, unit_s: float) -> None:
@@ -127,6 +129,14 @@ def _events(panels: Any, course: Course, unit_s: float) -> None:
                 fontsize=8,
                 color=MUTED,
             )
+
+
+def _plain(axes: Any) -> None:
+    """Numbers on a logarithmic axis as people write them, also between the powers of ten if there are few of those."""
+    low, high = axes.get_ylim()
+    few = high / low < 30
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}" if few else ""))
 
 
 def _percentile(values: list[float], share: float) -> float:

@@ -49,7 +49,9 @@ class Course:
 
 @click.command()
 @data_option
-@click.option("--log", "log_path", type=click.Path(path_type=Path, dir_okay=False), help="A clock log (join --clock-log).")
+@click.option(
+    "--log", "log_path", type=click.Path(path_type=Path, dir_okay=False), help="A clock log (join --clock-log)."
+)
 @click.option("--sleeper", help="The log of this sleeper of this machine (join --log-clock).")
 @click.option(
     "--replay",
@@ -181,4 +183,3 @@ def course_of_replay(path: Path) -> Course:
         uncertainties.tolist(),
         rates.tolist(),
     )
-

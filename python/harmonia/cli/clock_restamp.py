@@ -89,7 +89,9 @@ def _check(path: Path, number: int, night: Sequence[Era], platform_ns: int, extr
         where = "lies where the clock was set anew, between two eras of the log"
     else:
         away_s = max(era.first_ns - platform_ns, platform_ns - era.last_ns) / 1e9
-        where = f"is {away_s:.3f} s {'before the first' if platform_ns < first else 'after the last'} exchange of the log"
+        where = (
+            f"is {away_s:.3f} s {'before the first' if platform_ns < first else 'after the last'} exchange of the log"
+        )
     raise BadInput(
         f"{path}:{number}: {platform_ns} ns {where} ({first} to {last} ns), which certifies nothing there; leave the "
         "row out, check --unit and --clock, or say --extrapolate"

@@ -68,9 +68,7 @@ def spread_voice(voice: list[complex], channels: int) -> list[complex]:
     return voice
 
 
-def _simulated(
-    seconds: float, drift_ppm: float, seed: int | None, rate: int, card_ppm: float = 0.0
-) -> _core.Platform:
+def _simulated(seconds: float, drift_ppm: float, seed: int | None, rate: int, card_ppm: float = 0.0) -> _core.Platform:
     return _core.Platform(
         sample_rate=rate,
         clock_offset_ns=round(seconds * 1e9),

@@ -123,6 +123,4 @@ def waitsync(
         )
     else:
         who = "the sanctuary's clock" + (f" and {len(newest) - 1} platforms" if circle is not None else "")
-        click.echo(
-            f"{who}: certain within {error_text(max(one.bound_ns for one in newest))} after {waited_s:.1f} s"
-        )
+        click.echo(f"{who}: certain within {error_text(max(one.bound_ns for one in newest))} after {waited_s:.1f} s")

@@ -110,7 +110,7 @@ class ClockLogWriter:
         if exchange.era != self._era:
             self._era = exchange.era
             self._write(event="reset", **_instants(clock), era=exchange.era)
-        if exchange.step_ns:
+        if exchange.step_ns and exchange.number > 1:  # the first one sets the clock
             self._write(event="step", **_instants(clock), by_ns=exchange.step_ns)
         self._number = exchange.number
         self._write(
@@ -223,7 +223,9 @@ class ClockLog:
                 reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
                 raise BadInput(f"{path}:{number}: this is no line of a clock log: {reason}") from None
         if log is None:
-            raise BadInput(f"{path}:{max(number, 1)}: this is no clock log; `harmonia join --clock-log FILE` writes one")
+            raise BadInput(
+                f"{path}:{max(number, 1)}: this is no clock log; `harmonia join --clock-log FILE` writes one"
+            )
         return log
 
     def _take(self, fields: dict[str, Any]) -> None:

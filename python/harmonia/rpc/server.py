@@ -81,6 +81,8 @@ class Settings:
     expose: bool = False
     """Binds another address than loopback with a certificate of the local CA."""
     journal_bytes_max: int | None = None
+    metrics_port: int | None = None
+    """Prometheus metrics on loopback; 0 for any port, None for none."""
     plane: PlaneFactory | None = None
     """None: the core's node."""
     scores: ScoreReader = read_score
@@ -95,6 +97,7 @@ class Place:
     grpc_port: int
     udp_port: int
     pid: int
+    metrics_port: int | None = None
 
 
 def serve(
@@ -107,10 +110,21 @@ def serve(
     key: Path | None = None,
     expose: bool = False,
     journal_bytes_max: int | None = None,
+    metrics_port: int | None = None,
     on_ready: Callable[[Place], None] | None = None,
 ) -> None:
     """Runs a sanctuary until SIGTERM or SIGINT. ``on_ready`` is told where it listens. Raises HarmoniaError."""
-    settings = Settings(data_dir, host, port, udp_port, certificate, key, expose, journal_bytes_max)
+    settings = Settings(
+        data_dir,
+        host,
+        port,
+        udp_port,
+        certificate=certificate,
+        key=key,
+        expose=expose,
+        journal_bytes_max=journal_bytes_max,
+        metrics_port=metrics_port,
+    )
     asyncio.run(_serve(settings, on_ready))
 
 
@@ -159,12 +173,22 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
         bridge = Bridge(sanctuary)
         try:
             await bridge.start()
-            async with _serving(settings, credentials, token, House(sanctuary, bridge)) as grpc_port:
-                place = Place(sanctuary.sanctuary_id, settings.host, grpc_port, plane.port, os.getpid())
+            house = House(sanctuary, bridge)
+            async with _serving(settings, credentials, token, house) as grpc_port:
+                metrics_port = _open_metrics(settings, house, closing)
+                place = Place(sanctuary.sanctuary_id, settings.host, grpc_port, plane.port, os.getpid(), metrics_port)
                 files.write_place(settings.data_dir, vars(place))
                 yield Daemon(place, sanctuary, bridge)
         finally:
             await bridge.stop()
+
+
+def _open_metrics(settings: Settings, house: House, closing: ExitStack) -> int | None:
+    if settings.metrics_port is None:
+        return None
+    from harmonia.rpc.metrics import serving_metrics
+
+    return closing.enter_context(serving_metrics(house, settings.metrics_port))
 
 
 @asynccontextmanager
