@@ -76,8 +76,9 @@ def estimates(
 ) -> list[tuple[int, int, float, float, float, float]]:
     """What the filter made of recorded exchanges (t1, t2, t3, t4, stamp error), each from those before it alone.
 
-    For each: at_ns (its t4), the likely offset (node − platform) in ns, its rate in ppb, the 99 % uncertainty in ns, how
-    fast that grows in ppb, and the walk of the frequency in ppb for one second. Raises ValueError on absurd assumptions.
+    For each: at_ns (its t4), the likely offset (node − platform) in ns, its rate in ppb, the 99 % uncertainty in ns,
+    how fast that grows in ppb, and the walk of the frequency in ppb for one second. Raises ValueError on absurd
+    assumptions.
     """
 
 @final
@@ -449,7 +450,7 @@ class Platform:
         that is late, as callbacks are, does no harm; an early one does.
         """
     def converter(self) -> dict[str, int] | None:
-        """The sound card's clock: rate_ppb against the platform's, uncertainty_ns, pairs, gaps. None before a sample."""
+        """The sound card's clock: rate_ppb against the platform's, uncertainty_ns, pairs, gaps; None before any."""
     def set_score(self, score: Score, epoch_ns: int) -> None: ...
     def clear_score(self) -> None:
         """Silence until the next set_score."""

@@ -111,7 +111,8 @@ def find_clock_log(data_dir: Path, sleeper: str | None) -> Path:
     fits = [path for path in logs if is_short_for(sleeper or "", path.name)]
     if not fits:
         raise errors.NotFound(
-            f"no clock log in {sleepers_dir(data_dir)}; `harmonia join --log-clock` writes one there, --log names another"
+            f"no clock log in {sleepers_dir(data_dir)}; `harmonia join --log-clock` writes one there, or name one with "
+            "--log"
         )
     return fits[-1]
 

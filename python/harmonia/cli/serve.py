@@ -43,7 +43,7 @@ from harmonia.rpc.server import serve as run_server
     "--metrics-port",
     type=click.IntRange(0, 65535),
     metavar="N",
-    help="Serve Prometheus metrics on http://127.0.0.1:N/metrics; 0 for any port. About the house, never about a person.",
+    help="Serve Prometheus metrics on http://127.0.0.1:N/metrics; 0 for any. About the house, never a person.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Say where everything is as one line of JSON.")
 @click.option("--with-stdin", is_flag=True, hidden=True, help="End when standard input ends, with whoever started it.")

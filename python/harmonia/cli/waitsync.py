@@ -19,7 +19,7 @@ GOOD = (LockState.LOCKED, LockState.HOLDOVER)
 UNITS_NS = {"ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
 
 
-class _Length(click.ParamType):
+class _Length(click.ParamType[int]):
     """A length of time with its unit, in ns."""
 
     name = "length"
@@ -75,8 +75,9 @@ def waitsync(
 ) -> None:
     """Wait until the certified bound of the sanctuary's clock, or of a circle's platforms, is below --max-error.
 
-    Returns 0 as soon as it is, 9 if it is not within --timeout. What counts is the certified bound: the largest possible
-    error, whatever the network's asymmetry, not an estimate. Sleepers who do not wish to be seen are not waited for.
+    Returns 0 as soon as it is, 9 if it is not within --timeout. What counts is the certified bound: the largest
+    possible error, whatever the network's asymmetry, not an estimate. Sleepers who do not wish to be seen are not
+    waited for.
     """
     if platforms is not None and circle is None:
         raise click.UsageError("--platforms counts the platforms of a --circle.")
@@ -99,7 +100,7 @@ def waitsync(
     async def work() -> bool:
         async with Sanctuary.at(data_dir) as sanctuary:
             with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
-                while not await look(sanctuary):
+                while not await look(sanctuary):  # noqa: ASYNC110 (another process has to be asked again)
                     await trio.sleep(POLL_S)
                 return True
         return False

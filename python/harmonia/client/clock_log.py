@@ -6,14 +6,15 @@ what it is:
     log         format, version, sleeper_id, circle_id, harmonia, max_drift_ppb, max_wander
     reading     once a second: raw_ns, platform_ns, node_ns, earliest_ns, latest_ns, uncertainty_ns, rate_ppb, state
     exchange    each: number, era, t1_ns, t2_ns, t3_ns, t4_ns, stamp_error_ns, node_bound_ns, step_ns
-    otherwise   what happened, when it was noticed (raw_ns, platform_ns, node_ns; within a tenth of a second): acquiring,
-                locked, holdover, unsynchronised (the clock's state), reset (an era ended), step (by_ns), offset (turns),
-                opt_out, opt_in, connected, disconnected, end
+    otherwise   what happened, when it was noticed (raw_ns, platform_ns, node_ns; within a tenth of a second):
+                acquiring, locked, holdover, unsynchronised (the clock's state), reset (an era ended), step (by_ns),
+                offset (turns), opt_out, opt_in, connected, disconnected, end
 
-Times are integer nanoseconds: ``raw`` is CLOCK_MONOTONIC_RAW of the machine, ``platform`` the platform's clock (the same,
-unless a simulation displaces it), ``node`` the sanctuary's. They exceed 2**53: read them as integers. Version 1 may gain
-fields and events, which a reader has to pass over; anything else is a new version. A line is written as a whole and the
-file is never rewritten, so a platform that loses its power leaves a log that ends with at most one broken line.
+Times are integer nanoseconds: ``raw`` is CLOCK_MONOTONIC_RAW of the machine, ``platform`` the platform's clock (the
+same, unless a simulation displaces it), ``node`` the sanctuary's. They exceed 2**53: read them as integers. Version 1
+may gain fields and events, which a reader has to pass over; anything else is a new version. A line is written as a
+whole and the file is never rewritten, so a platform that loses its power leaves a log that ends with at most one broken
+line.
 """
 
 import json
@@ -260,6 +261,6 @@ def _time(fields: dict[str, Any], name: str) -> int:
     if type(value) is not int:
         raise TypeError(f"{name} is an integer, not {value!r}")
     # An unsynchronised clock's interval is all of time; nothing else comes near.
-    if abs(value) > TIME_MAX_NS and name not in {"earliest_ns", "latest_ns"}:
+    if abs(value) > TIME_MAX_NS and name not in {"earliest_ns", "latest_ns", "uncertainty_ns"}:
         raise ValueError(f"{name} {value} is centuries away")
     return value

@@ -12,10 +12,10 @@ of all chords at once is the lower convex hull of the points (t1, t2 − t1 + w�
 other side. That is exact: no line within the assumptions is left out, and none beyond them is let in. Where exchanges
 are far apart the largest drift limits what a chord allows.
 
-What is *likely* the filter of the live clock says, twice: once as it heard the night, and once with time reversed, where
-the last exchange comes first. The two have seen different queues, so their errors hardly agree; weighted by what each
-states they make one estimate, which is kept inside what is certain. (The middle of the two hulls would be simpler. It
-rests on a few lucky exchanges, and with exponential delays it is twice as wrong as the live clock.)
+What is *likely* the filter of the live clock says, twice: once as it heard the night, and once with time reversed,
+where the last exchange comes first. The two have seen different queues, so their errors hardly agree; weighted by
+what each states they make one estimate, which is kept inside what is certain. (The middle of the two hulls would be
+simpler. It rests on a few lucky exchanges, and with exponential delays it is twice as wrong as the live clock.)
 
 No file, no clock. Sources: Andrew 1979 for the hulls; Fraser and Potter 1969 for two filters that meet.
 """
@@ -148,18 +148,27 @@ class _Ceiling:
 
     def __init__(self, points: Iterable[tuple[float, float]], drift_ns: float, wander_ns: float) -> None:
         """``points`` as (s, ns), ``drift_ns`` in ns/s, ``wander_ns`` in ns/s²."""
-        self._points = sorted(points)
-        self._times = [t for t, _ in self._points]
         self._drift_ns, self._wander_ns = drift_ns, wander_ns
+        # Forwards and backwards: no bound is looser than its neighbours' and the largest drift make it.
+        self._points = self._tightened(reversed(self._tightened(sorted(points))))[::-1]
+        self._times = [t for t, _ in self._points]
         self._hull: list[tuple[float, float]] = []
         for t, y in self._points:
             lifted = (t, y + wander_ns * t * t / 2)
             while len(self._hull) >= 2 and _turns_down(self._hull[-2], self._hull[-1], lifted):
                 self._hull.pop()
-            if self._hull and self._hull[-1][0] == t:
-                continue  # sorted: the lower of two at one instant came first
             self._hull.append(lifted)
         self._corners = [t for t, _ in self._hull]
+
+    def _tightened(self, points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+        tight: list[tuple[float, float]] = []
+        for t, y in points:
+            if tight and tight[-1][0] == t:
+                tight[-1] = (t, min(y, tight[-1][1]))
+                continue
+            reach = tight[-1][1] + self._drift_ns * abs(t - tight[-1][0]) if tight else y
+            tight.append((t, min(y, reach)))
+        return tight
 
     def at(self, t: float) -> float:
         """The bound at ``t`` seconds, in ns."""
