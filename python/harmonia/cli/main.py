@@ -31,7 +31,10 @@ _COMMANDS = {
     "consent": "consent",
     "offset": "consent",
     "status": "status",
-    "tracking": "status",
+    "tracking": "tracking",
+    "sources": "sources",
+    "waitsync": "waitsync",
+    "clock": "clock_group",
     "score": "score",
     "clock": "clock",
     "ntp": "ntp",
@@ -70,7 +73,7 @@ def cli() -> None:
     `harmonia circle create --score FILE` and `harmonia join CIRCLE` in other terminals.
 
     Exit codes: 0 done, 1 a fault of ours, 2 bad input, 3 not found, 4 not permitted (token missing, used or expired),
-    5 no answer, 6 storage, 7 address taken, 130 interrupted.
+    5 no answer, 6 storage, 7 address taken, 9 not synchronised in time, 130 interrupted.
     """
 
 

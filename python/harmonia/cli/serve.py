@@ -57,6 +57,12 @@ from harmonia.rpc.server import serve as run_server
     metavar="N",
     help="Refuse to write a journal larger than N bytes, to leave room on a shared disk.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Serve Prometheus metrics on http://127.0.0.1:N/metrics; 0 for any. About the house, never a person.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Say where everything is as one line of JSON.")
 @click.option("--with-stdin", is_flag=True, hidden=True, help="End when standard input ends, with whoever started it.")
 def serve(
@@ -71,6 +77,7 @@ def serve(
     key: Path | None,
     expose: bool,
     journal_bytes_max: int | None,
+    metrics_port: int | None,
     as_json: bool,
     with_stdin: bool,
 ) -> None:
@@ -99,6 +106,11 @@ def serve(
                 f"  gRPC over TLS  {place['host']}:{place['grpc_port']}\n"
                 f"  sync and mix   {place['host']}:{place['udp_port']} (UDP)\n"
                 + _nts_line(place)
+                + (
+                    f"  metrics        http://127.0.0.1:{place['metrics_port']}/metrics\n"
+                    if place["metrics_port"]
+                    else ""
+                )
                 + f"  data folder    {data_dir}\n"
                 f"  its CA         {data_dir / 'ca.pem'}\n"
                 f"  host's token   {data_dir / 'admin.token'} (whoever reads it is the host)"
@@ -117,6 +129,7 @@ def serve(
         key=key,
         expose=expose,
         journal_bytes_max=journal_bytes_max,
+        metrics_port=metrics_port,
         on_ready=on_ready,
     )
 

@@ -87,6 +87,8 @@ class Settings:
     """TCP port of NTS key exchanges, 0 for any; None for none."""
     only_authenticated: bool = False
     """Time requests without NTS meet silence, but for the platforms of the house."""
+    metrics_port: int | None = None
+    """Prometheus metrics on loopback; 0 for any port, None for none."""
     plane: PlaneFactory | None = None
     """None: the core's node."""
     scores: ScoreReader = read_score
@@ -103,6 +105,7 @@ class Place:
     pid: int
     nts_port: int | None = None
     """None: keys for NTS are not given out."""
+    metrics_port: int | None = None
 
 
 def serve(
@@ -118,6 +121,7 @@ def serve(
     journal_bytes_max: int | None = None,
     nts_port: int | None = None,
     only_authenticated: bool = False,
+    metrics_port: int | None = None,
     on_ready: Callable[[Place], None] | None = None,
 ) -> None:
     """Runs a sanctuary until SIGTERM or SIGINT. ``on_ready`` is told where it listens. Raises HarmoniaError."""
@@ -133,6 +137,7 @@ def serve(
         upstreams=upstreams,
         nts_port=nts_port,
         only_authenticated=only_authenticated,
+        metrics_port=metrics_port,
     )
     asyncio.run(_serve(settings, on_ready))
 
@@ -183,12 +188,23 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
         bridge = Bridge(sanctuary)
         try:
             await bridge.start()
-            async with _serving(settings, grpc.ssl_server_credentials([pair]), token, House(sanctuary, bridge)) as grpc_port:
-                place = Place(sanctuary.sanctuary_id, settings.host, grpc_port, plane.port, os.getpid(), nts_port)
+            house, credentials = House(sanctuary, bridge), grpc.ssl_server_credentials([pair])
+            async with _serving(settings, credentials, token, house) as grpc_port:
+                metrics_port = _open_metrics(settings, house, closing)
+                ports = (grpc_port, plane.port, os.getpid(), nts_port, metrics_port)
+                place = Place(sanctuary.sanctuary_id, settings.host, *ports)
                 files.write_place(settings.data_dir, vars(place))
                 yield Daemon(place, sanctuary, bridge)
         finally:
             await bridge.stop()
+
+
+def _open_metrics(settings: Settings, house: House, closing: ExitStack) -> int | None:
+    if settings.metrics_port is None:
+        return None
+    from harmonia.rpc.metrics import serving_metrics
+
+    return closing.enter_context(serving_metrics(house, settings.metrics_port))
 
 
 @asynccontextmanager

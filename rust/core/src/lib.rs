@@ -22,6 +22,7 @@ pub mod select;
 pub mod pool;
 pub mod node_clock;
 pub mod steering;
+pub mod sample;
 pub mod seal;
 pub mod frame;
 pub mod listener;

@@ -22,4 +22,4 @@ mod keeper;
 pub use error::IoError;
 pub use node::Node;
 pub use nts_source::NtsSource;
-pub use platform::Platform;
+pub use platform::{Exchanged, Platform};

@@ -56,6 +56,7 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::SampleRate(_)
         | CoreIoError::Upstream(_)
         | CoreIoError::Certificate { .. }
+        | CoreIoError::OutputLatency { .. }
         | CoreIoError::LocalClock { .. } => PyValueError::new_err(message),
     }
 }

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod errors;
+mod filter;
 mod node;
 mod platform;
 mod replay;
@@ -19,9 +20,11 @@ mod core_module {
     #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
     #[pymodule_export]
+    use super::filter::estimates;
+    #[pymodule_export]
     use super::node::{Node, NodeEvent, NodeSource, NodeTracking, PlatformStatus};
     #[pymodule_export]
-    use super::platform::{ClockReading, Platform};
+    use super::platform::{ClockExchange, ClockReading, Platform};
     #[pymodule_export]
     use super::query::{query_time, TimeMeasurement};
     #[pymodule_export]
