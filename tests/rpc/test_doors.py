@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,24 @@ def test_one_sleeper_cannot_open_streams_without_end(running: Running) -> None:
     streams.append(watch(other))
     for stream in streams:
         stream.cancel()
+    again = None
+    while again is None:  # once the daemon has noticed
+        with suppress(grpc.RpcError):
+            again = watch(guest)
+    again.cancel()
+
+
+def test_a_message_that_cannot_be_read_is_refused_like_any_other_bad_input(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    guest = running.join(running.create().circle_id)
+    for method in ("SanctuaryService/GetStatus", "PlatformService/WatchPlatform"):
+        make: Any = running.channel.unary_stream if "Watch" in method else running.channel.unary_unary
+        call = make(f"/harmonia.v1.{method}", request_serializer=lambda data: data)
+        send = (lambda *args, call=call, **kwargs: next(call(*args, **kwargs))) if "Watch" in method else call
+        metadata = guest.signed(method)
+        refused(Code.INVALID_ARGUMENT, "BAD_INPUT", send, b"\xff" * 9, metadata=metadata, timeout=PATIENCE_S)
+    assert not caplog.records
 
 
 def test_a_storm_of_joins_is_let_in_whole(tmp_path: Path) -> None:
