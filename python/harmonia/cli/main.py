@@ -33,6 +33,7 @@ _COMMANDS = {
     "status": "status",
     "tracking": "status",
     "score": "score",
+    "bench": "bench",
 }
 """Each command's module in this package; the function has the command's name."""
 
