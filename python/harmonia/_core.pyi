@@ -29,6 +29,7 @@ __all__ = [
     "TimeMeasurement",
     "__version__",
     "estimates",
+    "bench_clock",
     "offset_from_turns",
     "query_time",
     "replay_trace",
@@ -584,3 +585,11 @@ class Platform:
     def stop_recording(self) -> int:
         """Closes the file; returns the frames written. Raises what ended the recording before, if anything did."""
     def close(self) -> None: ...
+
+def bench_clock(seconds: float) -> dict[str, float]:
+    """Measures for about ``seconds`` what answers cost, on a node of its own on loopback, beside a bare echo.
+
+    For ``echo``, ``plain`` (NTP), ``circle`` (with the circle's field), ``nts`` (AEAD_AES_SIV_CMAC_256) and
+    ``nts_gcm_siv``: ``…_answers``, ``…_per_cpu_s`` (answers a second of the answering thread's CPU time) and, but for
+    the echo, ``…_ratio`` to the echo's. Raises ValueError unless 0 ≤ seconds ≤ 600, IoError.
+    """

@@ -36,8 +36,8 @@ _COMMANDS = {
     "waitsync": "waitsync",
     "clock": "clock_group",
     "score": "score",
-    "clock": "clock",
     "ntp": "ntp",
+    "bench": "bench",
 }
 """Each command's module in this package; the function has the command's name."""
 

@@ -18,6 +18,7 @@ mod player;
 pub mod tracking;
 pub mod upstream;
 mod keeper;
+pub mod bench;
 
 pub use error::IoError;
 pub use node::Node;

@@ -22,7 +22,7 @@ use harmonia_core::delivery::Delivery;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PAYLOAD_MAX};
 use harmonia_core::mixer::{CircleMixer, MixerError, WEIGHT_MAX};
 use harmonia_core::node_clock::NodeClock;
-use harmonia_core::nts::Policy;
+use harmonia_core::nts::{Keys, Policy};
 use harmonia_core::packet;
 use harmonia_core::program::CHANNELS_MAX;
 use harmonia_core::rate_limit::RateConfig;
@@ -234,6 +234,18 @@ impl Node {
     pub fn nts_exchanges(&self) -> (u64, u64) {
         let of = |stats: &KeStats| (stats.served.load(Ordering::Relaxed), stats.failed.load(Ordering::Relaxed));
         lock(&self.nts).as_ref().map_or((0, 0), |listener| of(listener.stats()))
+    }
+
+    /// The first cookies for `keys`, as a key exchange gives them.
+    pub(crate) fn bake(&self, keys: &Keys) -> Vec<Vec<u8>> {
+        lock(&self.shared.answering).bake(keys)
+    }
+
+    /// CPU time that the responder has used. Errors once the node is closed.
+    pub(crate) fn responder_cpu_ns(&self) -> std::io::Result<i64> {
+        let threads = lock(&self.threads);
+        let named = threads.iter().find(|thread| thread.thread().name() == Some("harmonia-responder"));
+        named.map_or_else(|| Err(std::io::ErrorKind::NotFound.into()), os::thread_cpu_ns)
     }
 
     /// Whether anybody but the authenticated is answered: those with NTS, and platforms with a session here.

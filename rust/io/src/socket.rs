@@ -96,6 +96,11 @@ impl Batch {
         self.count == 0
     }
 
+    /// The length of the `i`-th datagram, of those that there are.
+    pub fn len_of(&self, i: usize) -> usize {
+        (self.headers[..self.count][i].msg_len as usize).min(LEN_MAX)
+    }
+
     /// The `i`-th datagram of the last receive; `None` if there is none, or its sender is of no known family.
     pub fn datagram(&mut self, i: usize) -> Option<Datagram<'_>> {
         let header = self.headers[..self.count].get(i)?;
@@ -162,11 +167,16 @@ pub struct Socket {
 impl Socket {
     /// Binds `address`.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Self::bind_bare(address)?;
+        set_option(&socket.udp, libc::SO_TIMESTAMPNS, 1)?;
+        Ok(socket)
+    }
+
+    /// Binds `address` without asking for stamps.
+    pub fn bind_bare(address: SocketAddr) -> io::Result<Self> {
         let udp = UdpSocket::bind(address)?;
         udp.set_nonblocking(true)?;
-        let on: libc::c_int = 1;
         let room: libc::c_int = 4 << 20;
-        set_option(&udp, libc::SO_TIMESTAMPNS, on)?;
         // A storm of a few thousand datagrams must wait rather than be dropped; the kernel caps this as it likes.
         set_option(&udp, libc::SO_RCVBUF, room)?;
         set_option(&udp, libc::SO_SNDBUF, room)?;
@@ -185,6 +195,16 @@ impl Socket {
 
     /// Receives what is there, up to a batch, without waiting. Returns how many. Allocates nothing.
     pub fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
+        let count = self.receive_unstamped(batch)?;
+        if count > 0 {
+            batch.bracket = Bracket::take();
+            batch.now_raw_ns = raw_ns();
+        }
+        Ok(count)
+    }
+
+    /// As [`Socket::receive`], for those who do not care when: datagrams carry no usable stamps.
+    pub fn receive_unstamped(&self, batch: &mut Batch) -> io::Result<usize> {
         (batch.count, batch.answers_len) = (0, 0);
         for (header, iovec) in batch.headers.iter_mut().zip(batch.iovecs.iter_mut()) {
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -211,8 +231,6 @@ impl Socket {
             };
         }
         batch.count = received as usize;
-        batch.bracket = Bracket::take();
-        batch.now_raw_ns = raw_ns();
         Ok(batch.count)
     }
 

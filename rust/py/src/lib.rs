@@ -2,6 +2,7 @@
 // PyO3's macros make items that cannot carry documentation, and the manual is the `.pyi`.
 #![allow(missing_docs)]
 
+mod bench;
 mod errors;
 mod filter;
 mod node;
@@ -17,6 +18,8 @@ use pyo3::prelude::*;
 mod core_module {
     use super::*;
 
+    #[pymodule_export]
+    use super::bench::bench_clock;
     #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
     #[pymodule_export]
