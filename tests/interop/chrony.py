@@ -21,7 +21,8 @@ CHRONYD = shutil.which("chronyd", path=_PATH)
 CHRONYC = shutil.which("chronyc", path=_PATH)
 
 needs_chrony = pytest.mark.skipif(
-    CHRONYD is None or CHRONYC is None, reason="chronyd and chronyc are not installed here (Debian: apt-get install chrony)"
+    CHRONYD is None or CHRONYC is None,
+    reason="chronyd and chronyc are not installed here (Debian: apt-get install chrony)",
 )
 
 

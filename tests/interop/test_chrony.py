@@ -71,23 +71,24 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, in
     folder = tmp_path_factory.mktemp("stranger")
     tls.ensure(folder, "127.0.0.1")
     ntp_port, ke_port = free_port(), free_port()
-    with chronyd(
-        "local stratum 9",
-        "allow 127.0.0.1",
-        "bindaddress 127.0.0.1",
-        f"port {ntp_port}",
-        f"ntsport {ke_port}",
-        f"ntsservercert {folder / 'server.pem'}",
-        f"ntsserverkey {folder / 'server.key'}",
-    ) as daemon, patience(daemon):
+    with (
+        chronyd(
+            "local stratum 9",
+            "allow 127.0.0.1",
+            "bindaddress 127.0.0.1",
+            f"port {ntp_port}",
+            f"ntsport {ke_port}",
+            f"ntsservercert {folder / 'server.pem'}",
+            f"ntsserverkey {folder / 'server.key'}",
+        ) as daemon,
+        patience(daemon),
+    ):
         daemon.until("Running with")  # the last thing that it says before it serves
         yield ntp_port, ke_port, folder / "ca.pem"
 
 
 @both
-def test_we_measure_a_stock_chronyd(
-    stranger: tuple[int, int, Path], nts: bool, tmp_path: Path
-) -> None:
+def test_we_measure_a_stock_chronyd(stranger: tuple[int, int, Path], nts: bool, tmp_path: Path) -> None:
     ntp_port, ke_port, ca = stranger
     options = ("--nts", "--nts-port", str(ke_port), "--ca", str(ca)) if nts else ()
     got = answer("ntp", "query", f"127.0.0.1:{ntp_port}", *options, data=tmp_path)

@@ -179,7 +179,9 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
         bridge = Bridge(sanctuary)
         try:
             await bridge.start()
-            async with _serving(settings, grpc.ssl_server_credentials([pair]), token, House(sanctuary, bridge)) as grpc_port:
+            async with _serving(
+                settings, grpc.ssl_server_credentials([pair]), token, House(sanctuary, bridge)
+            ) as grpc_port:
                 place = Place(sanctuary.sanctuary_id, settings.host, grpc_port, plane.port, os.getpid(), nts_port)
                 files.write_place(settings.data_dir, vars(place))
                 yield Daemon(place, sanctuary, bridge)
