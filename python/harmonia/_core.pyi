@@ -26,9 +26,13 @@ __all__ = [
     "RhythmError",
     "Score",
     "ScoreError",
+    "TimeMeasurement",
     "__version__",
+    "bench_clock",
     "estimates",
     "offset_from_turns",
+    "query_time",
+    "replay_trace",
 ]
 
 __version__: str
@@ -70,6 +74,19 @@ class Rhythm:
 
 def offset_from_turns(turns: float) -> int:
     """A phase offset in 2**-64 turn (signed). Raises RhythmError unless ``turns`` is finite."""
+
+def replay_trace(trace: str, name: str, max_drift_ppb: int, max_wander: float) -> tuple[str, str]:
+    """Replays recorded exchanges (CSV: t1,t2,t3,t4 in ns) through the session that platforms run.
+
+    Returns CSV with one row an exchange, from what came before it alone: t4; offset_before (node - platform as the
+    clock stood at t4); bound_ns (its largest possible error if the two clocks' frequencies never differ by more than
+    ``max_drift_ppb`` and that difference never changes faster than ``max_wander`` a second); uncertainty_ns (99 % of
+    errors lie within, if the delay floors are symmetric); rate_ppb. And a summary as JSON: rows, duration_s,
+    round_trip_min_ns, bound_median_ns, uncertainty_median_ns, rate_ppb, contradictions, steps, max_drift_ppm,
+    max_wander.
+
+    Raises ValueError on a trace that is malformed (``NAME:LINE: reason``) or assumptions out of range.
+    """
 
 def estimates(
     exchanges: Sequence[tuple[int, int, int, int, int]], *, max_drift_ppb: int, max_wander: float
@@ -286,6 +303,61 @@ class NodeSource:
         """Why the last answer was refused, or the name was not found; empty if neither."""
 
 @final
+class TimeMeasurement:
+    """What time a server has, compared with this machine's realtime clock."""
+
+    @property
+    def host(self) -> str:
+        """The address that answered."""
+    @property
+    def port(self) -> int: ...
+    @property
+    def authenticated(self) -> bool:
+        """Whether each answer was protected by NTS."""
+    @property
+    def clock_id(self) -> int | None:
+        """None unless it is a sanctuary."""
+    @property
+    def stratum(self) -> int: ...
+    @property
+    def refid(self) -> int: ...
+    @property
+    def leap(self) -> int: ...
+    @property
+    def offset_ns(self) -> int:
+        """The server's UTC minus this machine's."""
+    @property
+    def bound_ns(self) -> int:
+        """The true offset is no further from ``offset_ns``, however lopsided the path."""
+    @property
+    def server_bound_ns(self) -> int:
+        """How wrong the server says that it may be itself; not part of ``bound_ns``."""
+    @property
+    def round_trip_min_ns(self) -> int: ...
+    @property
+    def sent(self) -> int:
+        """Requests sent."""
+    @property
+    def used(self) -> int:
+        """Answers used."""
+
+def query_time(
+    host: str,
+    port: int,
+    *,
+    nts_port: int | None = None,
+    ca: bytes | None = None,
+    exchanges: int = 8,
+    timeout_s: float = 10.0,
+) -> TimeMeasurement:
+    """Asks a sanctuary or any NTP server for the time, up to ``exchanges`` times within ``timeout_s``.
+
+    With ``nts_port``, keys are exchanged with ``host`` there first (its certificate must be signed by one of the PEM
+    certificates in ``ca``, or the system's), and the NTP server that it names is asked instead of ``port``. Raises
+    IoError without an acceptable answer, ValueError on an unusable certificate.
+    """
+
+@final
 class Node:
     """A sanctuary's data plane: one UDP socket that answers sync requests and carries sealed mix frames.
 
@@ -351,6 +423,19 @@ class Node:
         A withdrawal comes again, for as long as its platform repeats it, until it is acknowledged.
         """
     def status(self, circle: int) -> list[PlatformStatus]: ...
+    def serve_nts(self, certificate: bytes, key: bytes, port: int) -> int:
+        """Listens for NTS key exchanges on this TCP port (0 for any) of the node's address; returns the port.
+
+        ``certificate`` is a chain, ``key`` its private key, both PEM. Raises IoError on a taken port, ValueError on a
+        certificate that cannot be used.
+        """
+    def answer_only_authenticated(self, only: bool) -> None:
+        """Whether requests without NTS meet silence. Platforms with a session here are answered all the same."""
+    def set_rate_limit(self, per_s: int, burst: int, *, loopback: bool = False) -> None:
+        """How many requests of one address are answered a second, and at once; 0 a second for no limit.
+
+        The default is 1000 and 8000. This machine's own addresses are limited only with ``loopback``.
+        """
     def stats(self) -> dict[str, int]:
         """Counters since the start: answered, malformed, unauthentic, frames_sealed, cut_frames, withdrawals."""
     def close(self) -> None: ...
@@ -500,3 +585,11 @@ class Platform:
     def stop_recording(self) -> int:
         """Closes the file; returns the frames written. Raises what ended the recording before, if anything did."""
     def close(self) -> None: ...
+
+def bench_clock(seconds: float) -> dict[str, float]:
+    """Measures for about ``seconds`` what answers cost, on a node of its own on loopback, beside a bare echo.
+
+    For ``echo``, ``plain`` (NTP), ``circle`` (with the circle's field), ``nts`` (AEAD_AES_SIV_CMAC_256) and
+    ``nts_gcm_siv``: ``…_answers``, ``…_per_cpu_s`` (answers a second of the answering thread's CPU time) and, but for
+    the echo, ``…_ratio`` to the echo's. Raises ValueError unless 0 ≤ seconds ≤ 600, IoError.
+    """

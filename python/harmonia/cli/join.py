@@ -36,6 +36,7 @@ from harmonia.client.words import error_text
 
 OFFSET_STEP = 0.05
 """Turns that one press of an arrow key moves the offset."""
+LINE_MAX = 10_000
 GOODBYE_S = 3.0
 """How long leaving may take before the sleeper simply goes."""
 
@@ -172,8 +173,9 @@ def join(
 ) -> None:
     """Join a circle, until it closes or Ctrl-C.
 
-    With an INVITATION from anywhere; with a CIRCLE (id, its beginning, or title) on the host's own machine. Keys while
-    joined: o opts out of everything, left and right move the offset, q leaves.
+    With an INVITATION from anywhere; with a CIRCLE (id, its beginning, or title) on the host's own machine. With - the
+    invitation is read from standard input: others who use this machine can see a command's words, and who is faster
+    joins. Keys while joined: o opts out of everything, left and right move the offset, q leaves.
 
     Joining is a person's explicit command, so it grants presence, hearing, voice and visibility unless told otherwise,
     and says so. A sleeper who comes back (--state, --sleeper) keeps what they allowed before.
@@ -275,6 +277,8 @@ async def _present(
     core: _core.Platform,
 ) -> AsyncIterator[tuple[Sleeper, bool]]:
     """A running sleeper, and whether they are new here. One who did not ask to be kept leaves at the end."""
+    if circle == "-":
+        circle = (await trio.to_thread.run_sync(_read_line, abandon_on_cancel=True)).decode(errors="replace").strip()
     if sleeper is not None:
         state_file = find_sleeper(data_dir, sleeper).path
     keep = state_file is not None
@@ -434,6 +438,14 @@ async def _patiently(wish: Any, *arguments: Any) -> None:
 
 def _read_stdin() -> bytes:
     return os.read(0, 4096)
+
+
+def _read_line() -> bytes:
+    """One line of standard input and nothing of what follows it: that may be commands."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < LINE_MAX and (byte := os.read(0, 1)):
+        line += byte
+    return line
 
 
 # What is shown

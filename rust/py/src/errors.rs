@@ -1,5 +1,6 @@
 //! Every Rust error on its way to Python, in one place.
 use harmonia_core::phase::NotFinite;
+use harmonia_core::replay::TraceError;
 use harmonia_core::rhythm::RhythmError as CoreRhythmError;
 use harmonia_core::score::ScoreError as CoreScoreError;
 use harmonia_io::IoError as CoreIoError;
@@ -19,6 +20,10 @@ pub fn offset(error: NotFinite) -> PyErr {
     RhythmError::new_err(error.to_string())
 }
 
+pub fn trace(error: TraceError) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
 pub fn score(py: Python<'_>, error: CoreScoreError) -> PyErr {
     let raised = ScoreError::new_err(error.to_string());
     let value = raised.value(py);
@@ -35,6 +40,9 @@ pub fn io(error: CoreIoError) -> PyErr {
     let message = error.to_string();
     match error {
         CoreIoError::Bind { .. }
+        | CoreIoError::BindTcp { .. }
+        | CoreIoError::KeyExchange { .. }
+        | CoreIoError::NoTime { .. }
         | CoreIoError::Resolve { .. }
         | CoreIoError::File { .. }
         | CoreIoError::System { .. } => IoError::new_err(message),
@@ -46,6 +54,8 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::Channels(_)
         | CoreIoError::Level { .. }
         | CoreIoError::SampleRate(_)
+        | CoreIoError::Upstream(_)
+        | CoreIoError::Certificate { .. }
         | CoreIoError::OutputLatency { .. }
         | CoreIoError::LocalClock { .. } => PyValueError::new_err(message),
     }

@@ -3,8 +3,12 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use harmonia_core::nts::Policy;
+use harmonia_core::rate_limit::RateConfig;
 use harmonia_io::node::{Node as Core, SleeperStatus, WithdrawEvent};
+use harmonia_io::os::raw_ns;
 use harmonia_io::tracking::{SourceStatus, Tracking};
+use harmonia_io::upstream::Upstream;
 use num_complex::Complex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -140,8 +144,9 @@ impl Node {
     #[new]
     #[pyo3(signature = (host, port, clock_file, upstreams = Vec::new()))]
     fn new(py: Python<'_>, host: &str, port: u16, clock_file: PathBuf, upstreams: Vec<String>) -> PyResult<Self> {
-        let _ = &upstreams;
-        py.detach(|| Core::start(host, port, &clock_file)).map(Self).map_err(errors::io)
+        let upstreams: Result<Vec<Upstream>, _> = upstreams.iter().map(|name| name.parse()).collect();
+        let upstreams = upstreams.map_err(errors::io)?;
+        py.detach(|| Core::start_following(host, port, &clock_file, upstreams)).map(Self).map_err(errors::io)
     }
 
     #[getter]
@@ -169,8 +174,14 @@ impl Node {
     }
 
     fn anchor(&self) -> (i64, i64, i64) {
-        let anchor = self.0.clock().anchor();
-        (anchor.raw_ns, anchor.node_ns, anchor.rate_ppb)
+        // With sources, the line through the present instant: it is the clock until the rate changes.
+        let clock = self.0.clock();
+        let anchor = clock.anchor();
+        if anchor.ramps.is_empty() {
+            return (anchor.raw_ns, anchor.node_ns, anchor.rate_ppb);
+        }
+        let raw_ns = raw_ns();
+        (raw_ns, clock.node_at(raw_ns).ns(), anchor.rate_ppb_at(raw_ns))
     }
 
     fn tracking(&self, py: Python<'_>) -> NodeTracking {
@@ -251,6 +262,21 @@ impl Node {
         Ok(status.into_iter().map(PlatformStatus).collect())
     }
 
+    fn serve_nts(&self, py: Python<'_>, certificate: &[u8], key: &[u8], port: u16) -> PyResult<u16> {
+        py.detach(|| self.0.serve_nts(certificate, key, port)).map_err(errors::io)
+    }
+
+    fn answer_only_authenticated(&self, py: Python<'_>, only: bool) {
+        let policy = if only { Policy::AuthenticOnly } else { Policy::Everybody };
+        py.detach(|| self.0.set_policy(policy));
+    }
+
+    #[pyo3(signature = (per_s, burst, *, loopback = false))]
+    fn set_rate_limit(&self, py: Python<'_>, per_s: u32, burst: u32, loopback: bool) {
+        let config = RateConfig { per_s, burst, loopback, ..RateConfig::default() };
+        py.detach(|| self.0.set_rate_limit((per_s > 0).then_some(config)));
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.0.stats();
         let dict = PyDict::new(py);
@@ -261,9 +287,16 @@ impl Node {
             ("frames_sealed", &stats.frames_sealed),
             ("cut_frames", &stats.cut_frames),
             ("withdrawals", &stats.withdrawals),
+            ("protected", &stats.answers.protected),
+            ("naks", &stats.answers.naks),
+            ("limited", &stats.answers.limited),
+            ("silent", &stats.answers.silent),
         ] {
             dict.set_item(name, counter.load(Ordering::Relaxed))?;
         }
+        let (served, failed) = py.detach(|| self.0.nts_exchanges());
+        dict.set_item("nts_exchanges", served)?;
+        dict.set_item("nts_failures", failed)?;
         Ok(dict)
     }
 
