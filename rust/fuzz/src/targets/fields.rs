@@ -97,8 +97,7 @@ impl FieldsTarget {
             return Err(format!("an answer of {} bytes to a request of {}", reply.len(), input.len()));
         }
         match reply {
-            // What follows the authenticator is nobody's, and not read: all before it is as it was.
-            Reply::Protected(_) if input.starts_with(&self.request) => Ok(refused("request: genuine")),
+            Reply::Protected(_) if is_genuine(input, &self.request) => Ok(refused("request: genuine")),
             Reply::Protected(_) => Err("a forged request was believed".into()),
             Reply::Nak(_) => Ok(End { name: "request: NAK", forged: true }),
             Reply::Plain(_) => Ok(refused("request: plain")),
@@ -106,7 +105,7 @@ impl FieldsTarget {
     }
 
     fn hear(&mut self, input: &[u8]) -> Result<End, String> {
-        let genuine = input.starts_with(&self.answer);
+        let genuine = is_genuine(input, &self.answer);
         let mut out = [0; CIRCLE_PACKET_LEN];
         match self.client.open_answer(input, &mut out) {
             Ok(_) if genuine && !self.heard => {
@@ -116,10 +115,24 @@ impl FieldsTarget {
             Ok(_) if genuine => Err("a repeated answer was believed".into()),
             Ok(_) => Err("a forged answer was believed".into()),
             Err(_) if genuine && self.heard => Ok(End { name: "answer: repeated", forged: true }),
-            Err(error) if genuine => Err(format!("a genuine answer was refused: {error}")),
+            Err(error) if input == self.answer => Err(format!("a genuine answer was refused: {error}")),
             Err(_) => Ok(End { name: "answer: refused", forged: true }),
         }
     }
+}
+
+/// Whether `input` says what `genuine` does, in the same words.
+///
+/// Two things may differ, as nobody reads them: what stands behind the authenticator, and the padding at its end. The
+/// RFC lets a sender add padding as it likes, and leaves the length of the authenticator itself unauthenticated.
+fn is_genuine(input: &[u8], genuine: &[u8]) -> bool {
+    let mut at = HEADER_LEN;
+    while genuine[at..at + 2] != AUTHENTICATOR_FIELD.to_be_bytes() {
+        at += usize::from(u16::from_be_bytes([genuine[at + 2], genuine[at + 3]]));
+    }
+    let (before_len, after_len) = (at + 2, at + 4);
+    input.starts_with(&genuine[..before_len])
+        && input.get(after_len..).is_some_and(|rest| rest.starts_with(&genuine[after_len..]))
 }
 
 impl Target for FieldsTarget {

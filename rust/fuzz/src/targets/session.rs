@@ -38,7 +38,7 @@ fn fresh(seed: u64) -> SyncSession {
 
 impl SessionTarget {
     fn ask(&mut self, random: &mut Random) {
-        if self.requests % REQUESTS == 0 {
+        if self.requests.is_multiple_of(REQUESTS) {
             (self.session, self.now) = (fresh(random.next_u64()), START);
         }
         self.requests += 1;
@@ -51,7 +51,7 @@ impl SessionTarget {
         let mut answer = [0; CIRCLE_PACKET_LEN];
         let len = respond(&out, at, at, &NodeInfo::root(1), &mut answer).expect("a genuine request");
         self.answer = answer[..len].to_vec();
-        self.now = self.now + Span::from_us(2_000 + random.below(2_000) as i64);
+        self.now += Span::from_us(2_000 + random.below(2_000) as i64);
         self.believed = false;
     }
 }
