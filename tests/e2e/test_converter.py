@@ -1,5 +1,7 @@
 """The converter's clock from Python: a sound card's callbacks, told to a platform that renders for it."""
 
+import random
+
 import pytest
 
 from harmonia import _core
@@ -15,17 +17,18 @@ def test_a_card_that_is_told_of_is_rendered_for(drift_ppm: int) -> None:
     core.render(BLOCK)
     begin_ns = core.clock().raw_ns
     period_ns = BLOCK * 1e9 / (RATE * (1 + drift_ppm * 1e-6))
-    for block in range(1, 1500):
+    dice = random.Random(drift_ppm)
+    for block in range(1, 3000):
         # Called back up to 2 ms late.
-        core.played(block * BLOCK, begin_ns + round(block * period_ns + (block * 7919 % 2000) * 1000))
+        core.played(block * BLOCK, begin_ns + round(block * period_ns + dice.random() * 2e6))
         core.render(BLOCK)
     converter = core.converter()
     assert converter is not None
     assert converter["rate_ppb"] == pytest.approx(drift_ppm * 1000, abs=2000)
-    assert (converter["pairs"], converter["gaps"]) == (1499, 0)
+    assert (converter["pairs"], converter["gaps"]) == (2999, 0)
     next_sample = core.next_sample()
     assert next_sample is not None
-    heard_ns = begin_ns + 1500 * period_ns + 40_000_000
+    heard_ns = begin_ns + 3000 * period_ns + 40_000_000
     # The platform's clock is the raw one here.
     assert abs(next_sample[0] - heard_ns) < 100_000
     core.close()

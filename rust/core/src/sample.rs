@@ -30,8 +30,8 @@ const BUCKET_PAIRS: u32 = 16;
 const EARLIEST: usize = 8;
 /// How late the first pair may be.
 const FIRST_NS: f64 = 10e6;
-/// How far a card's rate is from its name, ns/s: 500 ppm, as expected; and at most.
-const RATE_NS: f64 = 500e3;
+/// How far a card's rate is from its name, ns/s: 100 ppm, as expected; and at most.
+const RATE_NS: f64 = 100e3;
 const RATE_MAX_NS: f64 = 10e6;
 /// How a crystal's frequency walks, ns/s for one second.
 const WALK_NS: f64 = 3.0;
