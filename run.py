@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
         ["python", "-m", "loadtests.load"],
         "simulated sleepers against a real sanctuary; --sleepers N --seconds S",
     ),
+    "bench": ("runtime", ["harmonia", "bench"], "what the engine's answers cost: python3 run.py bench clock --json"),
     "stubs": ("dev", ["python", "scripts/stubs.py"], "python/harmonia/v1 again from proto/"),
     "map": (
         "dev",

@@ -134,9 +134,10 @@ def test_a_platform_comes_back_as_who_it_was(data: Path, tmp_path: Path) -> None
     with sanctuary(data):
         circle = create(data)
         invitation = harmonia("invite", circle, data=data).stdout.strip()
-        join = ("join", invitation, "--state", state, "--json-lines", "--control")
+        join = ("join", "-", "--state", state, "--json-lines", "--control")
         elsewhere = tmp_path / "elsewhere"
         with terminal(*join, data=elsewhere) as one:
+            one.tell(invitation)
             sleeper = joined(one)
             one.tell("optout")
             one.until(muted=True)
@@ -144,6 +145,7 @@ def test_a_platform_comes_back_as_who_it_was(data: Path, tmp_path: Path) -> None
             eventually(lambda: not answer(*consent, data=elsewhere)["purposes"]["voice"]["granted"])
             one.end(signal.SIGKILL)
         with terminal(*join, data=elsewhere) as one:
+            one.tell(invitation)
             back = one.until(event="joined")
             assert (back["sleeper_id"], back["new"], back["granted"]) == (sleeper, False, [])
             one.until(muted=True)

@@ -27,6 +27,13 @@ def children(folder: Path) -> list[int]:
     return found
 
 
+def said(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:  # it has ended
+        return b""
+
+
 def test_a_night_ends_in_a_report_that_holds(tmp_path: Path) -> None:
     folder = tmp_path / "night"
     done = subprocess.run(
@@ -89,6 +96,12 @@ def test_an_interrupted_night_leaves_nobody_running(tmp_path: Path) -> None:
         assert night.stderr is not None
         for line in night.stdout:
             if "sleepers come" in line:
+                coming: list[bytes] = []
+                while not coming and night.poll() is None:
+                    words = [Path(f"/proc/{pid}/cmdline") for pid in children(folder)]
+                    coming = [one for one in map(said, words) if b"join" in one.split(b"\0")]
+                assert coming
+                assert not any(b"token=" in one for one in coming), "everybody on this machine reads these"
                 night.send_signal(signal.SIGINT)
         assert night.wait(PATIENCE_S) == 130
         assert night.stderr.read() == ""

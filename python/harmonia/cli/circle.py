@@ -77,9 +77,7 @@ def create(
     made = run(work)
     _describe(made, as_json)
     if not as_json:
-        begin = (
-            "" if gather_s is not None else f"begin it                  {called_as()} circle begin {made.circle_id}\n"
-        )
+        begin = f"begin it                  {called_as()} circle begin {made.circle_id}\n"
         click.echo(
             f"\njoin from this machine    {called_as()} join {made.circle_id}\n"
             f"invite others             {called_as()} invite {made.circle_id}\n{begin if gather_s is None else ''}",

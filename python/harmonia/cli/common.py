@@ -100,6 +100,23 @@ def sleepers_dir(data_dir: Path) -> Path:
     return data_dir / "sleepers"
 
 
+def clock_log_path(data_dir: Path, sleeper_id: str) -> Path:
+    """Where `join --log-clock` writes the clock log of a sleeper of this machine."""
+    return sleepers_dir(data_dir) / f"{sleeper_id}.clock.jsonl"
+
+
+def find_clock_log(data_dir: Path, sleeper: str | None) -> Path:
+    """The newest clock log of the sleepers of this machine, or of the one who is meant. Raises NotFound."""
+    logs = sorted(sleepers_dir(data_dir).glob("*.clock.jsonl"), key=lambda path: path.stat().st_mtime)
+    fits = [path for path in logs if is_short_for(sleeper or "", path.name)]
+    if not fits:
+        raise errors.NotFound(
+            f"no clock log in {sleepers_dir(data_dir)}; `harmonia join --log-clock` writes one there, or name one with "
+            "--log"
+        )
+    return fits[-1]
+
+
 def find_sleeper(data_dir: Path, sleeper: str | None, circle: str | None = None) -> Identity:
     """The one sleeper of this machine who is meant. Raises NotFound if there is none, BadInput if several fit."""
     if sleeper is not None and Path(sleeper).is_file():

@@ -81,10 +81,14 @@ class Settings:
     expose: bool = False
     """Binds another address than loopback with a certificate of the local CA."""
     journal_bytes_max: int | None = None
+    upstreams: tuple[str, ...] = ()
+    """Whom the node's clock follows, HOST or HOST:PORT each; nobody: it is the root of its time."""
     nts_port: int | None = None
     """TCP port of NTS key exchanges, 0 for any; None for none."""
     only_authenticated: bool = False
     """Time requests without NTS meet silence, but for the platforms of the house."""
+    metrics_port: int | None = None
+    """Prometheus metrics on loopback; 0 for any port, None for none."""
     plane: PlaneFactory | None = None
     """None: the core's node."""
     scores: ScoreReader = read_score
@@ -101,6 +105,7 @@ class Place:
     pid: int
     nts_port: int | None = None
     """None: keys for NTS are not given out."""
+    metrics_port: int | None = None
 
 
 def serve(
@@ -109,12 +114,14 @@ def serve(
     port: int = DEFAULT_PORT,
     udp_port: int = 0,
     *,
+    upstreams: tuple[str, ...] = (),
     certificate: Path | None = None,
     key: Path | None = None,
     expose: bool = False,
     journal_bytes_max: int | None = None,
     nts_port: int | None = None,
     only_authenticated: bool = False,
+    metrics_port: int | None = None,
     on_ready: Callable[[Place], None] | None = None,
 ) -> None:
     """Runs a sanctuary until SIGTERM or SIGINT. ``on_ready`` is told where it listens. Raises HarmoniaError."""
@@ -127,8 +134,10 @@ def serve(
         key=key,
         expose=expose,
         journal_bytes_max=journal_bytes_max,
+        upstreams=upstreams,
         nts_port=nts_port,
         only_authenticated=only_authenticated,
+        metrics_port=metrics_port,
     )
     asyncio.run(_serve(settings, on_ready))
 
@@ -179,14 +188,23 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
         bridge = Bridge(sanctuary)
         try:
             await bridge.start()
-            async with _serving(
-                settings, grpc.ssl_server_credentials([pair]), token, House(sanctuary, bridge)
-            ) as grpc_port:
-                place = Place(sanctuary.sanctuary_id, settings.host, grpc_port, plane.port, os.getpid(), nts_port)
+            house, credentials = House(sanctuary, bridge), grpc.ssl_server_credentials([pair])
+            async with _serving(settings, credentials, token, house) as grpc_port:
+                metrics_port = _open_metrics(settings, house, closing)
+                ports = (grpc_port, plane.port, os.getpid(), nts_port, metrics_port)
+                place = Place(sanctuary.sanctuary_id, settings.host, *ports)
                 files.write_place(settings.data_dir, vars(place))
                 yield Daemon(place, sanctuary, bridge)
         finally:
             await bridge.stop()
+
+
+def _open_metrics(settings: Settings, house: House, closing: ExitStack) -> int | None:
+    if settings.metrics_port is None:
+        return None
+    from harmonia.rpc.metrics import serving_metrics
+
+    return closing.enter_context(serving_metrics(house, settings.metrics_port))
 
 
 @asynccontextmanager
@@ -277,12 +295,18 @@ def _authority(host: str, port: int) -> str:
 
 
 def _key_and_certificate(settings: Settings) -> tuple[bytes, bytes]:
-    if settings.certificate is not None and settings.key is not None:
-        try:
-            return settings.key.read_bytes(), settings.certificate.read_bytes()
-        except OSError as error:
-            raise BadInput(f"cannot read {error.filename} ({error.strerror}): check --certificate and --key") from None
-    return tls.ensure(settings.data_dir, settings.host)
+    if settings.certificate is None or settings.key is None:
+        return tls.ensure(settings.data_dir, settings.host)
+    try:
+        pair = settings.key.read_bytes(), settings.certificate.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot read {error.filename} ({error.strerror}): check --certificate and --key") from None
+    if not tls.belong_together(*pair):
+        raise BadInput(
+            f"{settings.key} is not the key of {settings.certificate}: give a certificate chain and its private"
+            " key, both PEM and without a password, to --certificate and --key"
+        )
+    return pair
 
 
 def _open_plane(settings: Settings) -> DataPlane:
@@ -292,7 +316,9 @@ def _open_plane(settings: Settings) -> DataPlane:
     from harmonia import _core  # so that the daemon's tests run without the extension
 
     try:
-        return _core.Node(settings.host, settings.udp_port, clock_file)
+        return _core.Node(settings.host, settings.udp_port, clock_file, settings.upstreams)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
     except _core.IoError as error:
         if "in use" in str(error):  # taken since it was looked at
             raise AddressTaken(_taken("UDP", settings.host, settings.udp_port, "--udp-port")) from None

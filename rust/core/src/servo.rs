@@ -265,6 +265,11 @@ impl Servo {
         }
     }
 
+    /// Nobody is to be believed at `now`: a locked clock is in holdover from now on, until the next estimate.
+    pub fn hold(&mut self, now: PlatformTime) {
+        self.clock.holdover_from = self.clock.holdover_from.min(now);
+    }
+
     /// Somebody has already been told the time up to `until`: no correction will begin before.
     pub fn promise(&mut self, until: PlatformTime) {
         self.promised = self.promised.max(until);

@@ -11,7 +11,7 @@
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::filter::{Exchange, Filter, FilterConfig, Verdict};
+use crate::filter::{Estimate, Exchange, Filter, FilterConfig, Verdict};
 use crate::packet::{self, Answer, PacketError};
 use crate::servo::{DisciplinedClock, LockState, Servo, ServoConfig};
 use crate::units::{PlatformTime, Span};
@@ -21,6 +21,9 @@ const WAITING_MAX: usize = 16;
 
 /// Intervals of silence after a server has asked for it.
 const KISS_PAUSE: i64 = 16;
+
+/// The stratum of a clock that nobody has set.
+pub const STRATUM_UNKNOWN: u8 = 16;
 
 /// How a session behaves. [`SyncConfig::default`] is for live use.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -74,6 +77,19 @@ impl Default for SyncConfig {
             holdover_after: Span::from_s(5),
             strangers: false,
             tai_minus_utc: Span::from_s(crate::node_clock::TAI_MINUS_UTC_S),
+        }
+    }
+}
+
+impl SyncConfig {
+    /// How the servo of such a session behaves.
+    pub const fn servo(&self) -> ServoConfig {
+        ServoConfig {
+            max_slew_ppb: self.max_slew_ppb,
+            horizon: self.interval,
+            step_threshold: Span::from_ms(2),
+            lead: self.lead,
+            holdover_after: self.holdover_after,
         }
     }
 }
@@ -136,6 +152,8 @@ pub struct SyncSession {
     used: u32,
     clock_id: Option<u64>,
     node_bound: Span,
+    stratum: u8,
+    refid: u32,
 }
 
 impl SyncSession {
@@ -147,17 +165,10 @@ impl SyncSession {
             expected_drift_ppb: config.expected_drift_ppb,
             expected_wander: config.expected_wander,
         };
-        let servo = ServoConfig {
-            max_slew_ppb: config.max_slew_ppb,
-            horizon: config.interval,
-            step_threshold: Span::from_ms(1),
-            lead: config.lead,
-            holdover_after: config.holdover_after,
-        };
         Self {
             config,
             filter: Filter::new(filter),
-            servo: Servo::new(servo),
+            servo: Servo::new(config.servo()),
             seed,
             requests: 0,
             waiting: Vec::with_capacity(WAITING_MAX),
@@ -166,6 +177,8 @@ impl SyncSession {
             used: 0,
             clock_id: None,
             node_bound: Span::ZERO,
+            stratum: STRATUM_UNKNOWN,
+            refid: 0,
         }
     }
 
@@ -226,6 +239,7 @@ impl SyncSession {
         }
         let clock_id = answer.circle.map_or(0, |circle| circle.clock_id);
         self.node_bound = answer.source_bound();
+        (self.stratum, self.refid) = (answer.header.stratum, answer.header.refid);
         let exchange = Exchange { t1, t2, t3, t4: received, stamp_error };
         let another = self.clock_id.is_some_and(|known| known != clock_id);
         if another {
@@ -286,6 +300,21 @@ impl SyncSession {
         self.node_bound
     }
 
+    /// The node's stratum, as it last said; 16 before the first answer.
+    pub fn stratum(&self) -> u8 {
+        self.stratum
+    }
+
+    /// What the node follows, as it last said: an address or four letters.
+    pub fn refid(&self) -> u32 {
+        self.refid
+    }
+
+    /// What the exchanges say of the node's clock; `None` before the first.
+    pub fn estimate(&self) -> Option<Estimate> {
+        self.filter.estimate()
+    }
+
     /// How this session behaves.
     pub fn config(&self) -> &SyncConfig {
         &self.config
@@ -301,6 +330,7 @@ impl SyncSession {
         self.next = None;
         self.used = 0;
         self.clock_id = None;
+        (self.stratum, self.refid) = (STRATUM_UNKNOWN, 0);
     }
 
     /// A number that nobody can guess who does not know the seed.

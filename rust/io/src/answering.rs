@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use harmonia_core::node_clock::NodeClock;
 use harmonia_core::nts::{CookieKeys, Keys, NtsError, NtsServer, Policy, Reply, Rotation, COOKIES_MAX};
 use harmonia_core::packet::{self, NodeInfo, CIRCLE_PACKET_LEN};
 use harmonia_core::rate_limit::{Admission, RateConfig, RateLimit};
@@ -15,7 +16,7 @@ use harmonia_core::units::NodeTime;
 
 use crate::entropy::Entropy;
 use crate::error::IoError;
-use crate::socket::Socket;
+use crate::socket::{Batch, Socket, BATCH};
 
 /// Protected answers that are sealed before they are sent: the first waits for the last, some ten microseconds.
 const GROUP: usize = 4;
@@ -44,9 +45,31 @@ pub struct Answering {
     entropy: Entropy,
     /// Where platforms were heard, and when on the raw clock: asked only where the policy is silence.
     known: HashMap<SocketAddr, i64>,
-    plain: Vec<(SocketAddr, usize, [u8; CIRCLE_PACKET_LEN])>,
-    kisses: Vec<(SocketAddr, usize, [u8; CIRCLE_PACKET_LEN])>,
-    protected: Vec<(SocketAddr, NodeTime, Vec<u8>)>,
+    /// The batch's plain answers, by the numbers of their datagrams and their lengths.
+    plain: Few<(usize, usize)>,
+    /// The batch's requests that may be protected, by the numbers of their datagrams, and when they arrived.
+    protected: Few<(usize, NodeTime)>,
+}
+
+/// At most one entry for each datagram of a batch: never grows, never allocates.
+struct Few<T> {
+    items: [Option<T>; BATCH],
+    len: usize,
+}
+
+impl<T: Copy> Few<T> {
+    fn new() -> Self {
+        Self { items: [None; BATCH], len: 0 }
+    }
+
+    fn push(&mut self, item: T) {
+        self.items[self.len] = Some(item);
+        self.len += 1;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = T> + '_ {
+        self.items[..self.len].iter().flatten().copied()
+    }
 }
 
 impl Answering {
@@ -59,9 +82,8 @@ impl Answering {
             server: NtsServer::new(cookies, Policy::Everybody),
             entropy,
             known: HashMap::new(),
-            plain: Vec::new(),
-            kisses: Vec::new(),
-            protected: Vec::new(),
+            plain: Few::new(),
+            protected: Few::new(),
         };
         answering.set_limit(Some(RateConfig::default()));
         Ok(answering)
@@ -104,45 +126,53 @@ impl Answering {
         self.known.insert(from, raw_ns);
     }
 
-    /// Takes a request. Its answer, if any, leaves with [`Answering::send`]. Says whether the request was well-formed.
+    /// Takes the `i`-th datagram of `batch`, a request. Its answer, if any, is made over it and leaves with
+    /// [`Answering::send`]. Says whether the request was well-formed.
     pub fn take(
         &mut self,
-        request: &[u8],
-        from: SocketAddr,
-        received: NodeTime,
-        raw_ns: i64,
+        batch: &mut Batch,
+        i: usize,
+        clock: &NodeClock,
         info: &NodeInfo,
         stats: &AnswerStats,
     ) -> bool {
+        let Some(request) = batch.datagram(i) else { return false };
+        let (from, len) = (request.from, request.bytes.len());
+        let received = clock.node_at(request.latest_raw_ns);
+        let mut answer = [0; CIRCLE_PACKET_LEN];
         match self.limit.as_mut().map_or(Admission::Answer, |limit| limit.admit(from.ip(), received)) {
             Admission::Answer => {}
             verdict => {
                 stats.limited.fetch_add(1, Ordering::Relaxed);
-                let mut kiss = [0; CIRCLE_PACKET_LEN];
                 if verdict == Admission::Kiss && self.server.policy == Policy::Everybody {
-                    if let Ok(len) = packet::write_kiss(request, *b"RATE", &mut kiss) {
-                        self.kisses.push((from, len, kiss));
+                    if let Ok(len) = packet::write_kiss(request.bytes, *b"RATE", &mut answer) {
+                        request.bytes[..len].copy_from_slice(&answer[..len]);
+                        batch.answer(i, len);
                     }
                 }
                 return true;
             }
         }
         // A plain request has the circle's field at most. What is longer may be protected, and is looked at when sealed.
-        if request.len() > CIRCLE_PACKET_LEN {
-            let fits = request.len() <= REQUEST_MAX;
+        if len > CIRCLE_PACKET_LEN {
+            let fits = len <= REQUEST_MAX;
             if fits {
-                self.protected.push((from, received, request.to_vec()));
+                self.protected.push((i, received));
             }
             return fits;
         }
         let silent = self.server.policy == Policy::AuthenticOnly;
+        let raw_ns = request.raw_ns;
         if silent && self.known.get(&from).is_none_or(|heard| raw_ns - heard >= KNOWN_FOR_NS) {
             stats.silent.fetch_add(1, Ordering::Relaxed);
             return true;
         }
-        let mut answer = [0; CIRCLE_PACKET_LEN];
-        let made = packet::respond(request, received, received, info, &mut answer);
-        made.map(|len| self.plain.push((from, len, answer))).is_ok()
+        let Ok(len) = packet::respond(request.bytes, received, received, info, &mut answer) else { return false };
+        // The answer is no longer than its request.
+        request.bytes[..len].copy_from_slice(&answer[..len]);
+        batch.answer(i, len);
+        self.plain.push((i, len));
+        true
     }
 
     /// Stamps, seals and sends all answers that were taken, each as late as can be. Returns how many left, and how many
@@ -150,51 +180,49 @@ impl Answering {
     pub fn send(
         &mut self,
         socket: &Socket,
+        batch: &mut Batch,
         now: impl Fn() -> NodeTime,
         info: &NodeInfo,
         stats: &AnswerStats,
     ) -> (usize, usize) {
-        let (mut left, mut malformed) = (0, 0);
-        if !self.plain.is_empty() || !self.kisses.is_empty() {
+        if self.plain.len > 0 {
             let sent = now();
-            for (_, len, answer) in &mut self.plain {
-                packet::patch_sent(&mut answer[..*len], sent, info.tai_minus_utc);
+            for (i, len) in self.plain.iter() {
+                packet::patch_sent(&mut batch.room(i)[..len], sent, info.tai_minus_utc);
             }
-            let all = self.plain.iter().chain(&self.kisses);
-            let items: Vec<_> = all.map(|(to, len, answer)| (*to, &answer[..*len])).collect();
-            left += socket.send_batch(&items);
-            self.plain.clear();
-            self.kisses.clear();
+            self.plain.len = 0;
         }
-        if self.protected.is_empty() {
+        let (mut left, mut malformed) = (socket.send_answers(batch), 0);
+        if self.protected.len == 0 {
             return (left, malformed);
         }
         self.server.cookies.rotate_if_due(now(), &mut |out| self.entropy.fill(out));
-        let mut room = [[0; REQUEST_MAX]; GROUP];
-        for group in self.protected.chunks(GROUP) {
-            let mut made = [None; GROUP];
-            for (((to, received, request), out), made) in group.iter().zip(&mut room).zip(&mut made) {
-                let entropy = &mut |bytes: &mut [u8]| self.entropy.fill(bytes);
-                let reply = self.server.respond(request, *received, now(), info, entropy, out);
-                let counter = match reply {
-                    Ok(Reply::Protected(_)) => Some(&stats.protected),
-                    Ok(Reply::Nak(_)) => Some(&stats.naks),
-                    Ok(Reply::Plain(_)) => None,
-                    Err(NtsError::Unauthenticated | NtsError::Forged) => Some(&stats.silent),
-                    Err(_) => {
-                        malformed += 1;
-                        None
-                    }
-                };
-                counter.map(|counter| counter.fetch_add(1, Ordering::Relaxed));
-                *made = reply.ok().map(|reply| (*to, reply.len()));
+        let mut room = [0; REQUEST_MAX];
+        for (nth, (i, received)) in self.protected.iter().enumerate() {
+            let Some(request) = batch.datagram(i) else { continue };
+            let entropy = &mut |bytes: &mut [u8]| self.entropy.fill(bytes);
+            let reply = self.server.respond(request.bytes, received, now(), info, entropy, &mut room);
+            let counter = match reply {
+                Ok(Reply::Protected(_)) => Some(&stats.protected),
+                Ok(Reply::Nak(_)) => Some(&stats.naks),
+                Ok(Reply::Plain(_)) => None,
+                Err(NtsError::Unauthenticated | NtsError::Forged) => Some(&stats.silent),
+                Err(_) => {
+                    malformed += 1;
+                    None
+                }
+            };
+            counter.map(|counter| counter.fetch_add(1, Ordering::Relaxed));
+            if let Ok(reply) = reply {
+                request.bytes[..reply.len()].copy_from_slice(&room[..reply.len()]);
+                batch.answer(i, reply.len());
             }
-            let answers = made.iter().zip(&room);
-            let items: Vec<_> =
-                answers.filter_map(|(made, out)| made.as_ref().map(|(to, len)| (*to, &out[..*len]))).collect();
-            left += socket.send_batch(&items);
+            if nth % GROUP == GROUP - 1 {
+                left += socket.send_answers(batch);
+            }
         }
-        self.protected.clear();
+        left += socket.send_answers(batch);
+        self.protected.len = 0;
         (left, malformed)
     }
 }

@@ -64,6 +64,9 @@ pub enum IoError {
         /// What the resolver says.
         source: std::io::Error,
     },
+    /// A source that cannot be meant.
+    #[error("{0:?} names no source: give HOST or HOST:PORT (an IPv6 address with a port as [ADDRESS]:PORT)")]
+    Upstream(String),
     /// A file could not be read or written.
     #[error("cannot use {path}: {source}; check that its folder exists, is writable and has room")]
     File {
@@ -79,6 +82,12 @@ pub enum IoError {
         what: &'static str,
         /// What it says.
         source: std::io::Error,
+    },
+    /// A sound that would be heard before it is played, or seconds after.
+    #[error("an output latency is 0 to 2000 ms, not {} ms", .given_ns / 1_000_000)]
+    OutputLatency {
+        /// What was given.
+        given_ns: i64,
     },
     /// A circle that this node does not host.
     #[error("circle {0} is not hosted here; add it first")]

@@ -15,8 +15,12 @@ pub mod node;
 pub mod hub;
 pub mod platform;
 mod player;
+pub mod tracking;
+pub mod upstream;
+mod keeper;
+pub mod bench;
 
 pub use error::IoError;
 pub use node::Node;
 pub use nts_source::NtsSource;
-pub use platform::Platform;
+pub use platform::{Exchanged, Platform};
