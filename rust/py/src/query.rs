@@ -41,7 +41,7 @@ getters! {
 }
 
 #[pyfunction]
-#[pyo3(signature = (host, port, *, nts_port = None, ca = None, exchanges = query::EXCHANGES, timeout_s = 10.0))]
+#[pyo3(signature = (host, port, *, nts_port = None, ca = None, exchanges = 8, timeout_s = 10.0))]
 pub fn query_time(
     py: Python<'_>,
     host: &str,
