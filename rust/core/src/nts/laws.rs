@@ -323,4 +323,6 @@ fn a_request_tells_nothing_but_random_numbers() {
 fn cookies_that_fit_no_datagram_are_not_kept() {
     let client = NtsClient::new(&keys(SIV), [vec![], vec![1; 6], vec![1; 516], vec![1; 512], vec![1; 104]]);
     assert_eq!(client.cookies(), 2);
+    let generous = NtsClient::new(&keys(SIV), vec![vec![1; 104]; 20]);
+    assert_eq!(generous.cookies(), COOKIES_MAX);
 }
