@@ -17,6 +17,7 @@ SOURCES = [
     "rust/core",
     "rust/io",
     "rust/py",
+    "rust/fuzz",
     "python/harmonia",
     "loadtests",
     "scripts",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from harmonia.domain.circle import Circle
-from harmonia.domain.consent import ALL_PURPOSES, Consent, Purpose
+from harmonia.domain.consent import ALL_PURPOSES, EVENT_ID_BYTES, Consent, Purpose
 from harmonia.domain.rhythm import Rhythm, Segment
 from harmonia.domain.states import CircleState
 from harmonia.engine.conductor import Conductor
@@ -169,9 +169,11 @@ def parse_format(number: int) -> str:
 def parse_withdrawal(text: str) -> bytes:
     """The withdrawal that a grant names. Raises BadInput."""
     try:
-        return bytes.fromhex(text)
+        if len(text) <= 2 * EVENT_ID_BYTES:
+            return bytes.fromhex(text)
     except ValueError:
-        raise BadInput("a withdrawal's id is hexadecimal: copy it from the consent that was read") from None
+        pass
+    raise BadInput("a withdrawal's id is 32 hexadecimal digits: copy it from the consent that was read")
 
 
 def source(value: ClockSource) -> sanctuary_pb2.Source:

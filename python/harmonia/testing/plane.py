@@ -80,7 +80,7 @@ class FakePlane:
     """Implements :class:`harmonia.engine.plane.DataPlane` in memory. Every method may be called from any thread."""
 
     port = 4460
-    clock_id = 1
+    clock_id: int = 1
     resumes = 0
     resumed = True
 
@@ -198,6 +198,12 @@ class FakePlane:
         if sleeper not in self.sleepers:
             raise ValueError(f"sleeper {sleeper} is not in any circle here; add them first")
         return self.sleepers[sleeper]
+
+    def serve_nts(self, certificate: bytes, key: bytes, port: int) -> int:  # noqa: ARG002 (it has no sockets)
+        return port or 4461
+
+    def answer_only_authenticated(self, only: bool) -> None:
+        self.only_authenticated = only
 
     def stats(self) -> dict[str, int]:
         return {"answered": 0, "malformed": 0, "unauthentic": 0, "frames_sealed": 0, "cut_frames": 0, "withdrawals": 0}

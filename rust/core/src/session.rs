@@ -87,7 +87,7 @@ impl SyncConfig {
         ServoConfig {
             max_slew_ppb: self.max_slew_ppb,
             horizon: self.interval,
-            step_threshold: Span::from_ms(1),
+            step_threshold: Span::from_ms(2),
             lead: self.lead,
             holdover_after: self.holdover_after,
         }

@@ -83,6 +83,12 @@ pub enum IoError {
         /// What it says.
         source: std::io::Error,
     },
+    /// A sound that would be heard before it is played, or seconds after.
+    #[error("an output latency is 0 to 2000 ms, not {} ms", .given_ns / 1_000_000)]
+    OutputLatency {
+        /// What was given.
+        given_ns: i64,
+    },
     /// A circle that this node does not host.
     #[error("circle {0} is not hosted here; add it first")]
     UnknownCircle(u64),

@@ -23,4 +23,4 @@ pub mod bench;
 pub use error::IoError;
 pub use node::Node;
 pub use nts_source::NtsSource;
-pub use platform::Platform;
+pub use platform::{Exchanged, Platform};

@@ -426,7 +426,7 @@ impl Source {
 
 /// The header's root delay, 16.16 s.
 fn root_delay(header: &Header) -> Span {
-    Span::from_ns((u64::from(header.root_delay) * NS_PER_S as u64 >> 16) as i64)
+    Span::from_ns(((u64::from(header.root_delay) * NS_PER_S as u64) >> 16) as i64)
 }
 
 /// Our own address on the way to `to`; nothing is sent for it.

@@ -1,5 +1,6 @@
 //! Every Rust error on its way to Python, in one place.
 use harmonia_core::phase::NotFinite;
+use harmonia_core::replay::TraceError;
 use harmonia_core::rhythm::RhythmError as CoreRhythmError;
 use harmonia_core::score::ScoreError as CoreScoreError;
 use harmonia_io::IoError as CoreIoError;
@@ -17,6 +18,10 @@ pub fn rhythm(error: CoreRhythmError) -> PyErr {
 
 pub fn offset(error: NotFinite) -> PyErr {
     RhythmError::new_err(error.to_string())
+}
+
+pub fn trace(error: TraceError) -> PyErr {
+    PyValueError::new_err(error.to_string())
 }
 
 pub fn score(py: Python<'_>, error: CoreScoreError) -> PyErr {
@@ -51,6 +56,7 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::SampleRate(_)
         | CoreIoError::Upstream(_)
         | CoreIoError::Certificate { .. }
+        | CoreIoError::OutputLatency { .. }
         | CoreIoError::LocalClock { .. } => PyValueError::new_err(message),
     }
 }

@@ -4,8 +4,11 @@
 
 mod bench;
 mod errors;
+mod filter;
 mod node;
 mod platform;
+mod replay;
+mod query;
 mod rhythm;
 mod score;
 
@@ -20,9 +23,15 @@ mod core_module {
     #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
     #[pymodule_export]
+    use super::filter::estimates;
+    #[pymodule_export]
     use super::node::{Node, NodeEvent, NodeSource, NodeTracking, PlatformStatus};
     #[pymodule_export]
-    use super::platform::{ClockReading, Platform};
+    use super::platform::{ClockExchange, ClockReading, Platform};
+    #[pymodule_export]
+    use super::query::{query_time, TimeMeasurement};
+    #[pymodule_export]
+    use super::replay::replay_trace;
     #[pymodule_export]
     use super::rhythm::{offset_from_turns, Rhythm};
     #[pymodule_export]

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use harmonia_core::nts::Policy;
+use harmonia_core::rate_limit::RateConfig;
 use harmonia_io::node::{Node as Core, SleeperStatus, WithdrawEvent};
 use harmonia_io::os::raw_ns;
 use harmonia_io::tracking::{SourceStatus, Tracking};
@@ -260,6 +262,21 @@ impl Node {
         Ok(status.into_iter().map(PlatformStatus).collect())
     }
 
+    fn serve_nts(&self, py: Python<'_>, certificate: &[u8], key: &[u8], port: u16) -> PyResult<u16> {
+        py.detach(|| self.0.serve_nts(certificate, key, port)).map_err(errors::io)
+    }
+
+    fn answer_only_authenticated(&self, py: Python<'_>, only: bool) {
+        let policy = if only { Policy::AuthenticOnly } else { Policy::Everybody };
+        py.detach(|| self.0.set_policy(policy));
+    }
+
+    #[pyo3(signature = (per_s, burst, *, loopback = false))]
+    fn set_rate_limit(&self, py: Python<'_>, per_s: u32, burst: u32, loopback: bool) {
+        let config = RateConfig { per_s, burst, loopback, ..RateConfig::default() };
+        py.detach(|| self.0.set_rate_limit((per_s > 0).then_some(config)));
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.0.stats();
         let dict = PyDict::new(py);
@@ -270,9 +287,16 @@ impl Node {
             ("frames_sealed", &stats.frames_sealed),
             ("cut_frames", &stats.cut_frames),
             ("withdrawals", &stats.withdrawals),
+            ("protected", &stats.answers.protected),
+            ("naks", &stats.answers.naks),
+            ("limited", &stats.answers.limited),
+            ("silent", &stats.answers.silent),
         ] {
             dict.set_item(name, counter.load(Ordering::Relaxed))?;
         }
+        let (served, failed) = py.detach(|| self.0.nts_exchanges());
+        dict.set_item("nts_exchanges", served)?;
+        dict.set_item("nts_failures", failed)?;
         Ok(dict)
     }
 

@@ -54,7 +54,7 @@ impl NtsClient {
     }
 
     fn keep(&mut self, cookie: Vec<u8>) {
-        let usable = !cookie.is_empty() && cookie.len() % 4 == 0 && cookie.len() <= COOKIE_LEN_MAX;
+        let usable = !cookie.is_empty() && cookie.len().is_multiple_of(4) && cookie.len() <= COOKIE_LEN_MAX;
         if usable && self.cookies.len() < COOKIES_MAX {
             self.cookies.push_back(cookie);
         }

@@ -143,7 +143,7 @@ fn record(bytes: &[u8]) -> Option<(u16, &[u8])> {
 }
 
 fn numbers(body: &[u8]) -> Result<Vec<u16>, KeError> {
-    if body.len() % 2 != 0 {
+    if !body.len().is_multiple_of(2) {
         return Err(KeError::BadMessage("a list of numbers has an odd length"));
     }
     Ok(body.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect())

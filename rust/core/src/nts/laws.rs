@@ -285,9 +285,10 @@ fn a_placeholder_as_long_as_a_cookie_is_worth_one_and_a_shorter_one_nothing() {
 #[test]
 fn a_nonce_too_short_for_the_answers_needs_padding() {
     let mut server = server(1, Policy::Everybody);
-    let request = by_hand(&mut server, 0, 28, 4, 0);
+    // The placeholder makes the request long enough for its answer: only the rule is broken.
+    let request = by_hand(&mut server, 1, 28, 4, 0);
     assert!(matches!(reply(&mut server, &request), Err(NtsError::Packet(PacketError::BadField(_)))));
-    let request = by_hand(&mut server, 0, 28, 4, 12);
+    let request = by_hand(&mut server, 1, 28, 4, 12);
     assert_eq!(cookies_given(&mut server, &request), 1);
 }
 

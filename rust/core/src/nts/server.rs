@@ -1,7 +1,7 @@
 //! The server's side: a request comes with all that it takes to answer it, and leaves nothing behind.
 //!
 //! An answer is never longer than its request: it gives as many cookies as the request has a cookie and placeholders
-//! of that length, eight at most, and fewer where they would not fit. What cannot be believed gets a NAK of 48 bytes
+//! of that length, eight at most. What cannot be believed gets a NAK of 48 bytes
 //! and its own unique id, so that an honest client whose cookie has become too old learns it; or nothing, where the
 //! operator asks for silence.
 use super::aead::Cipher;
@@ -149,13 +149,10 @@ impl NtsServer {
         // The header, and the circle's field if the request has one; then its unique id.
         let plain = packet::respond(request, received, sent, info, out)?;
         let fixed = plain + unique_id.len;
-        let len_with = |cookies: usize| fixed + authenticator_len(algorithm, cookies * cookie_field);
-        let mut cookies = (1 + placeholders).min(COOKIES_MAX);
-        while cookies > 0 && len_with(cookies) > request.len() {
-            cookies -= 1;
-        }
-        let len = len_with(cookies);
+        let cookies = (1 + placeholders).min(COOKIES_MAX);
+        let len = fixed + authenticator_len(algorithm, cookies * cookie_field);
         if len > request.len() {
+            // Each part of the answer has its like in the request, so this cannot be; and must not, whatever comes.
             return Err(PacketError::BadField(HEADER_LEN).into());
         }
         room(out, len)?;
