@@ -1,6 +1,7 @@
 """Two sanctuaries over a link whose queues overflow agree within the bounds that they state.
 
-Half a minute here; ten minutes with ``HARMONIA_NETNS_SECONDS=600 pytest tests/netns``. The machine's raw clock, which
+Half a minute here; ten minutes with ``HARMONIA_NETNS_SECONDS=600 python3 run.py python -m pytest -s tests/netns -o
+faulthandler_timeout=0``. The machine's raw clock, which
 both share, is the truth that neither can see.
 """
 

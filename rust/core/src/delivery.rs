@@ -7,8 +7,8 @@
 //!
 //! One restless sleeper thus costs every listener three frames. A thousand would cost a thousand times as much, to each
 //! of a thousand: the square of the crowd. So such rounds begin at least [`ROUND_SPACING`] apart. A frame always holds
-//! the newest state, so a cut that comes while a round is under way rides on its repeats, and shares a round of its own
-//! with all others that came meanwhile. A lone opt-out is as fast as ever; in a storm the others hear it at most that
+//! the newest state, so a cut that comes while a round is under way rides on what repeats that one still needs, and
+//! shares a round of its own with all others that came meanwhile. A lone opt-out is as fast as ever; in a storm the others hear it at most that
 //! spacing later (their own platform's gate, and what the node seals, never wait).
 use crate::units::{NodeTime, Span};
 
@@ -65,7 +65,11 @@ impl Delivery {
         self.round.map_or(NodeTime::from_ns(i64::MIN), |began| began + ROUND_SPACING)
     }
 
+    /// Repeats are for what may have been lost: a round that was acknowledged has none left.
     fn repeat(&self) -> Option<NodeTime> {
+        if self.acknowledged >= self.covered {
+            return None;
+        }
         Some(self.round? + *REPEATS.get(self.repeats)?)
     }
 
@@ -139,6 +143,16 @@ mod laws {
         delivery.sent(at(100));
         delivery.raise(3);
         assert!(delivery.due().unwrap() <= at(101), "at once");
+    }
+
+    #[test]
+    fn an_acknowledged_round_is_not_repeated_for_the_sake_of_the_next() {
+        let mut delivery = Delivery::from_epoch(0);
+        delivery.raise(1);
+        delivery.sent(at(0));
+        delivery.raise(2);
+        delivery.acknowledge(1);
+        assert_eq!(delivery.due(), Some(at(50)));
     }
 
     proptest! {

@@ -27,9 +27,9 @@ pub struct Limits {
     pub slew_ppb: i64,
 }
 
-/// While a circle is hosted: half of the wander that platforms assume by default, and a tenth of the drift.
+/// While platforms follow the clock: half of the wander that platforms assume by default, and a tenth of the drift.
 pub const GENTLE: Limits = Limits { ramp_ppb_per_s: 50, slew_ppb: 50_000 };
-/// While nobody can be listening.
+/// While no platform follows it.
 pub const FREE: Limits = Limits { ramp_ppb_per_s: 20_000, slew_ppb: 499_000 };
 /// The shortest time at the middle velocity.
 pub const COAST_S: i64 = 6;

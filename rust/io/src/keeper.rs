@@ -8,7 +8,7 @@
 //!
 //! A step is possible only while nobody can be listening: before the node answers anybody, or later while it hosts no
 //! circle; and once in a clock's life, restarts included. Everything else is slewed, along
-//! [`harmonia_core::steering`].
+//! [`harmonia_core::steering`]: gently while platforms follow the clock.
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -137,6 +137,17 @@ struct Held {
     leap: u8,
 }
 
+/// Who relies on the clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Audience {
+    /// No circle is hosted: the clock may be stepped.
+    Nobody,
+    /// Circles are hosted, whose timetable is in node time; no platform follows it yet.
+    Circles,
+    /// Platforms follow it: every change must be within what they allow for.
+    Platforms,
+}
+
 /// What a second's work led to.
 pub(crate) struct Kept {
     /// The clock to publish.
@@ -199,9 +210,8 @@ impl Keeper {
         }
     }
 
-    /// Runs for about a second, then keeps the clock. `may_step`: nobody can be listening. `publish` is called at most
-    /// once, with a clock that is on disk.
-    pub(crate) fn run(&mut self, clock: &NodeClock, stopping: &AtomicBool, is_quiet: impl Fn() -> bool) -> Kept {
+    /// Runs for about a second, then keeps the clock. What is returned to be published is on disk.
+    pub(crate) fn run(&mut self, clock: &NodeClock, stopping: &AtomicBool, audience: impl Fn() -> Audience) -> Kept {
         let begin = os::raw_ns();
         if self.sources.is_empty() {
             let check = std::time::Duration::from_millis(100);
@@ -220,19 +230,19 @@ impl Keeper {
             return Kept { clock: None, published: None };
         }
         let (selection, _) = self.judge(clock, now);
-        let quiet = is_quiet();
+        let audience = audience();
         let settled = !self.resumed || now - self.started_raw_ns > SETTLING_NS;
         let mut begins = i64::MAX;
         let before = next.clone();
         if let Some(estimate) = &selection.estimate {
             let off = likely(estimate, now).saturating_sub(next.node_at(now).ns() - now);
-            if quiet && settled && off.abs() > STEP_MIN_NS && next.anchor().steps_left > 0 {
+            if audience == Audience::Nobody && settled && off.abs() > STEP_MIN_NS && next.anchor().steps_left > 0 {
                 self.step(&mut next, estimate, now);
             } else {
                 begins = next.next_second(now + LEAD_NS);
                 let error = likely(estimate, begins).saturating_sub(next.node_at(begins).ns() - begins);
                 let excess = next.anchor().rate_ppb_at(begins) - even(estimate.rate_ppb);
-                let limits = if quiet { FREE } else { GENTLE };
+                let limits = if audience == Audience::Platforms { GENTLE } else { FREE };
                 next.bend(begins, &steering::plan(error, excess / 2 * 2, limits));
             }
         }

@@ -34,7 +34,7 @@ use num_complex::Complex;
 
 use crate::answering::{AnswerStats, Answering};
 use crate::error::IoError;
-use crate::keeper::{self, Keeper, Published};
+use crate::keeper::{self, Audience, Keeper, Published};
 use crate::nts_ke::{KeListener, KeStats};
 use crate::os;
 use crate::socket::{wait_readable_one, Batch, Socket};
@@ -498,6 +498,14 @@ impl Drop for Node {
 }
 
 impl World {
+    fn audience(&self) -> Audience {
+        match (self.circles.is_empty(), self.sessions.is_empty()) {
+            (true, _) => Audience::Nobody,
+            (false, true) => Audience::Circles,
+            (false, false) => Audience::Platforms,
+        }
+    }
+
     fn circle(&mut self, circle: u64) -> Result<&mut Circle, IoError> {
         self.circles.get_mut(&circle).ok_or(IoError::UnknownCircle(circle))
     }
@@ -752,7 +760,7 @@ impl Outbox {
 fn keep(shared: Arc<Shared>, mut keeper: Keeper) {
     while !shared.is_stopping() {
         let clock = shared.clock.load_full();
-        let kept = keeper.run(&clock, &shared.stopping, || lock(&shared.world).circles.is_empty());
+        let kept = keeper.run(&clock, &shared.stopping, || lock(&shared.world).audience());
         if let Some(next) = kept.clock {
             let world = lock(&shared.world);
             if next.clock_id() != clock.clock_id() && !world.circles.is_empty() {

@@ -169,6 +169,8 @@ fn late(folder: &Folder, circle: bool) -> (Node, Node) {
     let node = follow(folder.new_clock("node"), 0, &[port]);
     if circle {
         node.add_circle(1, 1, 1.0).unwrap();
+        node.add_sleeper(1, 1).unwrap();
+        node.attach(1, 1, &[1; 32], false).unwrap();
     }
     assert_eq!((node.tracking().state, node.tracking().steps_left), (LockState::Unsynchronised, 1));
     let truth = Node::start("127.0.0.1", port, &folder.clock("truth", Span::from_s(2))).unwrap();
