@@ -326,3 +326,19 @@ fn cookies_that_fit_no_datagram_are_not_kept() {
     let generous = NtsClient::new(&keys(SIV), vec![vec![1; 104]; 20]);
     assert_eq!(generous.cookies(), COOKIES_MAX);
 }
+
+#[test]
+fn a_unique_id_that_could_be_guessed_is_no_request() {
+    let mut server = server(1, Policy::Everybody);
+    let good = by_hand(&mut server, 0, 28, 16, 0);
+    let id = NtsFields::find(&good, 4).unwrap().unique_id.unwrap();
+    let mut short = [&good[..id.at + id.len - 4], &good[id.at + id.len..]].concat();
+    short[id.at + 3] -= 4;
+    assert!(matches!(reply(&mut server, &short), Err(NtsError::Packet(PacketError::BadField(_)))));
+    // And what is no request at all is not answered either, not even with a NAK.
+    for mode in [0, 1, 2, 4, 5, 6, 7] {
+        let mut other = good.clone();
+        other[0] = 4 << 3 | mode;
+        assert!(reply(&mut server, &other).is_err(), "mode {mode}");
+    }
+}

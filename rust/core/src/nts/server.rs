@@ -11,7 +11,7 @@ use super::{
     NtsError, NtsFields, COOKIES_MAX, COOKIE_FIELD, FIELD_HEAD, NAK, PACKET_MAX, PLACEHOLDER_FIELD, UNIQUE_ID_LEN,
 };
 use super::{CookieKeys, Keys};
-use crate::packet::{self, fields, Field, Header, NodeInfo, PacketError, HEADER_LEN, MODE_CLIENT};
+use crate::packet::{self, fields, Field, Header, NodeInfo, PacketError, HEADER_LEN};
 use crate::units::NodeTime;
 
 /// Who is answered.
@@ -82,9 +82,6 @@ impl NtsServer {
         out: &mut [u8],
     ) -> Result<Reply, NtsError> {
         let header = Header::parse(request)?;
-        if header.mode != MODE_CLIENT {
-            return Err(PacketError::WrongMode { expected: MODE_CLIENT, given: header.mode }.into());
-        }
         let found = NtsFields::find(request, header.version)?;
         let (Some(cookie), Some(authenticator)) = (found.cookie, found.authenticator) else {
             if found.cookie.is_some() || found.authenticator.is_some() {
