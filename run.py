@@ -42,6 +42,11 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
         "simulated sleepers against a real sanctuary; --sleepers N --seconds S",
     ),
     "bench": ("runtime", ["harmonia", "bench"], "what the engine's answers cost: python3 run.py bench clock --json"),
+    "sim": (
+        "dev",
+        ["python", "-m", "sim"],
+        "simulated networks against limits, beside peers' figures; --seeds N",
+    ),
     "stubs": ("dev", ["python", "scripts/stubs.py"], "python/harmonia/v1 again from proto/"),
     "map": (
         "dev",

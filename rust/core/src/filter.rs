@@ -256,6 +256,8 @@ pub struct Filter {
     scratch: Scratch,
     walk: Walk,
     route: Route,
+    fuzz: Fuzz,
+    regression: Regression,
     estimate: Option<Estimate>,
 }
 
@@ -286,6 +288,8 @@ impl Filter {
             scratch: Scratch::default(),
             walk,
             route: Route::new(&config),
+            fuzz: Fuzz::default(),
+            regression: Regression::default(),
             estimate: None,
         }
     }
@@ -296,6 +300,7 @@ impl Filter {
         self.possible = None;
         self.walk = Walk::new(self.config.expected_wander);
         self.route = Route::new(&self.config);
+        self.fuzz = Fuzz::default();
         self.estimate = None;
     }
 
@@ -364,9 +369,18 @@ impl Filter {
             side.points.truncate(side.points.partition_point(|point| point.0 <= oldest));
         }
         let rate = self.estimate.map_or(0.0, |former| former.rate_ppb);
-        let likely =
-            Channel::new(up, down, rate, &self.walk, self.route.prior_at(at, &self.walk)).posterior(certified.rate);
+        let prior = self.route.prior_at(at, certified.rate, &self.walk);
+        let mut likely = Channel::new(up, down, rate, &self.walk, prior).posterior(certified.rate);
         self.walk.learn(at, &likely);
+        self.fuzz.look(up, down, &likely, &self.walk);
+        likely.variance *= self.fuzz.excess();
+        likely.rate_variance *= self.fuzz.excess();
+        let middles = self.window.iter().filter(|exchange| exchange.t1 >= self.route.from);
+        let middles = middles.map(|e| (age(e.t4), relative(e.offset().ns()), e.round_trip().ns() as f64));
+        if let Some(line) = self.regression.fit(middles, &self.walk) {
+            likely.weigh_in(&line);
+            likely.rate = likely.rate.clamp(certified.rate[0], certified.rate[1]);
+        }
         self.route.learn(&likely);
         self.estimate = Some(Estimate {
             at,
@@ -635,16 +649,18 @@ impl Walk {
     fn learn(&mut self, at: PlatformTime, likely: &Likely) {
         if let Some((then, rate, variance)) = self.last {
             let elapsed = (at - then).as_s_f64();
-            if elapsed < (2.0 * likely.mean_age).max(16.0) {
+            if elapsed < (2.0 * likely.past).max(16.0) {
                 return; // the windows still overlap
             }
             // Each estimate is a mean over its window, which hides a third of a walk; and the estimates' own errors are
             // no walk. Where they are the larger part, little is learnt.
             let expected = self.variance * elapsed / 1.5;
             let errors = variance + likely.rate_variance;
-            let trust = (expected / (expected + errors)).powi(2);
-            let seen =
-                (1.5 / elapsed * ((likely.rate - rate).powi(2) - errors)).min(Self::SURPRISE_MAX * self.variance);
+            let moved = (likely.rate - rate).powi(2) - errors;
+            let trust = |walked: f64| (walked / (walked + errors)).powi(2);
+            // What stands out of the errors is believed even where little was expected.
+            let trust = trust(expected.max(0.5 * moved));
+            let seen = (1.5 / elapsed * moved).min(Self::SURPRISE_MAX * self.variance);
             self.variance = ((self.weight * self.variance + trust * seen) / (self.weight + trust)).clamp(0.1, 1e6);
             self.weight = (self.weight + trust).min(Self::WEIGHT_MAX);
         }
@@ -670,10 +686,12 @@ struct Route {
 }
 
 impl Route {
-    /// So many exchanges in a row, all so many mean jitters above the floor, are no queue: with exponential jitter
-    /// that happens once in 10¹⁴ exchanges.
-    const EXCHANGES: usize = 8;
+    /// An exchange is high if it is so many mean jitters above the lowest.
     const JITTERS: f64 = 3.0;
+    /// At least so many in a row, all high, are a change; more where high ones were common before.
+    const EXCHANGES: usize = 8;
+    /// And so improbable by chance: once in 10⁹ exchanges.
+    const LOG_CHANCE: f64 = -20.7;
 
     fn new(config: &FilterConfig) -> Self {
         let rate_variance = (config.expected_drift_ppb as f64).powi(2);
@@ -683,15 +701,19 @@ impl Route {
 
     /// Looks for a change of route before the newest exchanges.
     fn look(&mut self, window: &VecDeque<Exchange>) {
-        let least = |exchanges: &mut dyn Iterator<Item = &Exchange>| exchanges.map(|e| e.round_trip().ns()).min();
-        let split = window.len().saturating_sub(Self::EXCHANGES);
-        let before = least(&mut window.iter().take(split).filter(|exchange| exchange.t1 >= self.from));
-        let now = least(&mut window.iter().skip(split));
-        if let (Some(before), Some(now)) = (before, now) {
-            if (now - before) as f64 > Self::JITTERS * self.jitter {
-                self.from = window[split].t1;
-                (self.rate, self.rate_variance) = self.last;
-            }
+        let on_route = |exchange: &&Exchange| exchange.t1 >= self.from;
+        let lowest = window.iter().filter(on_route).map(|exchange| exchange.round_trip().ns()).min();
+        let Some(lowest) = lowest else { return };
+        let high = |exchange: &Exchange| (exchange.round_trip().ns() - lowest) as f64 > Self::JITTERS * self.jitter;
+        let run = window.iter().rev().take_while(|exchange| high(exchange)).count();
+        let split = window.len() - run;
+        let before = window.iter().take(split).filter(on_route);
+        let (highs, all) = before.fold((0, 0), |(highs, all), exchange| (highs + u32::from(high(exchange)), all + 1));
+        // Where one in two is high anyway, as in a delay of two humps, a dozen in a row are nothing new.
+        let chance = (f64::from(highs) + 1.0) / (f64::from(all) + 2.0);
+        if run >= Self::EXCHANGES && run as f64 * chance.ln() < Self::LOG_CHANCE {
+            self.from = window[split].t1;
+            (self.rate, self.rate_variance) = self.last;
         }
     }
 
@@ -701,9 +723,128 @@ impl Route {
     }
 
     /// Mean and standard deviation of the rate at `at`, before any exchange on this route, ppb.
-    fn prior_at(&self, at: PlatformTime, walk: &Walk) -> (f64, f64) {
+    ///
+    /// A guess that the certificate has refuted is worth less by how far it was off.
+    fn prior_at(&self, at: PlatformTime, certified: [f64; 2], walk: &Walk) -> (f64, f64) {
         let since = (at - self.from).as_s_f64().min(1e9); // `from` may be the beginning of time: then it hardly matters
-        (self.rate, (self.rate_variance + walk.variance * since).sqrt())
+        let possible = self.rate.clamp(certified[0], certified[1]);
+        let off = possible - self.rate;
+        (possible, (self.rate_variance + walk.variance * since + off * off).sqrt())
+    }
+}
+
+/// How blunt the clouds' edges are.
+///
+/// Exponential delays crowd at their floor: the least of n lies within jitter/n of it. Where access to the medium takes
+/// a few steps, or several queues follow each other, short delays are rare, and the least of n says less. To see it, the
+/// window is dealt out in turn to 4 groups and to 8: how much their least points differ, and how that shrinks from
+/// eighths to quarters, tells how little the whole window's will be off. What time does to all of them alike (wander,
+/// trends) is not in the differences.
+#[derive(Clone, Debug, Default)]
+struct Fuzz {
+    /// Variance among the groups as a multiple of that among exponential ones, and the weight of what was seen.
+    seen: [f64; 2],
+    weight: f64,
+}
+
+impl Fuzz {
+    const GROUPS: [usize; 2] = [4, 8];
+    const POINTS_MIN: usize = 32;
+    /// Sharp edges may look so blunt by chance.
+    const CHANCE: f64 = 1.5;
+    /// Windows a second apart have almost the same points; so many are worth remembering.
+    const MEMORY: f64 = 64.0;
+
+    fn look(&mut self, up: &Side, down: &Side, likely: &Likely, walk: &Walk) {
+        if up.points.len() < Self::POINTS_MIN {
+            return;
+        }
+        let rates = [likely.rate, -likely.rate];
+        let mut now = [0.0; 2];
+        for (side, (rate, (n, jitter))) in [up, down].into_iter().zip(rates.into_iter().zip(likely.clouds)) {
+            for (now, groups) in now.iter_mut().zip(Self::GROUPS) {
+                let mut least = [f64::INFINITY; 8];
+                for (i, &(age, ns)) in side.points.iter().enumerate() {
+                    let least = &mut least[i % groups];
+                    *least = least.min(ns + rate * age + walk.displacement(age));
+                }
+                let least = &least[..groups];
+                let mean = least.iter().sum::<f64>() / groups as f64;
+                let variance = least.iter().map(|ns| (ns - mean).powi(2)).sum::<f64>() / (groups - 1) as f64;
+                *now += 0.5 * variance / (jitter * groups as f64 / n).powi(2);
+            }
+        }
+        self.weight = (self.weight + 1.0).min(Self::MEMORY);
+        for (seen, now) in self.seen.iter_mut().zip(now) {
+            *seen += (now - *seen) / self.weight;
+        }
+    }
+
+    /// By how much the variance of the whole window's edge exceeds that of an exponential cloud; 1 if it does not.
+    fn excess(&self) -> f64 {
+        let [quarters, eighths] = self.seen;
+        if self.weight == 0.0 || eighths <= 0.0 {
+            return 1.0;
+        }
+        // From eighths to quarters, to halves, to the whole. Nothing is blunter than an edge that more points do not
+        // sharpen at all.
+        let doubling = (quarters / eighths).clamp(1.0, 4.0);
+        (quarters * doubling * doubling / Self::CHANCE).max(1.0)
+    }
+}
+
+/// A line through the exchanges' middles: what serves where the edges are blunt.
+#[derive(Clone, Debug, Default)]
+struct Regression {
+    /// Age in s, middle in ns, weight.
+    points: Vec<(f64, f64, f64)>,
+}
+
+/// A regression's answer, as of age 0.
+struct Line {
+    offset: f64,
+    variance: f64,
+    rate: f64,
+}
+
+impl Regression {
+    /// Fewer leave too little over to judge the line by.
+    const POINTS_MIN: usize = 32;
+    const TOGETHER: usize = 16;
+
+    /// Fits a line to (age, middle, round trip); short round trips and young exchanges weigh more.
+    fn fit(&mut self, middles: impl Iterator<Item = (f64, f64, f64)>, walk: &Walk) -> Option<Line> {
+        self.points.clear();
+        self.points.extend(middles);
+        if self.points.len() < Self::POINTS_MIN {
+            return None;
+        }
+        let n = self.points.len() as f64;
+        let least = self.points.iter().map(|point| point.2).fold(f64::INFINITY, f64::min);
+        let excess = (self.points.iter().map(|point| point.2 - least).sum::<f64>() / n).max(1.0);
+        for (age, _, round_trip) in &mut self.points {
+            // A middle is off by about half of its excess.
+            let near = 1.0 + (*round_trip - least) / excess;
+            let walked = 2.0 * walk.displacement(*age) / excess;
+            *round_trip = 1.0 / (near * near + walked * walked);
+        }
+        let sum = |value: &dyn Fn(f64, f64) -> f64| self.points.iter().map(|&(x, y, w)| w * value(x, y)).sum::<f64>();
+        let (w, x, y) = (sum(&|_, _| 1.0), sum(&|x, _| x), sum(&|_, y| y));
+        let (xx, xy) = (sum(&|x, _| x * x), sum(&|x, y| x * y));
+        let determinant = w * xx - x * x;
+        let (offset, slope) = ((xx * y - x * xy) / determinant, (w * xy - x * y) / determinant);
+        // Each point's share in the offset, and with it the variance, whatever the points' own; neighbours are taken
+        // together, since a queue has memory (White 1980; Liang and Zeger 1986).
+        let share = |age: f64, weight: f64| weight * (xx - x * age) / determinant;
+        let variance = self.points.chunks(Self::TOGETHER).map(|chunk| {
+            let one = |&(age, middle, weight): &(f64, f64, f64)| share(age, weight) * (middle - offset - slope * age);
+            let (sum, squares) = chunk.iter().map(one).fold((0.0, 0.0), |(sum, squares), e| (sum + e, squares + e * e));
+            f64::max(sum * sum, squares)
+        });
+        let walked = self.points.iter().map(|&(age, _, weight)| (share(age, weight) * walk.displacement(age)).abs());
+        let variance = variance.sum::<f64>() + 0.25 * walked.sum::<f64>().powi(2);
+        let line = Line { offset, variance, rate: -slope };
+        (line.offset.is_finite() && line.variance.is_finite()).then_some(line)
     }
 }
 
@@ -716,6 +857,9 @@ struct Cloud<'a> {
     n: f64,
     sum_ns: f64,
     sum_age: f64,
+    /// Points a second, and the oldest one's age in s.
+    density: f64,
+    oldest: f64,
 }
 
 impl<'a> Cloud<'a> {
@@ -742,7 +886,17 @@ impl<'a> Cloud<'a> {
             sum_ns += weight * (ns + displacement);
             sum_age += weight * age;
         }
-        Self { hull: &side.hull, jitter, n, sum_ns, sum_age }
+        let oldest = side.points.last().map_or(0.0, |point| point.0);
+        let density = side.points.len() as f64 / oldest.max(1e-3);
+        Self { hull: &side.hull, jitter, n, sum_ns, sum_age, density, oldest }
+    }
+
+    /// How far back the points are of use, s.
+    ///
+    /// To where the walk displaces a point by as much as the least of all younger ones
+    /// lies above the floor: w·a³ᐟ²/√3 = jitter/n(a). What the walk does within that past is in the error.
+    fn useful_past(&self, walk: &Walk) -> f64 {
+        (self.jitter * 3f64.sqrt() / (walk.variance.sqrt() * self.density)).powf(0.4).min(self.oldest)
     }
 
     /// The side's line at age 0 for a slope.
@@ -762,7 +916,8 @@ struct Channel<'a> {
     down: Cloud<'a>,
     /// Mean and standard deviation of the slope before there was any exchange, ppb.
     prior: (f64, f64),
-    /// Displacement by the walk over the window's mean age, ns; and the walk in a second, ppb.
+    /// How far back points are of use, s; what the walk adds to the error, ns; and the walk in a second, ppb.
+    past: f64,
     blur: f64,
     wander: f64,
 }
@@ -773,11 +928,14 @@ struct Likely {
     variance: f64,
     rate: f64,
     rate_variance: f64,
-    mean_age: f64,
+    /// How far back points are of use, s.
+    past: f64,
     /// Both ways together, ns.
     jitter: f64,
     blur: f64,
     wander: f64,
+    /// How many points each side is worth, and its mean excess, ns.
+    clouds: [(f64, f64); 2],
 }
 
 impl<'a> Channel<'a> {
@@ -788,8 +946,10 @@ impl<'a> Channel<'a> {
         let least = |side: &Side| side.points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min);
         let prior = (Self::JITTER_SHARE * (least(up) + least(down))).max(1e3);
         let (up, down) = (Cloud::new(up, rate, prior, walk), Cloud::new(down, -rate, prior, walk));
-        let blur = walk.displacement(up.sum_age / up.n);
-        Self { up, down, prior: rate_prior, blur, wander: walk.variance.sqrt() }
+        let pasts = [up.useful_past(walk), down.useful_past(walk)];
+        let blur = 0.5 * pasts.iter().map(|&past| walk.displacement(past)).sum::<f64>();
+        let past = pasts[0].max(pasts[1]);
+        Self { up, down, prior: rate_prior, past, blur, wander: walk.variance.sqrt() }
     }
 
     fn log_likelihood(&self, rate: f64) -> f64 {
@@ -845,10 +1005,11 @@ impl<'a> Channel<'a> {
             variance: (offset_2 - offset * offset).max(0.0) + 0.25 * (back_up * back_up + back_down * back_down),
             rate: mode + rate,
             rate_variance: (rate_2 - rate * rate).max(0.0),
-            mean_age: self.up.sum_age / self.up.n,
+            past: self.past,
             jitter: self.up.jitter + self.down.jitter,
             blur: self.blur,
             wander: self.wander,
+            clouds: [(self.up.n, self.up.jitter), (self.down.n, self.down.jitter)],
         }
     }
 }
@@ -856,17 +1017,30 @@ impl<'a> Channel<'a> {
 impl Likely {
     /// 99 % of a normal error lie within 2.6 standard deviations. This one has longer tails, and stays for as long as
     /// the exchange that caused it; both numbers are measured, in simulated worlds of 10 µs to 10 ms of jitter.
-    const SIGMAS: f64 = 4.2;
-    /// The part of the walk over half of the window that the fit does not follow.
-    const BLUR_SHARE: f64 = 0.2;
+    const SIGMAS: f64 = 3.1;
+    /// How much of a difference between the two ways' jitters a regression turns into an error.
+    const LOPSIDED_SHARE: f64 = 0.25;
+
+    /// Takes the mean of this estimate and a regression's, each weighed by its variance.
+    fn weigh_in(&mut self, line: &Line) {
+        let lopsided = Self::LOPSIDED_SHARE * (self.clouds[0].1 - self.clouds[1].1);
+        let theirs = line.variance + lopsided * lopsided;
+        let ours = self.variance + self.blur * self.blur;
+        let share = ours / (ours + theirs);
+        self.offset += share * (line.offset - self.offset);
+        self.rate += share * (line.rate - self.rate);
+        self.rate_variance *= 1.0 - share;
+        // They come from the same points: not as independent as their variances would have it.
+        self.variance *= 1.0 - share;
+        self.blur *= (1.0 - share).sqrt();
+    }
 
     fn uncertainty(&self) -> f64 {
-        let blur = Self::BLUR_SHARE * self.blur;
-        Self::SIGMAS * (self.variance + blur * blur).sqrt() + ROUNDING_NS
+        Self::SIGMAS * (self.variance + self.blur * self.blur).sqrt() + ROUNDING_NS
     }
 
     fn uncertainty_rate(&self) -> f64 {
-        Self::SIGMAS * (self.rate_variance + self.wander * self.wander * self.mean_age).sqrt()
+        Self::SIGMAS * (self.rate_variance + self.wander * self.wander * self.past).sqrt()
     }
 }
 

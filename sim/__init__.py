@@ -1,0 +1,1 @@
+"""Numbered, seeded scenarios for the clock, with numeric limits. Nothing imports them."""
