@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
         ["python", "-m", "loadtests.load"],
         "simulated sleepers against a real sanctuary; --sleepers N --seconds S",
     ),
+    "bench": ("runtime", ["harmonia", "bench"], "what the engine's answers cost: python3 run.py bench clock --json"),
     "sim": (
         "dev",
         ["python", "-m", "sim.__main__"],
@@ -86,6 +87,8 @@ def main(arguments: list[str]) -> int:
     environment = dict(os.environ, VIRTUAL_ENV=str(VENV), PATH=f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}")
     if "-m" in fixed:
         os.chdir(ROOT)  # a module of the project, which is not installed
+    # So that what a command suggests to type next works where this was typed.
+    environment.setdefault("HARMONIA_CALLED_AS", f"python3 {Path(sys.argv[0])} harmonia --")
     sys.stdout.flush()
     return os.execve(BIN / program, [program, *fixed, *(rest[1:] if rest[:1] == ["--"] else rest)], environment)
 

@@ -18,6 +18,7 @@ SOURCES = [
     "rust/io",
     "rust/py",
     "rust/sim",
+    "rust/fuzz",
     "python/harmonia",
     "loadtests",
     "scripts",

@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ClockExchange",
     "ClockReading",
     "IoError",
     "Node",
     "NodeEvent",
+    "NodeSource",
+    "NodeTracking",
     "Platform",
     "PlatformStatus",
     "Renderer",
@@ -23,8 +26,12 @@ __all__ = [
     "RhythmError",
     "Score",
     "ScoreError",
+    "TimeMeasurement",
     "__version__",
+    "bench_clock",
+    "estimates",
     "offset_from_turns",
+    "query_time",
     "replay_trace",
 ]
 
@@ -71,14 +78,24 @@ def offset_from_turns(turns: float) -> int:
 def replay_trace(trace: str, name: str, max_drift_ppb: int, max_wander: float) -> tuple[str, str]:
     """Replays recorded exchanges (CSV: t1,t2,t3,t4 in ns) through the session that platforms run.
 
-    Returns CSV with one row an exchange, from what came before it alone: t4, offset_before (node - platform as the
-    clock stood at t4), bound_ns (its largest possible error if the two clocks' frequencies never differ by more than
-    ``max_drift_ppb`` and that difference never changes faster than ``max_wander`` a second), uncertainty_ns (99 % of
-    errors lie within, if the delay floors are symmetric), rate_ppb. And a summary as JSON: rows, duration_s,
+    Returns CSV with one row an exchange, from what came before it alone: t4; offset_before (node - platform as the
+    clock stood at t4); bound_ns (its largest possible error if the two clocks' frequencies never differ by more than
+    ``max_drift_ppb`` and that difference never changes faster than ``max_wander`` a second); uncertainty_ns (99 % of
+    errors lie within, if the delay floors are symmetric); rate_ppb. And a summary as JSON: rows, duration_s,
     round_trip_min_ns, bound_median_ns, uncertainty_median_ns, rate_ppb, contradictions, steps, max_drift_ppm,
     max_wander.
 
     Raises ValueError on a trace that is malformed (``NAME:LINE: reason``) or assumptions out of range.
+    """
+
+def estimates(
+    exchanges: Sequence[tuple[int, int, int, int, int]], *, max_drift_ppb: int, max_wander: float
+) -> list[tuple[int, int, float, float, float, float]]:
+    """What the filter made of recorded exchanges (t1, t2, t3, t4, stamp error), each from those before it alone.
+
+    For each: at_ns (its t4), the likely offset (node − platform) in ns, its rate in ppb, the 99 % uncertainty in ns,
+    how fast that grows in ppb, and the walk of the frequency in ppb for one second. Raises ValueError on absurd
+    assumptions.
     """
 
 @final
@@ -181,16 +198,178 @@ class PlatformStatus:
         """The platform's own gate."""
 
 @final
+class NodeTracking:
+    """How a sanctuary's own clock stands at one instant."""
+
+    @property
+    def clock_id(self) -> int: ...
+    @property
+    def stratum(self) -> int:
+        """Steps from a reference clock; 10 without a source."""
+    @property
+    def refid(self) -> int:
+        """What is followed: NTP's reference identifier, big-endian letters ``LOCL`` without a source."""
+    @property
+    def lock_state(self) -> int:
+        """As harmonia.v1.LockState; locked also for a clock that was told to follow nobody."""
+    @property
+    def node_time_ns(self) -> int: ...
+    @property
+    def offset_ns(self) -> int:
+        """What the sources say that node time should be, minus what it is: still to be slewed."""
+    @property
+    def uncertainty_ns(self) -> int:
+        """Expected error against the sources."""
+    @property
+    def bound_ns(self) -> int:
+        """Certain error against the root of the time; 0 at the root."""
+    @property
+    def rate_ppb(self) -> int:
+        """How much faster than the raw clock node time runs, correction included."""
+    @property
+    def slew_ppb(self) -> int:
+        """How much of ``rate_ppb`` is correction."""
+    @property
+    def root_delay_ns(self) -> int:
+        """Round trip to the root of the time."""
+    @property
+    def leap(self) -> int:
+        """NTP's leap indicator."""
+    @property
+    def steps_left(self) -> int:
+        """How often this clock may still be stepped, in this life or a later one."""
+
+@final
+class NodeSource:
+    """One source of a sanctuary's time as it stands."""
+
+    @property
+    def name(self) -> str:
+        """As it was given."""
+    @property
+    def address(self) -> str:
+        """``address:port`` where it was found; empty before."""
+    @property
+    def state(
+        self,
+    ) -> Literal[
+        "unresolved",
+        "silent",
+        "measuring",
+        "selected",
+        "candidate",
+        "falseticker",
+        "undecided",
+        "loop",
+        "refusing",
+    ]:
+        """What became of it in the last selection.
+
+        No address; no answer for a while; answers, still being measured; followed; agrees, others are better; disagrees
+        with the majority; no majority; follows this very clock; says that its clock is not set or asks for silence.
+        """
+    @property
+    def clock_id(self) -> int:
+        """0 for a stranger's NTP server, or before the first answer."""
+    @property
+    def stratum(self) -> int: ...
+    @property
+    def refid(self) -> int: ...
+    @property
+    def offset_ns(self) -> int:
+        """Its time minus node time."""
+    @property
+    def bound_ns(self) -> int:
+        """Certain error of ``offset_ns`` against the root of the source's time: path and source together."""
+    @property
+    def uncertainty_ns(self) -> int:
+        """Expected error of ``offset_ns``."""
+    @property
+    def delay_ns(self) -> int:
+        """Shortest round trip of the last exchanges."""
+    @property
+    def rate_ppb(self) -> int:
+        """Its rate against this machine's raw clock."""
+    @property
+    def reach(self) -> int:
+        """The last eight requests, a bit each, the newest lowest: 1 was answered."""
+    @property
+    def exchanges(self) -> int: ...
+    @property
+    def age_ns(self) -> int:
+        """How long ago the last answer came; -1 before the first."""
+    @property
+    def trouble(self) -> str:
+        """Why the last answer was refused, or the name was not found; empty if neither."""
+
+@final
+class TimeMeasurement:
+    """What time a server has, compared with this machine's realtime clock."""
+
+    @property
+    def host(self) -> str:
+        """The address that answered."""
+    @property
+    def port(self) -> int: ...
+    @property
+    def authenticated(self) -> bool:
+        """Whether each answer was protected by NTS."""
+    @property
+    def clock_id(self) -> int | None:
+        """None unless it is a sanctuary."""
+    @property
+    def stratum(self) -> int: ...
+    @property
+    def refid(self) -> int: ...
+    @property
+    def leap(self) -> int: ...
+    @property
+    def offset_ns(self) -> int:
+        """The server's UTC minus this machine's."""
+    @property
+    def bound_ns(self) -> int:
+        """The true offset is no further from ``offset_ns``, however lopsided the path."""
+    @property
+    def server_bound_ns(self) -> int:
+        """How wrong the server says that it may be itself; not part of ``bound_ns``."""
+    @property
+    def round_trip_min_ns(self) -> int: ...
+    @property
+    def sent(self) -> int:
+        """Requests sent."""
+    @property
+    def used(self) -> int:
+        """Answers used."""
+
+def query_time(
+    host: str,
+    port: int,
+    *,
+    nts_port: int | None = None,
+    ca: bytes | None = None,
+    exchanges: int = 8,
+    timeout_s: float = 10.0,
+) -> TimeMeasurement:
+    """Asks a sanctuary or any NTP server for the time, up to ``exchanges`` times within ``timeout_s``.
+
+    With ``nts_port``, keys are exchanged with ``host`` there first (its certificate must be signed by one of the PEM
+    certificates in ``ca``, or the system's), and the NTP server that it names is asked instead of ``port``. Raises
+    IoError without an acceptable answer, ValueError on an unusable certificate.
+    """
+
+@final
 class Node:
     """A sanctuary's data plane: one UDP socket that answers sync requests and carries sealed mix frames.
 
     Sleepers and circles are named by 64-bit numbers of the caller's choice. A new sleeper's voice is muted.
     """
 
-    def __new__(cls, host: str, port: int, clock_file: str) -> Node:
+    def __new__(cls, host: str, port: int, clock_file: str, upstreams: Sequence[str] = ...) -> Node:
         """Binds ``host:port`` (0 for any) and resumes the node clock from ``clock_file``, or makes it.
 
-        The clock's anchor is written there every second. Raises IoError on a taken port or an unwritable file.
+        The clock's anchor is written there every second. ``upstreams`` are sources, ``HOST`` or ``HOST:PORT`` each
+        (port 123 if none), that the clock follows; a clock that is new asks them, for at most a few seconds, before
+        anybody is answered. Raises IoError on a taken port or an unwritable file, ValueError on a malformed source.
         """
     @property
     def port(self) -> int: ...
@@ -203,7 +382,13 @@ class Node:
         """Whether this start continued the former clock exactly; False after a reboot or on a first start."""
     def node_time_ns(self) -> int: ...
     def anchor(self) -> tuple[int, int, int]:
-        """raw_ns, node_ns, rate_ppb: node = node_ns + (raw − raw_ns)·(1 + rate_ppb·1e-9) on CLOCK_MONOTONIC_RAW."""
+        """raw_ns, node_ns, rate_ppb: node = node_ns + (raw − raw_ns)·(1 + rate_ppb·1e-9) on CLOCK_MONOTONIC_RAW.
+
+        With sources, the rate is that of the instant and changes by and by.
+        """
+    def tracking(self) -> NodeTracking: ...
+    def sources(self) -> list[NodeSource]:
+        """How each source stands, in the order in which they were given."""
     def add_circle(self, circle: int, channels: int, voice_weight: float) -> None:
         """Hosts a circle, unless it is hosted already. Raises ValueError on > 64 channels or a bad weight."""
     def remove_circle(self, circle: int) -> None: ...
@@ -238,6 +423,19 @@ class Node:
         A withdrawal comes again, for as long as its platform repeats it, until it is acknowledged.
         """
     def status(self, circle: int) -> list[PlatformStatus]: ...
+    def serve_nts(self, certificate: bytes, key: bytes, port: int) -> int:
+        """Listens for NTS key exchanges on this TCP port (0 for any) of the node's address; returns the port.
+
+        ``certificate`` is a chain, ``key`` its private key, both PEM. Raises IoError on a taken port, ValueError on a
+        certificate that cannot be used.
+        """
+    def answer_only_authenticated(self, only: bool) -> None:
+        """Whether requests without NTS meet silence. Platforms with a session here are answered all the same."""
+    def set_rate_limit(self, per_s: int, burst: int, *, loopback: bool = False) -> None:
+        """How many requests of one address are answered a second, and at once; 0 a second for no limit.
+
+        The default is 1000 and 8000. This machine's own addresses are limited only with ``loopback``.
+        """
     def stats(self) -> dict[str, int]:
         """Counters since the start: answered, malformed, unauthentic, frames_sealed, cut_frames, withdrawals."""
     def close(self) -> None: ...
@@ -269,14 +467,53 @@ class ClockReading:
     def exchanges(self) -> int: ...
 
 @final
+class ClockExchange:
+    """One exchange with the sanctuary, as it was used."""
+
+    @property
+    def number(self) -> int:
+        """Counts from 1."""
+    @property
+    def t1_ns(self) -> int:
+        """Platform time at which the request left, or a little before."""
+    @property
+    def t2_ns(self) -> int:
+        """Node time at which it arrived."""
+    @property
+    def t3_ns(self) -> int:
+        """Node time at which the answer left."""
+    @property
+    def t4_ns(self) -> int:
+        """Platform time at which it arrived, or a little after."""
+    @property
+    def stamp_error_ns(self) -> int:
+        """How far the platform's stamps may be off in the harmful direction."""
+    @property
+    def node_bound_ns(self) -> int:
+        """How far the node's own clock was from its source, at most."""
+    @property
+    def era(self) -> int:
+        """Counts the times that everything before was forgotten; only one era's exchanges relate the same clocks."""
+    @property
+    def step_ns(self) -> int:
+        """By how much the clock was stepped then, while nobody listened."""
+
+@final
 class Platform:
     """A sleeper's device: clock, frames and renderer, all in Rust threads shared by the platforms of a process.
 
-    ``clock_offset_ns`` and ``clock_drift_ppb`` make its clock deliberately wrong, for simulations and tests.
+    ``clock_offset_ns`` and ``clock_drift_ppb`` make its clock deliberately wrong, and ``card_drift_ppb`` the sound card
+    that a recording plays, against that clock; for simulations and tests.
     """
 
     def __new__(
-        cls, *, sample_rate: int = 48000, clock_offset_ns: int = 0, clock_drift_ppb: int = 0, seed: int | None = None
+        cls,
+        *,
+        sample_rate: int = 48000,
+        clock_offset_ns: int = 0,
+        clock_drift_ppb: int = 0,
+        card_drift_ppb: int = 0,
+        seed: int | None = None,
     ) -> Platform: ...
     def connect(self, host: str, port: int, session_id: int, secret: bytes) -> None:
         """Opens or re-opens the data plane. The clock estimate survives a reconnection to the same node clock.
@@ -285,6 +522,20 @@ class Platform:
         repeat, and once closed.
         """
     def clock(self) -> ClockReading: ...
+    def exchanges(self, after: int) -> list[ClockExchange]:
+        """Those of the last 512 exchanges whose number is beyond ``after``, oldest first."""
+    def assumptions(self) -> tuple[int, float]:
+        """The largest drift (ppb) and wander (1/s) of the clocks, on which every bound rests."""
+    def set_output_latency(self, ms: float) -> None:
+        """How long after the sound card has played a sample it is heard, 0 to 2000. What sounds glides there."""
+    def played(self, frames: int, raw_ns: int) -> None:
+        """The sound card had played ``frames`` of what ``render`` gave when CLOCK_MONOTONIC_RAW read ``raw_ns``.
+
+        Say so in each of its callbacks, and the phase is kept at its converter however wrong its crystal is. A time
+        that is late, as callbacks are, does no harm; an early one does.
+        """
+    def converter(self) -> dict[str, int] | None:
+        """The sound card's clock: rate_ppb against the platform's, uncertainty_ns, pairs, gaps; None before any."""
     def set_score(self, score: Score, epoch_ns: int) -> None: ...
     def clear_score(self) -> None:
         """Silence until the next set_score."""
@@ -310,6 +561,8 @@ class Platform:
         """Another channel (the RPC) says that this withdrawal is on disk: stop repeating it."""
     def open_gate(self) -> None:
         """Fades back in. Only a person's own new grant may lead here."""
+    def close_gate(self) -> None:
+        """Silent from the next block on, without telling anybody: for a withdrawal made elsewhere."""
     @property
     def gate_open(self) -> bool: ...
     def level_dbfs(self) -> float: ...
@@ -323,7 +576,7 @@ class Platform:
         Raises ValueError on more than 2**27 frames, and RuntimeError while recording.
         """
     def next_sample(self) -> tuple[int, int] | None:
-        """When the next sample to be rendered plays: platform_ns, node_ns. None before the first."""
+        """When the next sample to be rendered is heard: platform_ns, node_ns. None before the first."""
     def record(self, path: str) -> None:
         """Renders in real time, in a thread of its own, into a WAV file, until stop_recording.
 
@@ -332,3 +585,11 @@ class Platform:
     def stop_recording(self) -> int:
         """Closes the file; returns the frames written. Raises what ended the recording before, if anything did."""
     def close(self) -> None: ...
+
+def bench_clock(seconds: float) -> dict[str, float]:
+    """Measures for about ``seconds`` what answers cost, on a node of its own on loopback, beside a bare echo.
+
+    For ``echo``, ``plain`` (NTP), ``circle`` (with the circle's field), ``nts`` (AEAD_AES_SIV_CMAC_256) and
+    ``nts_gcm_siv``: ``…_answers``, ``…_per_cpu_s`` (answers a second of the answering thread's CPU time) and, but for
+    the echo, ``…_ratio`` to the echo's. Raises ValueError unless 0 ≤ seconds ≤ 600, IoError.
+    """

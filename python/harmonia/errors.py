@@ -107,6 +107,13 @@ class Unreachable(HarmoniaError):
     reason = "UNREACHABLE"
 
 
+class NotSynchronised(HarmoniaError):
+    """A clock was not within the wanted bound in time."""
+
+    exit_code = 9
+    reason = "NOT_SYNCHRONISED"
+
+
 class StorageError(HarmoniaError):
     """The journal or the data folder could not be read or written."""
 

@@ -311,6 +311,10 @@ class FakeCore:
     def set_acknowledged(self, event_id: bytes) -> None:
         self.told.append(("acknowledged", event_id))
 
+    def close_gate(self) -> None:
+        self.told.append(("close",))
+        self.gate_open = False
+
     def open_gate(self) -> None:
         self.told.append(("open",))
         self.gate_open = True

@@ -32,6 +32,7 @@ def test_its_token_is_not_in_its_repr() -> None:
         ("harmonia://h:1/c?token=t", "no ca"),
         ("harmonia://h:1/c?token=t&ca=!!!", "damaged"),
         ("harmonia://h:1/c?token=t&ca=QUJD", "damaged"),
+        ("harmonia://h:1/c?token=t&ca=MIIB", "damaged"),
         ("", "not an invitation"),
     ],
 )

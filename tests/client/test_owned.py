@@ -43,6 +43,7 @@ def test_a_new_stream_is_believed_once_all_is_told(first: int, here: int, elsewh
     owned = Owned(first)
     owned.change(here)
     owned.told(here)
+    owned.ask()
     owned.renew()
     owned.hear(elsewhere)
     assert owned.value == elsewhere
@@ -51,6 +52,7 @@ def test_a_new_stream_is_believed_once_all_is_told(first: int, here: int, elsewh
 def test_a_new_stream_does_not_undo_what_is_still_to_be_told() -> None:
     owned = Owned(0)
     owned.change(1)
+    owned.ask()
     owned.renew()
     assert not owned.hear(0)
     assert owned.value == 1
@@ -63,3 +65,13 @@ def test_telling_of_an_older_choice_leaves_the_newer_one_untold() -> None:
     owned.told(1)
     assert not owned.hear(3)
     assert owned.value == 2
+
+
+def test_a_new_stream_that_was_asked_for_before_a_choice_was_told_does_not_undo_it() -> None:
+    owned = Owned(0)
+    owned.change(1)
+    owned.ask()  # the answer is made now, and is late
+    owned.told(1)
+    owned.renew()
+    assert not owned.hear(0)
+    assert owned.value == 1

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia.domain.admission import Token, check_room, check_token
-from harmonia.domain.circle import NS_PER_S, Circle, apply, decide_advance, decide_creation, decide_rhythm
+from harmonia.domain.circle import NS_PER_S, SEGMENTS_MAX, Circle, apply, decide_advance, decide_creation, decide_rhythm
 from harmonia.domain.events import CircleCreated
-from harmonia.domain.rhythm import Rhythm
+from harmonia.domain.rhythm import Rhythm, Segment
 from harmonia.domain.states import TRANSITIONS, CircleState
 from harmonia.domain.timetable import next_due
 from harmonia.errors import BadInput, CircleFull, NotNow, TokenExpired, TokenUnknown, TokenUsed
@@ -83,6 +83,14 @@ def test_a_rhythm_is_led_in_the_future_and_never_over_a_published_change() -> No
     for bad_hz, bad_ramp_ns in ((float("nan"), 0), (1001.0, 0), (4.0, -1)):
         with pytest.raises(BadInput):
             decide_rhythm(circle, bad_hz, bad_ramp_ns, 10**12)
+
+
+def test_a_rhythm_is_not_led_until_nobody_can_receive_it() -> None:
+    circle = advance(apply(None, created()), CircleState.ENTRAINING, 2000)
+    full = Rhythm(tuple(Segment(start_ns, 0, 0) for start_ns in range(SEGMENTS_MAX)))
+    with pytest.raises(NotNow, match="its most"):
+        decide_rhythm(replace(circle, rhythm=full), 4.0, 0, 2000)
+    assert decide_rhythm(replace(circle, rhythm=Rhythm(full.segments[1:])), 4.0, 0, 2000)
 
 
 def test_before_the_score_begins_there_is_no_rhythm_to_lead() -> None:

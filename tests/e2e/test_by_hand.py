@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harmonia.night.truth import NodeTruth
 from tests.e2e.terminal import PATIENCE_S, Terminal, answer, harmonia, sanctuary, terminal
 
 SCORE = """
@@ -104,14 +105,22 @@ def test_a_killed_sanctuary_comes_back_to_the_same_night(data: Path) -> None:
         with terminal(*join, "--control", data=data) as one:
             joined(one)
             one.tell("offset 0.375")
-            one.until(offset_turns=0.375, lock_state="locked")
+            sounding = one.until(offset_turns=0.375, lock_state="locked")
+            truth = NodeTruth.find(data)
             one.tell("optout voice")
             before = answer("circle", "show", circle, data=data)
             eventually(lambda: answer("consent", data=data)["purposes"]["voice"]["withdrawal_id"])
             daemon.end(signal.SIGKILL)
             one.until(connected=False)
             with sanctuary(data, "--port", str(first["grpc_port"]), "--udp-port", str(first["udp_port"])):
-                one.until(connected=True, lock_state="locked", offset_turns=0.375)
+                still = one.until(connected=True, lock_state="locked", offset_turns=0.375)
+                # Node time is the same function of the machine's oscillator, and the phase went on with it.
+                assert NodeTruth.find(data).node_at(still["raw_ns"]) == truth.node_at(still["raw_ns"])
+                turns = (still["node_ns"] - sounding["node_ns"]) * 1e-9 * before["rhythm_hz"]
+                jump = (still["phase_turns"] - sounding["phase_turns"] - turns + 0.5) % 1 - 0.5
+                assert abs(jump) < 1e-5, f"the phase jumped by {jump} turn"
+                error_ns = still["node_ns"] - truth.node_at(still["raw_ns"])
+                assert abs(error_ns) <= still["bound_ns"]
                 after = answer("circle", "show", circle, data=data)
                 assert (after["epoch_ns"], after["rhythm_hz"]) == (before["epoch_ns"], before["rhythm_hz"])
                 purposes = answer("consent", data=data)["purposes"]
@@ -125,9 +134,10 @@ def test_a_platform_comes_back_as_who_it_was(data: Path, tmp_path: Path) -> None
     with sanctuary(data):
         circle = create(data)
         invitation = harmonia("invite", circle, data=data).stdout.strip()
-        join = ("join", invitation, "--state", state, "--json-lines", "--control")
+        join = ("join", "-", "--state", state, "--json-lines", "--control")
         elsewhere = tmp_path / "elsewhere"
         with terminal(*join, data=elsewhere) as one:
+            one.tell(invitation)
             sleeper = joined(one)
             one.tell("optout")
             one.until(muted=True)
@@ -135,6 +145,7 @@ def test_a_platform_comes_back_as_who_it_was(data: Path, tmp_path: Path) -> None
             eventually(lambda: not answer(*consent, data=elsewhere)["purposes"]["voice"]["granted"])
             one.end(signal.SIGKILL)
         with terminal(*join, data=elsewhere) as one:
+            one.tell(invitation)
             back = one.until(event="joined")
             assert (back["sleeper_id"], back["new"], back["granted"]) == (sleeper, False, [])
             one.until(muted=True)

@@ -27,6 +27,13 @@ def children(folder: Path) -> list[int]:
     return found
 
 
+def said(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:  # it has ended
+        return b""
+
+
 def test_a_night_ends_in_a_report_that_holds(tmp_path: Path) -> None:
     folder = tmp_path / "night"
     done = subprocess.run(
@@ -61,6 +68,25 @@ def test_a_night_ends_in_a_report_that_holds(tmp_path: Path) -> None:
     assert "<audio" in (folder / "index.html").read_text()
 
 
+def test_fifty_wrong_clocks_are_right_within_five_seconds(tmp_path: Path) -> None:
+    """Fifty processes, up to ±0.5 s and ±100 ppm wrong. Only what lies five seconds after a first exchange counts."""
+    folder = tmp_path / "fifty"
+    options = ["--sleepers", "50", "--minutes", "0.3", "--seed", "11", "--plain", "--output", str(folder)]
+    done = subprocess.run(
+        [*COMMAND, "night", *options], capture_output=True, text=True, timeout=5 * PATIENCE_S, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    summary = json.loads((folder / "summary.json").read_text())
+    people = summary["sleepers"]
+    assert len(people) == 50
+    assert max(abs(person["clock_offset_s"]) for person in people) > 0.4
+    assert max(abs(person["clock_drift_ppm"]) for person in people) > 80
+    assert min(person["moments"] for person in people) > 20
+    print({key: summary[key] for key in ("error_us_p50", "error_us_p95", "error_us_max")})
+    assert summary["error_us_p95"] <= 200
+    assert all(person["within_bound"] for person in people)
+
+
 def test_an_interrupted_night_leaves_nobody_running(tmp_path: Path) -> None:
     folder = tmp_path / "night"
     with subprocess.Popen(
@@ -70,6 +96,12 @@ def test_an_interrupted_night_leaves_nobody_running(tmp_path: Path) -> None:
         assert night.stderr is not None
         for line in night.stdout:
             if "sleepers come" in line:
+                coming: list[bytes] = []
+                while not coming and night.poll() is None:
+                    words = [Path(f"/proc/{pid}/cmdline") for pid in children(folder)]
+                    coming = [one for one in map(said, words) if b"join" in one.split(b"\0")]
+                assert coming
+                assert not any(b"token=" in one for one in coming), "everybody on this machine reads these"
                 night.send_signal(signal.SIGINT)
         assert night.wait(PATIENCE_S) == 130
         assert night.stderr.read() == ""

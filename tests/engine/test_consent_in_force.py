@@ -6,9 +6,10 @@ import pytest
 import trio
 
 from harmonia.domain.consent import ALL_PURPOSES, Purpose
-from harmonia.domain.events import ConsentWithdrawn, decode
+from harmonia.domain.events import ConsentWithdrawn, decode, encode
 from harmonia.domain.states import CircleState
 from harmonia.errors import CredentialEnded, MutedNotRecorded, StaleGrant
+from harmonia.journal import ANY
 from tests.engine.nights import House, audible, in_virtual_time, plane_of, settle
 
 VOICE = frozenset({Purpose.VOICE})
@@ -242,5 +243,81 @@ def test_a_view_shows_those_who_wish_it_and_counts_only_the_present() -> None:
             sanctuary.doors.withdraw(shown, frozenset({Purpose.VISIBILITY}), house.event_id())
             await settle()
             assert conductor.view().rows == ()
+
+    in_virtual_time(scenario)
+
+
+def test_every_withdrawal_is_in_force_before_it_is_acknowledged_however_busy_the_engine_is() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            person = await house.join(conductor)
+            for purpose in (Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING, Purpose.VISIBILITY):
+                await house.grant(person, purpose)
+            held = plane_of(sanctuary).sleepers[person.number]
+            assert held.recording_planned
+            # This test is the engine's thread: until it awaits, nothing that was posted to the engine happens.
+            for purpose in (Purpose.RECORDING, Purpose.HEARING):
+                sanctuary.doors.withdraw(person, frozenset({purpose}), house.event_id())
+            assert (held.voice_planned, held.hearing_planned, held.recording_planned) == (True, False, False)
+            sanctuary.doors.withdraw(person, frozenset({Purpose.VISIBILITY}), house.event_id())
+            assert person.sleeper.consent[Purpose.VISIBILITY].grant is None
+
+    in_virtual_time(scenario)
+
+
+def test_a_grant_that_another_withdrawal_overtakes_after_it_was_written_stands() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            doors, append = sanctuary.doors, house.journal.append
+
+            def overtaken(stream, expected, event_id, data):  # type: ignore[no-untyped-def]
+                position = append(stream, expected, event_id, data)
+                if event_id.startswith(b"g"):
+                    withdrawal = doors.mute(person, frozenset({Purpose.HEARING}), house.event_id())
+                    recorded = append(person.stream, ANY, withdrawal.key, encode(withdrawal.event))
+                    person.recorded(withdrawal.key, recorded)
+                return position
+
+            house.journal.append = overtaken  # type: ignore[method-assign]
+            consent = await house.grant(person, Purpose.VOICE)
+            assert consent[Purpose.VOICE].grant is not None
+            assert audible(sanctuary, person)
+
+    in_virtual_time(scenario)
+
+
+def test_a_withdrawal_that_is_repeated_after_all_have_forgotten_it_is_written_again() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            forgotten = house.event_id()
+            for event_id in (forgotten, *(house.event_id() for _ in range(64))):
+                sanctuary.doors.withdraw(person, VOICE, event_id)
+                await settle()
+            await house.grant(person, Purpose.VOICE, supersedes=event_id)
+            sanctuary.doors.withdraw(person, VOICE, forgotten)
+            await settle()
+            assert not audible(sanctuary, person)
+        async with house.awake() as again:
+            back = again.roll.by_id(person.sleeper.sleeper_id)
+            assert back is not None
+            assert not audible(again, back)
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize(("level", "recorded"), [(0.25, False), (0.5, True), (1.0, True)])
+def test_a_voice_is_recorded_only_as_loud_as_its_owner_allows(level: float, recorded: bool) -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            for purpose, far in ((Purpose.VOICE, 0.5), (Purpose.RECORDING, level)):
+                event_id = house.event_id()
+                await person.grant(purpose, scope="", level=far, until_ns=None, supersedes=b"", event_id=event_id)
+            held = plane_of(sanctuary).sleepers[person.number]
+            assert held.voice == (0.5 + 0j, 0.5 + 0j)
+            assert held.recording_planned is recorded
 
     in_virtual_time(scenario)

@@ -29,6 +29,23 @@ def test_of_two_who_hold_one_token_one_comes_in() -> None:
     in_virtual_time(scenario)
 
 
+def test_an_answer_that_was_lost_can_be_asked_for_again_by_the_same_platform_alone() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            (token,) = await conductor.entrance.create_tokens(1, 0)
+            first = await conductor.entrance.join(token, KEY)
+            assert await conductor.entrance.join(token, KEY) == first
+            assert conductor.entrance.present == 1
+            with pytest.raises(TokenUsed):
+                await conductor.entrance.join(token, b"q" * 32)
+            await first.person.leave()
+            with pytest.raises(TokenUsed):
+                await conductor.entrance.join(token, KEY)
+
+    in_virtual_time(scenario)
+
+
 def test_of_two_who_want_the_last_place_one_gets_it() -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:

@@ -9,11 +9,11 @@ from harmonia.domain.consent import Purpose
 from harmonia.domain.states import CircleState
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.engine.scores import ReadScore
-from harmonia.errors import BadInput, NotFound, NotNow, StorageUnreadable
-from harmonia.journal import Position, Record
+from harmonia.errors import BadInput, NotFound, NotNow, StaleGrant, StorageUnreadable, WrongExpectedRevision
+from harmonia.journal import OutcomeUnknown, Position, Record
 from harmonia.journal.memory import MemoryJournal
 from harmonia.testing import FakePlane, fake_scores
-from tests.engine.nights import HOUR_NS, House, audible, in_virtual_time, plane_of, settle
+from tests.engine.nights import HOUR_NS, KEY, House, audible, in_virtual_time, plane_of, settle
 
 S = CircleState
 
@@ -82,7 +82,7 @@ def test_a_restart_brings_everything_back_exactly() -> None:
         async with house.awake() as sanctuary:
             conductor = await house.circle(sanctuary, gather_ns=0, night_ns=8 * HOUR_NS)
             (unused, used) = await conductor.entrance.create_tokens(2, 0)
-            person = (await conductor.entrance.join(used, b"k" * 32)).person
+            person = (await conductor.entrance.join(used, KEY)).person
             quiet, gone = await house.join(conductor), await house.join(conductor)
             await house.grant(person, Purpose.VOICE)
             await house.grant(quiet, Purpose.VOICE)
@@ -108,8 +108,9 @@ def test_a_restart_brings_everything_back_exactly() -> None:
             speaker, listener = (each for each in found if each)
             assert plane_of(again).sleepers[speaker.number].voice == (0.5 + 0.5j, 1j)
             with pytest.raises(Exception, match="has been used"):
-                await back.entrance.join(used, b"k" * 32)
-            await back.entrance.join(unused, b"k" * 32)
+                await back.entrance.join(used, b"q" * 32)
+            assert (await back.entrance.join(used, KEY)).person is speaker
+            await back.entrance.join(unused, KEY)
             await house.grant(listener, Purpose.VOICE, supersedes=withdrawal)
             assert audible(again, listener)
             await trio.sleep(8 * 3600 + 1800)
@@ -214,6 +215,80 @@ def test_a_grant_that_ends_ends_by_itself() -> None:
     in_virtual_time(scenario)
 
 
+def test_a_grant_whose_end_lies_on_a_clock_that_is_gone_does_not_begin_again() -> None:
+    """A reboot with the date set back: the end, once passed, lies ahead again."""
+
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person, other = [await house.join(await house.circle(sanctuary)) for _ in range(2)]
+            await house.grant(person, Purpose.VOICE, until_ns=house.now_ns() + HOUR_NS)
+            await house.grant(other, Purpose.VOICE)
+            await trio.sleep(3601)
+            assert not audible(sanctuary, person)
+        earlier = house.now_ns
+
+        def set_back() -> FakePlane:
+            plane = FakePlane(lambda: earlier() - 2 * HOUR_NS)
+            plane.clock_id = 2
+            return plane
+
+        for _ in range(2):  # the second start finds the new clock going on
+            async with house.awake(plane=set_back()) as again:
+                back, stayed = (again.roll.by_id(who.sleeper.sleeper_id) for who in (person, other))
+                assert back is not None
+                assert stayed is not None
+                assert not audible(again, back)
+                assert audible(again, stayed)
+        async with house.awake(plane=set_back()) as again:
+            back = again.roll.by_id(person.sleeper.sleeper_id)
+            assert back is not None
+            with pytest.raises(StaleGrant):
+                await house.grant(back, Purpose.VOICE)
+
+    in_virtual_time(scenario)
+
+
+def test_a_grant_ends_in_time_while_the_timetable_waits_for_the_disk() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=HOUR_NS)
+            person = await house.join(conductor)
+            await house.grant(person, Purpose.VOICE, until_ns=conductor.circle.created_ns + HOUR_NS)
+            house.journal.full = True
+            await trio.sleep(3599)  # the timetable is waiting for room by now
+            assert audible(sanctuary, person)
+            await trio.sleep(1.01)
+            assert not audible(sanctuary, person)
+            assert conductor.circle.state is S.GATHERING
+
+    in_virtual_time(scenario)
+
+
+def test_an_event_that_was_written_although_the_disk_said_otherwise_does_not_end_the_night() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=HOUR_NS, night_ns=HOUR_NS)
+            hosted = await house.circle(sanctuary)
+            append = house.journal.append
+
+            def doubtful(stream, expected, event_id, data):  # type: ignore[no-untyped-def]
+                append(stream, expected, event_id, data)
+                raise OutcomeUnknown("it may be written")
+
+            house.journal.append = doubtful  # type: ignore[method-assign]
+            with pytest.raises(OutcomeUnknown):
+                await hosted.advance(S.CLOSED)
+            await trio.sleep(3600)
+            house.journal.append = append  # type: ignore[method-assign]
+            await trio.sleep(3)
+            assert conductor.circle.state is S.ENTRAINING
+            with pytest.raises(WrongExpectedRevision):
+                await hosted.entrance.create_tokens(1, 0)
+            assert hosted.circle.state is S.CLOSED
+
+    in_virtual_time(scenario)
+
+
 def test_what_is_not_there_is_said() -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:
@@ -229,6 +304,24 @@ def test_what_is_not_there_is_said() -> None:
             assert listed == ids
             with pytest.raises(BadInput, match="page token"):
                 sanctuary.circles("circle-x", 2)
+
+    in_virtual_time(scenario)
+
+
+def test_a_score_that_no_longer_reads_matters_no_more_once_its_circle_is_closed() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            await conductor.advance(S.CLOSED)
+
+        def forgetful(name: str, _format: str, _text: str) -> ReadScore:
+            raise AssertionError(f"nobody plays {name} any more")
+
+        again = Sanctuary(house.journal, FakePlane(house.now_ns), house.entropy, forgetful)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(again.run)
+            assert not again.conductor(conductor.circle.circle_id).circle.open
+            nursery.cancel_scope.cancel()
 
     in_virtual_time(scenario)
 

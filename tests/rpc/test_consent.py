@@ -142,10 +142,10 @@ def test_a_call_that_the_engine_does_not_finish_ends_at_its_deadline(
 
 
 def fill(guest: Guest) -> None:
-    """Withdraws something small until the journal takes no more of it, wherever in the file it would go."""
+    """Writes the smallest events there are until the journal takes no more of it, wherever in the file it would go."""
     refusals = 0
     while refusals < 30:
         with suppress(grpc.RpcError):
-            guest.withdraw(types_pb2.PURPOSE_PULL)
+            guest.set_offset(0.0)
             refusals = -1
         refusals += 1

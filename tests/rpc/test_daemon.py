@@ -147,12 +147,24 @@ def test_a_taken_udp_port_is_said(tmp_path: Path) -> None:
         ({"host": "192.0.2.1", "expose": True}, errors.BadInput, "choose another --host"),
         ({"certificate": Path("x.pem")}, errors.BadInput, "give both or neither"),
         ({"certificate": Path("x.pem"), "key": Path("x.key")}, errors.BadInput, "check --certificate and --key"),
+        ({"certificate": Path(__file__), "key": Path(__file__)}, errors.BadInput, "is not the key of .*both PEM"),
     ],
 )
 def test_a_bad_address_or_certificate_is_said(
     tmp_path: Path, changes: dict[str, object], error: type[errors.HarmoniaError], words: str
 ) -> None:
     with pytest.raises(error, match=words), daemon(tmp_path, **changes):
+        pass
+
+
+def test_a_damaged_server_key_is_made_anew_and_a_damaged_token_is_said(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        running.create()
+    (tmp_path / "server.key").write_text("damaged")
+    with daemon(tmp_path) as running:
+        running.create()
+    (tmp_path / "admin.token").write_bytes(b"\xff")
+    with pytest.raises(errors.StorageUnreadable, match=r"admin\.token is damaged"), daemon(tmp_path):
         pass
 
 

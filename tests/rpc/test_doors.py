@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from harmonia.domain.circle import SCORE_BYTES_MAX
 from harmonia.rpc.auth import ACCESS
+from harmonia.rpc.errors import MESSAGE_MAX
+from harmonia.rpc.interceptor import STREAMS_MAX
 from harmonia.v1 import (
     circle_pb2,
     consent_pb2,
@@ -162,6 +166,73 @@ def test_a_full_circle_says_so(running: Running) -> None:
     circle_id = running.create(capacity=1).circle_id
     running.join(circle_id)
     refused(Code.RESOURCE_EXHAUSTED, "CIRCLE_FULL", running.join, circle_id)
+
+
+def test_an_error_is_one_short_line_whatever_it_quotes(running: Running) -> None:
+    guest = running.join(running.create().circle_id)
+    grant = consent_pb2.GrantRequest(purpose=types_pb2.PURPOSE_VOICE, supersedes="ab" * 1_000_000, event_id=b"g" * 16)
+    refused(Code.INVALID_ARGUMENT, "BAD_INPUT", guest.call, "Consent", "Grant", grant)
+    for name in ("n" * 1_000_000, "night\n\x1b[31m.sbg"):
+        score = types_pb2.Score(name=name, format=types_pb2.SCORE_FORMAT_SBG, text="4")
+        request = circle_pb2.CreateCircleRequest(title="Night", score=score)
+        said = refused(
+            Code.INVALID_ARGUMENT, "BAD_INPUT", running.circles.CreateCircle, request, metadata=running.admin
+        )
+        assert "200 printable characters" in said
+    said = refused(Code.INVALID_ARGUMENT, "BAD_SCORE", running.create, "no\x1bnumber" * 100_000)
+    assert said.isprintable()
+    assert len(said) <= MESSAGE_MAX
+
+
+def test_circles_with_large_scores_can_be_listed_and_larger_ones_are_refused(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        made = [running.create("4" + " " * (SCORE_BYTES_MAX - 1)).circle_id for _ in range(5)]
+        listed, page_token = [], ""
+        while True:
+            request = circle_pb2.ListCirclesRequest(page_token=page_token)
+            page = running.circles.ListCircles(request, metadata=running.admin, timeout=PATIENCE_S)
+            listed += [circle.circle_id for circle in page.circles]
+            page_token = page.next_page_token
+            if not page_token:
+                break
+        assert listed == made
+        refused(Code.INVALID_ARGUMENT, "BAD_SCORE", running.create, "4" + " " * SCORE_BYTES_MAX)
+
+
+def test_one_sleeper_cannot_open_streams_without_end(running: Running) -> None:
+    circle_id = running.create().circle_id
+    guest, other = running.join(circle_id), running.join(circle_id)
+
+    def watch(who: Guest) -> Any:
+        stream = running.platforms.WatchPlatform(
+            platform_pb2.WatchPlatformRequest(), metadata=who.signed("PlatformService/WatchPlatform")
+        )
+        next(stream)
+        return stream
+
+    streams = [watch(guest) for _ in range(STREAMS_MAX)]
+    refused(Code.UNAVAILABLE, "UNREACHABLE", watch, guest)
+    streams.append(watch(other))
+    for stream in streams:
+        stream.cancel()
+    again = None
+    while again is None:  # once the daemon has noticed
+        with suppress(grpc.RpcError):
+            again = watch(guest)
+    again.cancel()
+
+
+def test_a_message_that_cannot_be_read_is_refused_like_any_other_bad_input(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    guest = running.join(running.create().circle_id)
+    for method in ("SanctuaryService/GetStatus", "PlatformService/WatchPlatform"):
+        make: Any = running.channel.unary_stream if "Watch" in method else running.channel.unary_unary
+        call = make(f"/harmonia.v1.{method}", request_serializer=lambda data: data)
+        send = (lambda *args, call=call, **kwargs: next(call(*args, **kwargs))) if "Watch" in method else call
+        metadata = guest.signed(method)
+        refused(Code.INVALID_ARGUMENT, "BAD_INPUT", send, b"\xff" * 9, metadata=metadata, timeout=PATIENCE_S)
+    assert not caplog.records
 
 
 def test_a_storm_of_joins_is_let_in_whole(tmp_path: Path) -> None:

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import click
 
-from harmonia.cli.common import circle_json, data_option, echo_json, find_circle, json_option, read_score, run
+from harmonia.cli.common import (
+    called_as,
+    circle_json,
+    data_option,
+    echo_json,
+    find_circle,
+    json_option,
+    read_score,
+    run,
+)
 from harmonia.client import Circle, CircleState, Sanctuary, views
 
 
@@ -30,7 +39,7 @@ def _describe(found: Circle, as_json: bool) -> None:
 @circle.command()
 @data_option
 @click.option("--score", "score_file", type=click.Path(path_type=Path), required=True, help="A .toml or .sbg score.")
-@click.option("--title", default="", help="What people call it.")
+@click.option("--title", default="", help="What people call it; otherwise the name of the score's file.")
 @click.option("--capacity", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Sleepers at most.")
 @click.option(
     "--gather",
@@ -62,16 +71,16 @@ def create(
         async with Sanctuary.at(data_dir) as sanctuary:
             night_s = None if minutes is None else minutes * 60
             return await sanctuary.create_circle(
-                score, title=title, capacity=capacity, gather_s=gather_s, night_s=night_s
+                score, title=title or score_file.stem, capacity=capacity, gather_s=gather_s, night_s=night_s
             )
 
     made = run(work)
     _describe(made, as_json)
     if not as_json:
-        begin = "" if gather_s is not None else f"begin it    harmonia circle begin {made.circle_id}\n"
+        begin = f"begin it                  {called_as()} circle begin {made.circle_id}\n"
         click.echo(
-            f"\njoin from this machine    harmonia join {made.circle_id}\n"
-            f"invite others             harmonia invite {made.circle_id}\n{begin and begin.replace('    ', ' ' * 18)}",
+            f"\njoin from this machine    {called_as()} join {made.circle_id}\n"
+            f"invite others             {called_as()} invite {made.circle_id}\n{begin if gather_s is None else ''}",
             nl=False,
         )
 

@@ -1,6 +1,7 @@
 """What several commands share: the data folder, circles by id, prefix or title, sleepers of this machine, output."""
 
 import json
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -68,6 +69,11 @@ def read_score(path: Path) -> ScoreText:
     return ScoreText(path.name, FORMATS[path.suffix.lower()], text)
 
 
+def called_as() -> str:
+    """How this command line is called here: what to put before a command that is suggested."""
+    return os.environ.get("HARMONIA_CALLED_AS", "harmonia")
+
+
 async def find_circle(sanctuary: Sanctuary, text: str) -> Circle:
     """The circle whose id or title is ``text``, or whose id alone begins with it. Raises NotFound, BadInput."""
     try:
@@ -92,6 +98,23 @@ def is_short_for(text: str, identifier: str) -> bool:
 def sleepers_dir(data_dir: Path) -> Path:
     """Where the sleepers that joined from this machine keep their state files."""
     return data_dir / "sleepers"
+
+
+def clock_log_path(data_dir: Path, sleeper_id: str) -> Path:
+    """Where `join --log-clock` writes the clock log of a sleeper of this machine."""
+    return sleepers_dir(data_dir) / f"{sleeper_id}.clock.jsonl"
+
+
+def find_clock_log(data_dir: Path, sleeper: str | None) -> Path:
+    """The newest clock log of the sleepers of this machine, or of the one who is meant. Raises NotFound."""
+    logs = sorted(sleepers_dir(data_dir).glob("*.clock.jsonl"), key=lambda path: path.stat().st_mtime)
+    fits = [path for path in logs if is_short_for(sleeper or "", path.name)]
+    if not fits:
+        raise errors.NotFound(
+            f"no clock log in {sleepers_dir(data_dir)}; `harmonia join --log-clock` writes one there, or name one with "
+            "--log"
+        )
+    return fits[-1]
 
 
 def find_sleeper(data_dir: Path, sleeper: str | None, circle: str | None = None) -> Identity:

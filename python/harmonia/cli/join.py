@@ -18,6 +18,7 @@ import trio
 
 from harmonia import _core, errors
 from harmonia.cli.common import (
+    clock_log_path,
     data_option,
     find_circle,
     find_sleeper,
@@ -29,11 +30,13 @@ from harmonia.cli.consent import purpose_type
 from harmonia.client import CircleState, Invitation, Moment, Purpose, Sanctuary, Sleeper
 from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
+from harmonia.client.clock_log import ClockLogWriter
 from harmonia.client.sanctuary import read_admin_token
 from harmonia.client.words import error_text
 
 OFFSET_STEP = 0.05
 """Turns that one press of an arrow key moves the offset."""
+LINE_MAX = 10_000
 GOODBYE_S = 3.0
 """How long leaving may take before the sleeper simply goes."""
 
@@ -66,11 +69,12 @@ def spread_voice(voice: list[complex], channels: int) -> list[complex]:
     return voice
 
 
-def _simulated(seconds: float, drift_ppm: float, seed: int | None, rate: int) -> _core.Platform:
+def _simulated(seconds: float, drift_ppm: float, seed: int | None, rate: int, card_ppm: float = 0.0) -> _core.Platform:
     return _core.Platform(
         sample_rate=rate,
         clock_offset_ns=round(seconds * 1e9),
         clock_drift_ppb=round(drift_ppm * 1e3),
+        card_drift_ppb=round(card_ppm * 1e3),
         seed=seed,
     )
 
@@ -105,7 +109,22 @@ def _simulated(seconds: float, drift_ppm: float, seed: int | None, rate: int) ->
     "--clock-offset", type=float, default=0.0, metavar="S", help="Simulate a clock that is wrong by S seconds."
 )
 @click.option("--clock-drift", type=float, default=0.0, metavar="PPM", help="... and gains PPM parts per million.")
+@click.option("--card-drift", type=float, default=0.0, metavar="PPM", help="... and a sound card that is off by PPM.")
 @click.option("--seed", type=int, help="Seed of the simulation and of noise.")
+@click.option(
+    "--output-latency-ms",
+    type=click.FloatRange(0, 2000),
+    default=0.0,
+    show_default=True,
+    metavar="MS",
+    help="How long after the sound card plays a sample it is heard.",
+)
+@click.option(
+    "--clock-log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write how the clock stands, all night, into this file: for `harmonia clock plot` and `clock restamp`.",
+)
+@click.option("--log-clock", is_flag=True, help="The same beside the sleeper's state, where --sleeper finds it.")
 @click.option("--no-view", is_flag=True, help="No live status.")
 @click.option("--json-lines", is_flag=True, help="A line of JSON for each moment, in place of the live status.")
 @click.option(
@@ -142,7 +161,11 @@ def join(
     rate: str,
     clock_offset: float,
     clock_drift: float,
+    card_drift: float,
     seed: int | None,
+    output_latency_ms: float,
+    clock_log: Path | None,
+    log_clock: bool,
     no_view: bool,
     json_lines: bool,
     interval_s: float,
@@ -150,8 +173,9 @@ def join(
 ) -> None:
     """Join a circle, until it closes or Ctrl-C.
 
-    With an INVITATION from anywhere; with a CIRCLE (id, its beginning, or title) on the host's own machine. Keys while
-    joined: o opts out of everything, left and right move the offset, q leaves.
+    With an INVITATION from anywhere; with a CIRCLE (id, its beginning, or title) on the host's own machine. With - the
+    invitation is read from standard input: others who use this machine can see a command's words, and who is faster
+    joins. Keys while joined: o opts out of everything, left and right move the offset, q leaves.
 
     Joining is a person's explicit command, so it grants presence, hearing, voice and visibility unless told otherwise,
     and says so. A sleeper who comes back (--state, --sleeper) keeps what they allowed before.
@@ -169,10 +193,13 @@ def join(
         raise errors.BadInput(f"--offset must be a finite number of turns, for instance 0.25, not {offset_turns}")
     if not (abs(clock_offset) <= 1e6 and abs(clock_drift) <= 1e5):
         raise errors.BadInput("a simulated clock is at most 1000000 s and 100000 ppm wrong")
+    if not abs(card_drift) <= 1e3:
+        raise errors.BadInput("a simulated sound card is at most 1000 ppm wrong")
     voice = None if voice_text is None else parse_voice(voice_text)
 
     async def work() -> None:
-        core = _simulated(clock_offset, clock_drift, seed, int(rate))
+        core = _simulated(clock_offset, clock_drift, seed, int(rate), card_drift)
+        core.set_output_latency(output_latency_ms)
         async with _present(data_dir, circle, sleeper, state_file, output is not None, core) as (who, new):
             if new:
                 await who.grant(*sorted(wanted))
@@ -184,7 +211,9 @@ def join(
                 await who.set_offset(offset_turns)
             show = _shower(json_lines, no_view)
             show.begin(who, new, output)
-            await _stay(who, show, output, seconds, interval_s, control)
+            path = clock_log or (clock_log_path(data_dir, who.sleeper_id) if log_clock else None)
+            log = None if path is None else ClockLogWriter(path, who)
+            await _stay(who, show, output, seconds, interval_s, control, log)
 
     run(work)
 
@@ -248,6 +277,8 @@ async def _present(
     core: _core.Platform,
 ) -> AsyncIterator[tuple[Sleeper, bool]]:
     """A running sleeper, and whether they are new here. One who did not ask to be kept leaves at the end."""
+    if circle == "-":
+        circle = (await trio.to_thread.run_sync(_read_line, abandon_on_cancel=True)).decode(errors="replace").strip()
     if sleeper is not None:
         state_file = find_sleeper(data_dir, sleeper).path
     keep = state_file is not None
@@ -289,7 +320,13 @@ async def _invitation(data_dir: Path, text: str) -> Invitation:
 
 
 async def _stay(
-    who: Sleeper, show: "_Quiet", output: Path | None, seconds: float | None, interval_s: float, control: bool
+    who: Sleeper,
+    show: "_Quiet",
+    output: Path | None,
+    seconds: float | None,
+    interval_s: float,
+    control: bool,
+    log: ClockLogWriter | None = None,
 ) -> None:
     """Follows the night until it ends, the person leaves, or ``seconds`` are over."""
     if output is None:
@@ -303,6 +340,8 @@ async def _stay(
                 leave.deadline = trio.current_time() + seconds
             nursery.start_soon(_until_signal, leave)
             nursery.start_soon(_until_ended, who, leave)
+            if log is not None:
+                nursery.start_soon(log.run)
             if control:
                 nursery.start_soon(_obey_lines, who, leave)
             elif show.keys and sys.stdin.isatty():
@@ -315,6 +354,8 @@ async def _stay(
         frames = await trio.to_thread.run_sync(who.stop_recording)
         if output is not None:
             show.end(f"{output}: {frames} frames")
+        if log is not None and log.trouble:
+            click.echo(f"error: {log.trouble}", err=True)
 
 
 async def _until_signal(leave: trio.CancelScope) -> None:
@@ -397,6 +438,14 @@ async def _patiently(wish: Any, *arguments: Any) -> None:
 
 def _read_stdin() -> bytes:
     return os.read(0, 4096)
+
+
+def _read_line() -> bytes:
+    """One line of standard input and nothing of what follows it: that may be commands."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < LINE_MAX and (byte := os.read(0, 1)):
+        line += byte
+    return line
 
 
 # What is shown

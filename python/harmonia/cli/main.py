@@ -4,7 +4,6 @@ Subcommands are imported when they are called: fifty sleepers that start at once
 a plotting library.
 """
 
-import importlib
 import os
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import NoReturn
 import click
 
 from harmonia import _core, errors
+from harmonia.cli.lazy import LazyGroup
 
 _COMMANDS = {
     "night": "night",
@@ -31,25 +31,17 @@ _COMMANDS = {
     "consent": "consent",
     "offset": "consent",
     "status": "status",
-    "tracking": "status",
+    "tracking": "tracking",
+    "sources": "sources",
+    "waitsync": "waitsync",
+    "clock": "clock_group",
     "score": "score",
-    "clock": "clock",
+    "ntp": "ntp",
+    "bench": "bench",
 }
 """Each command's module in this package; the function has the command's name."""
 
 INTERRUPTED = 130
-
-
-class _Lazy(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
-            return None
-        module = importlib.import_module(f"harmonia.cli.{_COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
-        return command
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -58,7 +50,9 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
         ctx.exit()
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup, modules=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Print the version."
 )
@@ -69,7 +63,7 @@ def cli() -> None:
     `harmonia circle create --score FILE` and `harmonia join CIRCLE` in other terminals.
 
     Exit codes: 0 done, 1 a fault of ours, 2 bad input, 3 not found, 4 not permitted (token missing, used or expired),
-    5 no answer, 6 storage, 7 address taken, 130 interrupted.
+    5 no answer, 6 storage, 7 address taken, 9 not synchronised in time, 130 interrupted.
     """
 
 

@@ -10,7 +10,7 @@ import click
 import trio
 
 from harmonia import _core, errors
-from harmonia.cli.common import read_score, run
+from harmonia.cli.common import called_as, read_score, run
 from harmonia.client import ScoreText
 from harmonia.night import diary, stage, view
 from harmonia.night.plan import SLEEPERS_MAX, default_score, plan
@@ -128,6 +128,6 @@ def report(place: stage.Stage, minutes: float, seed: int) -> None:
         f"\n95 % of clock errors ≤ {summary['error_us_p95']} µs, the largest {summary['error_us_max']} µs, "
         f"{within} their certified bounds\n\n"
         f"look and listen     open {folder / 'index.html'}\n"
-        f"another night       harmonia night --sleepers 12 --minutes 2 --seed {seed + 1}\n"
-        f"the parts by hand   harmonia serve   (then, in other terminals: circle create, join; see harmonia --help)"
+        f"another night       {called_as()} night --sleepers 12 --minutes 2 --seed {seed + 1}\n"
+        f"the parts by hand   {called_as()} serve   (then, in other terminals: circle create, join; see --help)"
     )

@@ -29,6 +29,24 @@ from harmonia.rpc.server import serve as run_server
     show_default=True,
     help="UDP port of sync and mix frames; 0 for any.",
 )
+@click.option(
+    "--upstream",
+    "upstreams",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Follow this sanctuary or NTP server (port 123 if none is given); repeat it for several, best three or more.",
+)
+@click.option(
+    "--nts-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Give out keys for NTS (RFC 8915) on this TCP port, 4460 by custom; 0 for any. Without it there is no NTS.",
+)
+@click.option(
+    "--only-authenticated",
+    is_flag=True,
+    help="Do not answer time requests without NTS, but for those of the circles' own platforms.",
+)
 @click.option("--certificate", type=click.Path(path_type=Path, dir_okay=False), help="TLS certificate chain (PEM).")
 @click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help="Its private key (PEM).")
 @click.option("--expose", is_flag=True, help="Bind another address than loopback with a certificate of the local CA.")
@@ -39,6 +57,12 @@ from harmonia.rpc.server import serve as run_server
     metavar="N",
     help="Refuse to write a journal larger than N bytes, to leave room on a shared disk.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Serve Prometheus metrics on http://127.0.0.1:N/metrics; 0 for any. About the house, never a person.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Say where everything is as one line of JSON.")
 @click.option("--with-stdin", is_flag=True, hidden=True, help="End when standard input ends, with whoever started it.")
 def serve(
@@ -46,10 +70,14 @@ def serve(
     host: str,
     port: int,
     udp_port: int,
+    upstreams: tuple[str, ...],
+    nts_port: int | None,
+    only_authenticated: bool,
     certificate: Path | None,
     key: Path | None,
     expose: bool,
     journal_bytes_max: int | None,
+    metrics_port: int | None,
     as_json: bool,
     with_stdin: bool,
 ) -> None:
@@ -57,9 +85,14 @@ def serve(
 
     The first start makes the data folder with a local CA and the host's token; later starts continue every circle where
     it was, in phase.
+
+    Without --upstream its own clock is the time. With it, a new clock first asks, and from then on follows whoever the
+    majority of its sources agrees with; while it hosts circles so gently that no platform notices.
     """
     if (certificate is None) != (key is None):
         raise click.UsageError("--certificate and --key belong together.")
+    if only_authenticated and nts_port is None:
+        raise click.UsageError("--only-authenticated needs --nts-port: without it nobody could be.")
     if with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
 
@@ -72,7 +105,13 @@ def serve(
                 f"sanctuary {place['sanctuary_id']} is open; Ctrl-C closes it\n"
                 f"  gRPC over TLS  {place['host']}:{place['grpc_port']}\n"
                 f"  sync and mix   {place['host']}:{place['udp_port']} (UDP)\n"
-                f"  data folder    {data_dir}\n"
+                + _nts_line(place)
+                + (
+                    f"  metrics        http://127.0.0.1:{place['metrics_port']}/metrics\n"
+                    if place["metrics_port"]
+                    else ""
+                )
+                + f"  data folder    {data_dir}\n"
                 f"  its CA         {data_dir / 'ca.pem'}\n"
                 f"  host's token   {data_dir / 'admin.token'} (whoever reads it is the host)"
             )
@@ -83,12 +122,20 @@ def serve(
         host,
         port,
         udp_port,
+        upstreams=upstreams,
+        nts_port=nts_port,
+        only_authenticated=only_authenticated,
         certificate=certificate,
         key=key,
         expose=expose,
         journal_bytes_max=journal_bytes_max,
+        metrics_port=metrics_port,
         on_ready=on_ready,
     )
+
+
+def _nts_line(place: dict[str, Any]) -> str:
+    return f"  keys for NTS   {place['host']}:{place['nts_port']} (TCP)\n" if place["nts_port"] is not None else ""
 
 
 def _end_with_stdin() -> None:

@@ -20,6 +20,7 @@ from harmonia.client.views import (
     SanctuaryStatus,
     ScoreText,
     SleeperView,
+    Source,
     Tracking,
 )
 
@@ -44,6 +45,7 @@ __all__ = [
     "Sleeper",
     "SleeperCalls",
     "SleeperView",
+    "Source",
     "Tracking",
     "join",
     "redeem",

@@ -9,11 +9,12 @@ can read an invitation can join once in its owner's place; send it as you would 
 """
 
 import base64
-import binascii
 import ssl
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import parse_qs, quote, urlsplit
+
+from cryptography import x509
 
 from harmonia.errors import BadInput
 
@@ -65,8 +66,7 @@ class Invitation:
                 raise BadInput(f"the invitation has no {name}; it has the form {FORM}")
         try:
             der = base64.b64decode(ca + "=" * (-len(ca) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            der = b""
-        if not der.startswith(b"\x30"):
-            raise BadInput("the invitation's certificate is damaged; copy the whole line again")
+            x509.load_der_x509_certificate(der)
+        except ValueError:  # of which binascii.Error is one
+            raise BadInput("the invitation's certificate is damaged; copy the whole line again") from None
         return cls(Endpoint(str(host), int(port or 0), ssl.DER_cert_to_PEM_cert(der)), circle_id, token)

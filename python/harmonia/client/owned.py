@@ -18,6 +18,7 @@ class Owned(Generic[T]):
         self.value = value
         self._replaced: set[T] = set()
         self._untold = False
+        self._all_told_when_asked = False
 
     def change(self, value: T) -> None:
         """The person chose ``value`` here."""
@@ -25,6 +26,7 @@ class Owned(Generic[T]):
         self._replaced.discard(value)
         self.value = value
         self._untold = True
+        self._all_told_when_asked = False
 
     def told(self, value: T) -> None:
         """The sanctuary has recorded ``value``."""
@@ -46,7 +48,11 @@ class Owned(Generic[T]):
         self.value = reported
         return True
 
+    def ask(self) -> None:
+        """A new stream of reports is about to be asked for."""
+        self._all_told_when_asked = not self._untold
+
     def renew(self) -> None:
-        """A new stream of reports begins: from here on none is older than what was told."""
-        if not self._untold:
+        """That stream begins: what it says is newer than all that was told before it was asked for."""
+        if self._all_told_when_asked:
             self._replaced.clear()

@@ -32,11 +32,16 @@ class Platform:
         self._rhythm: tuple[Any, ...] | None = None
         self._hears = True
         self._quiet = False
-        self._closed_here = False
+        self._closed = False
         self._seen_quiet = False
 
+    def ask(self) -> None:
+        """A new stream of states is about to be asked for."""
+        for owned in (self._offset, self._voice, self._levels):
+            owned.ask()
+
     def renew(self, state: PlatformState) -> None:
-        """Follows the first state of a new stream, which is older than nothing."""
+        """Follows the first state of that stream, which is older than nothing that was told before."""
         for owned in (self._offset, self._voice, self._levels):
             owned.renew()
         self.follow(state)
@@ -58,10 +63,11 @@ class Platform:
         standing = [state.consents[purpose] for purpose in STAYING]
         self._quiet = all(not consent.granted and consent.withdrawal_id for consent in standing)
         # A report from before an opt-out here must not open the gate again: first the sanctuary has to have
-        # reported the opt-out itself.
+        # reported the opt-out itself. An opt-out from another terminal closes the gate here just the same.
         if self._quiet:
-            self._seen_quiet = True
-        elif self._closed_here and self._seen_quiet:
+            self._closed = self._seen_quiet = True
+            self.core.close_gate()
+        elif self._closed and self._seen_quiet:
             self.open()
 
     def _follow_rhythm(self, state: PlatformState) -> None:
@@ -72,7 +78,7 @@ class Platform:
 
     def _follow_score(self, state: PlatformState) -> None:
         circle, score = state.circle, state.circle.score
-        sounding = circle.epoch_ns is not None and circle.state in SOUNDING and not self._quiet
+        sounding = circle.epoch_ns is not None and circle.state in SOUNDING
         playing = (score, circle.epoch_ns) if sounding else None
         if playing == self._playing:
             return
@@ -88,11 +94,7 @@ class Platform:
 
     def _apply_levels(self) -> None:
         hearing, own = self._levels.value
-        if self._quiet:
-            hearing = own = 0.0
-        elif not self._hears:
-            hearing = 0.0
-        self.core.set_levels(hearing=hearing, own=own)
+        self.core.set_levels(hearing=hearing if self._hears else 0.0, own=own)
 
     def change_offset(self, turns: float) -> int:
         """Glides there from the next block on. Returns 2**-64 turn. Raises BadInput unless ``turns`` is finite."""
@@ -134,7 +136,7 @@ class Platform:
         """Opts out in the next block, and says so by sealed datagram until it is acknowledged."""
         self.core.withdraw(event_id, bits)
         if not purposes or set(STAYING) <= set(purposes):
-            self._closed_here, self._seen_quiet = True, False
+            self._closed, self._seen_quiet = True, False
 
     def withdrawal_told(self, event_id: bytes) -> None:
         """The withdrawal is on the sanctuary's disk."""
@@ -142,7 +144,7 @@ class Platform:
 
     def open(self) -> None:
         """Fades back in. Only a new grant by the person may lead here."""
-        self._closed_here = self._seen_quiet = False
+        self._closed = self._seen_quiet = False
         self.core.open_gate()
 
     @property

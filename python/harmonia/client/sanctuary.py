@@ -32,8 +32,8 @@ def read_endpoint(data_dir: Path) -> Endpoint:
 def read_admin_token(data_dir: Path) -> str | None:
     """The host's token, or None where this user may not read it."""
     try:
-        return (data_dir / "admin.token").read_text().strip()
-    except OSError:
+        return (data_dir / "admin.token").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
         return None
 
 

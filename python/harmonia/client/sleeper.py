@@ -276,6 +276,7 @@ class Sleeper:
             self._settings.abandon(over)
 
     async def _attach(self) -> None:
+        self.platform.ask()
         attachment = await self._calls.attach(recording=self._recording)
         host = self.identity.endpoint.host
         try:

@@ -140,6 +140,33 @@ class SanctuaryStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """One source of a sanctuary's time. Offsets are its time minus node time."""
+
+    name: str
+    """As it was given."""
+    address: str
+    state: str
+    """unresolved, silent, measuring, selected, candidate, falseticker, undecided, loop, refusing."""
+    clock_id: int
+    stratum: int
+    refid: str
+    offset_ns: int
+    bound_ns: int
+    """The largest possible error of ``offset_ns``: path and source together."""
+    uncertainty_ns: int
+    delay_ns: int
+    """The shortest round trip of late."""
+    rate_ppb: int
+    reach: int
+    """The last eight requests, a bit each, the newest lowest: 1 was answered."""
+    exchanges: int
+    age_ns: int
+    """How long ago the last answer came; -1 before the first."""
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tracking:
     """How the sanctuary's own clock stands."""
 
@@ -147,11 +174,25 @@ class Tracking:
     stratum: int
     node_time_ns: int
     bound_ns: int
+    """The largest possible error against the root of its time; 0 at the root."""
     rate_ppb: int
     resumes: int
     answered: int
     malformed: int
     unauthentic: int
+    refid: str
+    """What is followed: letters for a kind of clock (LOCL: nobody), else an address."""
+    lock_state: LockState
+    offset_ns: int
+    """What the sources say that node time should be, minus what it is: still to be slewed."""
+    uncertainty_ns: int
+    slew_ppb: int
+    """How much of ``rate_ppb`` is correction."""
+    root_delay_ns: int
+    root_dispersion_ns: int
+    leap: int
+    steps_left: int
+    sources: tuple[Source, ...]
 
 
 _FORMATS = {types_pb2.SCORE_FORMAT_TOML: "toml", types_pb2.SCORE_FORMAT_SBG: "sbg"}
@@ -276,13 +317,54 @@ def status(m: sanctuary_pb2.GetStatusResponse) -> SanctuaryStatus:
 def tracking(m: sanctuary_pb2.GetTrackingResponse) -> Tracking:
     """The tracking of an answer."""
     return Tracking(
-        m.clock_id,
-        m.stratum,
-        m.node_time_ns,
-        m.bound_ns,
-        m.rate_ppb,
-        m.resumes,
-        m.answered,
-        m.malformed,
-        m.unauthentic,
+        clock_id=m.clock_id,
+        stratum=m.stratum,
+        node_time_ns=m.node_time_ns,
+        bound_ns=m.bound_ns,
+        rate_ppb=m.rate_ppb,
+        resumes=m.resumes,
+        answered=m.answered,
+        malformed=m.malformed,
+        unauthentic=m.unauthentic,
+        refid=refid_text(m.refid),
+        lock_state=LockState.read(m.lock_state),
+        offset_ns=m.offset_ns,
+        uncertainty_ns=m.uncertainty_ns,
+        slew_ppb=m.slew_ppb,
+        root_delay_ns=m.root_delay_ns,
+        # NTP's root distance is half the delay and the dispersion; ours is the bound.
+        root_dispersion_ns=max(0, m.bound_ns - m.root_delay_ns // 2),
+        leap=m.leap,
+        steps_left=m.steps_left,
+        sources=tuple(map(_source, m.sources)),
     )
+
+
+def _source(m: sanctuary_pb2.Source) -> Source:
+    name = sanctuary_pb2.SourceState.Name(m.state) if m.state in sanctuary_pb2.SourceState.values() else "UNKNOWN"
+    return Source(
+        name=m.name,
+        address=m.address,
+        state=name.removeprefix("SOURCE_STATE_").lower(),
+        clock_id=m.clock_id,
+        stratum=m.stratum,
+        refid=refid_text(m.refid),
+        offset_ns=m.offset_ns,
+        bound_ns=m.bound_ns,
+        uncertainty_ns=m.uncertainty_ns,
+        delay_ns=m.delay_ns,
+        rate_ppb=m.rate_ppb,
+        reach=m.reach,
+        exchanges=m.exchanges,
+        age_ns=m.age_ns,
+        trouble=m.trouble,
+    )
+
+
+def refid_text(refid: int) -> str:
+    """NTP's reference identifier: four letters, or an IPv4 address; empty for none."""
+    octets = refid.to_bytes(4, "big")
+    letters = octets.rstrip(b"\0")
+    if letters and all(0x20 < octet < 0x7F for octet in letters):
+        return letters.decode()
+    return ".".join(map(str, octets)) if refid else ""

@@ -6,6 +6,7 @@ stolen journal lets nobody in and no slow password hash is needed.
 
 import base64
 import hashlib
+import hmac
 from dataclasses import dataclass, replace
 
 from harmonia.errors import BadInput, CircleFull, NotNow, TokenExpired, TokenUnknown, TokenUsed
@@ -38,6 +39,15 @@ def secret_text(prefix: str, entropy: bytes) -> str:
 def secret_hash(secret: str) -> bytes:
     """What the house keeps of a secret."""
     return hashlib.sha256(secret.encode(errors="replace")).digest()
+
+
+def credential_for(token: str, platform_key: bytes) -> str:
+    """The credential that ``token`` buys the holder of ``platform_key``: the same whenever they ask.
+
+    So an answer that was lost on the way can be asked for again. It is worth nothing without the key's private half.
+    """
+    mac = hmac.digest(token.encode(errors="replace"), b"harmonia credential\0" + platform_key, "sha256")
+    return secret_text("hc_", mac[:SECRET_BYTES])
 
 
 def identifier(prefix: str, entropy: bytes) -> str:

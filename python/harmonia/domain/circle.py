@@ -12,7 +12,7 @@ from harmonia.domain.consent import OPEN, Ceiling, Purpose
 from harmonia.domain.events import CircleAdvanced, CircleCreated, CircleEvent, RhythmLed
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.states import SOUNDING, TRANSITIONS, CircleState
-from harmonia.errors import BadInput, NotNow
+from harmonia.errors import BadInput, BadScore, NotNow
 
 NS_PER_S = 1_000_000_000
 LEAD_NS = 2 * NS_PER_S
@@ -25,6 +25,9 @@ CAPACITY_MAX = 100_000
 RAMP_NS_DEFAULT = 10 * NS_PER_S
 LEAD_HZ_MAX = 1000.0
 TITLE_MAX = 200
+SCORE_BYTES_MAX = 1 << 20
+"""A circle is sent with its score and its whole rhythm, and gRPC clients take 4 MiB."""
+SEGMENTS_MAX = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,15 @@ class Circle:
 _WITHOUT_SOUND = Ceiling.of(set(Purpose) - {Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING, Purpose.PULL})
 
 
+def parse_score_text(name: str, text: str) -> tuple[str, str]:
+    """A score's name and text if they can be sent and shown to everybody. Raises :class:`BadInput`."""
+    if len(name) > TITLE_MAX or not name.isprintable():
+        raise BadInput(f"a score's name must have at most {TITLE_MAX} printable characters, not {name[:40]!r}")
+    if (size := len(text.encode())) > SCORE_BYTES_MAX:
+        raise BadScore(f"{name}: {size} bytes; a score has at most {SCORE_BYTES_MAX}")
+    return name, text
+
+
 def decide_creation(event: CircleCreated) -> CircleCreated:
     """``event`` if such a circle may be opened. Raises :class:`BadInput`."""
     if not event.title.strip() or len(event.title) > TITLE_MAX or not event.title.isprintable():
@@ -115,6 +127,8 @@ def decide_rhythm(circle: Circle, frequency_hz: float, ramp_ns: int, t_ns: int) 
     rhythm = require_rhythm(circle)
     if not circle.open:
         raise NotNow("this circle is closed: its rhythm is history")
+    if len(rhythm.segments) >= SEGMENTS_MAX:
+        raise NotNow(f"this rhythm has {SEGMENTS_MAX} segments, its most: it goes on as it is")
     start_ns = max(t_ns + LEAD_NS, rhythm.segments[-1].start_ns + 1)
     return RhythmLed(rhythm.continue_at(start_ns, frequency_hz, ramp_ns or RAMP_NS_DEFAULT), t_ns)
 

@@ -28,6 +28,15 @@ class SanctuaryFounded:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockBegun:
+    """From here on the journal's times are another clock's. Grants with an end that were given before are withdrawn."""
+
+    VERSION: ClassVar[int] = 1
+    clock_id: int
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class CircleCreated:
     """The first event of a circle's stream."""
 
@@ -155,7 +164,7 @@ class HearingSet:
 
 CircleEvent = CircleCreated | CircleAdvanced | RhythmLed | TokensCreated
 PersonEvent = SleeperJoined | SleeperLeft | ConsentGranted | ConsentWithdrawn | OffsetSet | VoiceSet | HearingSet
-Event = SanctuaryFounded | CircleEvent | PersonEvent
+Event = SanctuaryFounded | ClockBegun | CircleEvent | PersonEvent
 
 _TYPES: dict[str, Any] = {kind.__name__: kind for kind in typing.get_args(Event)}
 

@@ -1,6 +1,7 @@
 """One circle's conductor: moves it through its night, leads its rhythm, lets people in, shows it.
 
-The loop: look at the timetable and at the next end of a grant, sleep until then or until something changes, act.
+Two loops, each: look for the next thing due, sleep until then or until something changes, act. One keeps the timetable
+and waits for the disk; the other ends grants and waits for nothing.
 """
 
 import logging
@@ -11,7 +12,7 @@ import trio
 from harmonia.domain import circle as circles
 from harmonia.domain.circle import Circle, decide_advance, decide_rhythm
 from harmonia.domain.consent import Purpose
-from harmonia.domain.events import CircleEvent, TokensCreated
+from harmonia.domain.events import CircleAdvanced, CircleEvent, TokensCreated, decode
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.states import CircleState
 from harmonia.domain.timetable import Due, next_due
@@ -22,7 +23,7 @@ from harmonia.engine.plane import PlatformStatus, number_of
 from harmonia.engine.scores import ReadScore
 from harmonia.engine.signal import Signal
 from harmonia.engine.views import CircleView, SleeperRow, row_of
-from harmonia.errors import StorageError
+from harmonia.errors import StorageError, WrongExpectedRevision
 from harmonia.journal import Position
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,9 @@ class Conductor:
         self._score: ReadScore | None = None
         self._lock = trio.Lock()
         self._wake = trio.Event()
+        self._ends_moved = trio.Event()
+        self._ended_ns = desk.now_ns()
+        """Up to this node time every grant that had an end has ended on the data plane too."""
         self._view: CircleView | None = None
         self._statuses: dict[int, PlatformStatus] = {}
         self.changed.subscribe(self._forget_view)
@@ -62,6 +66,7 @@ class Conductor:
     def open(self, score: ReadScore) -> None:
         """Makes the data plane know the circle and everybody in it. Only once the journal is read to its end."""
         self._score = score
+        self._ended_ns = self._desk.now_ns()
         if not self.circle.open:
             return
         weight = 1.0 / math.sqrt(self.circle.capacity)  # a full circle of unlike voices is as loud as one voice
@@ -71,26 +76,41 @@ class Conductor:
             person.put_on_plane()
 
     async def run(self) -> None:
-        """Keeps the timetable until the circle is closed."""
+        """Keeps the timetable and the ends of grants until the circle is closed."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end_grants)
+            await self._keep_timetable()
+            nursery.cancel_scope.cancel()
+
+    def look_at_ends(self) -> None:
+        """Somebody's grant ends at another time than before."""
+        self._ends_moved.set()
+
+    async def _keep_timetable(self) -> None:
         while self.circle.open:
             self._wake = trio.Event()
-            now_ns = self._desk.now_ns()
-            due, end_ns = next_due(self.circle), self._next_end_ns(now_ns)
+            now_ns, due = self._desk.now_ns(), next_due(self.circle)
             if due is not None and due.t_ns <= now_ns:
                 await self._keep(due)
                 continue
-            wake_ns = min((t_ns for t_ns in (due and due.t_ns, end_ns) if t_ns is not None), default=None)
-            with trio.move_on_after(math.inf if wake_ns is None else (wake_ns - now_ns) / 1e9):
+            with trio.move_on_after(math.inf if due is None else (due.t_ns - now_ns) / 1e9):
                 await self._wake.wait()
-            if end_ns is not None and end_ns <= self._desk.now_ns():
+
+    async def _end_grants(self) -> None:
+        """Ends grants on the data plane, each at its own time: no disk and no timetable delays a no."""
+        while True:
+            self._ends_moved = trio.Event()
+            # From where all have ended, not from now: an end between two looks at the clock must not be passed over.
+            now_ns, end_ns = self._desk.now_ns(), self._next_end_ns(self._ended_ns)
+            if end_ns is not None and end_ns <= now_ns:
+                self._ended_ns = now_ns
                 self._show_plans()
                 for person in self.entrance.people.values():
                     person.changed.send()
                 self.changed.send()
-
-    def look_at_ends(self) -> None:
-        """Somebody's grant ends at another time than before."""
-        self._wake.set()
+                continue
+            with trio.move_on_after(math.inf if end_ns is None else (end_ns - now_ns) / 1e9):
+                await self._ends_moved.wait()
 
     async def advance(self, to: CircleState) -> Circle:
         """Moves the circle on by its host's wish."""
@@ -126,7 +146,7 @@ class Conductor:
             async with self._lock:
                 if next_due(self.circle) == due:  # else the host was faster
                     await self._move(due)
-        except StorageError as error:
+        except (StorageError, WrongExpectedRevision) as error:
             _log.error("%s stays %s: %s", self.circle.circle_id, self.circle.state.name.lower(), error)
             await trio.sleep(_RETRY_S)
 
@@ -137,11 +157,6 @@ class Conductor:
         begins_late = due.state is CircleState.ENTRAINING and due.t_ns + due.lead_ns <= now_ns
         t_ns, lead_ns = (now_ns, circles.LEAD_NS) if begins_late else (due.t_ns, due.lead_ns)
         await self._record(decide_advance(self.circle, due.state, t_ns, self._score.rhythm_from, lead_ns))
-        if not self.circle.open:
-            for person in self.entrance.people.values():
-                person.take_off_plane()
-            self._desk.plane.remove_circle(self.number)
-        self._show_plans()
 
     def _show_rhythm(self) -> None:
         if self.circle.rhythm is not None and self._score is not None:
@@ -149,19 +164,41 @@ class Conductor:
 
     async def _record(self, event: CircleEvent) -> None:
         stream = circle_stream(self.circle.circle_id)
-        self.take_in(event, await self._desk.append(stream, self._position, event))
+        try:
+            position = await self._desk.append(stream, self._position, event)
+        except WrongExpectedRevision:
+            # An event whose writing seemed to fail is there after all. It has happened; what was decided without it
+            # has to be decided anew.
+            for record in await self._desk.read(stream, self._position):
+                written = decode(record.data)
+                assert isinstance(written, CircleEvent), "only a circle's events are in a circle's stream"
+                self._follow(written, record.position)
+            raise
+        self._follow(event, position)
+
+    def _follow(self, event: CircleEvent, position: Position) -> None:
+        """Takes in an event that the journal holds, and lets everybody follow."""
+        self.take_in(event, position)
         self._wake.set()
         self.changed.send()
-        if not isinstance(event, TokensCreated):
-            self._show_rhythm()
-            self.moved.send()
+        if isinstance(event, TokensCreated):
+            return
+        self._show_rhythm()
+        self.moved.send()
+        if not isinstance(event, CircleAdvanced):
+            return
+        if not self.circle.open:
+            for person in self.entrance.people.values():
+                person.take_off_plane()
+            self._desk.plane.remove_circle(self.number)
+        self._show_plans()
 
     def _show_plans(self) -> None:
         for person in self.entrance.people.values():
             person.show_plan()
 
-    def _next_end_ns(self, now_ns: int) -> int | None:
-        ends = (person.sleeper.consent.next_end_ns(now_ns) for person in self.entrance.people.values())
+    def _next_end_ns(self, after_ns: int) -> int | None:
+        ends = (person.sleeper.consent.next_end_ns(after_ns) for person in self.entrance.people.values())
         return min((end for end in ends if end is not None), default=None)
 
     def _look(self, now_ns: int) -> CircleView:

@@ -40,6 +40,8 @@ class Withdrawal(NamedTuple):
     key: bytes
     """Its event id in the journal."""
     gate_epoch: int
+    behind: Position | None
+    """Where the journal stood for this person; None for a repetition, which may be there already."""
 
 
 class Withdrawn(NamedTuple):
@@ -67,13 +69,18 @@ class Doors:
         event = ConsentWithdrawn(tuple(sorted(purposes)), event_id, self._desk.now_ns())
         # The same id with other purposes is another withdrawal: it must not pass for a repetition.
         key = b"w" + sum(1 << purpose for purpose in purposes).to_bytes(2, "big") + event_id
-        self._post(lambda: person.narrow(event, key))
-        return Withdrawal(person, event, key, gate_epoch)
+        behind = person.narrow(event, key)
+        self._post(person.tell)
+        return Withdrawal(person, event, key, gate_epoch, behind)
 
     def record(self, withdrawal: Withdrawal) -> Withdrawn:
         """The second half: blocks until it is on disk. Raises MutedNotRecorded if it cannot be written."""
-        person, event, key, gate_epoch = withdrawal
+        person, event, key, gate_epoch, behind = withdrawal
         position = self._write(person, event, key)
+        if behind is not None and position <= behind:
+            # A repetition so late that all but the journal have forgotten the first: it applies again, so that it must
+            # be written again, or a restart would undo it.
+            position = self._write(person, event, key + self._desk.entropy(8))
         self._post(lambda: person.recorded(key, position))
         return Withdrawn(sleepers.apply(person.sleeper, event).consent, gate_epoch)
 

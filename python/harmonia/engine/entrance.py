@@ -9,6 +9,7 @@ from harmonia.domain.admission import (
     Token,
     check_room,
     check_token,
+    credential_for,
     identifier,
     parse_token_wish,
     secret_hash,
@@ -61,17 +62,22 @@ class Entrance:
         self._tokens |= {hash: Token(event.expires_ns) for hash in event.hashes}
 
     async def join(self, token: str, platform_key: bytes) -> Joined:
-        """Redeems ``token`` for a credential bound to ``platform_key``. The sleeper allows nothing yet."""
+        """Redeems ``token`` for a credential bound to ``platform_key``. The sleeper allows nothing yet.
+
+        Who redeems the same token with the same key again is told the same: their first answer may have been lost.
+        """
         if len(platform_key) != PLATFORM_KEY_BYTES:
             raise BadInput(f"a platform key is an Ed25519 public key of 32 bytes, not {len(platform_key)}")
         hash, now_ns = secret_hash(token), self._desk.now_ns()
         held = self._tokens.get(hash)
+        credential = credential_for(token, platform_key)
+        if held and (again := self.people.get(held.sleeper_id)) and again.sleeper.platform_key == platform_key:
+            return Joined(again, credential)
         check_token(held, now_ns)
         circle = self._conductor.circle
         check_room(circle.open, self.present + self._entering, circle.capacity)
         assert held is not None
         sleeper_id = identifier("sleeper-", self._desk.entropy(10))
-        credential = secret_text("hc_", self._desk.entropy(SECRET_BYTES))
         event = SleeperJoined(circle.circle_id, sleeper_id, hash, secret_hash(credential), platform_key, now_ns)
         # Taken before it is written, so that of two who hold the same token only one comes in.
         self._tokens[hash] = held.redeemed(sleeper_id)

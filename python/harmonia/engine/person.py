@@ -4,8 +4,12 @@ A person's own events are written one after the other under a lock. Withdrawals 
 doors (see :mod:`harmonia.engine.doors`), from other threads, at any time. That is sound because withdrawals commute
 with everything but grants, and a grant names the position that it has seen: if a withdrawal slipped in between, the
 journal refuses the grant, and the person's state is read again before deciding anew.
+
+A withdrawal is in force when :meth:`Person.narrow` returns, also while the engine's thread is busy with something else:
+what follows from a person's newest state reaches the data plane under one lock, held for microseconds.
 """
 
+import threading
 from typing import TYPE_CHECKING
 
 import trio
@@ -38,7 +42,10 @@ SCOPE_MAX = 200
 
 
 class Person:
-    """``sleeper`` is replaced whole, so any thread may read it; everything else belongs to the engine's thread."""
+    """``sleeper`` is replaced whole, so any thread may read it, and only under the lock.
+
+    Everything but :meth:`narrow` belongs to the engine's thread.
+    """
 
     def __init__(self, desk: Desk, conductor: "Conductor", sleeper: Sleeper, position: Position) -> None:
         self._desk = desk
@@ -50,6 +57,8 @@ class Person:
         self._position = position
         self._unrecorded: dict[bytes, ConsentWithdrawn] = {}
         self._lock = trio.Lock()
+        self._newest = threading.RLock()
+        """Held while ``sleeper`` is replaced and while the data plane is told of it: never while anything waits."""
 
     @property
     def stream(self) -> str:
@@ -63,11 +72,11 @@ class Person:
     def take_in(self, event: PersonEvent, position: Position) -> None:
         """Takes in an event that the journal holds."""
         self._position = max(self._position, position)
-        self.sleeper = sleepers.apply(self.sleeper, event)
+        with self._newest:
+            self.sleeper = sleepers.apply(self.sleeper, event)
         if self.sleeper.left:
             self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
-        self.changed.send()
-        self.conductor.changed.send()
+        self.tell()
 
     async def set_offset(self, turns: float) -> int:
         """Records the sleeper's own displacement; returns it in 2⁻⁶⁴ turn."""
@@ -106,15 +115,17 @@ class Person:
                 await self._desk.append(self.stream, ANY, withdrawal, key)
             for _ in range(_ATTEMPTS):
                 self.sleeper.consent.grant(purpose, Grant(event_id, scope, level, until_ns), supersedes)
+                seen = self._position
                 try:
-                    position = await self._desk.append(self.stream, self._position, event, b"g" + event_id)
+                    position = await self._desk.append(self.stream, seen, event, b"g" + event_id)
                     break
                 except WrongExpectedRevision as overtaken:
                     last = overtaken
                     await self._catch_up()
             else:
                 raise last
-            if position > self._position:  # else a repetition of an older grant, which has had its time
+            # Against what was seen then: a withdrawal of something else may have been recorded behind it meanwhile.
+            if position > seen:  # else a repetition of an older grant, which has had its time
                 self.take_in(event, position)
         if purpose is Purpose.VOICE:
             self._release()
@@ -122,11 +133,21 @@ class Person:
         self.conductor.look_at_ends()
         return self.sleeper.consent
 
-    def narrow(self, event: ConsentWithdrawn, key: bytes) -> None:
-        """A withdrawal in memory, on its way to the journal."""
-        self._unrecorded[key] = event
-        self.sleeper = sleepers.apply(self.sleeper, event)
-        self.show_plan()
+    def narrow(self, event: ConsentWithdrawn, key: bytes) -> Position | None:
+        """Puts a withdrawal in force, on its way to the journal. Any thread.
+
+        Returns the position behind which it has to be written; None if it is a repetition.
+        """
+        with self._newest:
+            known = all(event.event_id in self.sleeper.consent[purpose].withdrawals for purpose in event.purposes)
+            behind = None if known else self._position
+            self._unrecorded[key] = event
+            self.sleeper = sleepers.apply(self.sleeper, event)
+            self.show_plan()
+        return behind
+
+    def tell(self) -> None:
+        """Lets all who watch look again."""
         self.changed.send()
         self.conductor.changed.send()
 
@@ -139,28 +160,34 @@ class Person:
 
     def put_on_plane(self) -> None:
         """Makes the data plane know this person: muted, until their recorded grants say otherwise."""
-        self._desk.plane.add_sleeper(self.conductor.number, self.number)
-        self.on_plane = True
-        self.show_plan()
+        with self._newest:
+            self._desk.plane.add_sleeper(self.conductor.number, self.number)
+            self.on_plane = True
+            self.show_plan()
         self._release()
 
     def take_off_plane(self) -> None:
-        if self.on_plane:
-            self.on_plane = False
-            self._desk.plane.detach(self.number)
-            self._desk.plane.remove_sleeper(self.number)
+        with self._newest:
+            if self.on_plane:
+                self.on_plane = False
+                self._desk.plane.detach(self.number)
+                self._desk.plane.remove_sleeper(self.number)
 
     def show_plan(self) -> None:
         """Tells the data plane what this person and everybody else allow now."""
-        if not self.on_plane:
-            return
-        plane, sleeper, circle, now_ns = self._desk.plane, self.sleeper, self.conductor.circle, self._desk.now_ns()
-        voice, hearing, recording = (
-            sleeper.allows(purpose, circle, now_ns) for purpose in (Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING)
-        )
-        plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
-        plane.set_hearing(self.number, hearing * sleeper.hearing_level)
-        plane.set_plan(self.number, voice=voice > 0, hearing=hearing > 0, recording=recording > 0)
+        with self._newest:  # or a plan made of an older state could arrive behind a newer one
+            if not self.on_plane:
+                return
+            plane, sleeper, circle, now_ns = self._desk.plane, self.sleeper, self.conductor.circle, self._desk.now_ns()
+            voice, hearing, recording = (
+                sleeper.allows(purpose, circle, now_ns)
+                for purpose in (Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING)
+            )
+            plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
+            plane.set_hearing(self.number, hearing * sleeper.hearing_level)
+            # A recorder is given the voice as loud as everybody else: not where less than that may be recorded.
+            recorded = recording > 0 and recording >= voice
+            plane.set_plan(self.number, voice=voice > 0, hearing=hearing > 0, recording=recorded)
 
     def attach(self, recording: bool) -> tuple[int, bytes]:
         """Opens a data-plane session, in place of an earlier one: its id and its secret."""

@@ -8,15 +8,24 @@ import trio
 
 from harmonia.domain import circle as circles
 from harmonia.domain.admission import identifier
-from harmonia.domain.circle import CAPACITY_DEFAULT, decide_creation
-from harmonia.domain.events import CircleCreated, Event, PersonEvent, SanctuaryFounded, SleeperJoined, decode
+from harmonia.domain.circle import CAPACITY_DEFAULT, decide_creation, parse_score_text
+from harmonia.domain.events import (
+    CircleCreated,
+    ClockBegun,
+    ConsentWithdrawn,
+    Event,
+    PersonEvent,
+    SanctuaryFounded,
+    SleeperJoined,
+    decode,
+)
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.desk import Desk, Entropy, Roll, circle_stream
 from harmonia.engine.doors import Doors
 from harmonia.engine.plane import DataPlane
 from harmonia.engine.scores import ReadScore, ScoreReader, read_score
 from harmonia.errors import BadInput, BadScore, NotFound, StorageUnreadable
-from harmonia.journal import ALL, NO_STREAM, Journal, Position, Record
+from harmonia.journal import ALL, ANY, NO_STREAM, Journal, Position, Record
 
 STREAM = "sanctuary"
 CIRCLES_MAX = 1000
@@ -35,6 +44,8 @@ class Sanctuary:
         self._doors: Doors | None = None
         self.started_ns = plane.node_time_ns()
         self.sanctuary_id = ""
+        self._clock_id: int | None = None
+        """The clock of the journal's newest times."""
 
     @property
     def plane(self) -> DataPlane:
@@ -54,7 +65,9 @@ class Sanctuary:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Reads the journal, reports as started, and works until cancelled. Raises StorageError."""
         await self._read_journal()
-        opened = [(conductor, self._read_again(conductor)) for conductor in self._conductors.values()]
+        await self._begin_clock()
+        going_on = [conductor for conductor in self._conductors.values() if conductor.circle.open]
+        opened = [(conductor, self._read_again(conductor)) for conductor in going_on]
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             token = trio.lowlevel.current_trio_token()
@@ -80,6 +93,7 @@ class Sanctuary:
         assert self._nursery is not None, "a sanctuary is run before it opens circles"
         if sum(conductor.circle.open for conductor in self._conductors.values()) >= CIRCLES_MAX:
             raise BadInput(f"this sanctuary has {CIRCLES_MAX} open circles, its most: close one first")
+        score_name, score_text = parse_score_text(score_name, score_text)
         score = self._scores(score_name, score_format, score_text)
         circle_id = identifier("circle-", self._desk.entropy(10))
         given = (circle_id, title, score_name, score_format, score_text, score.channels, score.duration_ns)
@@ -123,11 +137,31 @@ class Sanctuary:
             await self._desk.append(STREAM, NO_STREAM, founded)
             self.sanctuary_id = founded.sanctuary_id
 
+    async def _begin_clock(self) -> None:
+        """Withdraws every grant whose end lies on a clock that is gone.
+
+        Whether it has passed cannot be told any more: a machine that comes up with its date set back would let it begin
+        again. It is written before the new clock is, so that a crash in between leaves no such grant standing.
+        """
+        if self._clock_id == self.plane.clock_id:
+            return
+        for conductor in self._conductors.values():
+            for person in list(conductor.entrance.people.values()):
+                standings = person.sleeper.consent.standings.items()
+                timed = tuple(p for p, s in standings if s.grant is not None and s.grant.until_ns is not None)
+                if timed:
+                    ended = ConsentWithdrawn(timed, self._desk.entropy(16), self._desk.now_ns())
+                    person.take_in(ended, await self._desk.append(person.stream, ANY, ended))
+        self._clock_id = self.plane.clock_id
+        await self._desk.append(STREAM, ANY, ClockBegun(self._clock_id, self._desk.now_ns()))
+
     def _take_in(self, record: Record, event: Event) -> None:
         kind, _, identity = record.stream.partition("/")
         match event:
             case SanctuaryFounded():
                 self.sanctuary_id = event.sanctuary_id
+            case ClockBegun():
+                self._clock_id = event.clock_id
             case CircleCreated():
                 self._admit(event, record.position)
             case SleeperJoined() if event.circle_id in self._conductors:

@@ -110,14 +110,15 @@ async def play(stage: Stage) -> None:
                     options.append("--grant=recording")
                 if number == plan.mixes:
                     options.append(f"--output={stage.folder / 'mix.wav'}")
-                arguments = ["join", invitation, *_common(stage), *options]
+                arguments = ["join", "-", *_common(stage), *options]
                 await _room(stage)
                 people.append(await stack.enter_async_context(child(planned.name, arguments, stage.log_dir)))
+                await people[-1].tell(invitation)  # not by its arguments, which everybody on this machine can read
                 stage.diaries.append(Diary(planned, planned.name))
                 nursery.start_soon(_read, people[-1], stage.diaries[-1], truth, over)
-            arguments = ["record", invitations[0], *_common(stage), f"--output={stage.folder / 'field.wav'}"]
+            arguments = ["record", "-", *_common(stage), f"--output={stage.folder / 'field.wav'}"]
             recorder = await stack.enter_async_context(child(RECORDER, arguments, stage.log_dir))
-
+            await recorder.tell(invitations[0])
             nursery.start_soon(_read, recorder, Diary(None, RECORDER), truth, over)
             await _watch(stage, sanctuary, people)
             over.set()

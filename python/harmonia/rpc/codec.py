@@ -1,16 +1,17 @@
 """The only file that knows the shapes of the messages: domain values to messages and back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from harmonia.domain.circle import Circle
-from harmonia.domain.consent import ALL_PURPOSES, Consent, Purpose
+from harmonia.domain.consent import ALL_PURPOSES, EVENT_ID_BYTES, Consent, Purpose
 from harmonia.domain.rhythm import Rhythm, Segment
 from harmonia.domain.states import CircleState
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.person import Person
+from harmonia.engine.plane import ClockSource, ClockTracking
 from harmonia.engine.views import CircleView, SleeperRow
 from harmonia.errors import BadInput
-from harmonia.v1 import circle_pb2, consent_pb2, platform_pb2, types_pb2
+from harmonia.v1 import circle_pb2, consent_pb2, platform_pb2, sanctuary_pb2, types_pb2
 
 _64 = (1 << 64) - 1
 _FORMATS = {types_pb2.SCORE_FORMAT_TOML: "toml", types_pb2.SCORE_FORMAT_SBG: "sbg"}
@@ -168,6 +169,52 @@ def parse_format(number: int) -> str:
 def parse_withdrawal(text: str) -> bytes:
     """The withdrawal that a grant names. Raises BadInput."""
     try:
-        return bytes.fromhex(text)
+        if len(text) <= 2 * EVENT_ID_BYTES:
+            return bytes.fromhex(text)
     except ValueError:
-        raise BadInput("a withdrawal's id is hexadecimal: copy it from the consent that was read") from None
+        pass
+    raise BadInput("a withdrawal's id is 32 hexadecimal digits: copy it from the consent that was read")
+
+
+def source(value: ClockSource) -> sanctuary_pb2.Source:
+    """One source of the node's time."""
+    return sanctuary_pb2.Source(
+        name=value.name,
+        address=value.address,
+        state=sanctuary_pb2.SourceState.Value(f"SOURCE_STATE_{value.state.upper()}"),
+        clock_id=value.clock_id,
+        stratum=value.stratum,
+        refid=value.refid,
+        offset_ns=value.offset_ns,
+        bound_ns=value.bound_ns,
+        uncertainty_ns=value.uncertainty_ns,
+        delay_ns=value.delay_ns,
+        rate_ppb=value.rate_ppb,
+        reach=value.reach,
+        exchanges=value.exchanges,
+        age_ns=value.age_ns,
+        trouble=value.trouble,
+    )
+
+
+def tracking(value: ClockTracking, stats: Mapping[str, int], resumes: int) -> sanctuary_pb2.GetTrackingResponse:
+    """How the node's clock stands, without its sources."""
+    return sanctuary_pb2.GetTrackingResponse(
+        clock_id=value.clock_id,
+        stratum=value.stratum,
+        node_time_ns=value.node_time_ns,
+        bound_ns=value.bound_ns,
+        rate_ppb=value.rate_ppb,
+        resumes=resumes,
+        answered=stats["answered"],
+        malformed=stats["malformed"],
+        unauthentic=stats["unauthentic"],
+        refid=value.refid,
+        lock_state=types_pb2.LockState.ValueType(value.lock_state),
+        offset_ns=value.offset_ns,
+        uncertainty_ns=value.uncertainty_ns,
+        slew_ppb=value.slew_ppb,
+        root_delay_ns=value.root_delay_ns,
+        leap=value.leap,
+        steps_left=value.steps_left,
+    )

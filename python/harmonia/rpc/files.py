@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harmonia.errors import FolderInUse, StorageError
+from harmonia.errors import FolderInUse, StorageError, StorageUnreadable
 
 PRIVATE = 0o600
 
@@ -50,10 +50,12 @@ def admin_token(folder: Path) -> str:
     """The host's token, made at the first start."""
     path = folder / "admin.token"
     try:
-        if token := path.read_text().strip():
+        if token := path.read_text("ascii").strip():
             return token
     except FileNotFoundError:
         pass
+    except UnicodeDecodeError:
+        raise StorageUnreadable(f"{path} is damaged: restore it, or delete it for a new token") from None
     token = "ha_" + secrets.token_urlsafe(24)
     write_private(path, token.encode() + b"\n")
     return token

@@ -1,17 +1,23 @@
 """What happens around every call: who is it, how long may it take, and how is a failure told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from harmonia.errors import Unreachable
-from harmonia.rpc.auth import PACKAGE, Gatekeeper
+from harmonia.engine.person import Person
+from harmonia.errors import BadInput, Unreachable
+from harmonia.rpc.auth import PACKAGE, Gatekeeper, caller
 from harmonia.rpc.errors import abort
 
 DEADLINE_S = 10.0
 """The longest that a unary call may take, whatever its caller asked for."""
+STREAMS_MAX = 8
+"""Streams of one sleeper at once. Each holds a whole answer, score and all, for as long as nobody reads it."""
 
 
 class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -19,6 +25,8 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def __init__(self, gatekeeper: Gatekeeper) -> None:
         self._gatekeeper = gatekeeper
+        self._streams: Counter[str] = Counter()
+        """Open ones by sleeper."""
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         """As grpc.aio asks."""
@@ -28,11 +36,13 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
                 self._stream(method, handler.unary_stream),
-                handler.request_deserializer,
+                _parse(handler.request_deserializer),
                 _serialise_once(handler.response_serializer),
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            self._unary(method, handler.unary_unary),
+            _parse(handler.request_deserializer),
+            handler.response_serializer,
         )
 
     def _unary(self, method: str, answer: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Any]:
@@ -40,7 +50,7 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             try:
                 self._gatekeeper.admit(method, dict(context.invocation_metadata()))
                 async with asyncio.timeout(DEADLINE_S):
-                    return await answer(request, context)
+                    return await answer(_parsed(request), context)
             except TimeoutError:
                 late = f"the sanctuary did not finish this within {DEADLINE_S:g} s: it is overloaded; try again"
                 await abort(context, Unreachable(late), method)
@@ -53,12 +63,48 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         async def around(request: Any, context: Any) -> AsyncIterator[Any]:
             try:
                 self._gatekeeper.admit(method, dict(context.invocation_metadata()))
-                async for answer in answers(request, context):
-                    yield answer
+                with self._counted(caller().person):
+                    async for answer in answers(_parsed(request), context):
+                        yield answer
             except Exception as error:  # noqa: BLE001 - told to the caller, logged if it is not ours
                 await abort(context, error, method)
 
         return around
+
+    @contextmanager
+    def _counted(self, person: Person | None) -> Iterator[None]:
+        """One more stream of ``person``; the host's are not counted. Raises Unreachable beyond the most."""
+        if person is None:
+            yield
+            return
+        sleeper_id = person.sleeper.sleeper_id
+        if self._streams[sleeper_id] >= STREAMS_MAX:
+            raise Unreachable(f"{STREAMS_MAX} streams of this sleeper are open, the most: end one, then try again")
+        self._streams[sleeper_id] += 1
+        try:
+            yield
+        finally:
+            self._streams[sleeper_id] -= 1
+            if not self._streams[sleeper_id]:
+                del self._streams[sleeper_id]
+
+
+def _parse(deserialise: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Hands a message that cannot be read on, so that it is answered and not logged: anybody can send one."""
+
+    def parse(data: bytes) -> Any:
+        try:
+            return deserialise(data)
+        except DecodeError as error:
+            return error
+
+    return parse
+
+
+def _parsed(request: Any) -> Any:
+    if isinstance(request, DecodeError):
+        raise BadInput("this request is not a message of the kind that its method takes: make it with the API's stubs")
+    return request
 
 
 def _serialise_once(serialise: Callable[[Any], bytes]) -> Callable[[Any], bytes]:

@@ -81,6 +81,14 @@ class Settings:
     expose: bool = False
     """Binds another address than loopback with a certificate of the local CA."""
     journal_bytes_max: int | None = None
+    upstreams: tuple[str, ...] = ()
+    """Whom the node's clock follows, HOST or HOST:PORT each; nobody: it is the root of its time."""
+    nts_port: int | None = None
+    """TCP port of NTS key exchanges, 0 for any; None for none."""
+    only_authenticated: bool = False
+    """Time requests without NTS meet silence, but for the platforms of the house."""
+    metrics_port: int | None = None
+    """Prometheus metrics on loopback; 0 for any port, None for none."""
     plane: PlaneFactory | None = None
     """None: the core's node."""
     scores: ScoreReader = read_score
@@ -95,6 +103,9 @@ class Place:
     grpc_port: int
     udp_port: int
     pid: int
+    nts_port: int | None = None
+    """None: keys for NTS are not given out."""
+    metrics_port: int | None = None
 
 
 def serve(
@@ -103,14 +114,31 @@ def serve(
     port: int = DEFAULT_PORT,
     udp_port: int = 0,
     *,
+    upstreams: tuple[str, ...] = (),
     certificate: Path | None = None,
     key: Path | None = None,
     expose: bool = False,
     journal_bytes_max: int | None = None,
+    nts_port: int | None = None,
+    only_authenticated: bool = False,
+    metrics_port: int | None = None,
     on_ready: Callable[[Place], None] | None = None,
 ) -> None:
     """Runs a sanctuary until SIGTERM or SIGINT. ``on_ready`` is told where it listens. Raises HarmoniaError."""
-    settings = Settings(data_dir, host, port, udp_port, certificate, key, expose, journal_bytes_max)
+    settings = Settings(
+        data_dir,
+        host,
+        port,
+        udp_port,
+        certificate=certificate,
+        key=key,
+        expose=expose,
+        journal_bytes_max=journal_bytes_max,
+        upstreams=upstreams,
+        nts_port=nts_port,
+        only_authenticated=only_authenticated,
+        metrics_port=metrics_port,
+    )
     asyncio.run(_serve(settings, on_ready))
 
 
@@ -145,7 +173,7 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
     with ExitStack() as closing:
         closing.enter_context(files.held(settings.data_dir))
         try:
-            credentials = _credentials(settings)
+            pair = _key_and_certificate(settings)
             token = files.admin_token(settings.data_dir)
         except OSError as error:
             raise StorageError(
@@ -153,18 +181,30 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
             ) from None
         plane = _open_plane(settings)
         closing.callback(plane.close)
+        nts_port = _open_nts(settings, plane, pair)
         journal = SqliteJournal(settings.data_dir / "journal.db", bytes_max=settings.journal_bytes_max)
         closing.callback(journal.close)
         sanctuary = Sanctuary(journal, plane, secrets.token_bytes, settings.scores)
         bridge = Bridge(sanctuary)
         try:
             await bridge.start()
-            async with _serving(settings, credentials, token, House(sanctuary, bridge)) as grpc_port:
-                place = Place(sanctuary.sanctuary_id, settings.host, grpc_port, plane.port, os.getpid())
+            house, credentials = House(sanctuary, bridge), grpc.ssl_server_credentials([pair])
+            async with _serving(settings, credentials, token, house) as grpc_port:
+                metrics_port = _open_metrics(settings, house, closing)
+                ports = (grpc_port, plane.port, os.getpid(), nts_port, metrics_port)
+                place = Place(sanctuary.sanctuary_id, settings.host, *ports)
                 files.write_place(settings.data_dir, vars(place))
                 yield Daemon(place, sanctuary, bridge)
         finally:
             await bridge.stop()
+
+
+def _open_metrics(settings: Settings, house: House, closing: ExitStack) -> int | None:
+    if settings.metrics_port is None:
+        return None
+    from harmonia.rpc.metrics import serving_metrics
+
+    return closing.enter_context(serving_metrics(house, settings.metrics_port))
 
 
 @asynccontextmanager
@@ -215,6 +255,7 @@ def _check_address(settings: Settings) -> None:
     for kind, name, port, option in (
         (socket.SOCK_STREAM, "TCP", settings.port, "--port"),
         (socket.SOCK_DGRAM, "UDP", settings.udp_port, "--udp-port"),
+        (socket.SOCK_STREAM, "TCP", settings.nts_port or 0, "--nts-port"),
     ):
         _check_free(settings.host, port, kind, name, option)
 
@@ -253,15 +294,19 @@ def _authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _credentials(settings: Settings) -> grpc.ServerCredentials:
-    if settings.certificate is not None and settings.key is not None:
-        try:
-            pair = (settings.key.read_bytes(), settings.certificate.read_bytes())
-        except OSError as error:
-            raise BadInput(f"cannot read {error.filename} ({error.strerror}): check --certificate and --key") from None
-    else:
-        pair = tls.ensure(settings.data_dir, settings.host)
-    return grpc.ssl_server_credentials([pair])
+def _key_and_certificate(settings: Settings) -> tuple[bytes, bytes]:
+    if settings.certificate is None or settings.key is None:
+        return tls.ensure(settings.data_dir, settings.host)
+    try:
+        pair = settings.key.read_bytes(), settings.certificate.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot read {error.filename} ({error.strerror}): check --certificate and --key") from None
+    if not tls.belong_together(*pair):
+        raise BadInput(
+            f"{settings.key} is not the key of {settings.certificate}: give a certificate chain and its private"
+            " key, both PEM and without a password, to --certificate and --key"
+        )
+    return pair
 
 
 def _open_plane(settings: Settings) -> DataPlane:
@@ -271,8 +316,26 @@ def _open_plane(settings: Settings) -> DataPlane:
     from harmonia import _core  # so that the daemon's tests run without the extension
 
     try:
-        return _core.Node(settings.host, settings.udp_port, clock_file)
+        return _core.Node(settings.host, settings.udp_port, clock_file, settings.upstreams)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
     except _core.IoError as error:
         if "in use" in str(error):  # taken since it was looked at
             raise AddressTaken(_taken("UDP", settings.host, settings.udp_port, "--udp-port")) from None
+        raise StorageError(str(error)) from None
+
+
+def _open_nts(settings: Settings, plane: DataPlane, pair: tuple[bytes, bytes]) -> int | None:
+    """Opens the port of NTS key exchanges, if there is to be one, with the certificate that gRPC shows."""
+    plane.answer_only_authenticated(settings.only_authenticated)
+    if settings.nts_port is None:
+        return None
+    key, certificate = pair
+    try:
+        return plane.serve_nts(certificate, key, settings.nts_port)
+    except ValueError as error:  # gRPC believes what it is given until somebody calls
+        raise BadInput(f"--certificate and --key do not serve NTS: {error}") from None
+    except OSError as error:
+        if "in use" in str(error):
+            raise AddressTaken(_taken("TCP", settings.host, settings.nts_port, "--nts-port")) from None
         raise StorageError(str(error)) from None

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -36,8 +37,9 @@ def ensure(folder: Path, host: str, now: datetime | None = None) -> tuple[bytes,
     ca_key, ca = _ensure_ca(folder, now)
     with suppress(OSError, ValueError):
         certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
-        if _serves(certificate, ca, names, now):
-            return key_file.read_bytes(), certificate_file.read_bytes()
+        pair = key_file.read_bytes(), certificate_file.read_bytes()
+        if _serves(certificate, ca, names, now) and belong_together(*pair):
+            return pair
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
         _named(f"Harmonia sanctuary at {host}"[:64], ca.subject, key.public_key(), now, timedelta(days=SERVER_DAYS))
@@ -50,6 +52,18 @@ def ensure(folder: Path, host: str, now: datetime | None = None) -> tuple[bytes,
     write_private(key_file, _key_pem(key))
     certificate_file.write_bytes(_pem(certificate))
     return _key_pem(key), _pem(certificate)
+
+
+def belong_together(key: bytes, chain: bytes) -> bool:
+    """Whether ``key`` is the private key of the first certificate of ``chain``, both PEM and without a password.
+
+    gRPC would only say that it cannot listen.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificates(chain)[0]
+        return serialization.load_pem_private_key(key, None).public_key() == certificate.public_key()
+    except (ValueError, TypeError, IndexError, UnsupportedAlgorithm):
+        return False
 
 
 def _ensure_ca(folder: Path, now: datetime) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:

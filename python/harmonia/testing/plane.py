@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from harmonia.domain.rhythm import Rhythm
+from harmonia.engine.plane import ClockSource
 
 
 class FakeEvent(NamedTuple):
@@ -56,11 +57,30 @@ class FakeSleeper:
     acknowledged: list[bytes] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class FakeTracking:
+    """A clock that is the root of its time."""
+
+    clock_id: int
+    node_time_ns: int
+    stratum: int = 10
+    refid: int = 0x4C4F434C
+    lock_state: int = 3
+    offset_ns: int = 0
+    uncertainty_ns: int = 0
+    bound_ns: int = 0
+    rate_ppb: int = 0
+    slew_ppb: int = 0
+    root_delay_ns: int = 0
+    leap: int = 0
+    steps_left: int = 1
+
+
 class FakePlane:
     """Implements :class:`harmonia.engine.plane.DataPlane` in memory. Every method may be called from any thread."""
 
     port = 4460
-    clock_id = 1
+    clock_id: int = 1
     resumes = 0
     resumed = True
 
@@ -92,6 +112,12 @@ class FakePlane:
 
     def anchor(self) -> tuple[int, int, int]:
         return (0, self._now_ns(), 0)
+
+    def tracking(self) -> "FakeTracking":
+        return FakeTracking(self.clock_id, self._now_ns())
+
+    def sources(self) -> Sequence[ClockSource]:
+        return []
 
     def add_circle(self, circle: int, channels: int, voice_weight: float) -> None:
         assert circle not in self.circles
@@ -172,6 +198,12 @@ class FakePlane:
         if sleeper not in self.sleepers:
             raise ValueError(f"sleeper {sleeper} is not in any circle here; add them first")
         return self.sleepers[sleeper]
+
+    def serve_nts(self, certificate: bytes, key: bytes, port: int) -> int:  # noqa: ARG002 (it has no sockets)
+        return port or 4461
+
+    def answer_only_authenticated(self, only: bool) -> None:
+        self.only_authenticated = only
 
     def stats(self) -> dict[str, int]:
         return {"answered": 0, "malformed": 0, "unauthentic": 0, "frames_sealed": 0, "cut_frames": 0, "withdrawals": 0}

@@ -109,7 +109,7 @@ class GrantRequest(_message.Message):
     purpose: _types_pb2.Purpose.ValueType
     scope: _builtins.str
     level: _builtins.float
-    """0 to 1; absent: 1."""
+    """0 to 1; absent: 1. A voice is recorded only where recording reaches the voice's own level."""
     until_ns: _builtins.int
     supersedes: _builtins.str
     """The withdrawal that this grant answers; empty only if the purpose was never withdrawn."""

@@ -22,23 +22,28 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from harmonia.v1 import types_pb2 as harmonia_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bharmonia/v1/sanctuary.proto\x12\x0bharmonia.v1\"\x12\n\x10GetStatusRequest\"\x98\x01\n\x11GetStatusResponse\x12\x14\n\x0csanctuary_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x14\n\x0cnode_time_ns\x18\x03 \x01(\x03\x12\x11\n\tuptime_ns\x18\x04 \x01(\x03\x12\x10\n\x08udp_port\x18\x05 \x01(\r\x12\x0f\n\x07\x63ircles\x18\x06 \x01(\r\x12\x10\n\x08sleepers\x18\x07 \x01(\r\"\x14\n\x12GetTrackingRequest\"\xbd\x01\n\x13GetTrackingResponse\x12\x10\n\x08\x63lock_id\x18\x01 \x01(\x06\x12\x0f\n\x07stratum\x18\x02 \x01(\r\x12\x14\n\x0cnode_time_ns\x18\x03 \x01(\x03\x12\x10\n\x08\x62ound_ns\x18\x04 \x01(\x03\x12\x10\n\x08rate_ppb\x18\x05 \x01(\x03\x12\x0f\n\x07resumes\x18\x06 \x01(\r\x12\x10\n\x08\x61nswered\x18\x07 \x01(\x04\x12\x11\n\tmalformed\x18\x08 \x01(\x04\x12\x13\n\x0bunauthentic\x18\t \x01(\x04\x32\xb0\x01\n\x10SanctuaryService\x12J\n\tGetStatus\x12\x1d.harmonia.v1.GetStatusRequest\x1a\x1e.harmonia.v1.GetStatusResponse\x12P\n\x0bGetTracking\x12\x1f.harmonia.v1.GetTrackingRequest\x1a .harmonia.v1.GetTrackingResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bharmonia/v1/sanctuary.proto\x12\x0bharmonia.v1\x1a\x17harmonia/v1/types.proto\"\x12\n\x10GetStatusRequest\"\x98\x01\n\x11GetStatusResponse\x12\x14\n\x0csanctuary_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x14\n\x0cnode_time_ns\x18\x03 \x01(\x03\x12\x11\n\tuptime_ns\x18\x04 \x01(\x03\x12\x10\n\x08udp_port\x18\x05 \x01(\r\x12\x0f\n\x07\x63ircles\x18\x06 \x01(\r\x12\x10\n\x08sleepers\x18\x07 \x01(\r\"\x14\n\x12GetTrackingRequest\"\x94\x03\n\x13GetTrackingResponse\x12\x10\n\x08\x63lock_id\x18\x01 \x01(\x06\x12\x0f\n\x07stratum\x18\x02 \x01(\r\x12\x14\n\x0cnode_time_ns\x18\x03 \x01(\x03\x12\x10\n\x08\x62ound_ns\x18\x04 \x01(\x03\x12\x10\n\x08rate_ppb\x18\x05 \x01(\x03\x12\x0f\n\x07resumes\x18\x06 \x01(\r\x12\x10\n\x08\x61nswered\x18\x07 \x01(\x04\x12\x11\n\tmalformed\x18\x08 \x01(\x04\x12\x13\n\x0bunauthentic\x18\t \x01(\x04\x12\r\n\x05refid\x18\n \x01(\x07\x12*\n\nlock_state\x18\x0b \x01(\x0e\x32\x16.harmonia.v1.LockState\x12\x11\n\toffset_ns\x18\x0c \x01(\x03\x12\x16\n\x0euncertainty_ns\x18\r \x01(\x03\x12\x10\n\x08slew_ppb\x18\x0e \x01(\x03\x12\x15\n\rroot_delay_ns\x18\x0f \x01(\x03\x12\x0c\n\x04leap\x18\x10 \x01(\r\x12\x12\n\nsteps_left\x18\x11 \x01(\r\x12$\n\x07sources\x18\x12 \x03(\x0b\x32\x13.harmonia.v1.Source\"\xa6\x02\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.harmonia.v1.SourceState\x12\x10\n\x08\x63lock_id\x18\x04 \x01(\x06\x12\x0f\n\x07stratum\x18\x05 \x01(\r\x12\r\n\x05refid\x18\x06 \x01(\x07\x12\x11\n\toffset_ns\x18\x07 \x01(\x03\x12\x10\n\x08\x62ound_ns\x18\x08 \x01(\x03\x12\x16\n\x0euncertainty_ns\x18\t \x01(\x03\x12\x10\n\x08\x64\x65lay_ns\x18\n \x01(\x03\x12\x10\n\x08rate_ppb\x18\x0b \x01(\x03\x12\r\n\x05reach\x18\x0c \x01(\r\x12\x11\n\texchanges\x18\r \x01(\x04\x12\x0e\n\x06\x61ge_ns\x18\x0e \x01(\x03\x12\x0f\n\x07trouble\x18\x0f \x01(\t*\xa0\x02\n\x0bSourceState\x12\x1c\n\x18SOURCE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SOURCE_STATE_UNRESOLVED\x10\x01\x12\x17\n\x13SOURCE_STATE_SILENT\x10\x02\x12\x1a\n\x16SOURCE_STATE_MEASURING\x10\x03\x12\x19\n\x15SOURCE_STATE_SELECTED\x10\x04\x12\x1a\n\x16SOURCE_STATE_CANDIDATE\x10\x05\x12\x1c\n\x18SOURCE_STATE_FALSETICKER\x10\x06\x12\x1a\n\x16SOURCE_STATE_UNDECIDED\x10\x07\x12\x15\n\x11SOURCE_STATE_LOOP\x10\x08\x12\x19\n\x15SOURCE_STATE_REFUSING\x10\t2\xb0\x01\n\x10SanctuaryService\x12J\n\tGetStatus\x12\x1d.harmonia.v1.GetStatusRequest\x1a\x1e.harmonia.v1.GetStatusResponse\x12P\n\x0bGetTracking\x12\x1f.harmonia.v1.GetTrackingRequest\x1a .harmonia.v1.GetTrackingResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'harmonia.v1.sanctuary_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETSTATUSREQUEST']._serialized_start=44
-  _globals['_GETSTATUSREQUEST']._serialized_end=62
-  _globals['_GETSTATUSRESPONSE']._serialized_start=65
-  _globals['_GETSTATUSRESPONSE']._serialized_end=217
-  _globals['_GETTRACKINGREQUEST']._serialized_start=219
-  _globals['_GETTRACKINGREQUEST']._serialized_end=239
-  _globals['_GETTRACKINGRESPONSE']._serialized_start=242
-  _globals['_GETTRACKINGRESPONSE']._serialized_end=431
-  _globals['_SANCTUARYSERVICE']._serialized_start=434
-  _globals['_SANCTUARYSERVICE']._serialized_end=610
+  _globals['_SOURCESTATE']._serialized_start=971
+  _globals['_SOURCESTATE']._serialized_end=1259
+  _globals['_GETSTATUSREQUEST']._serialized_start=69
+  _globals['_GETSTATUSREQUEST']._serialized_end=87
+  _globals['_GETSTATUSRESPONSE']._serialized_start=90
+  _globals['_GETSTATUSRESPONSE']._serialized_end=242
+  _globals['_GETTRACKINGREQUEST']._serialized_start=244
+  _globals['_GETTRACKINGREQUEST']._serialized_end=264
+  _globals['_GETTRACKINGRESPONSE']._serialized_start=267
+  _globals['_GETTRACKINGRESPONSE']._serialized_end=671
+  _globals['_SOURCE']._serialized_start=674
+  _globals['_SOURCE']._serialized_end=968
+  _globals['_SANCTUARYSERVICE']._serialized_start=1262
+  _globals['_SANCTUARYSERVICE']._serialized_end=1438
 # @@protoc_insertion_point(module_scope)

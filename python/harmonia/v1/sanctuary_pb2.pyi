@@ -3,8 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from harmonia.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -15,6 +19,56 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SourceState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SourceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SourceState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SOURCE_STATE_UNSPECIFIED: _SourceState.ValueType  # 0
+    SOURCE_STATE_UNRESOLVED: _SourceState.ValueType  # 1
+    """Its name has no address yet."""
+    SOURCE_STATE_SILENT: _SourceState.ValueType  # 2
+    """It has not answered yet, or not for a while."""
+    SOURCE_STATE_MEASURING: _SourceState.ValueType  # 3
+    """It answers, and is still being measured."""
+    SOURCE_STATE_SELECTED: _SourceState.ValueType  # 4
+    """It is followed."""
+    SOURCE_STATE_CANDIDATE: _SourceState.ValueType  # 5
+    """It agrees, and others are better."""
+    SOURCE_STATE_FALSETICKER: _SourceState.ValueType  # 6
+    """It disagrees with the majority."""
+    SOURCE_STATE_UNDECIDED: _SourceState.ValueType  # 7
+    """It answers, and there is no majority to say who is right."""
+    SOURCE_STATE_LOOP: _SourceState.ValueType  # 8
+    """It follows this very clock."""
+    SOURCE_STATE_REFUSING: _SourceState.ValueType  # 9
+    """It says that its own clock is not set, or asks to be left alone."""
+
+class SourceState(_SourceState, metaclass=_SourceStateEnumTypeWrapper):
+    """What became of a source in the last selection."""
+
+SOURCE_STATE_UNSPECIFIED: SourceState.ValueType  # 0
+SOURCE_STATE_UNRESOLVED: SourceState.ValueType  # 1
+"""Its name has no address yet."""
+SOURCE_STATE_SILENT: SourceState.ValueType  # 2
+"""It has not answered yet, or not for a while."""
+SOURCE_STATE_MEASURING: SourceState.ValueType  # 3
+"""It answers, and is still being measured."""
+SOURCE_STATE_SELECTED: SourceState.ValueType  # 4
+"""It is followed."""
+SOURCE_STATE_CANDIDATE: SourceState.ValueType  # 5
+"""It agrees, and others are better."""
+SOURCE_STATE_FALSETICKER: SourceState.ValueType  # 6
+"""It disagrees with the majority."""
+SOURCE_STATE_UNDECIDED: SourceState.ValueType  # 7
+"""It answers, and there is no majority to say who is right."""
+SOURCE_STATE_LOOP: SourceState.ValueType  # 8
+"""It follows this very clock."""
+SOURCE_STATE_REFUSING: SourceState.ValueType  # 9
+"""It says that its own clock is not set, or asks to be left alone."""
+Global___SourceState: _TypeAlias = SourceState  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):
@@ -99,12 +153,21 @@ class GetTrackingResponse(_message.Message):
     ANSWERED_FIELD_NUMBER: _builtins.int
     MALFORMED_FIELD_NUMBER: _builtins.int
     UNAUTHENTIC_FIELD_NUMBER: _builtins.int
+    REFID_FIELD_NUMBER: _builtins.int
+    LOCK_STATE_FIELD_NUMBER: _builtins.int
+    OFFSET_NS_FIELD_NUMBER: _builtins.int
+    UNCERTAINTY_NS_FIELD_NUMBER: _builtins.int
+    SLEW_PPB_FIELD_NUMBER: _builtins.int
+    ROOT_DELAY_NS_FIELD_NUMBER: _builtins.int
+    LEAP_FIELD_NUMBER: _builtins.int
+    STEPS_LEFT_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
     clock_id: _builtins.int
     """Identifies the node clock's timeline; changes when a reboot broke it."""
     stratum: _builtins.int
     node_time_ns: _builtins.int
     bound_ns: _builtins.int
-    """Half of the width within which the node's own clock is certain, against its source; 0 for a root clock."""
+    """Largest possible error of the node's own clock against the root of its time; 0 for a root clock."""
     rate_ppb: _builtins.int
     """What the node's clock adds to the raw oscillator's rate, parts per billion."""
     resumes: _builtins.int
@@ -113,6 +176,26 @@ class GetTrackingResponse(_message.Message):
     """Packets answered, refused as malformed, and refused as unauthentic, since the daemon started."""
     malformed: _builtins.int
     unauthentic: _builtins.int
+    refid: _builtins.int
+    """NTP's reference identifier of what is followed; the letters LOCL without a source."""
+    lock_state: _types_pb2.LockState.ValueType
+    """Locked also for a clock that was told to follow nobody."""
+    offset_ns: _builtins.int
+    """What the sources say that node time should be, minus what it is: still to be slewed."""
+    uncertainty_ns: _builtins.int
+    """Expected error against the sources."""
+    slew_ppb: _builtins.int
+    """How much of rate_ppb is correction."""
+    root_delay_ns: _builtins.int
+    """Round trip to the root of the time."""
+    leap: _builtins.int
+    """NTP's leap indicator."""
+    steps_left: _builtins.int
+    """How often this clock may still be stepped, in this life or a later one."""
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Source]:
+        """Whom the node follows, in the order in which they were given."""
+
     def __init__(
         self,
         *,
@@ -125,11 +208,94 @@ class GetTrackingResponse(_message.Message):
         answered: _builtins.int = ...,
         malformed: _builtins.int = ...,
         unauthentic: _builtins.int = ...,
+        refid: _builtins.int = ...,
+        lock_state: _types_pb2.LockState.ValueType = ...,
+        offset_ns: _builtins.int = ...,
+        uncertainty_ns: _builtins.int = ...,
+        slew_ppb: _builtins.int = ...,
+        root_delay_ns: _builtins.int = ...,
+        leap: _builtins.int = ...,
+        steps_left: _builtins.int = ...,
+        sources: _abc.Iterable[Global___Source] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "bound_ns", b"bound_ns", "clock_id", b"clock_id", "malformed", b"malformed", "node_time_ns", b"node_time_ns", "rate_ppb", b"rate_ppb", "resumes", b"resumes", "stratum", b"stratum", "unauthentic", b"unauthentic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "bound_ns", b"bound_ns", "clock_id", b"clock_id", "leap", b"leap", "lock_state", b"lock_state", "malformed", b"malformed", "node_time_ns", b"node_time_ns", "offset_ns", b"offset_ns", "rate_ppb", b"rate_ppb", "refid", b"refid", "resumes", b"resumes", "root_delay_ns", b"root_delay_ns", "slew_ppb", b"slew_ppb", "sources", b"sources", "steps_left", b"steps_left", "stratum", b"stratum", "unauthentic", b"unauthentic", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetTrackingResponse: _TypeAlias = GetTrackingResponse  # noqa: Y015
+
+@_typing.final
+class Source(_message.Message):
+    """One source of a node's time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CLOCK_ID_FIELD_NUMBER: _builtins.int
+    STRATUM_FIELD_NUMBER: _builtins.int
+    REFID_FIELD_NUMBER: _builtins.int
+    OFFSET_NS_FIELD_NUMBER: _builtins.int
+    BOUND_NS_FIELD_NUMBER: _builtins.int
+    UNCERTAINTY_NS_FIELD_NUMBER: _builtins.int
+    DELAY_NS_FIELD_NUMBER: _builtins.int
+    RATE_PPB_FIELD_NUMBER: _builtins.int
+    REACH_FIELD_NUMBER: _builtins.int
+    EXCHANGES_FIELD_NUMBER: _builtins.int
+    AGE_NS_FIELD_NUMBER: _builtins.int
+    TROUBLE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """As it was given: HOST or HOST:PORT."""
+    address: _builtins.str
+    """Where it was found, address and port; empty before."""
+    state: Global___SourceState.ValueType
+    clock_id: _builtins.int
+    """0 for a stranger's NTP server, or before the first answer."""
+    stratum: _builtins.int
+    refid: _builtins.int
+    offset_ns: _builtins.int
+    """Its time minus node time."""
+    bound_ns: _builtins.int
+    """Largest possible error of offset_ns against the root of the source's time: path and source together."""
+    uncertainty_ns: _builtins.int
+    """Expected error of offset_ns."""
+    delay_ns: _builtins.int
+    """Shortest round trip of the last exchanges."""
+    rate_ppb: _builtins.int
+    """Its rate against the node's raw clock, parts per billion."""
+    reach: _builtins.int
+    """The last eight requests, a bit each, the newest lowest: 1 was answered."""
+    exchanges: _builtins.int
+    age_ns: _builtins.int
+    """How long ago the last answer came; -1 before the first."""
+    trouble: _builtins.str
+    """Why the last answer was refused, or the name was not found; empty if neither."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        address: _builtins.str = ...,
+        state: Global___SourceState.ValueType = ...,
+        clock_id: _builtins.int = ...,
+        stratum: _builtins.int = ...,
+        refid: _builtins.int = ...,
+        offset_ns: _builtins.int = ...,
+        bound_ns: _builtins.int = ...,
+        uncertainty_ns: _builtins.int = ...,
+        delay_ns: _builtins.int = ...,
+        rate_ppb: _builtins.int = ...,
+        reach: _builtins.int = ...,
+        exchanges: _builtins.int = ...,
+        age_ns: _builtins.int = ...,
+        trouble: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "age_ns", b"age_ns", "bound_ns", b"bound_ns", "clock_id", b"clock_id", "delay_ns", b"delay_ns", "exchanges", b"exchanges", "name", b"name", "offset_ns", b"offset_ns", "rate_ppb", b"rate_ppb", "reach", b"reach", "refid", b"refid", "state", b"state", "stratum", b"stratum", "trouble", b"trouble", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Source: _TypeAlias = Source  # noqa: Y015

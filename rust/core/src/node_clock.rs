@@ -13,8 +13,13 @@
 //! begun anew and nobody knows how long the machine was off: then the clock is a new one, with a new `clock_id`, so
 //! that every platform notices and begins anew too.
 //!
-//! The anchor moves forward by whole seconds only: over those the rate's share is a whole number of nanoseconds, so
-//! that re-anchoring rounds nothing, however often it is done.
+//! A clock that follows others bends: from the anchor on, the rate first changes evenly over a few [`Ramp`]s of whole
+//! seconds. The whole course, corrections that are still to come included, is part of the anchor. So a new process
+//! bends exactly as the dead one had meant to, and whoever writes the course down *before* it begins can be killed at
+//! any instant. See [`crate::steering`] for how a course is chosen.
+//!
+//! The anchor moves forward by whole seconds only: over those the rate's share is a whole number of nanoseconds (and
+//! that of a ramp, whose slope is even, too), so that re-anchoring rounds nothing, however often it is done.
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -25,12 +30,24 @@ pub const TAI_MINUS_UTC_S: i64 = 37;
 /// The fastest that node time may be disciplined, in parts per billion.
 pub const RATE_PPB_MAX: i64 = 100_000_000;
 
+/// How often a clock may be stepped, all its processes together. Kept in its file: a daemon that is restarted over and
+/// over must not step over and over.
+pub const STEPS: u8 = 1;
+/// The longest ramp.
+pub const RAMP_S_MAX: u32 = 10_000_000;
+/// The most ramps of a course.
+const RAMPS_MAX: usize = 16;
+/// The steepest ramp, either way.
+pub const RAMP_PPB_PER_S_MAX: i64 = 1_000_000;
+
 const FORMAT: &str = "harmonia-clock-1";
+/// Written once a clock has been disciplined.
+const FORMAT_2: &str = "harmonia-clock-2";
 
 /// Why a written anchor cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum AnchorError {
-    /// Not one line of six fields in this format.
+    /// Not one line of six fields in this format, or of eight in its successor.
     #[error("this is not a clock file of format {FORMAT}; remove it to begin a new clock")]
     Format,
     /// The checksum disagrees: a torn write or a damaged disk.
@@ -38,7 +55,16 @@ pub enum AnchorError {
     Checksum,
 }
 
-/// A line through (raw, node) with a slope: what node time is, in six numbers.
+/// A stretch of whole seconds over which the rate changes evenly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ramp {
+    /// How long, in seconds of the raw clock.
+    pub seconds: u32,
+    /// Change of the rate, parts per billion a second. Even, so that whole seconds gain whole nanoseconds.
+    pub ppb_per_s: i64,
+}
+
+/// A line through (raw, node) with a slope, and how it bends: what node time is, in a few numbers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Anchor {
     /// Which clock this is.
@@ -53,23 +79,63 @@ pub struct Anchor {
     pub rate_ppb: i64,
     /// How often this clock was taken up again by a new process.
     pub resumes: u64,
+    /// How the rate changes from the anchor on, one after the other; after the last it stays.
+    pub ramps: Vec<Ramp>,
+    /// How often the clock may still be stepped.
+    pub steps_left: u8,
 }
 
 impl Anchor {
     /// Node time at `raw_ns`, to the nanosecond (rounded down). Saturates on absurd readings. Realtime-safe.
     pub fn node_at(&self, raw_ns: i64) -> NodeTime {
+        const NS: i128 = NS_PER_S as i128;
         let since = i128::from(raw_ns) - i128::from(self.raw_ns);
-        let gained = (since * i128::from(self.rate_ppb)).div_euclid(i128::from(NS_PER_S));
-        let node = i128::from(self.node_ns) + since + gained;
+        // Twice the integral of the rate, in ppb·ns²/s: exact integers up to the one division at the end.
+        let (mut twice, mut rate, mut rest) = (0, i128::from(self.rate_ppb), since);
+        for ramp in &self.ramps {
+            if rest <= 0 {
+                break;
+            }
+            let (lasts, slope) = (i128::from(ramp.seconds) * NS, i128::from(ramp.ppb_per_s));
+            let within = rest.min(lasts);
+            twice += 2 * NS * rate * within + slope * within * within;
+            rate += slope * i128::from(ramp.seconds);
+            rest -= within;
+        }
+        twice += 2 * NS * rate * rest;
+        let node = i128::from(self.node_ns) + since + twice.div_euclid(2 * NS * NS);
         NodeTime::from_ns(node.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
+    }
+
+    /// The rate at `raw_ns`, parts per billion, rounded down. Realtime-safe.
+    pub fn rate_ppb_at(&self, raw_ns: i64) -> i64 {
+        let (mut rate, mut rest) = (i128::from(self.rate_ppb), i128::from(raw_ns) - i128::from(self.raw_ns));
+        for ramp in &self.ramps {
+            let within = rest.clamp(0, i128::from(ramp.seconds) * i128::from(NS_PER_S));
+            rate += (i128::from(ramp.ppb_per_s) * within).div_euclid(i128::from(NS_PER_S));
+            rest -= within;
+        }
+        rate as i64
+    }
+
+    /// The rate that is left when every ramp is over, parts per billion.
+    pub fn settled_ppb(&self) -> i64 {
+        self.rate_ppb + self.ramps.iter().map(|ramp| i64::from(ramp.seconds) * ramp.ppb_per_s).sum::<i64>()
     }
 
     /// One line of text, with a checksum so that a torn write is noticed.
     pub fn to_text(&self) -> String {
         let body = format!(
-            "{FORMAT} {:016x} {} {} {} {} {}",
+            "{:016x} {} {} {} {} {}",
             self.clock_id, self.boot_id, self.raw_ns, self.node_ns, self.rate_ppb, self.resumes
         );
+        let body = if self.ramps.is_empty() && self.steps_left == STEPS {
+            format!("{FORMAT} {body}")
+        } else {
+            let ramps: Vec<String> = self.ramps.iter().map(|r| format!("{}:{}", r.seconds, r.ppb_per_s)).collect();
+            let ramps = if ramps.is_empty() { "-".to_owned() } else { ramps.join(",") };
+            format!("{FORMAT_2} {body} {} {ramps}", self.steps_left)
+        };
         format!("{body} {}\n", checksum(&body))
     }
 
@@ -78,13 +144,22 @@ impl Anchor {
         let line = text.strip_suffix('\n').ok_or(AnchorError::Format)?;
         let (body, sum) = line.rsplit_once(' ').ok_or(AnchorError::Format)?;
         let fields: Vec<&str> = body.split(' ').collect();
-        let [FORMAT, clock_id, boot_id, raw_ns, node_ns, rate_ppb, resumes] = fields[..] else {
-            return Err(AnchorError::Format);
-        };
+        let ([FORMAT, fields @ ..] | [FORMAT_2, fields @ ..]) = &fields[..] else { return Err(AnchorError::Format) };
+        let (&[clock_id, boot_id, raw_ns, node_ns, rate_ppb, resumes], more) = fields
+            .split_at_checked(6)
+            .and_then(|(six, more)| Some((<&[&str; 6]>::try_from(six).ok()?, more)))
+            .ok_or(AnchorError::Format)?;
         if checksum(body) != sum {
             return Err(AnchorError::Checksum);
         }
         let number = |text: &str| text.parse::<i64>().map_err(|_| AnchorError::Format);
+        let (steps_left, ramps) = match more {
+            [] if body.starts_with(FORMAT) => (STEPS, Vec::new()),
+            [steps, ramps] if body.starts_with(FORMAT_2) => {
+                (steps.parse().map_err(|_| AnchorError::Format)?, ramps_from(ramps)?)
+            }
+            _ => return Err(AnchorError::Format),
+        };
         Ok(Self {
             clock_id: u64::from_str_radix(clock_id, 16).map_err(|_| AnchorError::Format)?,
             boot_id: boot_id.to_owned(),
@@ -92,7 +167,25 @@ impl Anchor {
             node_ns: number(node_ns)?,
             rate_ppb: number(rate_ppb)?.clamp(-RATE_PPB_MAX, RATE_PPB_MAX),
             resumes: resumes.parse().map_err(|_| AnchorError::Format)?,
+            ramps,
+            steps_left,
         })
+    }
+}
+
+fn ramps_from(text: &str) -> Result<Vec<Ramp>, AnchorError> {
+    let one = |text: &str| {
+        let (seconds, slope) = text.split_once(':')?;
+        let ramp = Ramp { seconds: seconds.parse().ok()?, ppb_per_s: slope.parse().ok()? };
+        ramp.is_valid().then_some(ramp)
+    };
+    let ramps: Option<Vec<Ramp>> = if text == "-" { Some(Vec::new()) } else { text.split(',').map(one).collect() };
+    ramps.filter(|ramps| ramps.len() <= RAMPS_MAX).ok_or(AnchorError::Format)
+}
+
+impl Ramp {
+    fn is_valid(self) -> bool {
+        self.seconds <= RAMP_S_MAX && self.ppb_per_s % 2 == 0 && self.ppb_per_s.abs() <= RAMP_PPB_PER_S_MAX
     }
 }
 
@@ -129,6 +222,8 @@ impl NodeClock {
                 node_ns: node.ns(),
                 rate_ppb: 0,
                 resumes: 0,
+                ramps: Vec::new(),
+                steps_left: STEPS,
             },
         }
     }
@@ -172,13 +267,72 @@ impl NodeClock {
     pub fn advance(&mut self, raw_ns: i64) {
         let seconds = raw_ns.saturating_sub(self.anchor.raw_ns).max(0) / NS_PER_S;
         let to = self.anchor.raw_ns + seconds * NS_PER_S;
-        self.anchor = Anchor { node_ns: self.node_at(to).ns(), raw_ns: to, ..self.anchor.clone() };
+        let (node_ns, rate_ppb) = (self.node_at(to).ns(), self.anchor.rate_ppb_at(to));
+        let (mut past, mut ramps) = (seconds, self.anchor.ramps.clone());
+        ramps.retain_mut(|ramp| {
+            let over = past.min(i64::from(ramp.seconds));
+            ramp.seconds -= over as u32;
+            past -= over;
+            ramp.seconds > 0
+        });
+        self.anchor = Anchor { node_ns, rate_ppb, raw_ns: to, ramps, ..self.anchor.clone() };
     }
 
     /// From `raw_ns` on, node time runs `rate_ppb` faster than the raw clock (limited to ±10 %). It does not jump.
     pub fn set_rate(&mut self, raw_ns: i64, rate_ppb: i64) {
         let rate_ppb = rate_ppb.clamp(-RATE_PPB_MAX, RATE_PPB_MAX);
-        self.anchor = Anchor { node_ns: self.node_at(raw_ns).ns(), raw_ns, rate_ppb, ..self.anchor.clone() };
+        let node_ns = self.node_at(raw_ns).ns();
+        self.anchor = Anchor { node_ns, raw_ns, rate_ppb, ramps: Vec::new(), ..self.anchor.clone() };
+    }
+
+    /// The first instant from `raw_ns` on at which [`NodeClock::bend`] may begin: whole seconds after the anchor.
+    pub fn next_second(&self, raw_ns: i64) -> i64 {
+        let since = raw_ns.saturating_sub(self.anchor.raw_ns).max(0);
+        self.anchor.raw_ns + since.saturating_add(NS_PER_S - 1) / NS_PER_S * NS_PER_S
+    }
+
+    /// From `at_raw_ns` on the clock follows `course` in place of what it had meant to do. Before, nothing changes, and
+    /// it neither jumps nor (as all rates are above −100 %) runs backwards.
+    ///
+    /// # Panics
+    /// If `at_raw_ns` is not from [`NodeClock::next_second`], or a ramp breaks its limits.
+    pub fn bend(&mut self, at_raw_ns: i64, course: &[Ramp]) {
+        assert_eq!((at_raw_ns - self.anchor.raw_ns).rem_euclid(NS_PER_S), 0, "bends begin at whole seconds");
+        assert!(at_raw_ns >= self.anchor.raw_ns && course.iter().all(|ramp| ramp.is_valid()));
+        let mut before = (at_raw_ns - self.anchor.raw_ns) / NS_PER_S;
+        let mut ramps = Vec::with_capacity(course.len() + 2);
+        for ramp in &self.anchor.ramps {
+            let kept = before.min(i64::from(ramp.seconds));
+            ramps.push(Ramp { seconds: kept as u32, ..*ramp });
+            before -= kept;
+        }
+        while before > 0 {
+            let kept = before.min(i64::from(RAMP_S_MAX));
+            ramps.push(Ramp { seconds: kept as u32, ppb_per_s: 0 });
+            before -= kept;
+        }
+        ramps.extend_from_slice(course);
+        ramps.retain(|ramp| ramp.seconds > 0);
+        assert!(ramps.len() <= RAMPS_MAX, "re-anchor first: {} ramps", ramps.len());
+        self.anchor.ramps = ramps;
+    }
+
+    /// Sets the clock to `node` at `raw_ns`, running at `rate_ppb`, and takes it from the budget. Node time begins anew
+    /// with that: the clock has a new `clock_id`, so that everybody who knew it notices. `false` if none is left.
+    #[must_use]
+    pub fn step(&mut self, raw_ns: i64, node: NodeTime, rate_ppb: i64) -> bool {
+        let Some(steps_left) = self.anchor.steps_left.checked_sub(1) else { return false };
+        let fresh = Self::new(&format!("{}{:016x}", self.anchor.boot_id, self.anchor.clock_id), raw_ns, node.ns());
+        self.anchor = Anchor {
+            clock_id: fresh.anchor.clock_id,
+            raw_ns,
+            node_ns: node.ns(),
+            rate_ppb: rate_ppb.clamp(-RATE_PPB_MAX, RATE_PPB_MAX),
+            ramps: Vec::new(),
+            steps_left,
+            ..self.anchor.clone()
+        };
+        true
     }
 }
 
@@ -188,10 +342,17 @@ mod laws {
     use proptest::prelude::*;
 
     prop_compose! {
+        fn ramp()(seconds in 0u32..100, half in -5_000i64..5_000) -> Ramp {
+            Ramp { seconds, ppb_per_s: 2 * half }
+        }
+    }
+
+    prop_compose! {
         fn clock()(raw in 0i64..1_000_000_000_000_000, real in 0i64..2_000_000_000_000_000_000,
-                   rate in -500_000i64..500_000) -> NodeClock {
+                   rate in -500_000i64..500_000, ramps in prop::collection::vec(ramp(), 0..5)) -> NodeClock {
             let mut clock = NodeClock::new("b007", raw, real);
             clock.set_rate(raw, rate);
+            clock.bend(raw, &ramps);
             clock
         }
     }
@@ -226,6 +387,43 @@ mod laws {
             prop_assert_eq!(bent.node_at(raw), clock.node_at(raw));
             let gained = (bent.node_at(raw + NS_PER_S) - bent.node_at(raw)).ns() - NS_PER_S;
             prop_assert_eq!(gained, rate);
+        }
+
+        #[test]
+        fn a_bend_changes_nothing_before_it_begins_and_jumps_nowhere(
+            clock in clock(), from in 0i64..600_000_000_000, course in prop::collection::vec(ramp(), 0..5),
+            probes in prop::collection::vec(0i64..600_000_000_000, 20)) {
+            let start = clock.anchor().raw_ns;
+            let at = clock.next_second(start + from);
+            prop_assert!((from..from + NS_PER_S).contains(&(at - start)));
+            let mut bent = clock.clone();
+            bent.bend(at, &course);
+            for probe in probes.iter().map(|probe| start + probe).filter(|probe| *probe <= at).chain([at, start - 5]) {
+                prop_assert_eq!(bent.node_at(probe), clock.node_at(probe));
+            }
+            for probe in probes {
+                let (here, next) = (bent.node_at(start + probe), bent.node_at(start + probe + 1));
+                prop_assert!((0..=2).contains(&(next - here).ns()), "{:?} {:?}", here, next);
+                let rate = bent.anchor().rate_ppb_at(start + probe);
+                let gained = (bent.node_at(start + probe + 1_000_000) - here).ns() - 1_000_000;
+                prop_assert!((gained - rate / 1000).abs() <= 13, "{} {}", gained, rate); // 10,000 ppb/s for 1 ms
+            }
+            let last = course.iter().map(|ramp| i64::from(ramp.seconds)).sum::<i64>() * NS_PER_S;
+            prop_assert_eq!(bent.anchor().rate_ppb_at(at + last), bent.anchor().settled_ppb());
+        }
+
+        #[test]
+        fn a_clock_is_stepped_once_in_its_life_and_then_is_another(clock in clock(), to: i32, rate in -500i64..500) {
+            let mut stepped = clock.clone();
+            let raw = clock.anchor().raw_ns + 5;
+            prop_assert!(stepped.step(raw, NodeTime::from_ns(i64::from(to)), rate));
+            prop_assert_eq!(stepped.node_at(raw).ns(), i64::from(to));
+            prop_assert!(stepped.clock_id() != clock.clock_id());
+            let (mut resumed, same) = NodeClock::resume_text(&stepped.anchor().to_text(), "b007", raw, 7).unwrap();
+            prop_assert!(same);
+            let before = resumed.clone();
+            prop_assert!(!resumed.step(raw, NodeTime::from_ns(0), 0), "a restart gives no new step");
+            prop_assert_eq!(resumed, before);
         }
 
         #[test]

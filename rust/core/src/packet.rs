@@ -38,8 +38,8 @@ const UNIX_EPOCH_S: u64 = 2_208_988_800;
 /// Without a MAC behind it the last field must be at least this long, or it would be taken for one (RFC 7822).
 const LAST_FIELD_LEN_MIN: usize = 28;
 
-const MODE_CLIENT: u8 = 3;
-const MODE_SERVER: u8 = 4;
+pub(crate) const MODE_CLIENT: u8 = 3;
+pub(crate) const MODE_SERVER: u8 = 4;
 const LEAP_UNSYNCHRONISED: u8 = 3;
 
 /// Why a datagram was refused.
@@ -163,7 +163,7 @@ pub struct Header {
     pub transmit: NtpTimestamp,
 }
 
-fn be_u16(bytes: &[u8], at: usize) -> u16 {
+pub(crate) fn be_u16(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
@@ -278,28 +278,48 @@ fn empty_circle_field() -> [u8; CIRCLE_FIELD_LEN] {
     field
 }
 
-/// Where the circle's field stands, if there is one. Errors unless the fields fill the packet exactly.
+/// One extension field of a packet; it begins at byte `at` and has `len` bytes, its own header included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Field {
+    pub(crate) kind: u16,
+    pub(crate) at: usize,
+    pub(crate) len: usize,
+}
+
+/// The extension fields of a packet in their order; the last item is an error unless they fill the packet exactly.
 ///
-/// Unknown fields are skipped, as RFC 7822 asks. The same RFC tells fields from a MAC by what is left: up to 24 bytes
-/// are a MAC, and a last field has at least 28. Version 3 knows no fields.
-fn find_circle_field(packet: &[u8], version: u8) -> Result<Option<usize>, PacketError> {
-    let (mut at, mut found) = (HEADER_LEN, None);
-    while at < packet.len() {
-        let left = packet.len() - at;
+/// RFC 7822 tells fields from a MAC by what is left: up to 24 bytes are a MAC, and a last field has at least 28.
+/// Version 3 knows no fields.
+pub(crate) fn fields(packet: &[u8], version: u8) -> impl Iterator<Item = Result<Field, PacketError>> + '_ {
+    let mut at = HEADER_LEN;
+    std::iter::from_fn(move || {
+        let here = std::mem::replace(&mut at, packet.len());
+        let left = packet.len().checked_sub(here).filter(|left| *left > 0)?;
         if version < 4 || matches!(left, 4 | 20 | 24) {
-            return Err(PacketError::UnknownKey);
+            return Some(Err(PacketError::UnknownKey));
         }
         if left < LAST_FIELD_LEN_MIN {
-            return Err(PacketError::BadField(at));
+            return Some(Err(PacketError::BadField(here)));
         }
-        let len = usize::from(be_u16(packet, at + 2));
+        let len = usize::from(be_u16(packet, here + 2));
         if len < 16 || len % 4 != 0 || len > left {
-            return Err(PacketError::BadField(at));
+            return Some(Err(PacketError::BadField(here)));
         }
-        if be_u16(packet, at) == CIRCLE_FIELD_TYPE && len == CIRCLE_FIELD_LEN {
-            found = found.or(Some(at));
+        at = here + len;
+        Some(Ok(Field { kind: be_u16(packet, here), at: here, len }))
+    })
+}
+
+/// Where the circle's field stands, if there is one. Errors unless the fields fill the packet exactly.
+///
+/// Unknown fields are skipped, as RFC 7822 asks.
+fn find_circle_field(packet: &[u8], version: u8) -> Result<Option<usize>, PacketError> {
+    let mut found = None;
+    for field in fields(packet, version) {
+        let field = field?;
+        if field.kind == CIRCLE_FIELD_TYPE && field.len == CIRCLE_FIELD_LEN {
+            found = found.or(Some(field.at));
         }
-        at += len;
     }
     Ok(found)
 }
@@ -427,6 +447,36 @@ pub fn patch_sent(answer: &mut [u8], sent: NodeTime, tai_minus_utc: Span) {
     if answer.len() == CIRCLE_PACKET_LEN {
         answer[HEADER_LEN + 24..HEADER_LEN + 32].copy_from_slice(&sent.ns().to_be_bytes());
     }
+}
+
+/// Refuses `request` with a kiss-o'-death: a header of stratum 0 whose reference id is `code`. Returns its length.
+///
+/// Errors as [`respond`] does on what is no request of version 3 or 4. Realtime-safe.
+pub fn write_kiss(request: &[u8], code: [u8; 4], out: &mut [u8]) -> Result<usize, PacketError> {
+    let header = Header::parse(request)?;
+    if !matches!(header.version, 3 | 4) {
+        return Err(PacketError::WrongVersion(header.version));
+    }
+    if header.mode != MODE_CLIENT {
+        return Err(PacketError::WrongMode { expected: MODE_CLIENT, given: header.mode });
+    }
+    if out.len() < HEADER_LEN {
+        return Err(PacketError::NoRoom { needed: HEADER_LEN, given: out.len() });
+    }
+    let kiss = Header {
+        leap: LEAP_UNSYNCHRONISED,
+        version: header.version,
+        mode: MODE_SERVER,
+        poll: header.poll,
+        refid: u32::from_be_bytes(code),
+        origin: header.transmit,
+        // A kiss tells no time; some clients drop answers whose stamps are zero before they look at the stratum.
+        receive: header.transmit,
+        transmit: header.transmit,
+        ..Header::default()
+    };
+    out[..HEADER_LEN].copy_from_slice(&kiss.to_bytes());
+    Ok(HEADER_LEN)
 }
 
 /// Writes a platform's request into `out` and returns its length, [`CIRCLE_PACKET_LEN`]. Realtime-safe.

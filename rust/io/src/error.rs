@@ -20,6 +20,42 @@ pub enum IoError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The TCP address could not be bound.
+    #[error(
+        "cannot listen on TCP {address}: {source}; choose another port (0 picks a free one) or stop what holds it"
+    )]
+    BindTcp {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A certificate or key that cannot be used.
+    #[error("cannot use {what}: {reason}; give PEM files that belong together")]
+    Certificate {
+        /// Which of them.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A key exchange failed.
+    #[error("no keys from {host} (NTS-KE port {port}): {reason}")]
+    KeyExchange {
+        /// The host asked.
+        host: String,
+        /// Its TCP port.
+        port: u16,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A time server does not answer, or refuses.
+    #[error("no time from {server}: {reason}")]
+    NoTime {
+        /// The server asked.
+        server: String,
+        /// What came instead.
+        reason: String,
+    },
     /// A host name without an address.
     #[error("cannot resolve {host}: {source}; give an IP address or a name that this machine knows")]
     Resolve {
@@ -28,6 +64,9 @@ pub enum IoError {
         /// What the resolver says.
         source: std::io::Error,
     },
+    /// A source that cannot be meant.
+    #[error("{0:?} names no source: give HOST or HOST:PORT (an IPv6 address with a port as [ADDRESS]:PORT)")]
+    Upstream(String),
     /// A file could not be read or written.
     #[error("cannot use {path}: {source}; check that its folder exists, is writable and has room")]
     File {
@@ -43,6 +82,12 @@ pub enum IoError {
         what: &'static str,
         /// What it says.
         source: std::io::Error,
+    },
+    /// A sound that would be heard before it is played, or seconds after.
+    #[error("an output latency is 0 to 2000 ms, not {} ms", .given_ns / 1_000_000)]
+    OutputLatency {
+        /// What was given.
+        given_ns: i64,
     },
     /// A circle that this node does not host.
     #[error("circle {0} is not hosted here; add it first")]

@@ -5,12 +5,22 @@
 pub mod os;
 pub mod socket;
 pub mod error;
+pub mod answering;
+pub mod entropy;
+pub mod nts_ke;
+pub mod nts_source;
+pub mod query;
 pub mod local_clock;
 pub mod node;
 pub mod hub;
 pub mod platform;
 mod player;
+pub mod tracking;
+pub mod upstream;
+mod keeper;
+pub mod bench;
 
 pub use error::IoError;
 pub use node::Node;
-pub use platform::Platform;
+pub use nts_source::NtsSource;
+pub use platform::{Exchanged, Platform};

@@ -3,42 +3,48 @@
 //! * The *responder* answers sync requests and opens what platforms seal. A withdrawal mutes right there, under the
 //!   world's lock, before anything else learns of it.
 //! * The *ticker* seals mix frames: to everybody at the frame rate, and at once where a voice was cut.
-//! * The *scribe* writes the clock's anchor down every second, so that a restart continues every phase.
+//! * The *keeper* writes the clock down every second, so that a restart continues every phase, and leads it after its
+//!   sources where there are any (see [`crate::upstream`]).
 //!
 //! The invariant that everything here serves: **no frame sealed after a mute holds the voice.** Muting and sealing both
 //! hold the world's lock, and a frame is computed and sealed within one holding of it.
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use harmonia_core::delivery::Delivery;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PAYLOAD_MAX};
 use harmonia_core::mixer::{CircleMixer, MixerError, WEIGHT_MAX};
 use harmonia_core::node_clock::NodeClock;
-use harmonia_core::packet::{self, NodeInfo};
+use harmonia_core::nts::{Keys, Policy};
+use harmonia_core::packet;
 use harmonia_core::program::CHANNELS_MAX;
+use harmonia_core::rate_limit::RateConfig;
 use harmonia_core::rhythm::Rhythm;
 use harmonia_core::seal::{self, Direction, Opener, Sealer, Secret, Use, DATAGRAM_MAX};
 use harmonia_core::units::{NodeTime, Span};
 use harmonia_core::voice::Voice;
 use num_complex::Complex;
 
+use crate::answering::{AnswerStats, Answering};
 use crate::error::IoError;
+use crate::keeper::{self, Audience, Keeper, Published};
+use crate::nts_ke::{KeListener, KeStats};
 use crate::os;
-use crate::socket::{wait_readable, Batch, Socket};
+use crate::socket::{wait_readable_one, Batch, Socket};
+use crate::tracking::{SourceStatus, Tracking};
+use crate::upstream::{Sources, Upstream};
 
 /// How often every listener gets a frame. Platforms interpolate; a lost frame costs nothing.
 const FRAME_INTERVAL: Span = Span::from_ms(200);
 /// How often the threads look whether they are to stop.
 const STOP_CHECK: Duration = Duration::from_millis(100);
-/// How often the clock's anchor is written down.
-const ANCHOR_INTERVAL: Duration = Duration::from_secs(1);
 /// A platform that has been silent for this long gets no more frames until it speaks again.
 const SILENT_AFTER_NS: i64 = 60_000_000_000;
 /// Acknowledged withdrawals that a session remembers, so that a repetition is answered without asking anybody.
@@ -83,6 +89,8 @@ pub struct Stats {
     pub cut_frames: AtomicU64,
     /// Withdrawals heard by datagram, without repetitions.
     pub withdrawals: AtomicU64,
+    /// How requests were answered, or why not.
+    pub answers: AnswerStats,
 }
 
 struct Session {
@@ -126,8 +134,12 @@ struct Events {
 struct Shared {
     /// `None` once the node is closed, so that the port is free although somebody still holds the node.
     socket: ArcSwapOption<Socket>,
-    clock: NodeClock,
+    clock: ArcSwap<NodeClock>,
+    /// What is said of the clock, and of its sources.
+    published: ArcSwap<Published>,
     world: Mutex<World>,
+    /// The responder's; others come to change how it answers, and to bake a client's first cookies.
+    answering: Mutex<Answering>,
     /// Set when the ticker has something to do before its time.
     hurry: Mutex<bool>,
     hurried: Condvar,
@@ -143,6 +155,7 @@ pub struct Node {
     port: u16,
     resumed: bool,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    nts: Mutex<Option<KeListener>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -159,18 +172,33 @@ pub fn resolve(host: &str, port: u16) -> Result<SocketAddr, IoError> {
 }
 
 impl Node {
-    /// Binds `host:port` (0 for any), resumes the clock from `clock_file` or makes it, and starts the threads.
+    /// [`Node::start_following`] nobody: the root of its own time.
     pub fn start(host: &str, port: u16, clock_file: &Path) -> Result<Self, IoError> {
+        Self::start_following(host, port, clock_file, Vec::new())
+    }
+
+    /// Binds `host:port` (0 for any), resumes the clock from `clock_file` or makes it, and starts the threads.
+    ///
+    /// A new clock first asks its `upstreams`, for at most some seconds.
+    pub fn start_following(
+        host: &str,
+        port: u16,
+        clock_file: &Path,
+        upstreams: Vec<Upstream>,
+    ) -> Result<Self, IoError> {
         let address = resolve(host, port)?;
         let socket = Socket::bind(address).map_err(|source| IoError::Bind { address, source })?;
-        let (clock, resumed) = resume_clock(clock_file)?;
-        // The first writing down also shows whether the file can be written at all.
-        write_anchor(clock_file, &clock)?;
+        let (mut clock, resumed) = keeper::resume(clock_file)?;
+        let sources = Sources::new(upstreams, clock.clock_id())?;
+        let (keeper, published) = Keeper::start(clock_file, sources, &mut clock, resumed)?;
         let port = socket.local_addr().map_err(|source| IoError::Bind { address, source })?.port();
+        let answering = Answering::new(clock.node_at(os::raw_ns()))?;
         let shared = Arc::new(Shared {
             socket: ArcSwapOption::from_pointee(socket),
-            clock,
+            clock: ArcSwap::from_pointee(clock),
+            published: ArcSwap::from_pointee(published),
             world: Mutex::default(),
+            answering: Mutex::new(answering),
             hurry: Mutex::default(),
             hurried: Condvar::new(),
             events: Mutex::default(),
@@ -178,13 +206,56 @@ impl Node {
             stopping: AtomicBool::new(false),
             stats: Stats::default(),
         });
-        let clock_file = clock_file.to_owned();
         let threads = vec![
             spawn("responder", &shared, respond)?,
             spawn("ticker", &shared, tick)?,
-            spawn("scribe", &shared, move |shared| scribe(shared, clock_file))?,
+            spawn("keeper", &shared, move |shared| keep(shared, keeper))?,
         ];
-        Ok(Self { shared, port, resumed, threads: Mutex::new(threads) })
+        Ok(Self { shared, port, resumed, threads: Mutex::new(threads), nts: Mutex::default() })
+    }
+
+    /// Listens for NTS key exchanges on TCP `port` (0 for any) of the same address as the UDP socket, with this
+    /// certificate chain and key (PEM), in place of a former such listener. Returns the port.
+    ///
+    /// Protected requests are answered whether or not this was called, but nobody could have cookies.
+    pub fn serve_nts(&self, certificate_pem: &[u8], key_pem: &[u8], port: u16) -> Result<u16, IoError> {
+        let socket = self.shared.socket.load_full().ok_or(IoError::State("the node is closed"))?;
+        let unnamed = |source| IoError::System { what: "the name of a socket", source };
+        let address = SocketAddr::new(socket.local_addr().map_err(unnamed)?.ip(), port);
+        let mut nts = lock(&self.nts);
+        *nts = None; // the port may be the same
+        let shared = Arc::clone(&self.shared);
+        let bake = Arc::new(move |keys: &_| lock(&shared.answering).bake(keys));
+        let listener = KeListener::start(address, certificate_pem, key_pem, self.port, bake)?;
+        Ok(nts.insert(listener).port())
+    }
+
+    /// Key exchanges since [`Node::serve_nts`]: those that ended with cookies, and those that did not.
+    pub fn nts_exchanges(&self) -> (u64, u64) {
+        let of = |stats: &KeStats| (stats.served.load(Ordering::Relaxed), stats.failed.load(Ordering::Relaxed));
+        lock(&self.nts).as_ref().map_or((0, 0), |listener| of(listener.stats()))
+    }
+
+    /// The first cookies for `keys`, as a key exchange gives them.
+    pub(crate) fn bake(&self, keys: &Keys) -> Vec<Vec<u8>> {
+        lock(&self.shared.answering).bake(keys)
+    }
+
+    /// CPU time that the responder has used. Errors once the node is closed.
+    pub(crate) fn responder_cpu_ns(&self) -> std::io::Result<i64> {
+        let threads = lock(&self.threads);
+        let named = threads.iter().find(|thread| thread.thread().name() == Some("harmonia-responder"));
+        named.map_or_else(|| Err(std::io::ErrorKind::NotFound.into()), os::thread_cpu_ns)
+    }
+
+    /// Whether anybody but the authenticated is answered: those with NTS, and platforms with a session here.
+    pub fn set_policy(&self, policy: Policy) {
+        lock(&self.shared.answering).set_policy(policy);
+    }
+
+    /// How often one address is answered; `None` for as often as it asks.
+    pub fn set_rate_limit(&self, config: Option<RateConfig>) {
+        lock(&self.shared.answering).set_limit(config);
     }
 
     /// The UDP port.
@@ -192,9 +263,9 @@ impl Node {
         self.port
     }
 
-    /// The clock: node time as a function of the raw clock.
-    pub fn clock(&self) -> &NodeClock {
-        &self.shared.clock
+    /// The clock as it stands: node time as a function of the raw clock, until its course is changed.
+    pub fn clock(&self) -> Arc<NodeClock> {
+        self.shared.clock.load_full()
     }
 
     /// Whether this start continued the former clock exactly.
@@ -205,6 +276,16 @@ impl Node {
     /// Node time now.
     pub fn now(&self) -> NodeTime {
         self.shared.now()
+    }
+
+    /// How the clock stands.
+    pub fn tracking(&self) -> Tracking {
+        self.shared.published.load().tracking(&self.shared.clock.load(), os::raw_ns())
+    }
+
+    /// How each source stands, in the order in which they were given.
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        self.shared.published.load().sources(os::raw_ns())
     }
 
     /// The counters.
@@ -400,6 +481,7 @@ impl Node {
     /// Stops the threads and frees the port. Later calls change nothing that anybody hears.
     pub fn close(&self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
+        *lock(&self.nts) = None;
         self.shared.hurry();
         self.shared.event.notify_all();
         for thread in lock(&self.threads).drain(..) {
@@ -416,6 +498,14 @@ impl Drop for Node {
 }
 
 impl World {
+    fn audience(&self) -> Audience {
+        match (self.circles.is_empty(), self.sessions.is_empty()) {
+            (true, _) => Audience::Nobody,
+            (false, true) => Audience::Circles,
+            (false, false) => Audience::Platforms,
+        }
+    }
+
     fn circle(&mut self, circle: u64) -> Result<&mut Circle, IoError> {
         self.circles.get_mut(&circle).ok_or(IoError::UnknownCircle(circle))
     }
@@ -445,7 +535,7 @@ impl Session {
 
 impl Shared {
     fn now(&self) -> NodeTime {
-        self.clock.node_at(os::raw_ns())
+        self.clock.load().node_at(os::raw_ns())
     }
 
     fn is_stopping(&self) -> bool {
@@ -457,17 +547,19 @@ impl Shared {
         self.hurried.notify_one();
     }
 
-    /// Opens a sealed datagram and does what it says.
-    fn open(&self, socket: &Socket, datagram: &mut [u8], from: SocketAddr, raw_ns: i64) {
+    /// Opens a sealed datagram and does what it says. Whether it says where its platform is.
+    fn open(&self, socket: &Socket, datagram: &mut [u8], from: SocketAddr, raw_ns: i64) -> bool {
         let mut world = lock(&self.world);
         let Some(&sleeper) = seal::claimed_session(datagram).and_then(|id| world.sessions.get(&id)) else {
             self.stats.malformed.fetch_add(1, Ordering::Relaxed);
-            return;
+            return false;
         };
-        let Some(session) = world.sleepers.get_mut(&sleeper).and_then(|entry| entry.session.as_mut()) else { return };
+        let Some(session) = world.sleepers.get_mut(&sleeper).and_then(|entry| entry.session.as_mut()) else {
+            return false;
+        };
         let Ok((kind, payload)) = session.opener.open(datagram) else {
             self.stats.unauthentic.fetch_add(1, Ordering::Relaxed);
-            return;
+            return false;
         };
         // The peer is wherever its newest authentic datagram came from. One that was overtaken says nothing of that:
         // whoever holds a datagram back could send it on from anywhere, and the frames would go there.
@@ -485,7 +577,7 @@ impl Shared {
                 }
             }
             Use::Withdraw => {
-                let Ok(withdraw) = Withdraw::decode(payload) else { return };
+                let Ok(withdraw) = Withdraw::decode(payload) else { return newest };
                 if session.acknowledged.contains(&withdraw.event_id) {
                     session.send_acknowledgement(socket, withdraw.event_id);
                 } else {
@@ -500,6 +592,7 @@ impl Shared {
             }
             Use::Mix | Use::Acknowledge => {}
         }
+        newest
     }
 
     fn tell(&self, event: WithdrawEvent) {
@@ -533,43 +626,36 @@ fn spawn(
         .map_err(|source| IoError::System { what: "a thread", source })
 }
 
-/// The responder's loop.
+/// The responder's loop. Allocates nothing but for withdrawals.
 fn respond(shared: Arc<Shared>) {
     let mut batch = Batch::default();
-    let mut answers: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
-    let info = NodeInfo::root(shared.clock.clock_id());
     let Some(socket) = shared.socket.load_full() else { return };
     while !shared.is_stopping() {
-        let readable = wait_readable(&[socket.as_raw_fd()], STOP_CHECK);
-        if !readable.is_ok_and(|ready| ready[0]) || socket.receive(&mut batch).is_err() {
+        // Under load there is always something: waiting is asked for only when there was not.
+        if !socket.receive(&mut batch).is_ok_and(|count| count > 0) {
+            let _ = wait_readable_one(socket.as_raw_fd(), STOP_CHECK);
             continue;
         }
-        answers.clear();
-        for datagram in batch.datagrams() {
+        let (clock, info) = (shared.clock.load(), shared.published.load().said.at(os::raw_ns()));
+        let mut answering = lock(&shared.answering);
+        let mut malformed = 0;
+        for i in 0..batch.len() {
+            let Some(datagram) = batch.datagram(i) else { continue };
             if packet::is_ntp_request(datagram.bytes) {
-                let mut answer = vec![0; datagram.bytes.len()];
-                let received = shared.clock.node_at(datagram.latest_raw_ns());
-                match packet::respond(datagram.bytes, received, received, &info, &mut answer) {
-                    Ok(len) => {
-                        answer.truncate(len);
-                        answers.push((datagram.from, answer));
-                    }
-                    Err(_) => {
-                        shared.stats.malformed.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
+                let taken = answering.take(&mut batch, i, &clock, &info, &shared.stats.answers);
+                malformed += usize::from(!taken);
             } else {
-                shared.open(&socket, datagram.bytes, datagram.from, datagram.raw_ns);
+                let (from, raw_ns) = (datagram.from, datagram.raw_ns);
+                if shared.open(&socket, datagram.bytes, from, raw_ns) {
+                    answering.know(from, raw_ns);
+                }
             }
         }
-        // The send time is stamped as late as can be, once for the batch.
-        let sent = shared.now();
-        let mut items = Vec::with_capacity(answers.len());
-        for (to, answer) in &mut answers {
-            packet::patch_sent(answer, sent, info.tai_minus_utc);
-            items.push((*to, &answer[..]));
-        }
-        shared.stats.answered.fetch_add(socket.send_batch(&items) as u64, Ordering::Relaxed);
+        let now = || clock.node_at(os::raw_ns());
+        let (answered, wrong) = answering.send(&socket, &mut batch, now, &info, &shared.stats.answers);
+        drop(answering);
+        shared.stats.answered.fetch_add(answered as u64, Ordering::Relaxed);
+        shared.stats.malformed.fetch_add((malformed + wrong) as u64, Ordering::Relaxed);
     }
 }
 
@@ -670,43 +756,23 @@ impl Outbox {
     }
 }
 
-/// The scribe's loop.
-fn scribe(shared: Arc<Shared>, clock_file: PathBuf) {
-    let mut written = Instant::now();
+/// The keeper's loop.
+fn keep(shared: Arc<Shared>, mut keeper: Keeper) {
     while !shared.is_stopping() {
-        std::thread::sleep(STOP_CHECK.min(ANCHOR_INTERVAL));
-        if written.elapsed() >= ANCHOR_INTERVAL {
-            // A full disk must not stop the clock. The anchor on disk stays true for as long as this boot lasts.
-            let _ = write_anchor(&clock_file, &shared.clock);
-            written = Instant::now();
+        let clock = shared.clock.load_full();
+        let kept = keeper.run(&clock, &shared.stopping, || lock(&shared.world).audience());
+        if let Some(next) = kept.clock {
+            let world = lock(&shared.world);
+            if next.clock_id() != clock.clock_id() && !world.circles.is_empty() {
+                // Somebody opened a circle while the step was written down.
+                drop(world);
+                keeper.take_back(&clock);
+                continue;
+            }
+            shared.clock.store(Arc::new(next));
+        }
+        if let Some(published) = kept.published {
+            shared.published.store(Arc::new(published));
         }
     }
-}
-
-fn resume_clock(clock_file: &Path) -> Result<(NodeClock, bool), IoError> {
-    let boot_id = os::boot_id().map_err(|source| IoError::System { what: "its boot id", source })?;
-    let text = match std::fs::read(clock_file) {
-        // A damaged file may hold any bytes.
-        Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(IoError::file(clock_file)(error)),
-    };
-    let (raw_ns, realtime_ns) = (os::raw_ns(), os::realtime_ns());
-    Ok(text
-        .and_then(|text| NodeClock::resume_text(&text, &boot_id, raw_ns, realtime_ns).ok())
-        // Never written, or torn: a clock of its own, which every platform will recognise as another.
-        .unwrap_or_else(|| (NodeClock::new(&boot_id, raw_ns, realtime_ns), false)))
-}
-
-/// Written beside and renamed over, so that a reader or a crash meets the old line or the new one, never half of one.
-fn write_anchor(clock_file: &Path, clock: &NodeClock) -> Result<(), IoError> {
-    let mut now = clock.clone();
-    now.advance(os::raw_ns());
-    let line = now.anchor().to_text();
-    // The whole name and more, so that two clocks in one folder never share a file.
-    let mut beside = clock_file.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    std::fs::write(&beside, line).map_err(IoError::file(&beside))?;
-    std::fs::rename(&beside, clock_file).map_err(IoError::file(clock_file))
 }

@@ -6,18 +6,20 @@
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
+use harmonia_core::filter::Exchange;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PURPOSE_HEARING};
 use harmonia_core::listener::{Counters, Listener};
 use harmonia_core::phase::{Phase, PhaseOffset};
 use harmonia_core::program::Program;
 use harmonia_core::rhythm::Rhythm;
+use harmonia_core::sample::{ConverterReading, Taken};
 use harmonia_core::seal::{Direction, Opener, SealError, Sealer, Secret, Use, DATAGRAM_MAX};
 use harmonia_core::servo::{DisciplinedClock, Reading};
-use harmonia_core::session::{SyncConfig, SyncSession};
+use harmonia_core::session::{Received, SyncConfig, SyncSession};
 use harmonia_core::units::{NodeTime, PlatformTime, Span};
 use harmonia_core::voice::Voice;
 use num_complex::Complex;
@@ -35,6 +37,12 @@ const WITHDRAW_REPEATS_NS: [i64; 5] = [5_000_000, 15_000_000, 80_000_000, 250_00
 /// Acknowledged withdrawals that a platform remembers for whoever asks.
 const ACKNOWLEDGED_MAX: usize = 64;
 const LEVEL_MAX: f32 = 4.0;
+/// Exchanges that are kept for whoever writes them down: some minutes.
+const EXCHANGES_MAX: usize = 512;
+/// No sound takes longer from the card to the ear.
+const OUTPUT_LATENCY_MAX: Span = Span::from_s(2);
+/// No card's crystal is further off than this.
+const CARD_DRIFT_MAX_PPB: i64 = 1_000_000;
 
 /// What the network brought: replaced as a whole, never changed.
 #[derive(Clone)]
@@ -81,8 +89,26 @@ struct Link {
     acknowledged: VecDeque<[u8; 16]>,
     status_due_raw_ns: i64,
     exchanges: u64,
+    history: VecDeque<Exchanged>,
+    /// Times that the session forgot everything before.
+    resets: u64,
     unauthentic: u64,
     replayed: u64,
+}
+
+/// One exchange with the sanctuary, as it was used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exchanged {
+    /// Counts from 1.
+    pub number: u64,
+    /// Its four stamps.
+    pub exchange: Exchange,
+    /// How far the node's own clock is from its source at most.
+    pub node_bound: Span,
+    /// Counts the times that everything before was forgotten: only exchanges of one era speak of one relation of clocks.
+    pub era: u64,
+    /// By how much the clock was stepped then, while nobody listened.
+    pub step: Span,
 }
 
 pub(crate) struct Inner {
@@ -96,6 +122,8 @@ pub(crate) struct Inner {
     pub(crate) level: AtomicU64,
     /// φ in use, as the player's glide has it.
     pub(crate) offset_in_use: AtomicU64,
+    output_latency_ns: AtomicI64,
+    card_drift_ppb: AtomicI64,
 }
 
 /// One sleeper's device. Thread-safe.
@@ -169,12 +197,16 @@ impl Platform {
                 acknowledged: VecDeque::new(),
                 status_due_raw_ns: 0,
                 exchanges: 0,
+                history: VecDeque::new(),
+                resets: 0,
                 unauthentic: 0,
                 replayed: 0,
             }),
             player: Mutex::new(Player::default()),
             level: AtomicU64::new(u64::from((-120.0f32).to_bits())),
             offset_in_use: AtomicU64::new(0),
+            output_latency_ns: AtomicI64::new(0),
+            card_drift_ppb: AtomicI64::new(0),
         });
         let id = hub.add(&inner);
         Ok(Self { inner, id, hub, recording: Mutex::new(None) })
@@ -225,6 +257,45 @@ impl Platform {
         let raw_ns = os::raw_ns();
         let reading = self.inner.heard.load().clock.read(self.inner.local.at_raw(raw_ns));
         (raw_ns, reading, lock(&self.inner.link).exchanges)
+    }
+
+    /// The exchanges after number `after`, oldest first; the oldest may be forgotten already.
+    pub fn exchanges(&self, after: u64) -> Vec<Exchanged> {
+        lock(&self.inner.link).history.iter().filter(|one| one.number > after).copied().collect()
+    }
+
+    /// The clocks' largest drift (ppb) and wander (1/s) on which every bound rests.
+    pub fn assumptions(&self) -> (i64, f64) {
+        let link = lock(&self.inner.link);
+        (link.sync.config().max_drift_ppb, link.sync.config().max_wander)
+    }
+
+    /// How long after the card has played a sample it is heard. What sounds glides there.
+    pub fn set_output_latency(&self, latency: Span) -> Result<(), IoError> {
+        if latency < Span::ZERO || latency > OUTPUT_LATENCY_MAX {
+            return Err(IoError::OutputLatency { given_ns: latency.ns() });
+        }
+        self.inner.output_latency_ns.store(latency.ns(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// For simulations: the card that a recording plays is `drift_ppb` faster than this platform's clock.
+    pub fn simulate_card(&self, drift_ppb: i64) -> Result<(), IoError> {
+        if drift_ppb.abs() > CARD_DRIFT_MAX_PPB {
+            return Err(IoError::State("a simulated sound card is at most 1000 ppm wrong"));
+        }
+        self.inner.card_drift_ppb.store(drift_ppb, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A sound card says that it had played `frames` of what [`Platform::render`] gave when the raw clock read `raw_ns`.
+    pub fn played(&self, frames: u64, raw_ns: i64) -> Taken {
+        self.inner.player().played(self.inner.sample_rate, frames, self.inner.local.at_raw(raw_ns))
+    }
+
+    /// What the sound card's clock is taken to be; `None` before the first sample.
+    pub fn converter(&self) -> Option<ConverterReading> {
+        self.inner.player().converter()
     }
 
     /// What to play; `None` for silence.
@@ -310,6 +381,11 @@ impl Platform {
         self.wish(|wishes| wishes.gate_open = true);
     }
 
+    /// Closes this platform's own gate in the next block and tells nobody: the person has withdrawn elsewhere.
+    pub fn close_gate(&self) {
+        self.wish(|wishes| wishes.gate_open = false);
+    }
+
     /// Whether the own gate is open.
     pub fn gate_open(&self) -> bool {
         self.inner.wishes.load().gate_open
@@ -345,10 +421,10 @@ impl Platform {
         lock(&self.inner.player).render(&self.inner, interleaved)
     }
 
-    /// When the next sample to be rendered plays: on the platform's clock, and in node time as the renderer has it.
+    /// When the next sample to be rendered is heard: on the platform's clock, and in node time as the renderer has it.
     /// `None` before the first.
     pub fn next_sample(&self) -> Option<(PlatformTime, NodeTime)> {
-        self.inner.player().next_sample(self.inner.sample_rate)
+        self.inner.player().next_sample(self.inner.output_latency())
     }
 
     /// Renders in real time into a WAV file until [`Platform::stop_recording`].
@@ -396,6 +472,21 @@ impl Drop for Platform {
 }
 
 impl Link {
+    fn note_exchange(&mut self, used: &Received) {
+        self.exchanges += 1;
+        self.resets += u64::from(used.reset.is_some());
+        if self.history.len() == EXCHANGES_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back(Exchanged {
+            number: self.exchanges,
+            exchange: used.exchange,
+            node_bound: used.node_bound,
+            era: self.resets,
+            step: used.step,
+        });
+    }
+
     fn note_acknowledged(&mut self, event_id: [u8; 16]) {
         self.withdrawals.retain(|pending| pending.withdraw.event_id != event_id);
         if !self.acknowledged.contains(&event_id) {
@@ -412,6 +503,14 @@ impl Inner {
 
     pub(crate) fn player(&self) -> MutexGuard<'_, Player> {
         lock(&self.player)
+    }
+
+    pub(crate) fn output_latency(&self) -> Span {
+        Span::from_ns(self.output_latency_ns.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn card_drift_ppb(&self) -> i64 {
+        self.card_drift_ppb.load(Ordering::Relaxed)
     }
 
     fn level_dbfs(&self) -> f32 {
@@ -480,8 +579,8 @@ impl Inner {
     pub(crate) fn handle_sync(&self, datagram: &[u8], raw_ns: i64, stamp_error_ns: i64) {
         let mut link = lock(&self.link);
         let received = self.local.at_raw(raw_ns);
-        if link.sync.handle_input(received, Span::from_ns(stamp_error_ns), datagram).is_ok() {
-            link.exchanges += 1;
+        if let Ok(used) = link.sync.handle_input(received, Span::from_ns(stamp_error_ns), datagram) {
+            link.note_exchange(&used);
             self.publish(&link);
         }
     }

@@ -1,4 +1,8 @@
-//! Rendering what one platform plays, block by block, against its disciplined clock.
+//! Rendering what one platform plays, block by block, for the instant at which it will sound.
+//!
+//! A sound card plays by its own crystal. Its clock ([`ConverterClock`]) says at which of the platform's instants a
+//! block's first and last samples leave the converter; the output latency is added, and the disciplined clock says what
+//! node time that is. A recording's thread plays the card: it tells of frames played as a driver would.
 //!
 //! A block's samples are evenly spaced in node time from where the last block ended to where the clock says that this
 //! one ends. So a correction of the clock is heard as a rate that is off by parts in a million, never as a jump. Only
@@ -13,6 +17,7 @@ use harmonia_core::listener::{CUT_GLIDE, STALE_GLIDE};
 use harmonia_core::program::Program;
 use harmonia_core::renderer::{BlockClock, Renderer, Targets};
 use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
+use harmonia_core::sample::{ConverterClock, ConverterReading, Taken};
 use harmonia_core::servo::LockState;
 use harmonia_core::units::{NodeTime, PlatformTime, Span, NS_PER_S};
 use num_complex::Complex;
@@ -55,13 +60,13 @@ pub(crate) struct Player {
     right: Vec<f32>,
 }
 
-/// Where the next sample lies on both clocks.
-#[derive(Clone, Copy)]
+/// Where the next sample lies on all three clocks.
+#[derive(Clone)]
 struct Cursor {
-    /// The platform's instant at which sample 0 of this run played.
-    origin: PlatformTime,
-    /// Samples since.
-    played: u64,
+    /// The card on which this run plays.
+    converter: ConverterClock,
+    /// Samples since the run began.
+    rendered: u64,
     /// Node time of the next sample, in 2⁻³² ns.
     node_fine: i128,
 }
@@ -71,23 +76,52 @@ fn fine(time: (NodeTime, u32)) -> i128 {
 }
 
 impl Cursor {
-    fn platform_at(&self, sample_rate: u32, ahead: usize) -> PlatformTime {
-        let samples = i128::from(self.played) + ahead as i128;
-        self.origin + Span::from_ns((samples * i128::from(NS_PER_S) / i128::from(sample_rate)) as i64)
+    /// A run whose first sample plays at `origin`, as far as is known.
+    fn new(sample_rate: u32, origin: PlatformTime) -> Self {
+        Self { converter: ConverterClock::new(sample_rate, origin), rendered: 0, node_fine: i128::MIN }
+    }
+
+    /// When the sample `ahead` of the next one leaves the converter.
+    fn platform_at(&self, ahead: usize) -> PlatformTime {
+        self.converter.platform_at(self.rendered + ahead as u64)
+    }
+
+    /// Catches up with the clock, which says that a block of `frames` lasts `from..to`, as far as the slack allows.
+    fn advance(&mut self, from: i128, to: i128, frames: usize) -> BlockClock {
+        let nominal = (to - from).max(1);
+        let wanted = to - self.node_fine;
+        let slack = nominal / i128::from(RATE_SLACK);
+        let advance = wanted.clamp(nominal - slack, nominal + slack);
+        let step = (advance / frames as i128) as u64;
+        let start = NodeTime::from_ns((self.node_fine >> 32) as i64);
+        let clock = BlockClock { start, fraction: self.node_fine as u32, step };
+        self.node_fine += i128::from(step) * frames as i128;
+        clock
     }
 }
 
 impl Player {
     /// Begins anew at `now`, at the next render.
-    pub(crate) fn restart(&mut self, now: PlatformTime) {
+    pub(crate) fn restart(&mut self, sample_rate: u32, now: PlatformTime) {
         // Another stream: nothing of the former one sounds in it.
-        *self = Self { cursor: Some(Cursor { origin: now, played: 0, node_fine: i128::MIN }), ..Self::default() };
+        *self = Self { cursor: Some(Cursor::new(sample_rate, now)), ..Self::default() };
     }
 
-    /// When the next sample plays: on the platform's clock, and in node time as the renderer has it.
-    pub(crate) fn next_sample(&self, sample_rate: u32) -> Option<(PlatformTime, NodeTime)> {
-        let cursor = self.cursor.filter(|cursor| cursor.node_fine != i128::MIN)?;
-        Some((cursor.platform_at(sample_rate, 0), NodeTime::from_ns((cursor.node_fine >> 32) as i64)))
+    /// By `at` the card had played so many frames of this run.
+    pub(crate) fn played(&mut self, sample_rate: u32, frames: u64, at: PlatformTime) -> Taken {
+        self.cursor.get_or_insert_with(|| Cursor::new(sample_rate, at)).converter.take(frames, at)
+    }
+
+    /// What the card's clock is taken to be; `None` before the first sample.
+    pub(crate) fn converter(&self) -> Option<ConverterReading> {
+        Some(self.cursor.as_ref()?.converter.read())
+    }
+
+    /// When the next sample sounds, `latency` after the card played it: on the platform's clock, and in node time as the
+    /// renderer has it.
+    pub(crate) fn next_sample(&self, latency: Span) -> Option<(PlatformTime, NodeTime)> {
+        let cursor = self.cursor.as_ref().filter(|cursor| cursor.node_fine != i128::MIN)?;
+        Some((cursor.platform_at(0) + latency, NodeTime::from_ns((cursor.node_fine >> 32) as i64)))
     }
 
     /// Fills `interleaved` with the next samples, left and right.
@@ -110,10 +144,10 @@ impl Player {
     fn block(&mut self, inner: &Inner, frames: usize) -> Result<(), IoError> {
         let heard = inner.heard.load();
         let wishes = inner.wishes.load();
-        let cursor = self.cursor.get_or_insert(Cursor { origin: inner.local.now(), played: 0, node_fine: i128::MIN });
-        let begins = cursor.platform_at(inner.sample_rate, 0);
-        let ends = cursor.platform_at(inner.sample_rate, frames);
-        cursor.played += frames as u64;
+        let cursor = self.cursor.get_or_insert_with(|| Cursor::new(inner.sample_rate, inner.local.now()));
+        let begins = cursor.platform_at(0) + inner.output_latency();
+        let ends = cursor.platform_at(frames) + inner.output_latency();
+        cursor.rendered += frames as u64;
         let (from, to) = (fine(heard.clock.node_fine(begins)), fine(heard.clock.node_fine(ends)));
 
         let reading = heard.clock.read(begins);
@@ -152,15 +186,8 @@ impl Player {
             return Ok(());
         };
 
-        // Catch up with the clock within this block, as far as the slack allows.
-        let nominal = (to - from).max(1);
-        let wanted = to - cursor.node_fine;
-        let slack = nominal / i128::from(RATE_SLACK);
-        let advance = wanted.clamp(nominal - slack, nominal + slack);
-        let step = (advance / frames as i128) as u64;
-        let start = NodeTime::from_ns((cursor.node_fine >> 32) as i64);
-        let clock = BlockClock { start, fraction: cursor.node_fine as u32, step };
-        cursor.node_fine += i128::from(step) * frames as i128;
+        let clock = cursor.advance(from, to, frames);
+        let start = clock.start;
 
         let channels = program.channels.len();
         self.own.clear();
@@ -232,12 +259,38 @@ impl Recording {
     }
 }
 
+/// The sound card of a recording: it plays what is written, at its own crystal's rate.
+#[derive(Clone, Copy)]
+struct Card {
+    sample_rate: u32,
+    /// How much faster than the platform's clock, as a simulation wishes it.
+    drift_ppb: i64,
+}
+
+impl Card {
+    const PPB: i128 = 1_000_000_000;
+
+    /// Frames played `since` the start, as a driver counts them: whole ones.
+    fn frames(self, since: Span) -> u64 {
+        let fine = i128::from(since.ns().max(0)) * (Self::PPB + i128::from(self.drift_ppb));
+        (fine * i128::from(self.sample_rate) / (Self::PPB * i128::from(NS_PER_S))) as u64
+    }
+
+    /// How long after the start the card plays `frame`.
+    fn since(self, frame: u64) -> Span {
+        let fine = i128::from(frame) * i128::from(NS_PER_S) * Self::PPB;
+        let rate = i128::from(self.sample_rate) * (Self::PPB + i128::from(self.drift_ppb));
+        Span::from_ns((fine + rate - 1).div_euclid(rate) as i64)
+    }
+}
+
 type Writer = hound::WavWriter<std::io::BufWriter<std::fs::File>>;
 
 fn run(inner: &Inner, mut writer: Writer, path: &Path, stopping: &AtomicBool, blocks_max: u64) -> Result<u64, IoError> {
     let mut samples = [0.0f32; 2 * BLOCK];
     let start = inner.local.now();
-    inner.player().restart(start);
+    let card = Card { sample_rate: inner.sample_rate, drift_ppb: inner.card_drift_ppb() };
+    inner.player().restart(inner.sample_rate, start);
     let mut blocks: u64 = 0;
     while !stopping.load(Ordering::SeqCst) {
         if blocks == blocks_max {
@@ -246,13 +299,16 @@ fn run(inner: &Inner, mut writer: Writer, path: &Path, stopping: &AtomicBool, bl
                 "the recording ended when its WAV file held 4 GiB, all that one can hold; the file is whole",
             ));
         }
-        let since = i128::from(blocks) * BLOCK as i128 * i128::from(NS_PER_S) / i128::from(inner.sample_rate);
-        let due = inner.local.to_raw(start + Span::from_ns(since as i64));
+        let due = inner.local.to_raw(start + card.since(blocks * BLOCK as u64));
         let wait = due - os::raw_ns();
         if wait > 0 {
             std::thread::sleep(Duration::from_nanos(wait as u64));
         }
-        inner.player().render(inner, &mut samples)?;
+        let now = inner.local.now();
+        let mut player = inner.player();
+        player.played(inner.sample_rate, card.frames(now - start), now);
+        player.render(inner, &mut samples)?;
+        drop(player);
         for sample in samples {
             let scaled = (sample * 32_767.0).round() as i16;
             writer.write_sample(scaled).map_err(|error| wav_error(path, error))?;
@@ -311,7 +367,7 @@ mod tests {
             let platform = Platform::new(RATE, 0, 0, Some(1)).unwrap();
             platform.set_program(Some(program()));
             platform.set_levels(1.0, own).unwrap();
-            platform.inner.player().restart(ms(10_000));
+            platform.inner.player().restart(RATE, ms(10_000));
             Self { platform, listener: Listener::default(), frames: 0, ahead: Span::ZERO, last: None, step: 0.0 }
         }
 
@@ -435,10 +491,69 @@ mod tests {
         let mut bench = Bench::new(1.0);
         bench.tenths(10, 0, 0.0);
         let now = bench.now() + Span::from_s(1);
-        bench.platform.inner.player().restart(now);
+        bench.platform.inner.player().restart(RATE, now);
         bench.render(BLOCK);
         let (platform, node) = bench.platform.next_sample().expect("it has begun");
         assert!((node.ns() - platform.ns()).abs() < 1_000_000, "{platform:?} {node:?}");
+    }
+
+    #[test]
+    fn the_latency_of_the_output_is_rendered_ahead_of() {
+        let bench = Bench::new(1.0);
+        bench.platform.set_output_latency(Span::from_ms(30)).unwrap();
+        bench.platform.render(&mut [0.0; 2 * BLOCK]).unwrap();
+        let (platform, node) = bench.platform.next_sample().expect("it has begun");
+        let heard = ms(10_030) + Span::from_ns(5_333_333);
+        assert!((platform - heard).abs() <= Span::from_ns(1), "{platform:?}");
+        assert!((node.ns() - heard.ns()).abs() <= 1, "{node:?}: the node's clock shows the platform's here");
+        for refused in [Span::from_ms(-1), Span::from_ms(2_001)] {
+            let told = bench.platform.set_output_latency(refused).unwrap_err().to_string();
+            assert!(told.contains("0 to 2000 ms"), "{told}");
+        }
+    }
+
+    /// Eight hours of blocks on a card whose crystal is 100 ppm off: the node time that the renderer is given for each
+    /// block's first sample, beside the instant at which the card plays it.
+    #[test]
+    fn a_card_off_by_100_ppm_keeps_the_phase_for_eight_hours() {
+        for drift_ppb in [-100_000, 100_000] {
+            let card = Card { sample_rate: RATE, drift_ppb };
+            let mut cursor = Cursor::new(RATE, ms(0));
+            let (mut worst, mut worst_rate) = (0, 0);
+            let fine = |t: PlatformTime| i128::from(t.ns()) << 32;
+            let mut state = 1u64;
+            for block in 0..8 * 3_600 * u64::from(RATE) / BLOCK as u64 {
+                let truth = ms(0) + card.since(cursor.rendered);
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                // Woken late by up to 2 ms, and told of whole periods.
+                let now = truth + Span::from_ns((state >> 43) as i64);
+                cursor.converter.take(card.frames(now - ms(0)) / BLOCK as u64 * BLOCK as u64, now);
+                let (from, to) = (fine(cursor.platform_at(0)), fine(cursor.platform_at(BLOCK)));
+                if cursor.node_fine == i128::MIN {
+                    cursor.node_fine = from;
+                }
+                cursor.rendered += BLOCK as u64;
+                let clock = cursor.advance(from, to, BLOCK);
+                if block > 60 * u64::from(RATE) / BLOCK as u64 {
+                    worst = worst.max((clock.start.ns() - truth.ns()).abs());
+                    let nominal = i128::from(clock.step) * i128::from(RATE) * (1_000_000_000 + i128::from(drift_ppb));
+                    worst_rate = worst_rate.max((nominal / (1 << 32) - 1_000_000_000_000_000_000).abs());
+                }
+            }
+            println!("{drift_ppb} ppb: {worst} ns at the converter after the first minute");
+            assert!(worst <= 20_000, "{drift_ppb} ppb: {worst} ns at the converter");
+            assert!(worst_rate <= 501_000_000_000_000, "{drift_ppb} ppb: {worst_rate}e-18 off the rate");
+        }
+    }
+
+    #[test]
+    fn a_card_counts_frames_as_it_plays_them() {
+        for drift_ppb in [-100_000, 0, 100_000] {
+            let card = Card { sample_rate: 44_100, drift_ppb };
+            for frame in [0, 1, 44_100, 1 << 35] {
+                assert_eq!(card.frames(card.since(frame)), frame);
+            }
+        }
     }
 
     #[test]

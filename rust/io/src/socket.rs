@@ -26,25 +26,31 @@ pub struct Datagram<'a> {
     pub raw_ns: i64,
     /// How far `raw_ns` may be off.
     pub stamp_error_ns: i64,
-}
-
-impl Datagram<'_> {
     /// The latest instant at which it can have arrived, on the raw clock. A server that states this one never states an
     /// arrival before the fact, so the error of the stamp only widens what its clients hold for certain.
-    pub fn latest_raw_ns(&self) -> i64 {
-        self.raw_ns.saturating_add(self.stamp_error_ns).min(raw_ns())
-    }
+    pub latest_raw_ns: i64,
 }
 
-/// Room for one batch.
+/// Room for one batch, made once: receiving and answering allocate nothing.
 pub struct Batch {
     buffers: Box<[[u8; LEN_MAX]; BATCH]>,
-    controls: Box<[Control; BATCH]>,
     addresses: Box<[libc::sockaddr_storage; BATCH]>,
-    lens: [usize; BATCH],
-    control_lens: [usize; BATCH],
+    /// Written by the kernel through `headers`; never read by name.
+    controls: Box<[Control; BATCH]>,
+    iovecs: Box<[libc::iovec; BATCH]>,
+    /// For receiving: header i points at buffer, address and control i.
+    headers: Box<[libc::mmsghdr; BATCH]>,
+    /// For answering: as many as there are answers, each pointing at its datagram's buffer and address.
+    answers: Box<[libc::mmsghdr; BATCH]>,
+    answers_len: usize,
     count: usize,
+    bracket: Bracket,
+    now_raw_ns: i64,
 }
+
+// SAFETY: the pointers in `iovecs`, `headers` and `answers` point into the boxes of the same batch, which do not move
+// when it does, and are followed only while it is borrowed mutably.
+unsafe impl Send for Batch {}
 
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
@@ -52,32 +58,104 @@ struct Control([u8; CONTROL_LEN]);
 
 impl Default for Batch {
     fn default() -> Self {
-        Self {
-            buffers: vec![[0; LEN_MAX]; BATCH].try_into().expect("BATCH buffers"),
-            controls: Box::new([Control([0; CONTROL_LEN]); BATCH]),
-            // SAFETY: an all-zero sockaddr_storage is a valid one, of family AF_UNSPEC.
-            addresses: Box::new([unsafe { zeroed() }; BATCH]),
-            lens: [0; BATCH],
-            control_lens: [0; BATCH],
-            count: 0,
+        // SAFETY: all-zero values are valid for each of these types: no address, no bytes, null pointers.
+        let mut batch = unsafe {
+            Self {
+                buffers: vec![[0; LEN_MAX]; BATCH].try_into().expect("BATCH buffers"),
+                addresses: Box::new([zeroed(); BATCH]),
+                controls: Box::new([Control([0; CONTROL_LEN]); BATCH]),
+                iovecs: Box::new([zeroed(); BATCH]),
+                headers: Box::new([zeroed(); BATCH]),
+                answers: Box::new([zeroed(); BATCH]),
+                answers_len: 0,
+                count: 0,
+                bracket: Bracket::take(),
+                now_raw_ns: 0,
+            }
+        };
+        for i in 0..BATCH {
+            batch.iovecs[i] = libc::iovec { iov_base: batch.buffers[i].as_mut_ptr().cast(), iov_len: LEN_MAX };
+            let header = &mut batch.headers[i].msg_hdr;
+            header.msg_name = (&raw mut batch.addresses[i]).cast();
+            header.msg_iov = &raw mut batch.iovecs[i];
+            header.msg_iovlen = 1;
+            header.msg_control = batch.controls[i].0.as_mut_ptr().cast();
         }
+        batch
     }
 }
 
 impl Batch {
+    /// How many datagrams the last receive brought.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether it brought none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The length of the `i`-th datagram, of those that there are.
+    pub fn len_of(&self, i: usize) -> usize {
+        (self.headers[..self.count][i].msg_len as usize).min(LEN_MAX)
+    }
+
+    /// The `i`-th datagram of the last receive; `None` if there is none, or its sender is of no known family.
+    pub fn datagram(&mut self, i: usize) -> Option<Datagram<'_>> {
+        let header = self.headers[..self.count].get(i)?;
+        let arrival = Arrival { bracket: self.bracket, now_raw_ns: self.now_raw_ns };
+        arrival.datagram(header, &self.addresses[i], &self.controls[i], &mut self.buffers[i])
+    }
+
     /// The datagrams of the last receive, oldest first.
     pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
-        let (now, bracket) = (raw_ns(), Bracket::take());
-        let count = self.count;
-        let (lens, control_lens) = (self.lens, self.control_lens);
-        let addresses = &self.addresses;
-        let controls = &self.controls;
-        self.buffers.iter_mut().take(count).enumerate().filter_map(move |(i, buffer)| {
-            let from = to_socket_addr(&addresses[i])?;
-            let stamp = kernel_stamp(&controls[i].0[..control_lens[i]]).and_then(|ns| bracket.to_raw(ns));
-            let (raw_ns, stamp_error_ns) = stamp.unwrap_or((now, 0));
-            Some(Datagram { bytes: &mut buffer[..lens[i]], from, raw_ns, stamp_error_ns })
-        })
+        let arrival = Arrival { bracket: self.bracket, now_raw_ns: self.now_raw_ns };
+        let about = self.headers[..self.count].iter().zip(self.addresses.iter()).zip(self.controls.iter());
+        about
+            .zip(self.buffers.iter_mut())
+            .filter_map(move |(((header, from), control), buffer)| arrival.datagram(header, from, control, buffer))
+    }
+
+    /// The first `len` bytes of the `i`-th datagram's buffer are to go back to its sender.
+    pub fn answer(&mut self, i: usize, len: usize) {
+        debug_assert!(i < self.count && len <= LEN_MAX && self.answers_len < BATCH);
+        self.iovecs[i].iov_len = len;
+        let from = &self.headers[i].msg_hdr;
+        let header = &mut self.answers[self.answers_len].msg_hdr;
+        (header.msg_name, header.msg_namelen) = (from.msg_name, from.msg_namelen);
+        (header.msg_iov, header.msg_iovlen) = (from.msg_iov, 1);
+        self.answers_len += 1;
+    }
+
+    /// Room for an answer to the `i`-th datagram, over its own bytes.
+    pub fn room(&mut self, i: usize) -> &mut [u8] {
+        &mut self.buffers[i]
+    }
+}
+
+/// When a batch was received.
+#[derive(Clone, Copy)]
+struct Arrival {
+    bracket: Bracket,
+    now_raw_ns: i64,
+}
+
+impl Arrival {
+    fn datagram<'a>(
+        self,
+        header: &libc::mmsghdr,
+        from: &libc::sockaddr_storage,
+        control: &Control,
+        buffer: &'a mut [u8; LEN_MAX],
+    ) -> Option<Datagram<'a>> {
+        let from = to_socket_addr(from)?;
+        let control = &control.0[..header.msg_hdr.msg_controllen.min(CONTROL_LEN)];
+        let stamp = kernel_stamp(control).and_then(|ns| self.bracket.to_raw(ns));
+        let (raw_ns, stamp_error_ns) = stamp.unwrap_or((self.now_raw_ns, 0));
+        let latest_raw_ns = raw_ns.saturating_add(stamp_error_ns).min(self.now_raw_ns);
+        let len = (header.msg_len as usize).min(LEN_MAX);
+        Some(Datagram { bytes: &mut buffer[..len], from, raw_ns, stamp_error_ns, latest_raw_ns })
     }
 }
 
@@ -89,11 +167,16 @@ pub struct Socket {
 impl Socket {
     /// Binds `address`.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Self::bind_bare(address)?;
+        set_option(&socket.udp, libc::SO_TIMESTAMPNS, 1)?;
+        Ok(socket)
+    }
+
+    /// Binds `address` without asking for stamps.
+    pub fn bind_bare(address: SocketAddr) -> io::Result<Self> {
         let udp = UdpSocket::bind(address)?;
         udp.set_nonblocking(true)?;
-        let on: libc::c_int = 1;
         let room: libc::c_int = 4 << 20;
-        set_option(&udp, libc::SO_TIMESTAMPNS, on)?;
         // A storm of a few thousand datagrams must wait rather than be dropped; the kernel caps this as it likes.
         set_option(&udp, libc::SO_RCVBUF, room)?;
         set_option(&udp, libc::SO_SNDBUF, room)?;
@@ -110,28 +193,30 @@ impl Socket {
         self.udp.send_to(bytes, to).map(drop)
     }
 
-    /// Receives what is there, up to a batch, without waiting. Returns how many.
+    /// Receives what is there, up to a batch, without waiting. Returns how many. Allocates nothing.
     pub fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
-        // SAFETY: all-zero iovec and mmsghdr are valid; every pointer set below stays valid through the call because
-        // `batch` is borrowed mutably for it.
-        let mut iovecs: [libc::iovec; BATCH] = unsafe { zeroed() };
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
-        for i in 0..BATCH {
-            iovecs[i] = libc::iovec { iov_base: batch.buffers[i].as_mut_ptr().cast(), iov_len: LEN_MAX };
-            let header = &mut headers[i].msg_hdr;
-            header.msg_name = (&raw mut batch.addresses[i]).cast();
-            header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            header.msg_iov = &raw mut iovecs[i];
-            header.msg_iovlen = 1;
-            header.msg_control = batch.controls[i].0.as_mut_ptr().cast();
-            header.msg_controllen = CONTROL_LEN as _;
+        let count = self.receive_unstamped(batch)?;
+        if count > 0 {
+            batch.bracket = Bracket::take();
+            batch.now_raw_ns = raw_ns();
         }
-        batch.count = 0;
-        // SAFETY: `headers` holds BATCH valid headers whose buffers outlive the call; a null time-out is allowed.
+        Ok(count)
+    }
+
+    /// As [`Socket::receive`], for those who do not care when: datagrams carry no usable stamps.
+    pub fn receive_unstamped(&self, batch: &mut Batch) -> io::Result<usize> {
+        (batch.count, batch.answers_len) = (0, 0);
+        for (header, iovec) in batch.headers.iter_mut().zip(batch.iovecs.iter_mut()) {
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_hdr.msg_controllen = CONTROL_LEN as _;
+            iovec.iov_len = LEN_MAX;
+        }
+        // SAFETY: `headers` holds BATCH valid headers that point into `batch`, which is borrowed mutably for the call; a
+        // null time-out is allowed.
         let received = unsafe {
             libc::recvmmsg(
                 self.udp.as_raw_fd(),
-                headers.as_mut_ptr(),
+                batch.headers.as_mut_ptr(),
                 BATCH as _,
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
@@ -146,11 +231,33 @@ impl Socket {
             };
         }
         batch.count = received as usize;
-        for (i, header) in headers.iter().enumerate().take(batch.count) {
-            batch.lens[i] = (header.msg_len as usize).min(LEN_MAX);
-            batch.control_lens[i] = header.msg_hdr.msg_controllen.min(CONTROL_LEN);
-        }
         Ok(batch.count)
+    }
+
+    /// Sends the answers of a batch; returns how many were handed over. What the kernel refuses is dropped. Allocates
+    /// nothing.
+    pub fn send_answers(&self, batch: &mut Batch) -> usize {
+        let len = std::mem::take(&mut batch.answers_len);
+        // SAFETY: the first `len` answers were filled by `Batch::answer` with pointers into `batch`.
+        unsafe { self.send_headers(&mut batch.answers[..len]) }
+    }
+
+    /// # Safety
+    /// The headers and everything that they point at must be valid. The kernel writes nothing but `msg_len`.
+    unsafe fn send_headers(&self, headers: &mut [libc::mmsghdr]) -> usize {
+        let (mut sent, mut start) = (0, 0);
+        while start < headers.len() {
+            let rest = &mut headers[start..];
+            // SAFETY: the caller's promise.
+            let done = unsafe {
+                libc::sendmmsg(self.udp.as_raw_fd(), rest.as_mut_ptr(), rest.len() as _, libc::MSG_DONTWAIT as _)
+            };
+            // An error belongs to the first of the rest: leave that one out and go on.
+            let done = if done > 0 { done as usize } else { 0 };
+            sent += done;
+            start += done.max(1);
+        }
+        sent
     }
 
     /// Sends all `items`, in as few system calls as they need. What the kernel refuses is dropped: frames are never
@@ -171,22 +278,8 @@ impl Socket {
                 header.msg_iov = &raw mut iovecs[i];
                 header.msg_iovlen = 1;
             }
-            let mut start = 0;
-            while start < chunk.len() {
-                // SAFETY: headers[start..chunk.len()] are valid and filled above.
-                let done = unsafe {
-                    libc::sendmmsg(
-                        self.udp.as_raw_fd(),
-                        headers[start..].as_mut_ptr(),
-                        (chunk.len() - start) as _,
-                        libc::MSG_DONTWAIT as _,
-                    )
-                };
-                // An error belongs to the first of the rest: leave that one out and go on.
-                let done = if done > 0 { done as usize } else { 0 };
-                sent += done;
-                start += done.max(1);
-            }
+            // SAFETY: as many headers as the chunk has items were filled above.
+            sent += unsafe { self.send_headers(&mut headers[..chunk.len()]) };
         }
         sent
     }
@@ -198,9 +291,20 @@ impl AsRawFd for Socket {
     }
 }
 
+/// Waits until `fd` can be read, at most for `timeout`; returns whether it can. Allocates nothing.
+pub fn wait_readable_one(fd: RawFd, timeout: Duration) -> io::Result<bool> {
+    let mut polls = [libc::pollfd { fd, events: libc::POLLIN, revents: 0 }];
+    Ok(poll(&mut polls, timeout)? && polls[0].revents != 0)
+}
+
 /// Waits until one of `fds` can be read, at most for `timeout`; returns which can.
 pub fn wait_readable(fds: &[RawFd], timeout: Duration) -> io::Result<Vec<bool>> {
     let mut polls: Vec<_> = fds.iter().map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+    let any = poll(&mut polls, timeout)?;
+    Ok(polls.iter().map(|poll| any && poll.revents != 0).collect())
+}
+
+fn poll(polls: &mut [libc::pollfd], timeout: Duration) -> io::Result<bool> {
     let limit = libc::timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos().into() };
     // SAFETY: `polls` and `limit` are valid for the call; a null signal mask leaves the mask as it is.
     let ready = unsafe { libc::ppoll(polls.as_mut_ptr(), polls.len() as _, &limit, std::ptr::null()) };
@@ -210,7 +314,7 @@ pub fn wait_readable(fds: &[RawFd], timeout: Duration) -> io::Result<Vec<bool>> 
             return Err(error);
         }
     }
-    Ok(polls.iter().map(|poll| ready > 0 && poll.revents != 0).collect())
+    Ok(ready > 0)
 }
 
 fn set_option(udp: &UdpSocket, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
@@ -316,7 +420,7 @@ mod tests {
                 assert!(datagram.raw_ns + datagram.stamp_error_ns >= before, "received before it was sent");
                 assert!(datagram.raw_ns - datagram.stamp_error_ns <= raw_ns(), "received in the future");
                 assert!(datagram.stamp_error_ns > 0, "a kernel stamp, not a reading of ours");
-                let latest = datagram.latest_raw_ns();
+                let latest = datagram.latest_raw_ns;
                 assert!(
                     latest > datagram.raw_ns && latest <= raw_ns(),
                     "late by the stamp's error, never in the future"
@@ -339,6 +443,39 @@ mod tests {
             return;
         }
         exchange("[::1]");
+    }
+
+    #[test]
+    fn answers_go_back_to_who_asked_and_only_those() {
+        let server = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let clients = [(); 3].map(|()| Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+        for round in 0..3u8 {
+            for (client, byte) in clients.iter().zip(10u8..) {
+                client.send(&[byte, round, 0, 0], server.local_addr().unwrap()).unwrap();
+            }
+            let (mut batch, mut waiting) = (Batch::default(), 3);
+            while waiting > 0 {
+                wait_readable_one(server.as_raw_fd(), Duration::from_secs(60)).unwrap();
+                waiting -= server.receive(&mut batch).unwrap();
+                let mut answered = 0;
+                for i in 0..batch.len() {
+                    let asked = batch.datagram(i).unwrap().bytes[0];
+                    if asked != 11 {
+                        batch.room(i)[0] = asked + 100;
+                        batch.answer(i, 3);
+                        answered += 1;
+                    }
+                }
+                assert_eq!(server.send_answers(&mut batch), answered);
+                assert_eq!(server.send_answers(&mut batch), 0, "once");
+            }
+            for (client, byte) in [(&clients[0], 110), (&clients[2], 112)] {
+                assert!(wait_readable_one(client.as_raw_fd(), Duration::from_secs(60)).unwrap());
+                assert_eq!(client.receive(&mut batch).unwrap(), 1);
+                assert_eq!(*batch.datagram(0).unwrap().bytes, [byte, round, 0]);
+            }
+            assert!(!wait_readable_one(clients[1].as_raw_fd(), Duration::ZERO).unwrap());
+        }
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub fn io(error: CoreIoError) -> PyErr {
     let message = error.to_string();
     match error {
         CoreIoError::Bind { .. }
+        | CoreIoError::BindTcp { .. }
+        | CoreIoError::KeyExchange { .. }
+        | CoreIoError::NoTime { .. }
         | CoreIoError::Resolve { .. }
         | CoreIoError::File { .. }
         | CoreIoError::System { .. } => IoError::new_err(message),
@@ -51,6 +54,9 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::Channels(_)
         | CoreIoError::Level { .. }
         | CoreIoError::SampleRate(_)
+        | CoreIoError::Upstream(_)
+        | CoreIoError::Certificate { .. }
+        | CoreIoError::OutputLatency { .. }
         | CoreIoError::LocalClock { .. } => PyValueError::new_err(message),
     }
 }

@@ -2,10 +2,13 @@
 // PyO3's macros make items that cannot carry documentation, and the manual is the `.pyi`.
 #![allow(missing_docs)]
 
+mod bench;
 mod errors;
+mod filter;
 mod node;
 mod platform;
 mod replay;
+mod query;
 mod rhythm;
 mod score;
 
@@ -16,11 +19,17 @@ mod core_module {
     use super::*;
 
     #[pymodule_export]
+    use super::bench::bench_clock;
+    #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
     #[pymodule_export]
-    use super::node::{Node, NodeEvent, PlatformStatus};
+    use super::filter::estimates;
     #[pymodule_export]
-    use super::platform::{ClockReading, Platform};
+    use super::node::{Node, NodeEvent, NodeSource, NodeTracking, PlatformStatus};
+    #[pymodule_export]
+    use super::platform::{ClockExchange, ClockReading, Platform};
+    #[pymodule_export]
+    use super::query::{query_time, TimeMeasurement};
     #[pymodule_export]
     use super::replay::replay_trace;
     #[pymodule_export]

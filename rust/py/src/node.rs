@@ -3,7 +3,12 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use harmonia_core::nts::Policy;
+use harmonia_core::rate_limit::RateConfig;
 use harmonia_io::node::{Node as Core, SleeperStatus, WithdrawEvent};
+use harmonia_io::os::raw_ns;
+use harmonia_io::tracking::{SourceStatus, Tracking};
+use harmonia_io::upstream::Upstream;
 use num_complex::Complex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -77,13 +82,71 @@ status_getters! {
 }
 
 #[pyclass(frozen, module = "harmonia._core")]
+pub struct NodeTracking(Tracking);
+
+#[pyclass(frozen, module = "harmonia._core")]
+pub struct NodeSource(SourceStatus);
+
+macro_rules! getters {
+    ($class:ident, $($name:ident: $type:ty = |$it:ident| $value:expr;)*) => {
+        #[pymethods]
+        impl $class {
+            $(#[getter]
+            fn $name(&self) -> $type {
+                let $it = &self.0;
+                $value
+            })*
+        }
+    };
+}
+
+getters! {
+    NodeTracking,
+    clock_id: u64 = |t| t.clock_id;
+    stratum: u8 = |t| t.stratum;
+    refid: u32 = |t| t.refid;
+    lock_state: u8 = |t| t.state as u8;
+    node_time_ns: i64 = |t| t.node.ns();
+    offset_ns: i64 = |t| t.offset.ns();
+    uncertainty_ns: i64 = |t| t.uncertainty.ns();
+    bound_ns: i64 = |t| t.bound.ns();
+    rate_ppb: i64 = |t| t.rate_ppb;
+    slew_ppb: i64 = |t| t.slew_ppb;
+    root_delay_ns: i64 = |t| t.root_delay.ns();
+    leap: u8 = |t| t.leap;
+    steps_left: u8 = |t| t.steps_left;
+}
+
+getters! {
+    NodeSource,
+    name: &str = |s| &s.name;
+    address: &str = |s| &s.address;
+    state: &'static str = |s| s.state.word();
+    clock_id: u64 = |s| s.clock_id;
+    stratum: u8 = |s| s.stratum;
+    refid: u32 = |s| s.refid;
+    offset_ns: i64 = |s| s.offset.ns();
+    bound_ns: i64 = |s| s.bound.ns();
+    uncertainty_ns: i64 = |s| s.uncertainty.ns();
+    delay_ns: i64 = |s| s.delay.ns();
+    rate_ppb: i64 = |s| s.rate_ppb;
+    reach: u8 = |s| s.reach;
+    exchanges: u64 = |s| s.exchanges;
+    age_ns: i64 = |s| s.age.ns();
+    trouble: &str = |s| &s.trouble;
+}
+
+#[pyclass(frozen, module = "harmonia._core")]
 pub struct Node(Core);
 
 #[pymethods]
 impl Node {
     #[new]
-    fn new(py: Python<'_>, host: &str, port: u16, clock_file: PathBuf) -> PyResult<Self> {
-        py.detach(|| Core::start(host, port, &clock_file)).map(Self).map_err(errors::io)
+    #[pyo3(signature = (host, port, clock_file, upstreams = Vec::new()))]
+    fn new(py: Python<'_>, host: &str, port: u16, clock_file: PathBuf, upstreams: Vec<String>) -> PyResult<Self> {
+        let upstreams: Result<Vec<Upstream>, _> = upstreams.iter().map(|name| name.parse()).collect();
+        let upstreams = upstreams.map_err(errors::io)?;
+        py.detach(|| Core::start_following(host, port, &clock_file, upstreams)).map(Self).map_err(errors::io)
     }
 
     #[getter]
@@ -111,8 +174,22 @@ impl Node {
     }
 
     fn anchor(&self) -> (i64, i64, i64) {
-        let anchor = self.0.clock().anchor();
-        (anchor.raw_ns, anchor.node_ns, anchor.rate_ppb)
+        // With sources, the line through the present instant: it is the clock until the rate changes.
+        let clock = self.0.clock();
+        let anchor = clock.anchor();
+        if anchor.ramps.is_empty() {
+            return (anchor.raw_ns, anchor.node_ns, anchor.rate_ppb);
+        }
+        let raw_ns = raw_ns();
+        (raw_ns, clock.node_at(raw_ns).ns(), anchor.rate_ppb_at(raw_ns))
+    }
+
+    fn tracking(&self, py: Python<'_>) -> NodeTracking {
+        NodeTracking(py.detach(|| self.0.tracking()))
+    }
+
+    fn sources(&self, py: Python<'_>) -> Vec<NodeSource> {
+        py.detach(|| self.0.sources()).into_iter().map(NodeSource).collect()
     }
 
     fn add_circle(&self, py: Python<'_>, circle: u64, channels: usize, voice_weight: f32) -> PyResult<()> {
@@ -185,6 +262,21 @@ impl Node {
         Ok(status.into_iter().map(PlatformStatus).collect())
     }
 
+    fn serve_nts(&self, py: Python<'_>, certificate: &[u8], key: &[u8], port: u16) -> PyResult<u16> {
+        py.detach(|| self.0.serve_nts(certificate, key, port)).map_err(errors::io)
+    }
+
+    fn answer_only_authenticated(&self, py: Python<'_>, only: bool) {
+        let policy = if only { Policy::AuthenticOnly } else { Policy::Everybody };
+        py.detach(|| self.0.set_policy(policy));
+    }
+
+    #[pyo3(signature = (per_s, burst, *, loopback = false))]
+    fn set_rate_limit(&self, py: Python<'_>, per_s: u32, burst: u32, loopback: bool) {
+        let config = RateConfig { per_s, burst, loopback, ..RateConfig::default() };
+        py.detach(|| self.0.set_rate_limit((per_s > 0).then_some(config)));
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.0.stats();
         let dict = PyDict::new(py);
@@ -195,9 +287,16 @@ impl Node {
             ("frames_sealed", &stats.frames_sealed),
             ("cut_frames", &stats.cut_frames),
             ("withdrawals", &stats.withdrawals),
+            ("protected", &stats.answers.protected),
+            ("naks", &stats.answers.naks),
+            ("limited", &stats.answers.limited),
+            ("silent", &stats.answers.silent),
         ] {
             dict.set_item(name, counter.load(Ordering::Relaxed))?;
         }
+        let (served, failed) = py.detach(|| self.0.nts_exchanges());
+        dict.set_item("nts_exchanges", served)?;
+        dict.set_item("nts_failures", failed)?;
         Ok(dict)
     }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use harmonia_core::frame::Withdraw;
 use harmonia_core::phase::PhaseOffset;
 use harmonia_core::servo::Reading;
-use harmonia_io::Platform as Core;
+use harmonia_core::units::Span;
+use harmonia_io::{Exchanged, Platform as Core};
 use num_complex::Complex;
 use numpy::PyArray2;
 use pyo3::exceptions::PyValueError;
@@ -63,20 +64,69 @@ impl ClockReading {
 }
 
 #[pyclass(frozen, module = "harmonia._core")]
+pub struct ClockExchange(Exchanged);
+
+#[pymethods]
+impl ClockExchange {
+    #[getter]
+    fn number(&self) -> u64 {
+        self.0.number
+    }
+    #[getter]
+    fn t1_ns(&self) -> i64 {
+        self.0.exchange.t1.ns()
+    }
+    #[getter]
+    fn t2_ns(&self) -> i64 {
+        self.0.exchange.t2.ns()
+    }
+    #[getter]
+    fn t3_ns(&self) -> i64 {
+        self.0.exchange.t3.ns()
+    }
+    #[getter]
+    fn t4_ns(&self) -> i64 {
+        self.0.exchange.t4.ns()
+    }
+    #[getter]
+    fn stamp_error_ns(&self) -> i64 {
+        self.0.exchange.stamp_error.ns()
+    }
+    #[getter]
+    fn node_bound_ns(&self) -> i64 {
+        self.0.node_bound.ns()
+    }
+    #[getter]
+    fn era(&self) -> u64 {
+        self.0.era
+    }
+    #[getter]
+    fn step_ns(&self) -> i64 {
+        self.0.step.ns()
+    }
+}
+
+#[pyclass(frozen, module = "harmonia._core")]
 pub struct Platform(Core);
 
 #[pymethods]
 impl Platform {
     #[new]
-    #[pyo3(signature = (*, sample_rate = 48_000, clock_offset_ns = 0, clock_drift_ppb = 0, seed = None))]
+    #[pyo3(signature = (*, sample_rate = 48_000, clock_offset_ns = 0, clock_drift_ppb = 0, card_drift_ppb = 0, seed = None))]
     fn new(
         py: Python<'_>,
         sample_rate: u32,
         clock_offset_ns: i64,
         clock_drift_ppb: i64,
+        card_drift_ppb: i64,
         seed: Option<u64>,
     ) -> PyResult<Self> {
-        py.detach(|| Core::new(sample_rate, clock_offset_ns, clock_drift_ppb, seed)).map(Self).map_err(errors::io)
+        let make = || {
+            let core = Core::new(sample_rate, clock_offset_ns, clock_drift_ppb, seed)?;
+            core.simulate_card(card_drift_ppb)?;
+            Ok(Self(core))
+        };
+        py.detach(make).map_err(errors::io)
     }
 
     fn connect(&self, py: Python<'_>, host: &str, port: u16, session_id: u64, secret: &[u8]) -> PyResult<()> {
@@ -87,6 +137,35 @@ impl Platform {
     fn clock(&self, py: Python<'_>) -> ClockReading {
         let (raw_ns, reading, exchanges) = py.detach(|| self.0.clock());
         ClockReading { raw_ns, reading, exchanges }
+    }
+
+    fn exchanges(&self, py: Python<'_>, after: u64) -> Vec<ClockExchange> {
+        py.detach(|| self.0.exchanges(after)).into_iter().map(ClockExchange).collect()
+    }
+
+    fn assumptions(&self, py: Python<'_>) -> (i64, f64) {
+        py.detach(|| self.0.assumptions())
+    }
+
+    fn set_output_latency(&self, ms: f64) -> PyResult<()> {
+        if !ms.is_finite() {
+            return Err(PyValueError::new_err(format!("an output latency is 0 to 2000 ms, not {ms}")));
+        }
+        self.0.set_output_latency(Span::from_ns((ms * 1e6).round() as i64)).map_err(errors::io)
+    }
+
+    fn played(&self, py: Python<'_>, frames: u64, raw_ns: i64) {
+        py.detach(|| self.0.played(frames, raw_ns));
+    }
+
+    fn converter<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(reading) = py.detach(|| self.0.converter()) else { return Ok(None) };
+        let dict = PyDict::new(py);
+        dict.set_item("rate_ppb", reading.rate_ppb)?;
+        dict.set_item("uncertainty_ns", reading.uncertainty.ns())?;
+        dict.set_item("pairs", reading.pairs)?;
+        dict.set_item("gaps", reading.gaps)?;
+        Ok(Some(dict))
     }
 
     fn set_score(&self, py: Python<'_>, score: &Score, epoch_ns: i64) {
@@ -151,6 +230,10 @@ impl Platform {
 
     fn open_gate(&self) {
         self.0.open_gate();
+    }
+
+    fn close_gate(&self) {
+        self.0.close_gate();
     }
 
     #[getter]

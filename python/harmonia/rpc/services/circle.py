@@ -14,6 +14,8 @@ from harmonia.rpc.services.house import House
 from harmonia.v1 import circle_pb2, circle_pb2_grpc
 
 PAGE_MAX = 100
+PAGE_BYTES_MAX = 2 << 20
+"""A page of circles is smaller than this, or holds but one: each brings its score, and gRPC clients take 4 MiB."""
 INTERVAL_NS_MIN = 50_000_000
 INTERVAL_NS_DEFAULT = 1_000_000_000
 
@@ -49,7 +51,15 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
         """All circles, a page at a time, in the order of their making."""
         limit = min(request.page_size or PAGE_MAX, PAGE_MAX)
         page, more = await self._house.bridge.ask(self._house.sanctuary.circles, request.page_token, limit)
-        return circle_pb2.ListCirclesResponse(circles=map(codec.circle_of, page), next_page_token=more)
+        answer = circle_pb2.ListCirclesResponse(next_page_token=more)
+        bytes_left = PAGE_BYTES_MAX
+        for circle in map(codec.circle_of, page):
+            bytes_left -= circle.ByteSize()
+            if bytes_left < 0 and answer.circles:
+                answer.next_page_token = answer.circles[-1].circle_id
+                break
+            answer.circles.append(circle)
+        return answer
 
     async def AdvanceCircle(self, request: Any, _context: Any) -> circle_pb2.AdvanceCircleResponse:  # noqa: N802
         """Moves a circle along the transition table."""
@@ -99,7 +109,10 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
         held, data = self._sent.get(view.circle.circle_id, (None, b""))
         if held is not view:
             data = codec.watch_circle(view).SerializeToString()
-            self._sent[view.circle.circle_id] = (view, data)
+            if view.circle.open:
+                self._sent[view.circle.circle_id] = (view, data)
+            else:
+                self._sent.pop(view.circle.circle_id, None)
         return data
 
 

@@ -3,11 +3,9 @@
 from importlib import metadata
 from typing import Any
 
+from harmonia.rpc import codec
 from harmonia.rpc.services.house import House
 from harmonia.v1 import sanctuary_pb2, sanctuary_pb2_grpc
-
-STRATUM = 10
-"""A root clock without an upstream; its bound against itself is zero."""
 
 try:
     VERSION = metadata.version("harmonia")
@@ -38,15 +36,6 @@ class SanctuaryServicer(sanctuary_pb2_grpc.SanctuaryServiceServicer):
     async def GetTracking(self, _request: Any, _context: Any) -> sanctuary_pb2.GetTrackingResponse:  # noqa: N802
         """How the node's clock stands."""
         plane = self._house.sanctuary.plane
-        stats = plane.stats()
-        return sanctuary_pb2.GetTrackingResponse(
-            clock_id=plane.clock_id,
-            stratum=STRATUM,
-            node_time_ns=plane.node_time_ns(),
-            bound_ns=0,
-            rate_ppb=plane.anchor()[2],
-            resumes=plane.resumes,
-            answered=stats["answered"],
-            malformed=stats["malformed"],
-            unauthentic=stats["unauthentic"],
-        )
+        answer = codec.tracking(plane.tracking(), plane.stats(), plane.resumes)
+        answer.sources.extend(codec.source(one) for one in plane.sources())
+        return answer

@@ -1,4 +1,4 @@
-"""`harmonia clock`: what the clock's own session makes of recorded exchanges."""
+"""`harmonia clock replay`: what the clock's own session makes of recorded exchanges."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,7 @@ from harmonia import _core, errors
 from harmonia.cli.common import json_option
 
 
-@click.group()
-def clock() -> None:
-    """Look into the synchronisation of clocks."""
-
-
-@clock.command()
+@click.command()
 @click.argument("trace", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The replay, as CSV.")
 @click.option(
