@@ -304,7 +304,7 @@ mod laws {
             }
         }
 
-        /// Exact pairs of any card within 300 ppm are soon known to the microsecond.
+        /// Exact pairs of any card within 300 ppm are known to two microseconds within a minute.
         #[test]
         fn exact_pairs_are_followed_exactly(ppm in -300.0..300.0f64, origin in -(1i64 << 60)..(1i64 << 60)) {
             let mut clock = ConverterClock::new(48_000, at(0));
@@ -313,7 +313,8 @@ mod laws {
                 clock.take(block * 1_024, at(true_ns(block * 1_024)));
             }
             let next = 3_000 * 1_024;
-            prop_assert!((clock.platform_at(next).ns() - true_ns(next)).abs() < 1_000);
+            let error_ns = (clock.platform_at(next).ns() - true_ns(next)).abs();
+            prop_assert!(error_ns < 2_000, "{error_ns} ns");
             prop_assert!((clock.read().rate_ppb as f64 * 1e-3 - ppm).abs() < 0.1);
             prop_assert_eq!(clock.read().gaps, 0);
         }
