@@ -16,7 +16,6 @@ use std::time::Duration;
 use harmonia_core::listener::{CUT_GLIDE, STALE_GLIDE};
 use harmonia_core::program::Program;
 use harmonia_core::renderer::{BlockClock, Renderer, Targets};
-use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
 use harmonia_core::sample::{ConverterClock, ConverterReading, Taken};
 use harmonia_core::servo::LockState;
 use harmonia_core::units::{NodeTime, PlatformTime, Span, NS_PER_S};
@@ -211,7 +210,6 @@ impl Player {
             left => Span::from_ns((left * NS_PER_S as u64).div_ceil(u64::from(inner.sample_rate)) as i64),
         };
         self.cutting = self.cutting.saturating_sub(frames as u64);
-        let standing = Rhythm::new(Segment::constant(start, Default::default(), Frequency::ZERO));
         let targets = Targets {
             others,
             own: &self.own,
@@ -221,7 +219,7 @@ impl Player {
             gate_open: wishes.gate_open && !leaving,
             limit: true,
         };
-        renderer.render(clock, wishes.rhythm.as_deref().unwrap_or(&standing), &targets, left, right);
+        renderer.render(clock, wishes.rhythm.as_deref().unwrap_or(&program.rhythm), &targets, left, right);
         inner.level.store(u64::from(renderer.level_dbfs().to_bits()), Ordering::Relaxed);
         inner.offset_in_use.store(renderer.offset().bits() as u64, Ordering::Relaxed);
         Ok(())
@@ -338,6 +336,7 @@ mod tests {
     use harmonia_core::listener::Listener;
     use harmonia_core::phase::Phase;
     use harmonia_core::program::{Beat, Channel, Curve, Ear, Wave};
+    use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
     use harmonia_core::session::{SyncConfig, SyncSession};
 
     use super::*;
