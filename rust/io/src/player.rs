@@ -186,7 +186,6 @@ impl Player {
         };
 
         let clock = cursor.advance(from, to, frames);
-        let start = clock.start;
 
         let channels = program.channels.len();
         self.own.clear();
