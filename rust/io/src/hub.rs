@@ -8,13 +8,14 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use harmonia_core::packet;
 use harmonia_core::seal;
 
 use crate::error::IoError;
+use crate::lock::lock;
 use crate::os;
 use crate::platform::Inner;
 use crate::socket::{wait_readable, Batch, Socket};
@@ -46,10 +47,6 @@ pub struct Hub {
     v6: Option<Socket>,
     state: Mutex<State>,
     waker: UnixStream,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl State {

@@ -5,6 +5,7 @@
 pub mod os;
 pub mod socket;
 pub mod error;
+mod lock;
 pub mod answering;
 pub mod entropy;
 pub mod nts_ke;

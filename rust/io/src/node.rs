@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,7 @@ use num_complex::Complex;
 use crate::answering::{AnswerStats, Answering};
 use crate::error::IoError;
 use crate::keeper::{self, Audience, Keeper, Published};
+use crate::lock::lock;
 use crate::nts_ke::{KeListener, KeStats};
 use crate::os;
 use crate::socket::{wait_readable_one, Batch, Socket};
@@ -156,11 +157,6 @@ pub struct Node {
     resumed: bool,
     threads: Mutex<Vec<JoinHandle<()>>>,
     nts: Mutex<Option<KeListener>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A thread that panicked while holding the lock left the world consistent enough to mute in.
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Resolves `host:port` to its first address.

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ConnectionCommon, RootCertStore, ServerConfig, ServerConnection};
 
 use crate::error::IoError;
+use crate::lock::lock;
 use crate::socket::wait_readable;
 
 /// Key exchanges that are served at once.
@@ -32,10 +33,6 @@ pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The certificates that a client trusts unless told which: where Debian and most others keep the public ones.
 pub const SYSTEM_CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
 const STOP_CHECK: Duration = Duration::from_millis(100);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 fn unusable(what: &'static str) -> impl Fn(&dyn std::fmt::Display) -> IoError {
     move |reason| IoError::Certificate { what, reason: reason.to_string() }

@@ -27,6 +27,7 @@ use num_complex::Complex;
 use crate::error::IoError;
 use crate::hub::Hub;
 use crate::local_clock::LocalClock;
+use crate::lock::lock;
 use crate::os;
 use crate::player::{Player, Recording};
 
@@ -147,10 +148,6 @@ pub struct FrameCounters {
     pub gate_epoch: u64,
     /// How long ago a frame was last followed.
     pub age: Option<Span>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Platform {
