@@ -2,13 +2,15 @@
 //!
 //! Three things come together here and nowhere else: how often an address is answered, NTS, and, where the operator
 //! asks for silence, who counts as known. Answers are collected for a batch and sent in two steps. Plain ones are made
-//! first and stamped last, all at once. A protected one cannot be stamped after it is sealed, and sealing takes
-//! microseconds; so those are sealed in small groups just before they leave.
+//! first and stamped last, all at once. A protected one cannot be stamped after it is sealed, and sealing takes time;
+//! so those are sealed in groups of eight, which take some four microseconds, just before they leave.
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use harmonia_core::node_clock::NodeClock;
+use harmonia_core::nts::aead::GROUP;
+use harmonia_core::nts::server::Exchange;
 use harmonia_core::nts::{CookieKeys, Keys, NtsError, NtsServer, Policy, Reply, Rotation, COOKIES_MAX};
 use harmonia_core::packet::{self, NodeInfo, CIRCLE_PACKET_LEN};
 use harmonia_core::rate_limit::{Admission, RateConfig, RateLimit};
@@ -18,8 +20,9 @@ use crate::entropy::Entropy;
 use crate::error::IoError;
 use crate::socket::{Batch, Socket, BATCH};
 
-/// Protected answers that are sealed before they are sent: the first waits for the last, some ten microseconds.
-const GROUP: usize = 4;
+/// Protected answers that are sent together, four groups: the first waits for the last, some ten microseconds. Each
+/// sending may wake whoever waits for it, which costs more than sealing does.
+const TOGETHER: usize = 4 * GROUP;
 /// Longer requests are nobody's.
 const REQUEST_MAX: usize = harmonia_core::nts::PACKET_MAX;
 /// A platform whose sealed datagrams come from an address is known there for as long as this.
@@ -49,6 +52,8 @@ pub struct Answering {
     plain: Few<(usize, usize)>,
     /// The batch's requests that may be protected, by the numbers of their datagrams, and when they arrived.
     protected: Few<(usize, NodeTime)>,
+    /// Where a group's answers are made, before they go over their requests.
+    rooms: Box<[[u8; REQUEST_MAX]; GROUP]>,
 }
 
 /// At most one entry for each datagram of a batch: never grows, never allocates.
@@ -84,6 +89,7 @@ impl Answering {
             known: HashMap::new(),
             plain: Few::new(),
             protected: Few::new(),
+            rooms: Box::new([[0; REQUEST_MAX]; GROUP]),
         };
         answering.set_limit(Some(RateConfig::default()));
         Ok(answering)
@@ -196,29 +202,37 @@ impl Answering {
         if self.protected.len == 0 {
             return (left, malformed);
         }
-        self.server.cookies.rotate_if_due(now(), &mut |out| self.entropy.fill(out));
-        let mut room = [0; REQUEST_MAX];
-        for (nth, (i, received)) in self.protected.iter().enumerate() {
-            let Some(request) = batch.datagram(i) else { continue };
-            let entropy = &mut |bytes: &mut [u8]| self.entropy.fill(bytes);
-            let reply = self.server.respond(request.bytes, received, now(), info, entropy, &mut room);
-            let counter = match reply {
-                Ok(Reply::Protected(_)) => Some(&stats.protected),
-                Ok(Reply::Nak(_)) => Some(&stats.naks),
-                Ok(Reply::Plain(_)) => None,
-                Err(NtsError::Unauthenticated | NtsError::Forged) => Some(&stats.silent),
-                Err(_) => {
-                    malformed += 1;
-                    None
-                }
-            };
-            counter.map(|counter| counter.fetch_add(1, Ordering::Relaxed));
-            if let Ok(reply) = reply {
-                request.bytes[..reply.len()].copy_from_slice(&room[..reply.len()]);
-                batch.answer(i, reply.len());
+        let Self { server, entropy, protected, rooms, .. } = self;
+        let entropy = &mut |bytes: &mut [u8]| entropy.fill(bytes);
+        server.cookies.rotate_if_due(now(), entropy);
+        let mut sealed = 0;
+        for requests in protected.items[..protected.len].chunks(GROUP) {
+            let mut group: [Exchange<'_>; GROUP] = Default::default();
+            for ((request, room), exchange) in requests.iter().flatten().zip(rooms.iter_mut()).zip(&mut group) {
+                let (i, received) = *request;
+                *exchange = Exchange { request: batch.bytes(i), received, out: room };
             }
-            if nth % GROUP == GROUP - 1 {
+            let replies = server.respond_group(&mut group[..requests.len()], now(), info, entropy);
+            let (mut protected, mut naks, mut silent) = (0, 0, 0);
+            for (((i, _), room), reply) in requests.iter().flatten().zip(rooms.iter()).zip(replies) {
+                match reply {
+                    Ok(Reply::Protected(_)) => protected += 1,
+                    Ok(Reply::Nak(_)) => naks += 1,
+                    Ok(Reply::Plain(_)) => {}
+                    Err(NtsError::Unauthenticated | NtsError::Forged) => silent += 1,
+                    Err(_) => malformed += 1,
+                }
+                if let Ok(reply) = reply {
+                    batch.room(*i)[..reply.len()].copy_from_slice(&room[..reply.len()]);
+                    batch.answer(*i, reply.len());
+                }
+            }
+            sealed += requests.len();
+            if sealed.is_multiple_of(TOGETHER) {
                 left += socket.send_answers(batch);
+            }
+            for (counter, count) in [(&stats.protected, protected), (&stats.naks, naks), (&stats.silent, silent)] {
+                counter.fetch_add(count, Ordering::Relaxed);
             }
         }
         left += socket.send_answers(batch);

@@ -101,6 +101,11 @@ impl Batch {
         (self.headers[..self.count][i].msg_len as usize).min(LEN_MAX)
     }
 
+    /// The bytes of the `i`-th datagram, of those that there are.
+    pub fn bytes(&self, i: usize) -> &[u8] {
+        &self.buffers[i][..self.len_of(i)]
+    }
+
     /// The `i`-th datagram of the last receive; `None` if there is none, or its sender is of no known family.
     pub fn datagram(&mut self, i: usize) -> Option<Datagram<'_>> {
         let header = self.headers[..self.count].get(i)?;

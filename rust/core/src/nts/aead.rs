@@ -3,12 +3,13 @@
 //! AEAD_AES_SIV_CMAC_256 (RFC 5297) is the one that every NTS implementation must have; its tag stands before the
 //! ciphertext, and a repeated nonce costs nothing but showing that a text was repeated. AEAD_AES_128_GCM_SIV (RFC 8452)
 //! is faster and has shorter keys, so shorter cookies; its tag stands behind.
-use aes_gcm_siv::aead::AeadInOut;
-use aes_gcm_siv::Aes128GcmSiv;
-use aes_siv::siv::Aes128Siv;
-use aes_siv::KeyInit;
+use aes_gcm_siv::{AeadInPlace, AesGcmSiv, KeyInit};
 use thiserror::Error;
 
+use super::siv::{self, Siv, LANES};
+
+/// Texts that are sealed or opened at once, at most.
+pub const GROUP: usize = LANES;
 /// Bytes that sealing adds, with either algorithm.
 pub const TAG_LEN: usize = 16;
 
@@ -58,22 +59,28 @@ impl Algorithm {
 #[error("not authentic")]
 pub struct Forged;
 
+/// The library's own name for it would also lay out every key for decrypting blocks, which this cipher never does.
+type Aes128GcmSiv = AesGcmSiv<aes::Aes128Enc>;
+
+#[derive(Clone)]
 enum Kind {
-    Siv(Box<Aes128Siv>),
-    GcmSiv(Box<Aes128GcmSiv>),
+    Siv(Siv),
+    GcmSiv(Aes128GcmSiv),
 }
 
 /// An algorithm with a key.
+#[derive(Clone)]
 pub struct Cipher(Kind);
 
 impl Cipher {
     /// # Panics
     /// If `key` is not [`Algorithm::key_len`] bytes: our own mistake.
+    #[inline]
     pub fn new(algorithm: Algorithm, key: &[u8]) -> Self {
         const LEN: &str = "a key of the algorithm's length";
         Self(match algorithm {
-            Algorithm::AesSivCmac256 => Kind::Siv(Box::new(Aes128Siv::new_from_slice(key).expect(LEN))),
-            Algorithm::Aes128GcmSiv => Kind::GcmSiv(Box::new(Aes128GcmSiv::new_from_slice(key).expect(LEN))),
+            Algorithm::AesSivCmac256 => Kind::Siv(Siv::new(key.try_into().expect(LEN))),
+            Algorithm::Aes128GcmSiv => Kind::GcmSiv(Aes128GcmSiv::new_from_slice(key).expect(LEN)),
         })
     }
 
@@ -90,44 +97,96 @@ impl Cipher {
     ///
     /// # Panics
     /// If `room` has no room for the tag or the nonce another length: our own mistakes.
-    pub fn seal(&mut self, nonce: &[u8], associated: &[u8], room: &mut [u8]) {
-        const FITS: &str = "a packet is shorter than any limit of the cipher";
-        let text_len = room.len() - TAG_LEN;
-        match &mut self.0 {
-            Kind::Siv(siv) => {
-                room.copy_within(..text_len, TAG_LEN);
-                let (tag, text) = room.split_at_mut(TAG_LEN);
-                let made = siv.encrypt_inout_detached([associated, nonce], text.into()).expect(FITS);
-                tag.copy_from_slice(&made);
-            }
-            Kind::GcmSiv(gcm_siv) => {
-                let (text, tag) = room.split_at_mut(text_len);
-                let nonce = nonce.try_into().expect("a nonce of the algorithm's length");
-                let made = gcm_siv.encrypt_inout_detached(nonce, associated, text.into()).expect(FITS);
-                tag.copy_from_slice(&made);
-            }
-        }
+    pub fn seal(&self, nonce: &[u8], associated: &[u8], room: &mut [u8]) {
+        seal_group(&mut [Some(Sealing { cipher: self, nonce, associated, room })]);
     }
 
     /// Opens `sealed` in place; the text is its beginning, and its length is returned.
-    pub fn open(&mut self, nonce: &[u8], associated: &[u8], sealed: &mut [u8]) -> Result<usize, Forged> {
-        let text_len = sealed.len().checked_sub(TAG_LEN).ok_or(Forged)?;
-        match &mut self.0 {
+    pub fn open(&self, nonce: &[u8], associated: &[u8], sealed: &mut [u8]) -> Result<usize, Forged> {
+        open_group(&mut [Some(Sealing { cipher: self, nonce, associated, room: sealed })])[0]
+    }
+}
+
+/// A text to be sealed or opened, as for [`Cipher::seal`] and [`Cipher::open`].
+pub struct Sealing<'a> {
+    /// Algorithm and key.
+    pub cipher: &'a Cipher,
+    /// The nonce.
+    pub nonce: &'a [u8],
+    /// What is authenticated besides.
+    pub associated: &'a [u8],
+    /// The text and room for its tag, or what was sealed.
+    pub room: &'a mut [u8],
+}
+
+/// [`Cipher::seal`] of up to [`GROUP`] texts, far faster than one after the other. Realtime-safe.
+///
+/// # Panics
+/// As [`Cipher::seal`], and if there are more.
+pub fn seal_group(group: &mut [Option<Sealing<'_>>]) {
+    const FITS: &str = "a packet is shorter than any limit of the cipher";
+    let (len, mut jobs) = (group.len(), [const { None }; GROUP]);
+    for (Sealing { cipher, nonce, associated, room }, job) in
+        group.iter_mut().zip(&mut jobs).filter_map(|(sealing, job)| sealing.as_mut().zip(Some(job)))
+    {
+        let text_len = room.len() - TAG_LEN;
+        match &cipher.0 {
             Kind::Siv(siv) => {
-                let (tag, text) = sealed.split_at_mut(TAG_LEN);
-                let tag = (&*tag).try_into().map_err(|_| Forged)?;
-                siv.decrypt_inout_detached([associated, nonce], text.into(), &tag).map_err(|_| Forged)?;
-                sealed.copy_within(TAG_LEN.., 0);
+                room.copy_within(..text_len, TAG_LEN);
+                *job = Some(siv::Job {
+                    siv,
+                    headers: [*associated, *nonce],
+                    text: &mut room[TAG_LEN..],
+                    tag: [0; TAG_LEN],
+                });
             }
             Kind::GcmSiv(gcm_siv) => {
-                let (text, tag) = sealed.split_at_mut(text_len);
-                let nonce = nonce.try_into().map_err(|_| Forged)?;
-                let tag = (&*tag).try_into().map_err(|_| Forged)?;
-                gcm_siv.decrypt_inout_detached(nonce, associated, text.into(), &tag).map_err(|_| Forged)?;
+                let (text, tag) = room.split_at_mut(text_len);
+                let nonce = <&[u8; 12]>::try_from(*nonce).expect("a nonce of the algorithm's length");
+                tag.copy_from_slice(&gcm_siv.encrypt_in_place_detached(nonce.into(), associated, text).expect(FITS));
             }
         }
-        Ok(text_len)
     }
+    siv::seal(&mut jobs[..len]);
+    let tags = jobs.map(|job| job.map(|job| job.tag));
+    for (sealing, tag) in group.iter_mut().zip(tags) {
+        if let (Some(sealing), Some(tag)) = (sealing, tag) {
+            sealing.room[..TAG_LEN].copy_from_slice(&tag);
+        }
+    }
+}
+
+/// [`Cipher::open`] of up to [`GROUP`] texts, far faster than one after the other. Realtime-safe.
+///
+/// # Panics
+/// If there are more.
+pub fn open_group(group: &mut [Option<Sealing<'_>>]) -> [Result<usize, Forged>; GROUP] {
+    let (len, mut jobs, mut opened) = (group.len(), [const { None }; GROUP], [Err(Forged); GROUP]);
+    for ((sealing, job), opened) in group.iter_mut().zip(&mut jobs).zip(&mut opened) {
+        let Some(Sealing { cipher, nonce, associated, room }) = sealing else { continue };
+        let Some(text_len) = room.len().checked_sub(TAG_LEN) else { continue };
+        match &cipher.0 {
+            Kind::Siv(siv) => {
+                let (tag, text) = room.split_first_chunk_mut().expect("a tag");
+                *job = Some(siv::Job { siv, headers: [*associated, *nonce], text, tag: *tag });
+            }
+            Kind::GcmSiv(gcm_siv) => {
+                let (text, tag) = room.split_at_mut(text_len);
+                let (Ok(nonce), tag) = (<&[u8; 12]>::try_from(*nonce), &*tag) else { continue };
+                let done = gcm_siv.decrypt_in_place_detached(nonce.into(), associated, text, tag.into());
+                *opened = done.map(|()| text_len).map_err(|_| Forged);
+            }
+        }
+    }
+    let verdicts = siv::open(&mut jobs[..len]);
+    let of_siv = jobs.map(|job| job.is_some());
+    for (((sealing, of_siv), verdict), opened) in group.iter_mut().zip(of_siv).zip(verdicts).zip(&mut opened) {
+        if let (Some(sealing), true, Ok(())) = (sealing, of_siv, verdict) {
+            sealing.room.copy_within(TAG_LEN.., 0);
+            *opened = Ok(sealing.room.len() - TAG_LEN);
+        }
+    }
+    opened
 }
 
 #[cfg(test)]
@@ -151,7 +210,7 @@ mod laws {
             algorithm in algorithm(), key: [u8; 32], nonce: [u8; 16], ad in prop::collection::vec(any::<u8>(), 0..300),
             text in prop::collection::vec(any::<u8>(), 0..300), at: prop::sample::Index, bit in 0u8..8,
         ) {
-            let mut cipher = Cipher::new(algorithm, &key[..algorithm.key_len()]);
+            let cipher = Cipher::new(algorithm, &key[..algorithm.key_len()]);
             let nonce_used = &nonce[..algorithm.nonce_len()];
             let good = sealed(algorithm, &key, &nonce, &ad, &text);
             let mut opened = good.clone();
@@ -173,7 +232,7 @@ mod laws {
         #[test]
         fn noise_is_forged(algorithm in algorithm(), nonce in prop::collection::vec(any::<u8>(), 0..40),
                            mut noise in prop::collection::vec(any::<u8>(), 0..60)) {
-            let mut cipher = Cipher::new(algorithm, &[1; 32][..algorithm.key_len()]);
+            let cipher = Cipher::new(algorithm, &[1; 32][..algorithm.key_len()]);
             prop_assert_eq!(cipher.open(&nonce, b"", &mut noise), Err(Forged));
         }
     }
@@ -201,7 +260,7 @@ mod laws {
         let (data, nonce) = (hex("1011121314151617"), [0x20; 16]);
         let text = hex("112233445566778899aabbccddee");
         let made = sealed(Algorithm::AesSivCmac256, &key, &nonce, &data, &text);
-        let mut peer = Aes128Siv::new_from_slice(&key).unwrap();
+        let mut peer = <aes_siv::siv::Aes128Siv as aes_siv::KeyInit>::new_from_slice(&key).unwrap();
         let mut other = text.clone();
         let tag = peer.encrypt_inout_detached([&data[..], &nonce[..]], (&mut other[..]).into()).unwrap();
         assert_eq!(made, [tag.to_vec(), other].concat());

@@ -107,7 +107,7 @@ impl NtsClient {
             self.waiting.pop_front();
         }
         self.waiting.push_back(unique_id);
-        Ok(seal_authenticator(&mut self.c2s, out, at, 0, entropy))
+        Ok(seal_authenticator(&self.c2s, out, at, 0, entropy))
     }
 
     /// Unwraps an answer into `out`: its header, and the circle's field if it has one. Returns the length.
@@ -134,7 +134,7 @@ impl NtsClient {
             return Err(NtsError::Unauthenticated);
         };
         let mut scratch = [0; PACKET_MAX];
-        let text_len = open_authenticator(&mut self.s2c, answer, authenticator, false, &mut scratch)?;
+        let text_len = open_authenticator(&self.s2c, answer, authenticator, &mut scratch)?;
         self.waiting.remove(index);
         self.nak = false;
         let mut circle = None;

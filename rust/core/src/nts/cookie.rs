@@ -14,7 +14,7 @@
 //! suggests such a format; nobody but the server itself reads it.)
 use std::collections::VecDeque;
 
-use super::aead::{Algorithm, Cipher, TAG_LEN};
+use super::aead::{open_group, seal_group, Algorithm, Cipher, Sealing, GROUP, TAG_LEN};
 use super::{Entropy, Keys};
 use crate::packet::be_u16;
 use crate::units::{NodeTime, Span};
@@ -48,31 +48,18 @@ impl Default for Rotation {
     }
 }
 
+#[derive(Clone)]
 struct SealingKey {
     id: u32,
-    secret: [u8; 32],
     cipher: Cipher,
 }
 
-impl SealingKey {
-    fn new(id: u32, secret: [u8; 32]) -> Self {
-        Self { id, secret, cipher: Cipher::new(SEALING, &secret) }
-    }
-}
-
-/// The server's own keys, the newest first.
+/// The server's own keys, the newest first. A clone has the same, for another thread that answers.
+#[derive(Clone)]
 pub struct CookieKeys {
     rotation: Rotation,
     keys: VecDeque<SealingKey>,
     since: NodeTime,
-}
-
-impl Clone for CookieKeys {
-    /// The same keys, for another thread that answers.
-    fn clone(&self) -> Self {
-        let keys = self.keys.iter().map(|key| SealingKey::new(key.id, key.secret)).collect();
-        Self { rotation: self.rotation, keys, since: self.since }
-    }
 }
 
 impl CookieKeys {
@@ -88,7 +75,7 @@ impl CookieKeys {
     fn add(&mut self, id: u32, entropy: Entropy<'_>) {
         let mut secret = [0; 32];
         entropy(&mut secret);
-        self.keys.push_front(SealingKey::new(id, secret));
+        self.keys.push_front(SealingKey { id, cipher: Cipher::new(SEALING, &secret) });
         self.keys.truncate(self.rotation.former + 1);
     }
 
@@ -108,31 +95,63 @@ impl CookieKeys {
     }
 
     /// Seals `keys` into the beginning of `out`, and returns the cookie's length, [`cookie_len`].
-    pub fn seal(&mut self, keys: &Keys, entropy: Entropy<'_>, out: &mut [u8]) -> usize {
-        let sealing = &mut self.keys[0];
-        let (len, key_len) = (cookie_len(keys.algorithm), keys.algorithm.key_len());
-        let (head, room) = out[..len].split_at_mut(SEALED_AT);
-        head[..KEY_ID_LEN].copy_from_slice(&sealing.id.to_be_bytes());
-        entropy(&mut head[KEY_ID_LEN..]);
-        room[..2].copy_from_slice(&keys.algorithm.id().to_be_bytes());
-        room[2..4].fill(0);
-        room[4..4 + key_len].copy_from_slice(keys.c2s());
-        room[4 + key_len..4 + 2 * key_len].copy_from_slice(keys.s2c());
-        sealing.cipher.seal(&head[KEY_ID_LEN..], &head[..KEY_ID_LEN], room);
+    pub fn seal(&self, keys: &Keys, entropy: Entropy<'_>, out: &mut [u8]) -> usize {
+        let len = cookie_len(keys.algorithm);
+        self.seal_group(&mut [Some((keys, &mut out[..len]))], entropy);
         len
     }
 
+    /// Seals each of up to [`GROUP`] clients' keys into a room of [`cookie_len`] bytes.
+    pub fn seal_group(&self, group: &mut [Option<(&Keys, &mut [u8])>], entropy: Entropy<'_>) {
+        let sealing = &self.keys[0];
+        let mut rooms = [const { None }; GROUP];
+        let len = group.len();
+        for (cookie, room) in group.iter_mut().zip(&mut rooms) {
+            let Some((keys, out)) = cookie else { continue };
+            let key_len = keys.algorithm.key_len();
+            let (head, text) = out.split_at_mut(SEALED_AT);
+            head[..KEY_ID_LEN].copy_from_slice(&sealing.id.to_be_bytes());
+            entropy(&mut head[KEY_ID_LEN..]);
+            text[..2].copy_from_slice(&keys.algorithm.id().to_be_bytes());
+            text[2..4].fill(0);
+            text[4..4 + key_len].copy_from_slice(keys.c2s());
+            text[4 + key_len..4 + 2 * key_len].copy_from_slice(keys.s2c());
+            let (associated, nonce) = head.split_at(KEY_ID_LEN);
+            *room = Some(Sealing { cipher: &sealing.cipher, nonce, associated, room: text });
+        }
+        seal_group(&mut rooms[..len]);
+    }
+
     /// The keys in a cookie of ours; `None` for every other, also for one under a key that is gone.
-    pub fn open(&mut self, cookie: &[u8]) -> Option<Keys> {
-        let mut room = [0; COOKIE_LEN_MAX];
-        let cookie_copy = room.get_mut(..cookie.len())?;
-        cookie_copy.copy_from_slice(cookie);
-        let (head, sealed) = cookie_copy.split_at_mut_checked(SEALED_AT)?;
-        let (id, nonce) = head.split_at(KEY_ID_LEN);
-        let key = self.keys.iter_mut().find(|key| key.id.to_be_bytes() == *id)?;
-        let text_len = key.cipher.open(nonce, id, sealed).ok()?;
-        let text = &sealed[..text_len];
-        // Authentic, so ours; a length that does not fit would be another format of ours.
+    pub fn open(&self, cookie: &[u8]) -> Option<Keys> {
+        let [keys, ..] = self.open_group(&[Some(cookie)]);
+        keys
+    }
+
+    /// [`CookieKeys::open`] for each of up to [`GROUP`] cookies.
+    pub fn open_group(&self, cookies: &[Option<&[u8]>]) -> [Option<Keys>; GROUP] {
+        let mut copies = [[0; COOKIE_LEN_MAX]; GROUP];
+        let mut sealed = [const { None }; GROUP];
+        for ((cookie, copy), sealed) in cookies.iter().zip(&mut copies).zip(&mut sealed) {
+            *sealed = cookie.and_then(|cookie| {
+                let copy = copy.get_mut(..cookie.len())?;
+                copy.copy_from_slice(cookie);
+                let (head, room) = copy.split_at_mut_checked(SEALED_AT)?;
+                let (id, nonce) = head.split_at(KEY_ID_LEN);
+                let key = self.keys.iter().find(|key| key.id.to_be_bytes() == *id)?;
+                Some(Sealing { cipher: &key.cipher, nonce, associated: id, room })
+            });
+        }
+        let opened = open_group(&mut sealed[..cookies.len()]);
+        let mut keys = [const { None }; GROUP];
+        for ((text_len, copy), keys) in opened.iter().zip(&copies).zip(&mut keys) {
+            *keys = text_len.ok().and_then(|len| Self::keys(&copy[SEALED_AT..][..len]));
+        }
+        keys
+    }
+
+    /// What an authentic cookie says. So it is ours; a length that does not fit would be another format of ours.
+    fn keys(text: &[u8]) -> Option<Keys> {
         let algorithm = Algorithm::from_id(be_u16(text.get(..4)?, 0))?;
         let key_len = algorithm.key_len();
         if text.len() != 4 + 2 * key_len {

@@ -21,7 +21,7 @@ fn server(seed: u64, policy: Policy) -> NtsServer {
 
 /// A server, and a client that has exchanged keys with it.
 fn pair(algorithm: Algorithm, cookies: usize) -> (NtsServer, NtsClient) {
-    let mut server = server(1, Policy::Everybody);
+    let server = server(1, Policy::Everybody);
     let keys = keys(algorithm);
     let mut entropy = seeded(2);
     let given: Vec<_> = (0..cookies)
@@ -100,7 +100,7 @@ proptest! {
 
     #[test]
     fn no_cookie_is_sent_twice_whatever_is_lost(algorithm in algorithm(), lost in prop::collection::vec(any::<bool>(), 1..60)) {
-        let (mut server, mut client) = pair(algorithm, 8);
+        let (server, mut client) = pair(algorithm, 8);
         let mut sent = std::collections::BTreeSet::new();
         for (round, lost) in lost.into_iter().enumerate() {
             let before = client.cookies();
@@ -147,8 +147,8 @@ proptest! {
         if seal {
             let at = request.len();
             request.resize(at + authenticator_len(SIV, 0), 0);
-            let mut cipher = Cipher::new(SIV, keys(SIV).c2s());
-            seal_authenticator(&mut cipher, &mut request, at, 0, &mut seeded(4));
+            let cipher = Cipher::new(SIV, keys(SIV).c2s());
+            seal_authenticator(&cipher, &mut request, at, 0, &mut seeded(4));
         }
         // `reply` asserts the length.
         let got = reply(&mut server, &request);
@@ -172,11 +172,11 @@ fn another_servers_answer_is_refused() {
     let request = ask(&mut client, true, 5).unwrap();
     // It knows the cookies' key, so it must be the session's own that it lacks.
     let mut impostor = server.clone();
-    let mut stolen = Cipher::new(SIV, &[9; 32]);
+    let stolen = Cipher::new(SIV, &[9; 32]);
     let mut forged = reply(&mut impostor, &request).unwrap().1;
     let at = NtsFields::find(&forged, 4).unwrap().authenticator.unwrap().at;
     let text_len = forged.len() - authenticator_text(SIV, at) - 16;
-    seal_authenticator(&mut stolen, &mut forged, at, text_len, &mut seeded(6));
+    seal_authenticator(&stolen, &mut forged, at, text_len, &mut seeded(6));
     assert_eq!(hear(&mut client, &forged), Err(NtsError::Forged));
     let unprotected = &forged[..at];
     assert_eq!(hear(&mut client, unprotected), Err(NtsError::Unauthenticated));
@@ -265,8 +265,8 @@ fn cookies_given(server: &mut NtsServer, request: &[u8]) -> usize {
     let answer = reply(server, request).unwrap().1;
     let at = NtsFields::find(&answer, 4).unwrap().authenticator.unwrap();
     let mut scratch = [0; PACKET_MAX];
-    let mut cipher = Cipher::new(SIV, keys(SIV).s2c());
-    let len = open_authenticator(&mut cipher, &answer, at, false, &mut scratch).unwrap();
+    let cipher = Cipher::new(SIV, keys(SIV).s2c());
+    let len = open_authenticator(&cipher, &answer, at, &mut scratch).unwrap();
     encrypted_fields(&scratch[..len]).filter(|(kind, _)| *kind == COOKIE_FIELD).count()
 }
 

@@ -20,11 +20,12 @@ pub mod client;
 pub mod cookie;
 pub mod ke;
 pub mod server;
+mod siv;
 
 use thiserror::Error;
 
 use crate::packet::{be_u16, fields, Field, PacketError};
-use aead::{Algorithm, Cipher, TAG_LEN};
+use aead::{Algorithm, Cipher, Sealing, TAG_LEN};
 
 pub use client::NtsClient;
 pub use cookie::{CookieKeys, Rotation};
@@ -177,31 +178,51 @@ fn authenticator_text(algorithm: Algorithm, at: usize) -> usize {
 }
 
 /// Authenticates `out[..at]` and encrypts `text_len` bytes at [`authenticator_text`]. Returns the packet's length.
-fn seal_authenticator(cipher: &mut Cipher, out: &mut [u8], at: usize, text_len: usize, entropy: Entropy<'_>) -> usize {
+fn seal_authenticator(cipher: &Cipher, out: &mut [u8], at: usize, text_len: usize, entropy: Entropy<'_>) -> usize {
+    let sealing = authenticator(cipher, out, at, text_len, entropy);
+    let len = at + authenticator_len(cipher.algorithm(), text_len);
+    aead::seal_group(&mut [Some(sealing)]);
+    len
+}
+
+/// All of [`seal_authenticator`] but the sealing.
+fn authenticator<'a>(
+    cipher: &'a Cipher,
+    out: &'a mut [u8],
+    at: usize,
+    text_len: usize,
+    entropy: Entropy<'_>,
+) -> Sealing<'a> {
     let algorithm = cipher.algorithm();
     let text = authenticator_text(algorithm, at);
     let len = authenticator_len(algorithm, text_len);
-    let (before, rest) = out.split_at_mut(at);
+    let (associated, rest) = out.split_at_mut(at);
     write_field_head(rest, 0, AUTHENTICATOR_FIELD, len - FIELD_HEAD);
     rest[4..6].copy_from_slice(&(algorithm.nonce_len() as u16).to_be_bytes());
     rest[6..8].copy_from_slice(&((text_len + TAG_LEN) as u16).to_be_bytes());
     let (head, room) = rest.split_at_mut(text - at);
     let nonce = &mut head[AUTHENTICATOR_HEAD..];
     entropy(nonce);
-    cipher.seal(nonce, before, &mut room[..text_len + TAG_LEN]);
-    at + len
+    Sealing { cipher, nonce, associated, room: &mut room[..text_len + TAG_LEN] }
 }
 
 /// Opens the authenticator `field`; what it held encrypted is left in `scratch`, and its length returned.
+fn open_authenticator(cipher: &Cipher, packet: &[u8], field: Field, scratch: &mut [u8]) -> Result<usize, NtsError> {
+    let opening = sealed_in(cipher, packet, field, false, scratch)?;
+    let [opened, ..] = aead::open_group(&mut [Some(opening)]);
+    opened.map_err(|_| NtsError::Forged)
+}
+
+/// What the authenticator `field` sealed, copied into `scratch` to be opened there.
 ///
 /// With `padded`, it must be as long as the answer to it may have to be, whatever nonce its sender chose (section 5.6).
-fn open_authenticator(
-    cipher: &mut Cipher,
-    packet: &[u8],
+fn sealed_in<'a>(
+    cipher: &'a Cipher,
+    packet: &'a [u8],
     field: Field,
     padded: bool,
-    scratch: &mut [u8],
-) -> Result<usize, NtsError> {
+    scratch: &'a mut [u8],
+) -> Result<Sealing<'a>, NtsError> {
     let malformed = NtsError::Packet(PacketError::BadField(field.at));
     let inside = &packet[field.at..field.at + field.len];
     let nonce_len = usize::from(be_u16(inside, 4));
@@ -215,8 +236,8 @@ fn open_authenticator(
     if padded && room_for_nonce < cipher.algorithm().nonce_len().min(16) {
         return Err(malformed);
     }
-    let sealed = &mut scratch[..sealed_len];
-    sealed.copy_from_slice(&inside[sealed_at..sealed_at + sealed_len]);
+    let room = &mut scratch[..sealed_len];
+    room.copy_from_slice(&inside[sealed_at..sealed_at + sealed_len]);
     let nonce = &inside[AUTHENTICATOR_HEAD..AUTHENTICATOR_HEAD + nonce_len];
-    cipher.open(nonce, &packet[..field.at], sealed).map_err(|_| NtsError::Forged)
+    Ok(Sealing { cipher, nonce, associated: &packet[..field.at], room })
 }
