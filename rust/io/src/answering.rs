@@ -212,7 +212,7 @@ impl Answering {
                 let (i, received) = *request;
                 *exchange = Exchange { request: batch.bytes(i), received, out: room };
             }
-            let replies = server.respond_group(&mut group[..requests.len()], now(), info, entropy);
+            let replies = server.respond_group(&mut group, now(), info, entropy);
             let (mut protected, mut naks, mut silent) = (0, 0, 0);
             for (((i, _), room), reply) in requests.iter().flatten().zip(rooms.iter()).zip(replies) {
                 match reply {

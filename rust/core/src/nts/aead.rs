@@ -8,8 +8,14 @@ use thiserror::Error;
 
 use super::siv::{self, Siv, LANES};
 
-/// Texts that are sealed or opened at once, at most.
+/// Texts that are best sealed or opened at once.
 pub const GROUP: usize = LANES;
+
+/// No entries yet. Unlike a constant, it is not copied into place with all the room for what may come.
+#[inline]
+pub(super) fn empty<T, const L: usize>() -> [Option<T>; L] {
+    std::array::from_fn(|_| None)
+}
 /// Bytes that sealing adds, with either algorithm.
 pub const TAG_LEN: usize = 16;
 
@@ -119,13 +125,13 @@ pub struct Sealing<'a> {
     pub room: &'a mut [u8],
 }
 
-/// [`Cipher::seal`] of up to [`GROUP`] texts, far faster than one after the other. Realtime-safe.
+/// [`Cipher::seal`] of several texts, far faster than one after the other. Realtime-safe.
 ///
 /// # Panics
-/// As [`Cipher::seal`], and if there are more.
-pub fn seal_group(group: &mut [Option<Sealing<'_>>]) {
+/// As [`Cipher::seal`].
+pub fn seal_group<const L: usize>(group: &mut [Option<Sealing<'_>>; L]) {
     const FITS: &str = "a packet is shorter than any limit of the cipher";
-    let (len, mut jobs) = (group.len(), [const { None }; GROUP]);
+    let mut jobs: [_; L] = empty();
     for (Sealing { cipher, nonce, associated, room }, job) in
         group.iter_mut().zip(&mut jobs).filter_map(|(sealing, job)| sealing.as_mut().zip(Some(job)))
     {
@@ -147,7 +153,7 @@ pub fn seal_group(group: &mut [Option<Sealing<'_>>]) {
             }
         }
     }
-    siv::seal(&mut jobs[..len]);
+    siv::seal(&mut jobs);
     let tags = jobs.map(|job| job.map(|job| job.tag));
     for (sealing, tag) in group.iter_mut().zip(tags) {
         if let (Some(sealing), Some(tag)) = (sealing, tag) {
@@ -156,12 +162,9 @@ pub fn seal_group(group: &mut [Option<Sealing<'_>>]) {
     }
 }
 
-/// [`Cipher::open`] of up to [`GROUP`] texts, far faster than one after the other. Realtime-safe.
-///
-/// # Panics
-/// If there are more.
-pub fn open_group(group: &mut [Option<Sealing<'_>>]) -> [Result<usize, Forged>; GROUP] {
-    let (len, mut jobs, mut opened) = (group.len(), [const { None }; GROUP], [Err(Forged); GROUP]);
+/// [`Cipher::open`] of several texts, far faster than one after the other. Realtime-safe.
+pub fn open_group<const L: usize>(group: &mut [Option<Sealing<'_>>; L]) -> [Result<usize, Forged>; L] {
+    let (mut jobs, mut opened): ([_; L], _) = (empty(), [Err(Forged); L]);
     for ((sealing, job), opened) in group.iter_mut().zip(&mut jobs).zip(&mut opened) {
         let Some(Sealing { cipher, nonce, associated, room }) = sealing else { continue };
         let Some(text_len) = room.len().checked_sub(TAG_LEN) else { continue };
@@ -178,7 +181,7 @@ pub fn open_group(group: &mut [Option<Sealing<'_>>]) -> [Result<usize, Forged>; 
             }
         }
     }
-    let verdicts = siv::open(&mut jobs[..len]);
+    let verdicts = siv::open(&mut jobs);
     let of_siv = jobs.map(|job| job.is_some());
     for (((sealing, of_siv), verdict), opened) in group.iter_mut().zip(of_siv).zip(verdicts).zip(&mut opened) {
         if let (Some(sealing), true, Ok(())) = (sealing, of_siv, verdict) {

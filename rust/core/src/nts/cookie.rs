@@ -14,7 +14,7 @@
 //! suggests such a format; nobody but the server itself reads it.)
 use std::collections::VecDeque;
 
-use super::aead::{open_group, seal_group, Algorithm, Cipher, Sealing, GROUP, TAG_LEN};
+use super::aead::{empty, open_group, seal_group, Algorithm, Cipher, Sealing, TAG_LEN};
 use super::{Entropy, Keys};
 use crate::packet::be_u16;
 use crate::units::{NodeTime, Span};
@@ -101,11 +101,10 @@ impl CookieKeys {
         len
     }
 
-    /// Seals each of up to [`GROUP`] clients' keys into a room of [`cookie_len`] bytes.
-    pub fn seal_group(&self, group: &mut [Option<(&Keys, &mut [u8])>], entropy: Entropy<'_>) {
+    /// Seals each of several clients' keys into a room of [`cookie_len`] bytes.
+    pub fn seal_group<const L: usize>(&self, group: &mut [Option<(&Keys, &mut [u8])>; L], entropy: Entropy<'_>) {
         let sealing = &self.keys[0];
-        let mut rooms = [const { None }; GROUP];
-        let len = group.len();
+        let mut rooms: [_; L] = empty();
         for (cookie, room) in group.iter_mut().zip(&mut rooms) {
             let Some((keys, out)) = cookie else { continue };
             let key_len = keys.algorithm.key_len();
@@ -119,19 +118,19 @@ impl CookieKeys {
             let (associated, nonce) = head.split_at(KEY_ID_LEN);
             *room = Some(Sealing { cipher: &sealing.cipher, nonce, associated, room: text });
         }
-        seal_group(&mut rooms[..len]);
+        seal_group(&mut rooms);
     }
 
     /// The keys in a cookie of ours; `None` for every other, also for one under a key that is gone.
     pub fn open(&self, cookie: &[u8]) -> Option<Keys> {
-        let [keys, ..] = self.open_group(&[Some(cookie)]);
+        let [keys] = self.open_group(&[Some(cookie)]);
         keys
     }
 
-    /// [`CookieKeys::open`] for each of up to [`GROUP`] cookies.
-    pub fn open_group(&self, cookies: &[Option<&[u8]>]) -> [Option<Keys>; GROUP] {
-        let mut copies = [[0; COOKIE_LEN_MAX]; GROUP];
-        let mut sealed = [const { None }; GROUP];
+    /// [`CookieKeys::open`] for each of several cookies.
+    pub fn open_group<const L: usize>(&self, cookies: &[Option<&[u8]>; L]) -> [Option<Keys>; L] {
+        let mut copies = [[0; COOKIE_LEN_MAX]; L];
+        let mut sealed: [_; L] = empty();
         for ((cookie, copy), sealed) in cookies.iter().zip(&mut copies).zip(&mut sealed) {
             *sealed = cookie.and_then(|cookie| {
                 let copy = copy.get_mut(..cookie.len())?;
@@ -142,8 +141,8 @@ impl CookieKeys {
                 Some(Sealing { cipher: &key.cipher, nonce, associated: id, room })
             });
         }
-        let opened = open_group(&mut sealed[..cookies.len()]);
-        let mut keys = [const { None }; GROUP];
+        let opened = open_group(&mut sealed);
+        let mut keys: [_; L] = empty();
         for ((text_len, copy), keys) in opened.iter().zip(&copies).zip(&mut keys) {
             *keys = text_len.ok().and_then(|len| Self::keys(&copy[SEALED_AT..][..len]));
         }

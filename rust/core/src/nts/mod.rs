@@ -209,7 +209,7 @@ fn authenticator<'a>(
 /// Opens the authenticator `field`; what it held encrypted is left in `scratch`, and its length returned.
 fn open_authenticator(cipher: &Cipher, packet: &[u8], field: Field, scratch: &mut [u8]) -> Result<usize, NtsError> {
     let opening = sealed_in(cipher, packet, field, false, scratch)?;
-    let [opened, ..] = aead::open_group(&mut [Some(opening)]);
+    let [opened] = aead::open_group(&mut [Some(opening)]);
     opened.map_err(|_| NtsError::Forged)
 }
 

@@ -4,11 +4,11 @@
 //! of that length, eight at most. What cannot be believed gets a NAK of 48 bytes
 //! and its own unique id, so that an honest client whose cookie has become too old learns it; or nothing, where the
 //! operator asks for silence.
-use super::aead::{open_group, seal_group, Algorithm, Cipher, GROUP};
+use super::aead::{empty, open_group, seal_group, Algorithm, Cipher};
 use super::cookie::cookie_len;
 use super::{
     authenticator, authenticator_len, authenticator_text, body, sealed_in, write_field_head, Entropy, NtsError,
-    NtsFields, COOKIES_MAX, COOKIE_FIELD, FIELD_HEAD, NAK, PACKET_MAX, PLACEHOLDER_FIELD, UNIQUE_ID_LEN,
+    NtsFields, COOKIES_MAX, COOKIE_FIELD, FIELD_HEAD, NAK, PLACEHOLDER_FIELD, UNIQUE_ID_LEN,
 };
 use super::{CookieKeys, Keys};
 use crate::packet::{self, fields, Field, Header, NodeInfo, PacketError, HEADER_LEN};
@@ -113,24 +113,20 @@ impl NtsServer {
         entropy: Entropy<'_>,
         out: &mut [u8],
     ) -> Result<Reply, NtsError> {
-        let [reply, ..] = self.respond_group(&mut [Exchange { request, received, out }], sent, info, entropy);
+        let [reply] = self.respond_group(&mut [Exchange { request, received, out }], sent, info, entropy);
         reply
     }
 
-    /// [`NtsServer::respond`] for each of up to [`GROUP`] requests, which all leave at `sent`; replies stand in the
-    /// requests' order. Several cost little more than one: see `siv.rs`. Realtime-safe.
-    ///
-    /// # Panics
-    /// If there are more requests: our own mistake.
-    pub fn respond_group(
+    /// [`NtsServer::respond`] for each of several requests, which all leave at `sent`; replies stand in the requests'
+    /// order. Eight cost far less than eight times one: see `siv.rs`. Realtime-safe.
+    pub fn respond_group<const L: usize>(
         &self,
-        group: &mut [Exchange<'_>],
+        group: &mut [Exchange<'_>; L],
         sent: NodeTime,
         info: &NodeInfo,
         entropy: Entropy<'_>,
-    ) -> [Result<Reply, NtsError>; GROUP] {
-        let len = group.len();
-        let (mut replies, mut claims) = ([Err(NtsError::Forged); GROUP], [None; GROUP]);
+    ) -> [Result<Reply, NtsError>; L] {
+        let (mut replies, mut claims) = ([Err(NtsError::Forged); L], [None; L]);
         for ((exchange, reply), claim) in group.iter_mut().zip(&mut replies).zip(&mut claims) {
             match Claim::find(exchange.request) {
                 Ok(Some(found)) => *claim = Some(found),
@@ -143,9 +139,9 @@ impl NtsServer {
                 Err(error) => *reply = Err(error),
             }
         }
-        let mut sessions = [const { None }; GROUP];
+        let mut sessions: [_; L] = empty();
         self.authenticate(group, &claims, &mut sessions, &mut replies);
-        let mut drafts = [None; GROUP];
+        let mut drafts = [None; L];
         for (i, exchange) in group.iter_mut().enumerate() {
             let Some(claim) = &claims[i] else { continue };
             if let Some(session) = &sessions[i] {
@@ -159,43 +155,43 @@ impl NtsServer {
             }
         }
         self.fill_cookies(group, &sessions, &drafts, entropy);
-        let mut sealings = [const { None }; GROUP];
+        let mut sealings: [_; L] = empty();
         for (((exchange, session), draft), sealing) in group.iter_mut().zip(&sessions).zip(drafts).zip(&mut sealings) {
             let (Some(session), Some(draft)) = (session, draft) else { continue };
             let text_len = draft.cookies * cookie_field_len(session.keys.algorithm());
             *sealing = Some(authenticator(&session.s2c, exchange.out, draft.at, text_len, entropy));
         }
-        seal_group(&mut sealings[..len]);
+        seal_group(&mut sealings);
         replies
     }
 
     /// Fills in the sessions of those requests that are authentic; why the others are not stands in `replies`. A session
     /// is laid out where it stays: moved about, its schedules would cost more than its ciphers do.
-    fn authenticate(
+    fn authenticate<const L: usize>(
         &self,
-        group: &[Exchange<'_>],
-        claims: &[Option<Claim>; GROUP],
-        sessions: &mut [Option<Session>; GROUP],
-        replies: &mut [Result<Reply, NtsError>; GROUP],
+        group: &mut [Exchange<'_>; L],
+        claims: &[Option<Claim>; L],
+        sessions: &mut [Option<Session>; L],
+        replies: &mut [Result<Reply, NtsError>; L],
     ) {
-        let mut cookies = [None; GROUP];
+        let mut cookies = [None; L];
         for ((exchange, claim), cookie) in group.iter().zip(claims).zip(&mut cookies) {
             *cookie = claim.as_ref().map(|claim| body(exchange.request, claim.cookie));
         }
-        for (session, keys) in sessions.iter_mut().zip(self.cookies.open_group(&cookies[..group.len()])) {
+        for (session, keys) in sessions.iter_mut().zip(self.cookies.open_group(&cookies)) {
             *session = keys.map(Session::new);
         }
-        // Encrypted fields of a request are authentic and may be read by who knows them; nobody here does.
-        let mut scratch = [[0; PACKET_MAX]; GROUP];
-        let mut openings = [const { None }; GROUP];
-        for (i, (exchange, scratch)) in group.iter().zip(&mut scratch).enumerate() {
+        // Encrypted fields of a request are authentic and may be read by who knows them; nobody here does. They are opened
+        // in the answer's room, and overwritten there.
+        let mut openings: [_; L] = empty();
+        for (i, Exchange { request, out, .. }) in group.iter_mut().enumerate() {
             let (Some(claim), Some(session)) = (&claims[i], &sessions[i]) else { continue };
-            match sealed_in(&session.c2s, exchange.request, claim.authenticator, true, scratch) {
+            match sealed_in(&session.c2s, request, claim.authenticator, true, out) {
                 Ok(opening) => openings[i] = Some(opening),
                 Err(error) => replies[i] = Err(error),
             }
         }
-        let opened = open_group(&mut openings[..group.len()]);
+        let opened = open_group(&mut openings);
         for (session, opened) in sessions.iter_mut().zip(opened) {
             if opened.is_err() {
                 *session = None;
@@ -204,15 +200,15 @@ impl NtsServer {
     }
 
     /// Writes fresh cookies into `drafts`: the first of each, then the second of each that has two.
-    fn fill_cookies(
+    fn fill_cookies<const L: usize>(
         &self,
-        group: &mut [Exchange<'_>],
-        sessions: &[Option<Session>; GROUP],
-        drafts: &[Option<Draft>; GROUP],
+        group: &mut [Exchange<'_>; L],
+        sessions: &[Option<Session>; L],
+        drafts: &[Option<Draft>; L],
         entropy: Entropy<'_>,
     ) {
         for nth in 0..drafts.iter().flatten().map(|draft| draft.cookies).max().unwrap_or(0) {
-            let (len, mut rooms) = (group.len(), [const { None }; GROUP]);
+            let mut rooms: [_; L] = empty();
             for (((exchange, session), draft), room) in group.iter_mut().zip(sessions).zip(drafts).zip(&mut rooms) {
                 let (Some(Session { keys, .. }), Some(draft)) = (session, draft) else { continue };
                 if nth < draft.cookies {
@@ -222,7 +218,7 @@ impl NtsServer {
                     *room = Some((keys, &mut exchange.out[at + FIELD_HEAD..end]));
                 }
             }
-            self.cookies.seal_group(&mut rooms[..len], entropy);
+            self.cookies.seal_group(&mut rooms, entropy);
         }
     }
 }

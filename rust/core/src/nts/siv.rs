@@ -16,13 +16,15 @@
 //! ciphertext. Nothing is new but the order of the work: every text is sealed as the `aes-siv` crate seals it, bit by
 //! bit, which the tests hold against it. No branch and no address depends on a key or on a text, only on lengths and on
 //! whether a tag was right.
+use std::cell::OnceCell;
+
 use aes::cipher::{BlockEncrypt, KeyInit};
 use aes::{Aes128Enc, Block};
 use subtle::ConstantTimeEq;
 
 use super::aead::{Forged, TAG_LEN};
 
-/// Texts that are worked on at once.
+/// Texts to work on at once: with more, no block is done sooner.
 pub const LANES: usize = 8;
 /// Bytes of a block, and of a tag.
 const BLOCK: usize = TAG_LEN;
@@ -36,7 +38,9 @@ const ZERO: Bytes = [0; BLOCK];
 #[derive(Clone)]
 pub struct Siv {
     mac: Aes128Enc,
-    ctr: Aes128Enc,
+    ctr_key: Bytes,
+    /// Laid out when there is something to encrypt: an authentic request seldom has anything in it.
+    ctr: OnceCell<Aes128Enc>,
 }
 
 /// A text with all that it takes to seal or to open it in place.
@@ -56,7 +60,7 @@ impl Siv {
     #[inline]
     pub fn new(key: &[u8; KEY_LEN]) -> Self {
         let (mac, ctr) = key.split_at(BLOCK);
-        Self { mac: Aes128Enc::new(mac.into()), ctr: Aes128Enc::new(ctr.into()) }
+        Self { mac: Aes128Enc::new(mac.into()), ctr_key: load(ctr), ctr: OnceCell::new() }
     }
 
     #[inline]
@@ -68,6 +72,10 @@ impl Siv {
 
     /// Section 2.5: encrypts and decrypts.
     fn ctr(&self, tag: Bytes, text: &mut [u8]) {
+        if text.is_empty() {
+            return;
+        }
+        let ctr = self.ctr.get_or_init(|| Aes128Enc::new(&self.ctr_key.into()));
         // The RFC clears two bits, so that no carry ever leaves the last 32.
         let mut counter = u128::from_be_bytes(tag) & !(1 << 63 | 1 << 31);
         for chunk in text.chunks_mut(LANES * BLOCK) {
@@ -76,18 +84,19 @@ impl Siv {
                 *block = counter.to_be_bytes().into();
                 counter += 1;
             }
-            self.ctr.encrypt_blocks(&mut keystream[..chunk.len().div_ceil(BLOCK)]);
-            let keystream = keystream.iter().flatten();
-            chunk.iter_mut().zip(keystream).for_each(|(byte, key)| *byte ^= key);
+            ctr.encrypt_blocks(&mut keystream[..chunk.len().div_ceil(BLOCK)]);
+            let (blocks, rest) = chunk.as_chunks_mut();
+            for (block, key) in blocks.iter_mut().zip(keystream) {
+                *block = xor(*block, key.into());
+            }
+            let last = keystream[blocks.len() % LANES];
+            rest.iter_mut().zip(last).for_each(|(byte, key)| *byte ^= key);
         }
     }
 }
 
-/// Seals up to [`LANES`] texts in place, and writes their tags. Realtime-safe.
-///
-/// # Panics
-/// If there are more: our own mistake.
-pub fn seal<const N: usize>(jobs: &mut [Option<Job<'_, N>>]) {
+/// Seals texts in place, and writes their tags. Realtime-safe.
+pub fn seal<const N: usize, const L: usize>(jobs: &mut [Option<Job<'_, N>>; L]) {
     let tags = s2v(jobs);
     for (job, tag) in jobs.iter_mut().zip(tags) {
         if let Some(Job { siv, text, tag: made, .. }) = job {
@@ -97,16 +106,13 @@ pub fn seal<const N: usize>(jobs: &mut [Option<Job<'_, N>>]) {
     }
 }
 
-/// Opens up to [`LANES`] texts in place. Says of each whether it is authentic; what is not is wiped. Realtime-safe.
-///
-/// # Panics
-/// If there are more: our own mistake.
-pub fn open<const N: usize>(jobs: &mut [Option<Job<'_, N>>]) -> [Result<(), Forged>; LANES] {
+/// Opens texts in place. Says of each whether it is authentic; what is not is wiped. Realtime-safe.
+pub fn open<const N: usize, const L: usize>(jobs: &mut [Option<Job<'_, N>>; L]) -> [Result<(), Forged>; L] {
     for job in jobs.iter_mut().flatten() {
         job.siv.ctr(job.tag, job.text);
     }
     let tags = s2v(jobs);
-    let mut verdicts = [Err(Forged); LANES];
+    let mut verdicts = [Err(Forged); L];
     for ((job, tag), verdict) in jobs.iter_mut().zip(tags).zip(&mut verdicts) {
         let Some(job) = job else { continue };
         if bool::from(tag.ct_eq(&job.tag)) {
@@ -119,25 +125,28 @@ pub fn open<const N: usize>(jobs: &mut [Option<Job<'_, N>>]) -> [Result<(), Forg
 }
 
 /// Section 2.4, for each of `jobs`. Every loop over them is one step of all, whose blocks do not wait for each other.
-fn s2v<const N: usize>(jobs: &[Option<Job<'_, N>>]) -> [Bytes; LANES] {
-    assert!(jobs.len() <= LANES, "{} texts, and {LANES} at most", jobs.len());
+fn s2v<const N: usize, const L: usize>(jobs: &[Option<Job<'_, N>>; L]) -> [Bytes; L] {
     let lanes = || jobs.iter().enumerate().filter_map(|(lane, job)| job.as_ref().map(|job| (lane, job)));
-    let (mut heads, mut texts) = ([[ZERO; N]; LANES], [ZERO; LANES]);
-    let long =
-        |job: &Job<'_, N>| job.headers.iter().map(|header| whole(header).len()).fold(body(job.text).len(), usize::max);
-    for i in 0..lanes().map(|(_, job)| long(job)).max().unwrap_or(0) {
+    let (mut wholes, mut bodies): ([[&[Bytes]; N]; L], [&[Bytes]; L]) = ([[&[]; N]; L], [&[]; L]);
+    let mut longest = 0;
+    for (lane, job) in lanes() {
+        (wholes[lane], bodies[lane]) = (job.headers.map(whole), body(job.text));
+        longest = wholes[lane].iter().fold(longest.max(bodies[lane].len()), |longest, whole| longest.max(whole.len()));
+    }
+    let (mut heads, mut texts) = ([[ZERO; N]; L], [ZERO; L]);
+    for i in 0..longest {
         for (lane, job) in lanes() {
-            for (state, header) in heads[lane].iter_mut().zip(job.headers) {
-                if let Some(block) = whole(header).get(i) {
+            for (state, whole) in heads[lane].iter_mut().zip(wholes[lane]) {
+                if let Some(block) = whole.get(i) {
                     *state = job.siv.mac(*state, *block);
                 }
             }
-            if let Some(block) = body(job.text).get(i) {
+            if let Some(block) = bodies[lane].get(i) {
                 texts[lane] = job.siv.mac(texts[lane], *block);
             }
         }
     }
-    let (mut full, mut folds) = ([ZERO; LANES], [ZERO; LANES]);
+    let (mut full, mut folds) = ([ZERO; L], [ZERO; L]);
     for (lane, job) in lanes() {
         full[lane] = double(job.siv.mac(ZERO, ZERO));
     }
@@ -151,7 +160,7 @@ fn s2v<const N: usize>(jobs: &[Option<Job<'_, N>>]) -> [Bytes; LANES] {
         }
     }
     // What is left of each text, with the fold in its last 16 bytes: a block, or two, of which the second is the end.
-    let mut ends = [ZERO; LANES];
+    let mut ends = [ZERO; L];
     for (lane, job) in lanes() {
         let fold = heads[lane].iter().fold(folds[lane], |fold, head| xor(double(fold), *head));
         let end = &job.text[body(job.text).len() * BLOCK..];
