@@ -67,7 +67,8 @@ impl CookieKeys {
     pub fn new(rotation: Rotation, now: NodeTime, entropy: Entropy<'_>) -> Self {
         let mut id = [0; 4];
         entropy(&mut id);
-        let mut keys = Self { rotation, keys: VecDeque::new(), since: now };
+        // Room for one more than are kept, as a new key comes before the oldest goes: rotating allocates nothing.
+        let mut keys = Self { rotation, keys: VecDeque::with_capacity(rotation.former + 2), since: now };
         keys.add(u32::from_be_bytes(id), entropy);
         keys
     }

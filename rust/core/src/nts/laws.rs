@@ -1,6 +1,7 @@
 //! What client and server keep to together, over a wire that loses, repeats, changes and invents datagrams.
 use super::super::cookie::laws::{keys, seeded};
 use super::super::cookie::{cookie_len, CookieKeys, Rotation};
+use super::super::server::Exchange;
 use super::super::{aead::Algorithm, authenticator_text, NtsServer, Policy, Reply, AUTHENTICATOR_FIELD};
 use super::*;
 use crate::packet::{self, Answer, NodeInfo, NtpTimestamp};
@@ -76,6 +77,43 @@ proptest! {
         prop_assert_eq!(hear(&mut client, &answer).unwrap(), &expected[..len]);
         prop_assert_eq!(client.cookies(), COOKIES_MAX, "and the jar is full again");
         prop_assert_eq!(hear(&mut client, &answer), Err(NtsError::NotAsked), "each answer is heard once");
+    }
+
+    /// Plain, genuine and spoiled ones of both algorithms side by side: none is answered for its neighbour.
+    #[test]
+    fn in_a_group_each_gets_the_reply_that_it_would_get_alone(
+        kinds in prop::array::uniform8((0usize..4, algorithm(), 1usize..9, any::<bool>())), silent: bool,
+        at: prop::sample::Index, bit in 0u8..8,
+    ) {
+        let mut server = server(1, if silent { Policy::AuthenticOnly } else { Policy::Everybody });
+        let mut clients = kinds.map(|(_, algorithm, cookies, _)| pair(algorithm, cookies).1);
+        let requests: Vec<_> = kinds.iter().zip(&mut clients).map(|(&(kind, _, _, circle), client)| match kind {
+            0 => plain(circle),
+            1 => ask(client, circle, 5).unwrap(),
+            2 => flipped(&ask(client, circle, 5).unwrap(), at, bit),
+            _ => vec![bit; 30],
+        }).collect();
+        let mut rooms = [[0; 2048]; 8];
+        let mut group: [Exchange<'_>; 8] = Default::default();
+        for ((exchange, room), request) in group.iter_mut().zip(&mut rooms).zip(&requests) {
+            *exchange = Exchange { request, received: AT, out: room };
+        }
+        let replies = server.respond_group(&mut group, AT, &INFO, &mut seeded(3));
+        for (i, got) in replies.into_iter().enumerate() {
+            let alone = reply(&mut server, &requests[i]);
+            prop_assert_eq!(got, alone.as_ref().map(|(kind, _)| *kind).map_err(|error| *error));
+            match (got, alone) {
+                // Cookies and nonces are random: what can be compared is what the client makes of it.
+                (Ok(Reply::Protected(len)), _) => {
+                    let mut expected = [0; CIRCLE_PACKET_LEN];
+                    let plain_len = packet::respond(&plain(kinds[i].3), AT, AT, &INFO, &mut expected).unwrap();
+                    prop_assert_eq!(hear(&mut clients[i], &rooms[i][..len]).unwrap(), &expected[..plain_len]);
+                    prop_assert_eq!(clients[i].cookies(), COOKIES_MAX);
+                }
+                (Ok(kind), Ok((_, alone))) => prop_assert_eq!(&rooms[i][..kind.len()], &alone[..]),
+                _ => {}
+            }
+        }
     }
 
     #[test]

@@ -261,6 +261,32 @@ mod laws {
             prop_assert_eq!(own, text);
         }
 
+        /// Texts of other lengths, keys and verdicts beside it, and empty places, change nothing.
+        #[test]
+        fn in_a_group_each_is_as_if_alone(
+            given in prop::array::uniform8((any::<bool>(), any::<[u8; 32]>(), bytes(200), bytes(150), any::<bool>())),
+        ) {
+            let sivs = given.each_ref().map(|(_, key, ..)| Siv::new(key));
+            let mut texts = given.each_ref().map(|(_, _, _, text, _)| text.clone());
+            let mut group: [_; LANES] = std::array::from_fn(|_| None);
+            for (i, (text, job)) in texts.iter_mut().zip(&mut group).enumerate() {
+                let (there, _, header, ..) = &given[i];
+                *job = there.then_some(Job { siv: &sivs[i], headers: [&header[..], b"nonce"], text, tag: ZERO });
+            }
+            seal(&mut group);
+            for ((_, key, header, text, spoil), job) in given.iter().zip(&mut group) {
+                let Some(job) = job else { continue };
+                prop_assert_eq!((job.tag.to_vec(), job.text.to_vec()), library(key, &[header, b"nonce"], text));
+                job.tag[3] ^= u8::from(*spoil);
+            }
+            let verdicts = open(&mut group);
+            for (i, (there, _, _, text, spoil)) in given.iter().enumerate() {
+                let good = *there && !spoil;
+                prop_assert_eq!(verdicts[i].is_ok(), good);
+                prop_assert!(!good || texts[i] == *text);
+            }
+        }
+
         #[test]
         fn what_is_not_authentic_leaves_nothing(key: [u8; 32], header in bytes(40), text in bytes(70), bit in 0u32..128) {
             let siv = Siv::new(&key);
