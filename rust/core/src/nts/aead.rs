@@ -81,7 +81,7 @@ pub struct Cipher(Kind);
 impl Cipher {
     /// # Panics
     /// If `key` is not [`Algorithm::key_len`] bytes: our own mistake.
-    #[inline]
+    #[inline(always)] // else its schedules are copied more often than made
     pub fn new(algorithm: Algorithm, key: &[u8]) -> Self {
         const LEN: &str = "a key of the algorithm's length";
         Self(match algorithm {

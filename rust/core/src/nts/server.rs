@@ -224,7 +224,7 @@ impl NtsServer {
 }
 
 impl Session {
-    #[inline]
+    #[inline(always)] // else its schedules are copied more often than made
     fn new(keys: Keys) -> Self {
         let (c2s, s2c) = (Cipher::new(keys.algorithm(), keys.c2s()), Cipher::new(keys.algorithm(), keys.s2c()));
         Self { keys, c2s, s2c }

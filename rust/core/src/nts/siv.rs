@@ -57,7 +57,7 @@ pub struct Job<'a, const N: usize> {
 
 impl Siv {
     /// Lays out a key.
-    #[inline]
+    #[inline(always)] // else its schedules are copied more often than made
     pub fn new(key: &[u8; KEY_LEN]) -> Self {
         let (mac, ctr) = key.split_at(BLOCK);
         Self { mac: Aes128Enc::new(mac.into()), ctr_key: load(ctr), ctr: OnceCell::new() }
