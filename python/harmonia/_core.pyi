@@ -195,13 +195,13 @@ class PlatformStatus:
         """The node's latch on this sleeper's voice."""
     @property
     def gate_open(self) -> bool:
+        """The platform's own gate."""
     @property
     def max_drift_ppb(self) -> int:
         """The largest drift on which ``bound_ns`` rests."""
     @property
     def max_wander(self) -> float:
         """The largest wander on which it rests, 1/s."""
-        """The platform's own gate."""
 
 @final
 class NodeTracking:

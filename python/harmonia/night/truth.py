@@ -3,8 +3,8 @@
 The daemon writes the line that its clock follows over CLOCK_MONOTONIC_RAW, as one line of text:
 ``harmonia-clock-1 CLOCK_ID BOOT_ID RAW_NS NODE_NS RATE_PPB RESUMES CHECKSUM``. Once the clock was stepped or follows
 others, it is ``harmonia-clock-2 … RESUMES STEPS_LEFT RAMPS CHECKSUM``: from the anchor on the rate changes evenly over
-stretches of whole seconds, ``SECONDS:PPB_PER_S,…`` or ``-`` for none, and stays after the last. A platform's log carries
-the raw clock beside its own idea of node time, so that every error can be computed afterwards.
+stretches of whole seconds, ``SECONDS:PPB_PER_S,…`` or ``-`` for none, and stays after the last. A platform's log
+carries the raw clock beside its own idea of node time, so that every error can be computed afterwards.
 """
 
 import hashlib

@@ -82,7 +82,7 @@ class Settings:
     """Binds another address than loopback with a certificate of the local CA."""
     journal_bytes_max: int | None = None
     upstreams: tuple[str, ...] = ()
-    """Whom the node's clock follows, HOST or HOST:PORT each, or nts://HOST[:PORT]; nobody: it is the root of its time."""
+    """Whom the node's clock follows, HOST[:PORT] or nts://HOST[:PORT] each; nobody: it is the root of its time."""
     upstream_ca: bytes | None = None
     """Who must have signed the certificates of those with NTS (PEM); None for the system's certificates."""
     max_drift_ppb: int = 500_000
