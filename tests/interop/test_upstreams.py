@@ -15,7 +15,9 @@ import pytest
 from harmonia import _core
 from harmonia.night.truth import NodeTruth
 from harmonia.rpc import tls
-from tests.e2e.terminal import answer, harmonia, sanctuary
+from tests.e2e.terminal import answer, harmonia, sanctuary, terminal
+from tests.e2e.test_by_hand import create, joined
+from tests.e2e.test_by_hand import data as data  # noqa: PLC0414 (a fixture)
 from tests.interop.chrony import PATIENCE_S, Chronyd, chronyd, free_port, needs_chrony
 
 both = pytest.mark.parametrize("nts", [False, True], ids=["plain", "nts"])
@@ -196,3 +198,72 @@ def test_a_running_chronyd_goes_on_over_a_restart_without_new_keys(tmp_path: Pat
                 # A NAK would have been forgotten with the key exchange that follows it; but these are the first keys.
                 assert int(keys_age_s) >= int(time.monotonic() - began_s)
                 assert client.ask("tracking")[-1] == "Normal"
+
+
+def test_what_was_certain_is_certain_at_once_after_a_restart(tmp_path: Path) -> None:
+    house, stated = tmp_path / "house", ("--max-drift-ppm", "300", "--max-wander", "2e-7")
+    with sanctuary(tmp_path / "root") as (root, at):
+        upstream = ("--upstream", f"127.0.0.1:{at['udp_port']}")
+        with sanctuary(house, *upstream, *stated) as (daemon, _):
+            before = until(house, "locked", lambda seen: bool(seen["lock_state"] == "locked"))
+            daemon.end(signal.SIGKILL)
+        root.end(signal.SIGKILL)
+    with sanctuary(house, *upstream, *stated) as (daemon, _):
+        after = answer("tracking", data=house)
+        assert (after["lock_state"], after["clock_id"]) == ("holdover", before["clock_id"])
+        assert before["bound_ns"] < after["bound_ns"] < 1_000_000_000
+        daemon.end()
+    # Where it is told to follow somebody else, it knows nothing of how far it is from them.
+    with sanctuary(house, "--upstream", f"127.0.0.1:{free_port()}") as (_, _):
+        lost = answer("tracking", data=house)
+        assert (lost["lock_state"], lost["bound_ns"]) == ("unsynchronised", 16_000_000_000)
+
+
+def test_what_a_bound_rests_on_is_chosen_and_shown_with_it(data: Path, tmp_path: Path) -> None:
+    house, text = data, "if drift stays within 300 ppm and changes by at most 2e-07/s"
+    limits = {"max_drift_ppb": 300_000, "max_wander": 2e-7}
+    stated = ("--max-drift-ppm", "300", "--max-wander", "2e-7")
+    with (
+        sanctuary(tmp_path / "root") as (_, at),
+        sanctuary(house, "--upstream", f"127.0.0.1:{at['udp_port']}", *stated) as (_, place),
+    ):
+        seen = until(house, "locked", lambda seen: bool(seen["lock_state"] == "locked"))
+        assert limits.items() <= seen.items()
+        assert limits.items() <= answer("sources", data=house)["sources"][0].items()
+        assert text in harmonia("tracking", data=house).stdout
+        assert text in harmonia("sources", "-v", data=house).stdout
+        waited = answer("waitsync", "--max-error", "1s", data=house)
+        assert limits.items() <= waited.items()
+        assert text in harmonia("waitsync", "--max-error", "1s", data=house).stdout
+        asked = harmonia("ntp", "query", f"127.0.0.1:{place['udp_port']}", *stated)
+        assert text in asked.stdout
+
+        circle = create(house, "--gather", "0.2")
+        tighter = ("--max-drift-ppm", "250", "--max-wander", "1.5e-7")
+        with terminal("join", circle, *tighter, "--json-lines", "--interval", "0.05", data=house) as one:
+            joined(one)
+            one.until(lock_state="locked")
+            waited = answer("waitsync", "--circle", circle, "--max-error", "1s", data=house)
+            assert limits.items() <= waited.items(), "the widest of all that were waited for"
+            [platform] = answer("tracking", "--circle", circle, data=house)["sleepers"]
+            assert (platform["max_drift_ppb"], platform["max_wander"]) == (250_000, 1.5e-7)
+            said = harmonia("tracking", "--circle", circle, data=house).stdout
+            assert "if drift stays within 250 ppm and changes by at most 1.5e-07/s" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--max-drift-ppm", "100001"), "0<=x<=100000"),
+        (("--max-wander", "0.01"), "0<=x<=0.001"),
+        (("--ca", "ca.pem"), "--ca is for --upstream nts://HOST"),
+        (("--ca", "no-such.pem", "--upstream", "nts://time.example"), "no-such.pem: no such file"),
+        (("--upstream", "nts://"), "'nts://' names no source"),
+        (("--upstream", "ntp://time.example"), "nts://HOST[:PORT]"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path: Path, options: tuple[str, ...], words: str) -> None:
+    done = harmonia("serve", "--port", "0", *options, data=tmp_path / "house", cwd=tmp_path)
+    assert done.returncode in {2, 3}
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr.replace('"', "'")

@@ -97,7 +97,10 @@ def _line(one: dict[str, Any]) -> str:
     reach = "".join("#" if one["reach"] >> bit & 1 else "." for bit in range(7, -1, -1))
     last = "never" if one["age_ns"] < 0 else f"{one['age_ns'] / 1e9:.1f} s"
     stratum = "" if one["stratum"] is None else str(one["stratum"])
-    line = f"{MARKS.get(one['state'], '?')} {one['name'][:28]:<28} {one['state']:<12} {_proof(one):<6} {stratum:>3}  {reach}  {last:>7}  "
+    line = (
+        f"{MARKS.get(one['state'], '?')} {one['name'][:28]:<28} {one['state']:<12} {_proof(one):<6} {stratum:>3}  "
+        f"{reach}  {last:>7}  "
+    )
     if one["exchanges"]:
         line += (
             f"{one['offset_ns'] / 1e3:>+11.1f} µs ± {error_text(one['bound_ns']):<9}  "

@@ -2,6 +2,8 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harmonia_core::nts::{NtsError, Policy, PACKET_MAX};
@@ -328,4 +330,37 @@ fn cookies_are_good_after_a_restart_of_the_server() {
     let answer = ask(&socket(), server, &sealed[..len]);
     let len = source.open(&answer, &mut opened).unwrap();
     assert!(Answer::parse(&opened[..len]).unwrap().circle.is_some());
+}
+
+#[test]
+fn an_answer_without_proof_moves_nothing_however_well_it_fits() {
+    let here = sanctuary("unproved");
+    // Somebody on the path, who answers in plain: the right number, the right address, a time that looks fine.
+    let path = UdpSocket::bind("127.0.0.1:0").unwrap();
+    path.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let (port, behind) = (path.local_addr().unwrap().port(), here.node.port());
+    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (ca, chain, key) = certificates("127.0.0.1");
+    let bake = Arc::new(|_: &_| vec![vec![7; 104]; 8]);
+    let address = "127.0.0.1:0".parse().unwrap();
+    let keys = nts_ke::KeListener::start(address, chain.as_bytes(), key.as_bytes(), port, bake).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut bytes = [0; 2048];
+            while !stop.load(Ordering::SeqCst) {
+                let Ok((len, from)) = path.recv_from(&mut bytes) else { continue };
+                assert!(len > CIRCLE_PACKET_LEN, "it asks for proof");
+                let answer = ask(&socket(), SocketAddr::from(([127, 0, 0, 1], behind)), &bytes[..48]);
+                path.send_to(&answer, from).unwrap();
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let node = follow(&here, "follower", &[format!("nts://127.0.0.1:{}", keys.port())], &ca);
+        until("answers", || answered.load(Ordering::SeqCst) >= 8);
+        until("out of cookies, and new ones", || node.sources()[0].key_exchanges >= 2);
+        let source = node.sources().remove(0);
+        assert_eq!((source.exchanges, source.reach, source.authenticated), (0, 0, false));
+        assert_eq!((source.state, node.tracking().state), (SourceState::Silent, LockState::Unsynchronised));
+        stop.store(true, Ordering::SeqCst);
+    });
 }
