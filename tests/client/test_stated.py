@@ -83,7 +83,8 @@ def test_live_limits_hold_where_a_replays_do_not(name: str) -> None:
     for limits, kept in ((LIVE, live), (REPLAY, replay)):
         print(
             f"{name}: {limits[0] / 1e3:g} ppm, {limits[1]:g}/s: {kept.broken} of 5394 bounds broken, "
-            f"{kept.contradictions} contradictions, median {kept.median_us:.1f} µs, second exchange {kept.first_us:.0f} µs"
+            f"{kept.contradictions} contradictions, median {kept.median_us:.1f} µs, "
+            f"second exchange {kept.first_us:.0f} µs"
         )
     assert (live.broken, live.contradictions) == (0, 0)
     if name.startswith("crystals"):

@@ -361,3 +361,32 @@ pub(crate) fn resume(file: &Path) -> Result<(NodeClock, bool), IoError> {
         // Never written, or torn: a clock of its own, which every platform will recognise as another.
         .unwrap_or_else(|| (NodeClock::new(&boot_id, raw_ns, realtime_ns), false)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::Following;
+    use crate::Node;
+
+    #[test]
+    fn what_was_certified_before_a_suspend_is_forgotten() {
+        let folder = std::env::temp_dir().join(format!("harmonia-suspend-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let root = Node::start("127.0.0.1", 0, &folder.join("root")).unwrap();
+        let file = folder.join("clock");
+        let upstreams = vec![format!("127.0.0.1:{}", root.port()).parse().unwrap()];
+        let (mut clock, resumed) = resume(&file).unwrap();
+        let sources = Sources::new(Following { upstreams, ..Following::default() }, clock.clock_id()).unwrap();
+        let (mut keeper, said) = Keeper::start(&file, sources, &mut clock, resumed).unwrap();
+        assert!(said.state == LockState::Locked && said.said.info.bound < Span::from_s(1));
+        keeper.notice_suspend();
+        assert!(keeper.held.is_some(), "nobody slept");
+        // As if the machine had slept since it was looked at.
+        keeper.asleep_ns -= 2 * SUSPEND_MIN_NS;
+        keeper.notice_suspend();
+        let (_, said) = keeper.judge(&clock, os::raw_ns());
+        assert!(said.state == LockState::Unsynchronised && said.said.info.bound == UNKNOWN);
+        drop(root);
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+}

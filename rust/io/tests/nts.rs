@@ -256,7 +256,7 @@ fn follow(here: &Sanctuary, name: &str, upstreams: &[String], ca: &str) -> Node 
 fn a_sanctuary_follows_one_that_proves_its_answers_and_nobody_in_its_place() {
     let mut here = sanctuary("upstream");
     let upstream = format!("nts://127.0.0.1:{}", here.ke_port);
-    let node = follow(&here, "follower", &[upstream.clone()], &here.ca);
+    let node = follow(&here, "follower", std::slice::from_ref(&upstream), &here.ca);
     until("followed", || node.tracking().state == LockState::Locked);
     let source = node.sources().remove(0);
     assert_eq!((source.name, source.state, source.authenticated), (upstream, SourceState::Selected, true));
