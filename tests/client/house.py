@@ -278,8 +278,14 @@ class FakeCore:
         self.gate_open = True
         self.levels = (1.0, 1.0)
 
-    def connect(self, host: str, port: int, session_id: int, secret: bytes) -> None:
+    def connect(self, host: str, port: int, session_id: int, secret: bytes, time_keys: Any = None) -> None:
         self.told.append(("connect", session_id))
+
+    def silence(self) -> None:
+        """Every question was answered."""
+
+    def suspends(self) -> tuple[int, int, int]:
+        return (0, 0, 0)
 
     def set_score(self, score: Any, epoch_ns: int) -> None:
         self.told.append(("score", score.name, epoch_ns))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import trio
 
-from harmonia.cli.common import data_option, echo_json, find_circle, json_option, run
+from harmonia.cli.common import data_option, echo_json, find_circle, json_option, run, silence_text
 from harmonia.client import LockState, Sanctuary
 from harmonia.client.words import error_text
 from harmonia.errors import NotSynchronised
@@ -41,6 +41,8 @@ class Seen:
     lock_state: LockState
     bound_ns: int
     heard: bool = True
+    silence: str = ""
+    """What is wrong with its datagrams, if anything is."""
 
     def within(self, limit_ns: int) -> bool:
         """Whether this clock is trusted, and its largest possible error below the limit."""
@@ -49,7 +51,7 @@ class Seen:
     def text(self) -> str:
         """For the message that says who is not there yet."""
         if not self.heard:
-            return f"{self.name} is not heard"
+            return f"{self.name} is not heard{self.silence and ': ' + self.silence}"
         if self.lock_state not in GOOD:
             return f"{self.name} is {self.lock_state.word}"
         return f"{self.name} is certain within {error_text(self.bound_ns)} only"
@@ -91,7 +93,9 @@ def waitsync(
             found = await find_circle(sanctuary, circle)
             async with sanctuary.watch(found.circle_id) as answers:
                 async for view in answers:
-                    newest.extend(Seen(s.sleeper_id, s.lock_state, s.bound_ns, s.connected) for s in view.sleepers)
+                    newest.extend(
+                        Seen(s.sleeper_id, s.lock_state, s.bound_ns, s.connected, silence_text(s)) for s in view.sleepers
+                    )
                     break
             if len(newest) - 1 < (platforms or 1):
                 return False

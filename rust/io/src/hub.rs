@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use harmonia_core::packet;
@@ -47,6 +48,7 @@ pub struct Hub {
     v6: Option<Socket>,
     state: Mutex<State>,
     waker: UnixStream,
+    thread: OnceLock<JoinHandle<()>>,
 }
 
 impl State {
@@ -111,13 +113,25 @@ impl Hub {
         };
         let (waker, woken) = pair().map_err(|source| IoError::System { what: "a socket pair", source })?;
         // A machine without IPv6 is no reason to do without a hub.
-        let hub = Arc::new(Self { v4: bind("0.0.0.0:0")?, v6: bind("[::]:0").ok(), state: Mutex::default(), waker });
+        let hub = Arc::new(Self {
+            v4: bind("0.0.0.0:0")?,
+            v6: bind("[::]:0").ok(),
+            state: Mutex::default(),
+            waker,
+            thread: OnceLock::new(),
+        });
         let running = Arc::clone(&hub);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("harmonia-hub".into())
             .spawn(move || running.run(woken))
             .map_err(|source| IoError::System { what: "a thread", source })?;
+        let _ = hub.thread.set(thread);
         Ok(Arc::clone(HUB.get_or_init(|| hub)))
+    }
+
+    /// CPU time that the hub's thread has used.
+    pub(crate) fn cpu_ns(&self) -> std::io::Result<i64> {
+        self.thread.get().map_or_else(|| Err(std::io::ErrorKind::NotFound.into()), os::thread_cpu_ns)
     }
 
     pub(crate) fn add(&self, platform: &Arc<Inner>) -> u64 {

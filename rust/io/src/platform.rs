@@ -13,23 +13,27 @@ use arc_swap::ArcSwap;
 use harmonia_core::filter::Exchange;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PURPOSE_HEARING};
 use harmonia_core::listener::{Counters, Listener};
+use harmonia_core::nts::{NtsError, PACKET_MAX};
+use harmonia_core::packet::{PacketError, CIRCLE_PACKET_LEN};
 use harmonia_core::phase::{Phase, PhaseOffset};
 use harmonia_core::program::Program;
 use harmonia_core::rhythm::Rhythm;
 use harmonia_core::sample::{ConverterReading, Taken};
 use harmonia_core::seal::{Direction, Opener, SealError, Sealer, Secret, Use, DATAGRAM_MAX};
 use harmonia_core::servo::{DisciplinedClock, Reading};
-use harmonia_core::session::{Received, SyncConfig, SyncSession};
+use harmonia_core::session::{Received, SyncConfig, SyncError, SyncSession, SUSPEND_MIN};
 use harmonia_core::units::{NodeTime, PlatformTime, Span};
 use harmonia_core::voice::Voice;
 use num_complex::Complex;
 
+use crate::entropy::Entropy;
 use crate::error::IoError;
 use crate::hub::Hub;
 use crate::local_clock::LocalClock;
 use crate::lock::lock;
 use crate::os;
 use crate::player::{Player, Recording};
+use crate::time_keys::{TimeKeys, TimeSeal};
 
 /// How often a platform says how it stands; far below the time after which a NAT forgets the path.
 const STATUS_INTERVAL_NS: i64 = 1_000_000_000;
@@ -71,6 +75,9 @@ struct Session {
     server: SocketAddr,
     sealer: Sealer,
     opener: Opener,
+    /// Protects what is asked and answered of the time; without, it is asked in plain.
+    time: Option<TimeSeal>,
+    silence: Option<Silence>,
 }
 
 struct Pending {
@@ -93,8 +100,36 @@ struct Link {
     history: VecDeque<Exchanged>,
     /// Times that the session forgot everything before.
     resets: u64,
+    suspends: Suspends,
     unauthentic: u64,
     replayed: u64,
+    entropy: Entropy,
+}
+
+/// Requests for the time that nobody has answered, since the last answer or since the session began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Silence {
+    /// Who does not answer.
+    pub server: SocketAddr,
+    /// When the first of them left, on the raw clock.
+    pub since_raw_ns: i64,
+    /// How many they are.
+    pub requests: u64,
+    /// Answers that came and were not the sanctuary's own.
+    pub forged: u64,
+    /// Whether somebody said that the session's keys are of no use to them: the sanctuary, or anybody on the path.
+    pub keys_refused: bool,
+}
+
+/// How often this machine was suspended while the platform ran.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Suspends {
+    /// Times.
+    pub count: u64,
+    /// How long in all.
+    pub total: Span,
+    /// When the last one was noticed, on the raw clock.
+    pub noticed_raw_ns: i64,
 }
 
 /// One exchange with the sanctuary, as it was used.
@@ -125,6 +160,9 @@ pub(crate) struct Inner {
     pub(crate) offset_in_use: AtomicU64,
     output_latency_ns: AtomicI64,
     card_drift_ppb: AtomicI64,
+    /// For how long the machine had been suspended when the session was last told.
+    asleep_told_ns: AtomicI64,
+    asleep_simulated_ns: AtomicI64,
 }
 
 /// One sleeper's device. Thread-safe.
@@ -167,7 +205,9 @@ impl Platform {
             Some(seed) => seed,
             None => os::random_u64().map_err(|source| IoError::System { what: "random bytes", source })?,
         };
-        let sync = SyncSession::new(SyncConfig::default(), seed);
+        let mut sync = SyncSession::new(SyncConfig::default(), seed);
+        let asleep_ns = os::asleep_ns();
+        sync.note_asleep(Span::from_ns(asleep_ns));
         let listener = Listener::default();
         let wishes = Wishes {
             program: None,
@@ -196,14 +236,18 @@ impl Platform {
                 exchanges: 0,
                 history: VecDeque::new(),
                 resets: 0,
+                suspends: Suspends::default(),
                 unauthentic: 0,
                 replayed: 0,
+                entropy: Entropy::new()?,
             }),
             player: Mutex::new(Player::default()),
             level: AtomicU64::new(u64::from((-120.0f32).to_bits())),
             offset_in_use: AtomicU64::new(0),
             output_latency_ns: AtomicI64::new(0),
             card_drift_ppb: AtomicI64::new(0),
+            asleep_told_ns: AtomicI64::new(asleep_ns),
+            asleep_simulated_ns: AtomicI64::new(0),
         });
         let id = hub.add(&inner);
         Ok(Self { inner, id, hub, recording: Mutex::new(None) })
@@ -211,16 +255,26 @@ impl Platform {
 
     /// Opens or re-opens the data plane. The clock estimate and the wishes stay.
     ///
+    /// With `time_keys` only answers that the sanctuary itself made move the clock; without, anybody on the path could.
     /// The open session may be given again, to look for its sanctuary anew; it goes on where it was. Errors on a former
-    /// one, whose nonces would repeat, and once the platform is closed.
-    pub fn connect(&self, host: &str, port: u16, session: u64, secret: &Secret) -> Result<(), IoError> {
+    /// one, whose nonces would repeat, on keys that cannot be used, and once the platform is closed.
+    pub fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        session: u64,
+        secret: &Secret,
+        time_keys: Option<&TimeKeys>,
+    ) -> Result<(), IoError> {
         let server = crate::node::resolve(host, port)?;
+        let time = time_keys.map(TimeSeal::new).transpose()?;
         let mut link = lock(&self.inner.link);
         if link.closed {
             return Err(IoError::State("this platform is closed; make another"));
         }
         if let Some(open) = link.session.as_mut().filter(|open| open.id == session && open.secret == *secret) {
-            open.server = server;
+            (open.server, open.time) = (server, time);
+            open.silence = open.silence.filter(|silence| silence.server == server);
             drop(link);
             self.hub.hurry(self.id);
             return Ok(());
@@ -234,7 +288,14 @@ impl Platform {
             server,
             sealer: Sealer::new(secret, session, Direction::Up),
             opener: Opener::new(secret, session, Direction::Down),
+            time,
+            silence: None,
         });
+        // Another session is no answer.
+        let silence = former.as_ref().and_then(|former| former.silence).filter(|silence| silence.server == server);
+        if let Some(open) = &mut link.session {
+            open.silence = silence.map(|silence| Silence { forged: 0, keys_refused: false, ..silence });
+        }
         link.former.extend(former.as_ref().map(|former| former.id));
         // What the former session could not deliver is as urgent as on its first day.
         for pending in &mut link.withdrawals {
@@ -251,9 +312,27 @@ impl Platform {
 
     /// One instant, on both clocks, and how many exchanges it rests on.
     pub fn clock(&self) -> (i64, Reading, u64) {
+        let mut link = lock(&self.inner.link);
+        self.inner.look_asleep(&mut link);
         let raw_ns = os::raw_ns();
-        let reading = self.inner.heard.load().clock.read(self.inner.local.at_raw(raw_ns));
-        (raw_ns, reading, lock(&self.inner.link).exchanges)
+        (raw_ns, link.sync.clock().read(self.inner.local.at_raw(raw_ns)), link.exchanges)
+    }
+
+    /// Since when the sanctuary has not answered, if a request is waiting. A second or two of it is an answer's way.
+    pub fn silence(&self) -> Option<Silence> {
+        lock(&self.inner.link).session.as_ref()?.silence
+    }
+
+    /// How often this machine was suspended. Afterwards the clock begins anew: the sound fades out, and comes back.
+    pub fn suspends(&self) -> Suspends {
+        let mut link = lock(&self.inner.link);
+        self.inner.look_asleep(&mut link);
+        link.suspends
+    }
+
+    /// For simulations: the machine says that it was suspended for `asleep`, by and by.
+    pub fn simulate_suspend(&self, asleep: Span) {
+        self.inner.asleep_simulated_ns.fetch_add(asleep.ns(), Ordering::Relaxed);
     }
 
     /// The exchanges after number `after`, oldest first; the oldest may be forgotten already.
@@ -468,6 +547,39 @@ impl Drop for Platform {
     }
 }
 
+impl Session {
+    /// Asks for the time by a session's plain `request`.
+    fn ask(&mut self, request: &[u8], entropy: &mut Entropy, send: &mut impl FnMut(&[u8], SocketAddr)) {
+        let since =
+            Silence { server: self.server, since_raw_ns: os::raw_ns(), requests: 0, forged: 0, keys_refused: false };
+        self.silence.get_or_insert(since).requests += 1;
+        match &mut self.time {
+            None => send(request, self.server),
+            Some(time) => {
+                let mut sealed = [0; PACKET_MAX];
+                if let Ok(len) = time.seal(request, entropy, &mut sealed) {
+                    send(&sealed[..len], self.server);
+                }
+            }
+        }
+    }
+
+    /// The plain answer, if the sanctuary made it; `room` is for that.
+    fn believe<'a>(&mut self, answer: &'a [u8], room: &'a mut [u8]) -> Option<&'a [u8]> {
+        let Some(time) = &mut self.time else { return Some(answer) };
+        match time.open(answer, room) {
+            Ok(len) => Some(&room[..len]),
+            Err(error) => {
+                if let Some(silence) = &mut self.silence {
+                    silence.keys_refused |= error == NtsError::Nak;
+                    silence.forged += u64::from(error != NtsError::Nak);
+                }
+                None
+            }
+        }
+    }
+}
+
 impl Link {
     fn note_exchange(&mut self, used: &Received) {
         self.exchanges += 1;
@@ -494,6 +606,27 @@ impl Link {
 }
 
 impl Inner {
+    fn asleep_ns(&self) -> i64 {
+        os::asleep_ns().saturating_add(self.asleep_simulated_ns.load(Ordering::Relaxed))
+    }
+
+    /// Whether the machine was suspended since anybody looked: what is published is worth nothing. Realtime-safe.
+    pub(crate) fn has_slept(&self) -> bool {
+        self.asleep_ns() - self.asleep_told_ns.load(Ordering::Relaxed) >= SUSPEND_MIN.ns()
+    }
+
+    /// Tells the session whether the machine was suspended. Before it hears anything, and before anybody reads it.
+    fn look_asleep(&self, link: &mut Link) {
+        let asleep_ns = self.asleep_ns();
+        let Some(slept) = link.sync.note_asleep(Span::from_ns(asleep_ns)) else { return };
+        let Suspends { count, total, .. } = link.suspends;
+        link.suspends = Suspends { count: count + 1, total: total + slept, noticed_raw_ns: os::raw_ns() };
+        link.resets += 1;
+        link.status_due_raw_ns = 0;
+        self.publish(link);
+        self.asleep_told_ns.store(asleep_ns, Ordering::Relaxed);
+    }
+
     fn publish(&self, link: &Link) {
         self.heard.store(Arc::new(Heard { clock: link.sync.clock(), listener: link.listener.clone() }));
     }
@@ -516,7 +649,7 @@ impl Inner {
 
     fn phase_at(&self, now: PlatformTime) -> Phase {
         let wishes = self.wishes.load();
-        let node = self.heard.load().clock.read(now).node;
+        let node = self.heard.load().clock.node_at(now);
         let theta = wishes.rhythm.as_ref().map_or(Phase::ZERO, |rhythm| rhythm.phase_at(node));
         theta + wishes.offset
     }
@@ -536,6 +669,7 @@ impl Inner {
             level_dbfs: self.level_dbfs(),
             platform: now,
             node: reading.node,
+            suspends: link.suspends.count.try_into().unwrap_or(u16::MAX),
         }
     }
 
@@ -543,11 +677,12 @@ impl Inner {
     pub(crate) fn service(&self, mut send: impl FnMut(&[u8], SocketAddr), nonces: &mut Vec<u64>) -> i64 {
         let mut link = lock(&self.link);
         let link = &mut *link;
+        self.look_asleep(link);
         let Some(session) = &mut link.session else { return i64::MAX };
         let mut out = [0; DATAGRAM_MAX];
         while let Some(len) = link.sync.poll_transmit(self.local.now(), &mut out) {
             nonces.push(u64::from_be_bytes(out[40..48].try_into().expect("eight bytes")));
-            send(&out[..len], session.server);
+            session.ask(&out[..len], &mut link.entropy, &mut send);
         }
         let now = os::raw_ns();
         let mut next = self.local.to_raw(link.sync.poll_timeout());
@@ -572,13 +707,23 @@ impl Inner {
         next.min(link.status_due_raw_ns)
     }
 
-    /// An answer to one of this platform's sync requests arrived.
+    /// An answer to one of this platform's sync requests arrived, or what looks like one.
     pub(crate) fn handle_sync(&self, datagram: &[u8], raw_ns: i64, stamp_error_ns: i64) {
         let mut link = lock(&self.link);
+        let link = &mut *link;
+        self.look_asleep(link);
+        let Some(session) = &mut link.session else { return };
+        let mut plain = [0; CIRCLE_PACKET_LEN];
+        let Some(answer) = session.believe(datagram, &mut plain) else { return };
         let received = self.local.at_raw(raw_ns);
-        if let Ok(used) = link.sync.handle_input(received, Span::from_ns(stamp_error_ns), datagram) {
+        let heard = link.sync.handle_input(received, Span::from_ns(stamp_error_ns), answer);
+        if heard != Err(SyncError::Packet(PacketError::NotAsked)) {
+            // Even a refusal has come through.
+            session.silence = None;
+        }
+        if let Ok(used) = heard {
             link.note_exchange(&used);
-            self.publish(&link);
+            self.publish(link);
         }
     }
 
