@@ -164,7 +164,7 @@ class Sleeper(User):
         """Opens the data plane, and the stream."""
         answer = self.call("attach", self.platforms.AttachPlatform, platform_pb2.AttachPlatformRequest())
         given = answer.time_keys
-        keys = TimeKeys(given.aead_algorithm, given.c2s, given.s2c, list(given.cookies))
+        keys = TimeKeys(given.aead_algorithm, given.client_key, given.server_key, list(given.cookies))
         self.platform.connect(self.night.sanctuary.host, answer.udp_port, answer.session_id, answer.secret, keys)
         self.attached_at = time.monotonic()
         self.frames_before = self.platform.frames()["received"]

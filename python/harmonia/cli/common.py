@@ -156,10 +156,9 @@ def silence_text(view: SleeperView) -> str:
     """What the sanctuary says of a platform that has a session and sends nothing; empty while it sends."""
     if view.silent_ns < LOST_S * 1e9:
         return ""
-    ever = "its last one came" if view.silent_ns < view.session_age_ns else "it has a session and never sent one; opened"
-    return (
-        f"no datagram from it: {ever} {view.silent_ns / 1e9:.0f} s ago. Either it is off, or UDP is blocked on the way"
-    )
+    ever = "the last one" if view.silent_ns < view.session_age_ns else "none since its session was opened"
+    ago = f"{view.silent_ns / 1e9:.0f} s ago"
+    return f"no datagram from it: {ever} {ago}; either it is off, or UDP is blocked on the way"
 
 
 def sleeper_json(view: SleeperView) -> dict[str, Any]:

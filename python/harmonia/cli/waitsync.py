@@ -93,9 +93,8 @@ def waitsync(
             found = await find_circle(sanctuary, circle)
             async with sanctuary.watch(found.circle_id) as answers:
                 async for view in answers:
-                    newest.extend(
-                        Seen(s.sleeper_id, s.lock_state, s.bound_ns, s.connected, silence_text(s)) for s in view.sleepers
-                    )
+                    for s in view.sleepers:
+                        newest.append(Seen(s.sleeper_id, s.lock_state, s.bound_ns, s.connected, silence_text(s)))
                     break
             if len(newest) - 1 < (platforms or 1):
                 return False

@@ -294,7 +294,9 @@ class Sleeper:
         host = self.identity.endpoint.host
         try:
             given = attachment.time_keys
-            keys = given and _core.TimeKeys(given.algorithm, given.c2s, given.s2c, given.cookies)
+            keys = None
+            if given is not None:
+                keys = _core.TimeKeys(given.algorithm, given.c2s, given.s2c, given.cookies)
             self.platform.core.connect(host, attachment.udp_port, attachment.session_id, attachment.secret, keys)
         except OSError as error:
             raise errors.Unreachable(f"no data plane to {host}:{attachment.udp_port}: {error}") from None

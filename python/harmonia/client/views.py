@@ -303,7 +303,7 @@ def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
 def attachment(message: platform_pb2.AttachPlatformResponse) -> Attachment:
     """The attachment of an answer."""
     given = message.time_keys
-    keys = TimeKeys(given.aead_algorithm, given.c2s, given.s2c, tuple(given.cookies))
+    keys = TimeKeys(given.aead_algorithm, given.client_key, given.server_key, tuple(given.cookies))
     return Attachment(
         message.session_id,
         message.secret,

@@ -136,7 +136,9 @@ def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
 
 def time_keys(keys: TimeKeys) -> platform_pb2.TimeKeys:
     """What the platform asks for the time with."""
-    return platform_pb2.TimeKeys(aead_algorithm=keys.algorithm, c2s=keys.c2s, s2c=keys.s2c, cookies=keys.cookies)
+    return platform_pb2.TimeKeys(
+        aead_algorithm=keys.algorithm, client_key=keys.c2s, server_key=keys.s2c, cookies=keys.cookies
+    )
 
 
 def parse_voice(coefficients: Iterable[types_pb2.Coefficient]) -> tuple[complex, ...]:

@@ -76,7 +76,7 @@ class SanctuaryCollector(Collector):
         for state, number in states.items():
             count.add_metric([state], number)
         yield count
-        yield _gauge("harmonia_platforms_silent", "Platforms with a session from whom no datagram came for 5 s.", silent)
+        yield _gauge("harmonia_platforms_silent", "Platforms with a session and no datagram for 5 s.", silent)
         certain = GaugeMetricFamily(
             "harmonia_platforms_certain", "Platforms whose certified bound is at most this.", labels=["within_seconds"]
         )

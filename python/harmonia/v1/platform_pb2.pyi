@@ -85,14 +85,14 @@ class TimeKeys(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AEAD_ALGORITHM_FIELD_NUMBER: _builtins.int
-    C2S_FIELD_NUMBER: _builtins.int
-    S2C_FIELD_NUMBER: _builtins.int
+    CLIENT_KEY_FIELD_NUMBER: _builtins.int
+    SERVER_KEY_FIELD_NUMBER: _builtins.int
     COOKIES_FIELD_NUMBER: _builtins.int
     aead_algorithm: _builtins.int
     """IANA's number of the AEAD algorithm."""
-    c2s: _builtins.bytes
-    """From platform to sanctuary, and back: as long as the algorithm's keys are."""
-    s2c: _builtins.bytes
+    client_key: _builtins.bytes
+    """Seals what the platform asks (C2S), and what the sanctuary answers (S2C): as long as the algorithm's keys are."""
+    server_key: _builtins.bytes
     @_builtins.property
     def cookies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Opaque; each request uses up one, each answer brings one."""
@@ -101,13 +101,13 @@ class TimeKeys(_message.Message):
         self,
         *,
         aead_algorithm: _builtins.int = ...,
-        c2s: _builtins.bytes = ...,
-        s2c: _builtins.bytes = ...,
+        client_key: _builtins.bytes = ...,
+        server_key: _builtins.bytes = ...,
         cookies: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aead_algorithm", b"aead_algorithm", "c2s", b"c2s", "cookies", b"cookies", "s2c", b"s2c"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aead_algorithm", b"aead_algorithm", "client_key", b"client_key", "cookies", b"cookies", "server_key", b"server_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

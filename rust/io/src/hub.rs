@@ -18,7 +18,7 @@ use harmonia_core::seal;
 use crate::error::IoError;
 use crate::lock::lock;
 use crate::os;
-use crate::platform::Inner;
+use crate::platform::{Departures, Inner};
 use crate::socket::{wait_readable, Batch, Socket};
 
 /// Sync requests of one platform that may be under way at once.
@@ -57,6 +57,13 @@ impl State {
             self.timers.remove(&(entry.due_raw_ns, id));
             entry.due_raw_ns = due_raw_ns;
             self.timers.insert((due_raw_ns, id));
+        }
+    }
+
+    /// Services a platform at `due_raw_ns`, if that is before its time.
+    fn advance(&mut self, id: u64, due_raw_ns: i64) {
+        if self.entries.get(&id).is_some_and(|entry| due_raw_ns < entry.due_raw_ns) {
+            self.schedule(id, due_raw_ns);
         }
     }
 
@@ -165,10 +172,17 @@ impl Hub {
         let _ = (&self.waker).write(&[0]);
     }
 
-    fn send(&self, bytes: &[u8], to: SocketAddr) {
-        let socket = if to.is_ipv4() { Some(&self.v4) } else { self.v6.as_ref() };
-        // What cannot be sent is lost like any datagram: everything that matters is repeated.
-        let _ = socket.map(|socket| socket.send(bytes, to));
+    /// Sends each platform's own at once. What cannot be sent is lost like any datagram: what matters is repeated.
+    fn send(&self, departures: &mut Departures) {
+        for (socket, v4) in [(Some(&self.v4), true), (self.v6.as_ref(), false)] {
+            let items: Vec<_> = departures.items().filter(|(to, _)| to.is_ipv4() == v4).collect();
+            match (socket, items.as_slice()) {
+                (Some(socket), [(to, bytes)]) => _ = socket.send(bytes, *to),
+                (Some(socket), [_, ..]) => _ = socket.send_batch(&items),
+                _ => {}
+            }
+        }
+        departures.clear();
     }
 
     fn run(&self, mut woken: UnixStream) {
@@ -195,7 +209,7 @@ impl Hub {
 
     /// Services every platform whose time has come; returns when the next one's comes.
     fn service_due(&self) -> i64 {
-        let mut nonces = Vec::new();
+        let mut departures = Departures::default();
         loop {
             let due = {
                 let mut state = lock(&self.state);
@@ -216,15 +230,15 @@ impl Hub {
                 }
             };
             let Some((id, platform)) = due else { continue };
-            nonces.clear();
-            // The nonce is known before its answer can be: the answer is read by this very thread, later.
-            let next = platform.service(|bytes, to| self.send(bytes, to), &mut nonces);
+            let next = platform.service(&mut departures);
             let mut state = lock(&self.state);
-            for nonce in nonces.drain(..) {
+            for &nonce in &departures.nonces {
                 state.expect_answer(id, nonce);
             }
             let earlier = state.entries.get(&id).map_or(next, |entry| entry.due_raw_ns.min(next));
             state.schedule(id, earlier);
+            drop(state);
+            self.send(&mut departures);
         }
     }
 
@@ -247,8 +261,8 @@ impl Hub {
                     owner(&state, state.nonces.get(&origin))
                 };
                 if let Some((id, platform)) = found {
-                    platform.handle_sync(datagram.bytes, datagram.raw_ns, datagram.stamp_error_ns);
-                    lock(&self.state).schedule(id, 0);
+                    let due = platform.handle_sync(datagram.bytes, datagram.raw_ns, datagram.stamp_error_ns);
+                    lock(&self.state).advance(id, due);
                 }
             }
         }

@@ -6,14 +6,14 @@
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 use harmonia_core::filter::Exchange;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PURPOSE_HEARING};
 use harmonia_core::listener::{Counters, Listener};
-use harmonia_core::nts::{NtsError, PACKET_MAX};
+use harmonia_core::nts::NtsError;
 use harmonia_core::packet::{PacketError, CIRCLE_PACKET_LEN};
 use harmonia_core::phase::{Phase, PhaseOffset};
 use harmonia_core::program::Program;
@@ -37,6 +37,8 @@ use crate::time_keys::{TimeKeys, TimeSeal};
 
 /// How often a platform says how it stands; far below the time after which a NAT forgets the path.
 const STATUS_INTERVAL_NS: i64 = 1_000_000_000;
+/// A status that is due within this goes with a request for the time: one waking and one system call for both.
+const STATUS_EARLY_NS: i64 = 250_000_000;
 /// When a withdrawal is repeated, counted from the last time; the last one for ever, until acknowledged.
 const WITHDRAW_REPEATS_NS: [i64; 5] = [5_000_000, 15_000_000, 80_000_000, 250_000_000, 1_000_000_000];
 /// Acknowledged withdrawals that a platform remembers for whoever asks.
@@ -78,6 +80,40 @@ struct Session {
     /// Protects what is asked and answered of the time; without, it is asked in plain.
     time: Option<TimeSeal>,
     silence: Option<Silence>,
+}
+
+/// What platforms have to say, until the hub has sent it: buffers that are kept.
+#[derive(Default)]
+pub(crate) struct Departures {
+    bytes: Vec<u8>,
+    items: Vec<(SocketAddr, usize, usize)>,
+    /// The random numbers of the requests for the time among them.
+    pub nonces: Vec<u64>,
+}
+
+impl Departures {
+    /// Adds a datagram that `write` writes into the room that it is given, if it does.
+    fn put(&mut self, to: SocketAddr, write: impl FnOnce(&mut [u8]) -> Option<usize>) {
+        let start = self.bytes.len();
+        self.bytes.resize(start + DATAGRAM_MAX, 0);
+        let len = write(&mut self.bytes[start..]).unwrap_or(0);
+        self.bytes.truncate(start + len);
+        if len > 0 {
+            self.items.push((to, start, start + len));
+        }
+    }
+
+    /// What is to be sent, and to whom.
+    pub(crate) fn items(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        self.items.iter().map(|&(to, start, end)| (to, &self.bytes[start..end]))
+    }
+
+    /// Forgets what was sent.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.items.clear();
+        self.nonces.clear();
+    }
 }
 
 struct Pending {
@@ -150,7 +186,9 @@ pub struct Exchanged {
 pub(crate) struct Inner {
     pub(crate) local: LocalClock,
     pub(crate) sample_rate: u32,
+    /// For the player; not kept up before there is one.
     pub(crate) heard: ArcSwap<Heard>,
+    plays: AtomicBool,
     pub(crate) wishes: ArcSwap<Wishes>,
     link: Mutex<Link>,
     player: Mutex<Player>,
@@ -223,6 +261,7 @@ impl Platform {
             local,
             sample_rate,
             heard: ArcSwap::from_pointee(Heard { clock: sync.clock(), listener: listener.clone() }),
+            plays: AtomicBool::new(false),
             wishes: ArcSwap::from_pointee(wishes),
             link: Mutex::new(Link {
                 sync,
@@ -494,6 +533,7 @@ impl Platform {
         if lock(&self.recording).is_some() {
             return Err(IoError::State("this platform is recording in real time; stop that before rendering by hand"));
         }
+        self.inner.begin_to_play();
         lock(&self.inner.player).render(&self.inner, interleaved)
     }
 
@@ -509,6 +549,7 @@ impl Platform {
         if recording.is_some() {
             return Err(IoError::State("this platform is recording already; stop that first"));
         }
+        self.inner.begin_to_play();
         *recording = Some(Recording::start(Arc::clone(&self.inner), path)?);
         Ok(())
     }
@@ -548,20 +589,16 @@ impl Drop for Platform {
 }
 
 impl Session {
-    /// Asks for the time by a session's plain `request`.
-    fn ask(&mut self, request: &[u8], entropy: &mut Entropy, send: &mut impl FnMut(&[u8], SocketAddr)) {
+    /// Writes into `out` what asks for the time by a session's plain `request`; returns its length.
+    fn ask(&mut self, request: &[u8], entropy: &mut Entropy, out: &mut [u8]) -> Option<usize> {
         let since =
             Silence { server: self.server, since_raw_ns: os::raw_ns(), requests: 0, forged: 0, keys_refused: false };
         self.silence.get_or_insert(since).requests += 1;
-        match &mut self.time {
-            None => send(request, self.server),
-            Some(time) => {
-                let mut sealed = [0; PACKET_MAX];
-                if let Ok(len) = time.seal(request, entropy, &mut sealed) {
-                    send(&sealed[..len], self.server);
-                }
-            }
-        }
+        let Some(time) = &mut self.time else {
+            out[..request.len()].copy_from_slice(request);
+            return Some(request.len());
+        };
+        time.seal(request, entropy, out).ok()
     }
 
     /// The plain answer, if the sanctuary made it; `room` is for that.
@@ -627,7 +664,20 @@ impl Inner {
         self.asleep_told_ns.store(asleep_ns, Ordering::Relaxed);
     }
 
+    /// From now on what the network brings is published for a player. A thousand platforms of a simulation play nothing.
+    pub(crate) fn begin_to_play(&self) {
+        if !self.plays.load(Ordering::Relaxed) {
+            let link = lock(&self.link);
+            self.plays.store(true, Ordering::Relaxed);
+            self.publish(&link);
+        }
+    }
+
+    /// The link's lock is held, so nothing older can follow.
     fn publish(&self, link: &Link) {
+        if !self.plays.load(Ordering::Relaxed) {
+            return;
+        }
         self.heard.store(Arc::new(Heard { clock: link.sync.clock(), listener: link.listener.clone() }));
     }
 
@@ -649,7 +699,7 @@ impl Inner {
 
     fn phase_at(&self, now: PlatformTime) -> Phase {
         let wishes = self.wishes.load();
-        let node = self.heard.load().clock.node_at(now);
+        let node = lock(&self.link).sync.clock().node_at(now);
         let theta = wishes.rhythm.as_ref().map_or(Phase::ZERO, |rhythm| rhythm.phase_at(node));
         theta + wishes.offset
     }
@@ -673,48 +723,54 @@ impl Inner {
         }
     }
 
-    /// Sends what is due, through `send`; returns when to come back, on the raw clock, and the sync nonces used.
-    pub(crate) fn service(&self, mut send: impl FnMut(&[u8], SocketAddr), nonces: &mut Vec<u64>) -> i64 {
+    /// Puts what is due into `departures`; returns when to come back, on the raw clock. Send at once: requests are stamped.
+    pub(crate) fn service(&self, departures: &mut Departures) -> i64 {
         let mut link = lock(&self.link);
         let link = &mut *link;
         self.look_asleep(link);
         let Some(session) = &mut link.session else { return i64::MAX };
-        let mut out = [0; DATAGRAM_MAX];
-        while let Some(len) = link.sync.poll_transmit(self.local.now(), &mut out) {
-            nonces.push(u64::from_be_bytes(out[40..48].try_into().expect("eight bytes")));
-            session.ask(&out[..len], &mut link.entropy, &mut send);
+        let server = session.server;
+        let mut request = [0; CIRCLE_PACKET_LEN];
+        let mut early_ns = 0;
+        while let Some(len) = link.sync.poll_transmit(self.local.now(), &mut request) {
+            departures.nonces.push(u64::from_be_bytes(request[40..48].try_into().expect("eight bytes")));
+            departures.put(server, |room| session.ask(&request[..len], &mut link.entropy, room));
+            early_ns = STATUS_EARLY_NS;
         }
         let now = os::raw_ns();
-        let mut next = self.local.to_raw(link.sync.poll_timeout());
+        let mut next = self.next_request(&link.sync);
         for pending in &mut link.withdrawals {
             if pending.due_raw_ns <= now {
-                if let Ok(len) = session.sealer.seal(Use::Withdraw, &pending.withdraw.encode(), &mut out) {
-                    send(&out[..len], session.server);
-                }
+                departures
+                    .put(server, |room| session.sealer.seal(Use::Withdraw, &pending.withdraw.encode(), room).ok());
                 pending.due_raw_ns = now + WITHDRAW_REPEATS_NS[pending.repeats.min(WITHDRAW_REPEATS_NS.len() - 1)];
                 pending.repeats += 1;
             }
             next = next.min(pending.due_raw_ns);
         }
-        if link.status_due_raw_ns <= now {
+        if link.status_due_raw_ns <= now + early_ns {
             link.status_due_raw_ns = now + STATUS_INTERVAL_NS;
             let status = self.status(link, self.local.at_raw(now));
             let session = link.session.as_mut().expect("checked above");
-            if let Ok(len) = session.sealer.seal(Use::Status, &status.encode(), &mut out) {
-                send(&out[..len], session.server);
-            }
+            departures.put(server, |room| session.sealer.seal(Use::Status, &status.encode(), room).ok());
         }
         next.min(link.status_due_raw_ns)
     }
 
-    /// An answer to one of this platform's sync requests arrived, or what looks like one.
-    pub(crate) fn handle_sync(&self, datagram: &[u8], raw_ns: i64, stamp_error_ns: i64) {
+    /// When the next request for the time is due, on the raw clock.
+    fn next_request(&self, sync: &SyncSession) -> i64 {
+        self.local.to_raw(sync.poll_timeout())
+    }
+
+    /// An answer to one of this platform's sync requests arrived, or what looks like one. Returns when the hub should
+    /// service it at the latest, on the raw clock.
+    pub(crate) fn handle_sync(&self, datagram: &[u8], raw_ns: i64, stamp_error_ns: i64) -> i64 {
         let mut link = lock(&self.link);
         let link = &mut *link;
         self.look_asleep(link);
-        let Some(session) = &mut link.session else { return };
+        let Some(session) = &mut link.session else { return i64::MAX };
         let mut plain = [0; CIRCLE_PACKET_LEN];
-        let Some(answer) = session.believe(datagram, &mut plain) else { return };
+        let Some(answer) = session.believe(datagram, &mut plain) else { return i64::MAX };
         let received = self.local.at_raw(raw_ns);
         let heard = link.sync.handle_input(received, Span::from_ns(stamp_error_ns), answer);
         if heard != Err(SyncError::Packet(PacketError::NotAsked)) {
@@ -725,6 +781,7 @@ impl Inner {
             link.note_exchange(&used);
             self.publish(link);
         }
+        self.next_request(&link.sync)
     }
 
     /// A sealed datagram for this platform's session arrived; returns whether the hub should service it soon.

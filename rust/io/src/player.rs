@@ -367,6 +367,7 @@ mod tests {
             let platform = Platform::new(RATE, 0, 0, Some(1)).unwrap();
             platform.set_program(Some(program()));
             platform.set_levels(1.0, own).unwrap();
+            platform.inner.begin_to_play();
             platform.inner.player().restart(RATE, ms(10_000));
             Self {
                 platform,

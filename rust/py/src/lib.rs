@@ -19,7 +19,7 @@ mod core_module {
     use super::*;
 
     #[pymodule_export]
-    use super::bench::bench_clock;
+    use super::bench::{bench_clock, bench_hub};
     #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
     #[pymodule_export]
