@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from harmonia import _core
-from harmonia.client import LockState, Sanctuary, join
+from harmonia.client import LockState, Purpose, Sanctuary, join
 from harmonia.client.clock_log import ClockLog, ClockLogWriter
 from harmonia.rpc.server import Settings, running
 from tests.e2e.terminal import answer, harmonia, sanctuary, terminal
@@ -141,7 +141,7 @@ def test_a_suspend_is_logged_shown_and_tracked(data: Path, tmp_path: Path) -> No
 
     async def night(invitation: str) -> None:
         core = _core.Platform()
-        async with join(invitation, core=core) as one:
+        async with join(invitation, core=core, grants=(Purpose.PRESENCE, Purpose.VISIBILITY)) as one:
             log = ClockLogWriter(log_path, one)
             with trio.fail_after(60):
                 await one.locked()
