@@ -277,12 +277,13 @@ class FakeCore:
         self.offset = 0
         self.gate_open = True
         self.levels = (1.0, 1.0)
+        self.unanswered: dict[str, Any] | None = None
 
     def connect(self, host: str, port: int, session_id: int, secret: bytes, time_keys: Any = None) -> None:
         self.told.append(("connect", session_id))
 
-    def silence(self) -> None:
-        """Every question was answered."""
+    def silence(self) -> dict[str, Any] | None:
+        return self.unanswered
 
     def suspends(self) -> tuple[int, int, int]:
         return (0, 0, 0)

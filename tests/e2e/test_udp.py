@@ -152,14 +152,12 @@ def test_a_suspend_is_logged_shown_and_tracked(data: Path, tmp_path: Path) -> No
                 log.look(reading=True)
                 await one.locked()
                 log.look(reading=True)
-                async with Sanctuary.at(data) as sanctuary:
-                    async with sanctuary.watch(one.identity.circle_id, interval_s=0.05) as answers:
-                        async for view in answers:
-                            if view.sleepers and view.sleepers[0].suspends == 1:
-                                break
-            shown = await trio.to_thread.run_sync(
-                lambda: harmonia("tracking", "--circle", one.identity.circle_id, data=data).stdout
-            )
+                circle_id = one.identity.circle_id
+                async with Sanctuary.at(data) as house, house.watch(circle_id, interval_s=0.05) as answers:
+                    async for view in answers:
+                        if view.sleepers and view.sleepers[0].suspends == 1:
+                            break
+            shown = await trio.to_thread.run_sync(lambda: harmonia("tracking", "--circle", circle_id, data=data).stdout)
             assert "suspended 1×" in shown
             log.close()
 
