@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use harmonia_core::node_clock::NodeClock;
 use harmonia_core::nts::aead::GROUP;
 use harmonia_core::nts::server::Exchange;
-use harmonia_core::nts::{CookieKeys, Keys, NtsError, NtsServer, Policy, Reply, Rotation, COOKIES_MAX};
+use harmonia_core::nts::{CookieKeys, Keys, NtsError, NtsServer, Policy, Reply, COOKIES_MAX};
 use harmonia_core::packet::{self, NodeInfo, CIRCLE_PACKET_LEN};
 use harmonia_core::rate_limit::{Admission, RateConfig, RateLimit};
 use harmonia_core::units::NodeTime;
@@ -19,6 +19,7 @@ use harmonia_core::units::NodeTime;
 use crate::entropy::Entropy;
 use crate::error::IoError;
 use crate::socket::{Batch, Socket, BATCH};
+use crate::time_keys::TimeKeys;
 
 /// Protected answers that are sent together, four groups: the first waits for the last, some ten microseconds. Each
 /// sending may wake whoever waits for it, which costs more than sealing does.
@@ -78,10 +79,9 @@ impl<T: Copy> Few<T> {
 }
 
 impl Answering {
-    /// Everybody is answered, at the default rate; cookies are sealed from `now` on.
-    pub fn new(now: NodeTime) -> Result<Self, IoError> {
-        let mut entropy = Entropy::new()?;
-        let cookies = CookieKeys::new(Rotation::default(), now, &mut |out| entropy.fill(out));
+    /// Everybody is answered, at the default rate; `cookies` seals and opens cookies.
+    pub fn new(cookies: CookieKeys) -> Result<Self, IoError> {
+        let entropy = Entropy::new()?;
         let mut answering = Self {
             limit: None,
             server: NtsServer::new(cookies, Policy::Everybody),
@@ -111,6 +111,16 @@ impl Answering {
         self.server.policy = policy;
     }
 
+    /// The keys under which cookies are sealed.
+    pub fn cookies(&self) -> &CookieKeys {
+        &self.server.cookies
+    }
+
+    /// Seals and opens cookies with other keys from here on.
+    pub fn set_cookies(&mut self, cookies: CookieKeys) {
+        self.server.cookies = cookies;
+    }
+
     /// The first cookies for a client that has just exchanged keys.
     pub fn bake(&mut self, keys: &Keys) -> Vec<Vec<u8>> {
         let mut room = [0; harmonia_core::nts::cookie::COOKIE_LEN_MAX];
@@ -119,6 +129,13 @@ impl Answering {
             room[..len].to_vec()
         };
         (0..COOKIES_MAX).map(bake).collect()
+    }
+
+    /// Fresh keys and cookies for a platform's session.
+    pub fn time_keys(&mut self) -> TimeKeys {
+        let mut secrets = [[0; 32]; 2];
+        secrets.iter_mut().for_each(|secret| self.entropy.fill(secret));
+        TimeKeys::new(&secrets, |keys| self.bake(keys))
     }
 
     /// A platform proved who it is from this address.
@@ -204,7 +221,6 @@ impl Answering {
         }
         let Self { server, entropy, protected, rooms, .. } = self;
         let entropy = &mut |bytes: &mut [u8]| entropy.fill(bytes);
-        server.cookies.rotate_if_due(now(), entropy);
         let mut sealed = 0;
         for requests in protected.items[..protected.len].chunks(GROUP) {
             let mut group: [Exchange<'_>; GROUP] = Default::default();

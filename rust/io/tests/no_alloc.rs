@@ -1,7 +1,7 @@
 //! From a batch of requests to the answers on the wire, plain and protected, nothing is allocated.
 use harmonia_core::node_clock::NodeClock;
 use harmonia_core::nts::aead::Algorithm;
-use harmonia_core::nts::{Keys, NtsClient, PACKET_MAX};
+use harmonia_core::nts::{CookieKeys, Keys, NtsClient, Rotation, PACKET_MAX};
 use harmonia_core::packet::{write_request, NodeInfo, CIRCLE_PACKET_LEN};
 use harmonia_core::units::NodeTime;
 use harmonia_io::answering::{AnswerStats, Answering};
@@ -20,8 +20,8 @@ fn socket() -> Socket {
 #[test]
 fn a_batch_is_answered_without_the_allocator() {
     let (server, client) = (socket(), socket());
-    // So long ago that the cookies' key is replaced in between, too.
-    let mut answering = Answering::new(NodeTime::from_ns(0)).unwrap();
+    let cookies = CookieKeys::new(Rotation::default(), NodeTime::from_ns(0), &mut |out| out.fill(9));
+    let mut answering = Answering::new(cookies).unwrap();
     let clock = NodeClock::new("boot", os::raw_ns(), 1_700_000_000_000_000_000);
     let mut plain = [0; CIRCLE_PACKET_LEN];
     write_request(7, &mut plain).unwrap();
