@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from harmonia.cli.main import cli
 
-KINDS = ["echo", "plain", "circle", "nts", "nts_gcm_siv"]
+KINDS = ["echo", "echo_long", "plain", "circle", "nts", "nts_gcm_siv"]
 
 
 def test_the_figures_are_there_and_fit_together() -> None:

@@ -7,6 +7,7 @@ from harmonia.cli.common import echo_json, json_option
 
 _KINDS = {
     "echo": "bare echo of 48 bytes",
+    "echo_long": "bare echo, as long as NTS",
     "plain": "NTP",
     "circle": "NTP with the circle's field",
     "nts": "NTS, AES-SIV-CMAC-256",

@@ -3,7 +3,9 @@
 //! Three things come together here and nowhere else: how often an address is answered, NTS, and, where the operator
 //! asks for silence, who counts as known. Answers are collected for a batch and sent in two steps. Plain ones are made
 //! first and stamped last, all at once. A protected one cannot be stamped after it is sealed, and sealing takes time;
-//! so those are sealed in groups of eight, which take some four microseconds, just before they leave.
+//! so those are stamped and sealed in groups of eight, some four microseconds each, and then leave together: each sending
+//! wakes whoever waits for it, which costs more than sealing does. The first of 64 waits thirty microseconds for the last;
+//! but that many are there at once only when they have already waited for longer.
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,9 +23,6 @@ use crate::error::IoError;
 use crate::socket::{Batch, Socket, BATCH};
 use crate::time_keys::TimeKeys;
 
-/// Protected answers that are sent together, four groups: the first waits for the last, some ten microseconds. Each
-/// sending may wake whoever waits for it, which costs more than sealing does.
-const TOGETHER: usize = 4 * GROUP;
 /// Longer requests are nobody's.
 const REQUEST_MAX: usize = harmonia_core::nts::PACKET_MAX;
 /// A platform whose sealed datagrams come from an address is known there for as long as this.
@@ -221,7 +220,6 @@ impl Answering {
         }
         let Self { server, entropy, protected, rooms, .. } = self;
         let entropy = &mut |bytes: &mut [u8]| entropy.fill(bytes);
-        let mut sealed = 0;
         for requests in protected.items[..protected.len].chunks(GROUP) {
             let mut group: [Exchange<'_>; GROUP] = Default::default();
             for ((request, room), exchange) in requests.iter().flatten().zip(rooms.iter_mut()).zip(&mut group) {
@@ -242,10 +240,6 @@ impl Answering {
                     batch.room(*i)[..reply.len()].copy_from_slice(&room[..reply.len()]);
                     batch.answer(*i, reply.len());
                 }
-            }
-            sealed += requests.len();
-            if sealed.is_multiple_of(TOGETHER) {
-                left += socket.send_answers(batch);
             }
             for (counter, count) in [(&stats.protected, protected), (&stats.naks, naks), (&stats.silent, silent)] {
                 counter.fetch_add(count, Ordering::Relaxed);

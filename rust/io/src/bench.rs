@@ -4,6 +4,9 @@
 //! measured is CPU time of the answering thread alone, by the kernel's own count; and the measure of all things is a
 //! bare echo over the same sockets with the same batches, in the same run, in slices that alternate with the node's:
 //! whatever disturbs one disturbs the other. The client that loads them is another thread and is not counted.
+//!
+//! All ratios are to the echo of 48 bytes, the cheapest that there is, also for requests under NTS, which are five times
+//! as long; an echo of those is measured beside it, so that it shows how little of the difference is their length.
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
@@ -26,6 +29,8 @@ use crate::socket::{wait_readable_one, Batch, Socket, BATCH};
 const SLICE: Duration = Duration::from_millis(50);
 /// Batches that are under way at once: a server that is woken by every datagram would be measured for its waking.
 const BATCHES: usize = 4;
+/// The first kinds of load are for the echo.
+const ECHOES: usize = 2;
 /// The client sends more when everything was answered, or this has passed.
 const LOST_AFTER: Duration = Duration::from_millis(20);
 const STOP_CHECK: Duration = Duration::from_millis(100);
@@ -49,8 +54,10 @@ impl Cost {
 /// What a run measured.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockBench {
-    /// The bare echo of a plain request's 48 bytes.
+    /// The bare echo of a plain request's 48 bytes: what all ratios are to.
     pub echo: Cost,
+    /// The bare echo of a request under NTS, of 228 bytes: how much of the cost is in the length alone.
+    pub echo_long: Cost,
     /// Plain NTP requests.
     pub plain: Cost,
     /// Requests with the circle's field.
@@ -175,25 +182,27 @@ pub fn clock(seconds: f64) -> Result<ClockBench, IoError> {
     let mut entropy = Entropy::new()?;
     let mut circle = [0; CIRCLE_PACKET_LEN];
     packet::write_request(7, &mut circle).map_err(|_| IoError::State("a request fits its buffer"))?;
+    let siv = protected(&node, &mut entropy, Algorithm::AesSivCmac256)?;
     let requests = [
         vec![plain().to_vec(); BATCH],
+        siv.clone(),
         vec![plain().to_vec(); BATCH],
         vec![circle.to_vec(); BATCH],
-        protected(&node, &mut entropy, Algorithm::AesSivCmac256)?,
+        siv,
         protected(&node, &mut entropy, Algorithm::Aes128GcmSiv)?,
     ];
     let to_node = SocketAddr::from(([127, 0, 0, 1], node.port()));
     let count = |kind: usize| -> Result<Cost, IoError> {
         let system = |source| IoError::System { what: "a thread's CPU time", source };
         let thread = echo.thread.as_ref().ok_or(IoError::State("the echo has ended"))?;
-        Ok(if kind == 0 {
+        Ok(if kind < ECHOES {
             Cost { answers: echo.answered.load(Ordering::Relaxed), cpu_ns: os::thread_cpu_ns(thread).map_err(system)? }
         } else {
             let answers = node.stats().answered.load(Ordering::Relaxed);
             Cost { answers, cpu_ns: node.responder_cpu_ns().map_err(system)? }
         })
     };
-    let mut costs = [Cost::default(); 5];
+    let mut costs = [Cost::default(); 6];
     let mut batch = Batch::default();
     let begin = Instant::now();
     // The first round warms caches and frequencies, and does not count.
@@ -201,7 +210,7 @@ pub fn clock(seconds: f64) -> Result<ClockBench, IoError> {
     while round < 2 || begin.elapsed().as_secs_f64() < seconds {
         for (kind, requests) in requests.iter().enumerate() {
             let before = count(kind)?;
-            load(&client, if kind == 0 { echo.address } else { to_node }, requests, &mut batch);
+            load(&client, if kind < ECHOES { echo.address } else { to_node }, requests, &mut batch);
             let after = count(kind)?;
             if round > 0 {
                 costs[kind].answers += after.answers - before.answers;
@@ -210,8 +219,8 @@ pub fn clock(seconds: f64) -> Result<ClockBench, IoError> {
         }
         round += 1;
     }
-    let [echo, plain, circle, nts, nts_gcm_siv] = costs;
-    Ok(ClockBench { echo, plain, circle, nts, nts_gcm_siv })
+    let [echo, echo_long, plain, circle, nts, nts_gcm_siv] = costs;
+    Ok(ClockBench { echo, echo_long, plain, circle, nts, nts_gcm_siv })
 }
 
 #[cfg(test)]
@@ -221,7 +230,9 @@ mod tests {
     #[test]
     fn everything_that_is_measured_was_answered() {
         let measured = clock(0.0).unwrap();
-        for cost in [measured.echo, measured.plain, measured.circle, measured.nts, measured.nts_gcm_siv] {
+        for cost in
+            [measured.echo, measured.echo_long, measured.plain, measured.circle, measured.nts, measured.nts_gcm_siv]
+        {
             assert!(cost.answers >= BATCH as u64 && cost.cpu_ns > 0, "{measured:?}");
         }
     }

@@ -22,6 +22,7 @@ pub fn bench_clock(py: Python<'_>, seconds: f64) -> PyResult<Bound<'_, PyDict>> 
         dict.set_item(format!("{name}_per_cpu_s"), cost.per_cpu_s())?;
         dict.set_item(format!("{name}_ratio"), cost.per_cpu_s() / echo)
     };
+    add("echo_long", measured.echo_long)?;
     add("plain", measured.plain)?;
     add("circle", measured.circle)?;
     add("nts", measured.nts)?;

@@ -298,7 +298,7 @@ pub(super) mod laws {
                 cookies.push(sealed(&mut jar, &keys, 1));
             }
             let text = jar.to_text();
-            let mut read = CookieKeys::from_text(Rotation::default(), &text).unwrap();
+            let read = CookieKeys::from_text(Rotation::default(), &text).unwrap();
             prop_assert_eq!(read.due(), jar.due());
             prop_assert_eq!(read.to_text(), text.clone());
             for cookie in cookies {

@@ -20,7 +20,7 @@ use std::cell::OnceCell;
 
 use aes::cipher::{BlockEncrypt, KeyInit};
 use aes::{Aes128Enc, Block};
-use subtle::ConstantTimeEq;
+use ctutils::CtEq;
 
 use super::aead::{Forged, TAG_LEN};
 
@@ -84,7 +84,8 @@ impl Siv {
                 *block = counter.to_be_bytes().into();
                 counter += 1;
             }
-            ctr.encrypt_blocks(&mut keystream[..chunk.len().div_ceil(BLOCK)]);
+            // Eight at once take less time than five one by one.
+            ctr.encrypt_blocks(&mut keystream);
             let (blocks, rest) = chunk.as_chunks_mut();
             for (block, key) in blocks.iter_mut().zip(keystream) {
                 *block = xor(*block, key.into());
@@ -115,7 +116,7 @@ pub fn open<const N: usize, const L: usize>(jobs: &mut [Option<Job<'_, N>>; L]) 
     let mut verdicts = [Err(Forged); L];
     for ((job, tag), verdict) in jobs.iter_mut().zip(tags).zip(&mut verdicts) {
         let Some(job) = job else { continue };
-        if bool::from(tag.ct_eq(&job.tag)) {
+        if bool::from(u128::from_ne_bytes(tag).ct_eq(&u128::from_ne_bytes(job.tag))) {
             *verdict = Ok(());
         } else {
             job.text.fill(0);
