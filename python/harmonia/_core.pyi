@@ -682,7 +682,8 @@ def bench_hub(platforms: int, seconds: float) -> dict[str, float]:
 def bench_clock(seconds: float) -> dict[str, float]:
     """Measures for about ``seconds`` what answers cost, on a node of its own on loopback, beside a bare echo.
 
-    For ``echo`` (of 48 bytes), ``echo_long`` (of a request under NTS), ``plain`` (NTP), ``circle`` (with the circle's field), ``nts`` (AEAD_AES_SIV_CMAC_256) and
-    ``nts_gcm_siv``: ``…_answers``, ``…_per_cpu_s`` (answers a second of the answering thread's CPU time) and, but for
-    ``echo``, ``…_ratio`` to that of ``echo``. Raises ValueError unless 0 ≤ seconds ≤ 600, IoError.
+    For ``echo`` (of 48 bytes), ``echo_long`` (of a request under NTS), ``plain`` (NTP), ``circle`` (with the circle's
+    field), ``nts`` (AEAD_AES_SIV_CMAC_256) and ``nts_gcm_siv``: ``…_answers``, ``…_per_cpu_s`` (answers a second of the
+    answering thread's CPU time) and, but for ``echo``, ``…_ratio`` to that of ``echo``. Raises ValueError unless
+    0 ≤ seconds ≤ 600, IoError.
     """

@@ -104,10 +104,10 @@ mod tests {
         let (_, keys) = CookieFile::open(&folder.clock(), NOW).unwrap();
         let cookie = Answering::new(keys).unwrap().bake(&client()).remove(0);
         assert_eq!(std::fs::metadata(folder.file()).unwrap().permissions().mode() & 0o777, 0o600);
-        let (_, mut again) = CookieFile::open(&folder.clock(), day(2)).unwrap();
+        let (_, again) = CookieFile::open(&folder.clock(), day(2)).unwrap();
         assert_eq!(again.open(&cookie), Some(client()));
         // After a third day it would have been forgotten by a sanctuary that ran through.
-        let (_, mut late) = CookieFile::open(&folder.clock(), day(3)).unwrap();
+        let (_, late) = CookieFile::open(&folder.clock(), day(3)).unwrap();
         assert_eq!(late.open(&cookie), None);
     }
 
@@ -118,7 +118,7 @@ mod tests {
         let cookie = Answering::new(keys).unwrap().bake(&client()).remove(0);
         let text = std::fs::read(folder.file()).unwrap();
         std::fs::set_permissions(folder.file(), std::fs::Permissions::from_mode(0o640)).unwrap();
-        let (_, mut keys) = CookieFile::open(&folder.clock(), NOW).unwrap();
+        let (_, keys) = CookieFile::open(&folder.clock(), NOW).unwrap();
         assert_eq!(keys.open(&cookie), None);
         assert_eq!(std::fs::metadata(folder.file()).unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::write(folder.file(), &text).unwrap();

@@ -69,6 +69,7 @@ pub struct Forged;
 type Aes128GcmSiv = AesGcmSiv<aes::Aes128Enc>;
 
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant)] // a box would be an allocation for every packet
 enum Kind {
     Siv(Siv),
     GcmSiv(Aes128GcmSiv),

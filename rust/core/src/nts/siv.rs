@@ -34,7 +34,7 @@ pub const KEY_LEN: usize = 2 * BLOCK;
 type Bytes = [u8; BLOCK];
 const ZERO: Bytes = [0; BLOCK];
 
-/// A key, laid out: 352 bytes, nothing on the heap.
+/// A key, laid out: 1440 bytes, as each schedule has room for that of a processor without AES. Nothing on the heap.
 #[derive(Clone)]
 pub struct Siv {
     mac: Aes128Enc,
@@ -77,7 +77,7 @@ impl Siv {
         }
         let ctr = self.ctr.get_or_init(|| Aes128Enc::new(&self.ctr_key.into()));
         // The RFC clears two bits, so that no carry ever leaves the last 32.
-        let mut counter = u128::from_be_bytes(tag) & !(1 << 63 | 1 << 31);
+        let mut counter = u128::from_be_bytes(tag) & !((1 << 63) | (1 << 31));
         for chunk in text.chunks_mut(LANES * BLOCK) {
             let mut keystream = [Block::default(); LANES];
             for block in &mut keystream {
@@ -201,7 +201,7 @@ fn body(text: &[u8]) -> &[Bytes] {
 /// Multiplies by x in GF(2^128), as the RFC's `dbl`.
 fn double(block: Bytes) -> Bytes {
     let block = u128::from_be_bytes(block);
-    (block << 1 ^ (block >> 127) * 0x87).to_be_bytes()
+    ((block << 1) ^ ((block >> 127) * 0x87)).to_be_bytes()
 }
 
 fn xor(a: Bytes, b: Bytes) -> Bytes {
@@ -318,7 +318,7 @@ mod laws {
         for tag in [u128::MAX, 1 << 63 | 1 << 31, u128::MAX >> 64, 0] {
             let (mut with, mut without) = ([0; 64], [0; 64]);
             siv.ctr(tag.to_be_bytes(), &mut with);
-            siv.ctr((tag & !(1 << 63 | 1 << 31)).to_be_bytes(), &mut without);
+            siv.ctr((tag & !((1 << 63) | (1 << 31))).to_be_bytes(), &mut without);
             assert_eq!(with, without);
         }
     }
