@@ -1,6 +1,6 @@
 //! What is likely: the channel between both clouds of points, its likelihood, and the posterior's mean and variance.
-use super::regression::Line;
 use super::side::Side;
+use super::trend::Trend;
 use super::walk::Walk;
 use super::ROUNDING_NS;
 
@@ -174,21 +174,28 @@ impl Likely {
     /// 99 % of a normal error lie within 2.6 standard deviations. This one has longer tails, and stays for as long as
     /// the exchange that caused it; both numbers are measured, in simulated worlds of 10 µs to 10 ms of jitter.
     const SIGMAS: f64 = 3.1;
-    /// How much of a difference between the two ways' jitters a regression turns into an error.
-    const LOPSIDED_SHARE: f64 = 0.25;
+    /// Of the errors of channel and trend, measured.
+    const CORRELATION: f64 = 0.4;
 
-    /// Takes the mean of this estimate and a regression's, each weighed by its variance.
-    pub(super) fn weigh_in(&mut self, line: &Line) {
-        let lopsided = Self::LOPSIDED_SHARE * (self.clouds[0].1 - self.clouds[1].1);
-        let theirs = line.variance + lopsided * lopsided;
-        let ours = self.variance + self.blur * self.blur;
-        let share = ours / (ours + theirs);
-        self.offset += share * (line.offset - self.offset);
-        self.rate += share * (line.rate - self.rate);
-        self.rate_variance *= 1.0 - share;
-        // They come from the same points: not as independent as their variances would have it.
-        self.variance *= 1.0 - share;
-        self.blur *= (1.0 - share).sqrt();
+    /// Takes the best mean of this estimate and a trend, each weighed by its variance.
+    pub(super) fn weigh_in(&mut self, trend: &Trend) {
+        let (ours, theirs) = (self.variance + self.blur * self.blur, trend.variance);
+        // They come from the same points.
+        let common = Self::CORRELATION * (ours * theirs).sqrt();
+        let share = ((ours - common) / (ours + theirs - 2.0 * common)).clamp(0.0, 1.0);
+        let apart = trend.offset - self.offset;
+        // Where they differ by more than both allow for, one of them is wrong, and nobody knows which.
+        let wrong = (apart * apart - ours - theirs).max(0.0);
+        let mixed = |ours: f64, theirs: f64, common: f64| {
+            let own = 1.0 - share;
+            own * own * ours + share * share * theirs + 2.0 * share * own * common
+        };
+        self.offset += share * apart;
+        self.variance = mixed(ours, theirs, common) + share * (1.0 - share) * wrong;
+        self.blur = 0.0;
+        self.rate += share * (trend.rate - self.rate);
+        self.rate_variance = mixed(self.rate_variance, trend.rate_variance, 0.0);
+        self.past *= 1.0 - share;
     }
 
     pub(super) fn uncertainty(&self) -> f64 {

@@ -37,9 +37,9 @@ mod exchange;
 mod fuzz;
 mod polygon;
 mod possible;
-mod regression;
 mod route;
 mod side;
+mod trend;
 mod walk;
 
 use std::collections::VecDeque;
@@ -49,9 +49,9 @@ use channel::Channel;
 pub use exchange::Exchange;
 use fuzz::Fuzz;
 use possible::Possible;
-use regression::Regression;
 use route::Route;
 use side::Side;
+use trend::Trends;
 use walk::Walk;
 
 use crate::units::PlatformTime;
@@ -124,8 +124,10 @@ pub struct Filter {
     walk: Walk,
     route: Route,
     fuzz: Fuzz,
-    regression: Regression,
+    trends: Trends,
     estimate: Option<Estimate>,
+    /// dbg
+    pub dbg: [f64; 6],
 }
 
 /// Working memory, kept so that an exchange allocates nothing.
@@ -138,7 +140,7 @@ struct Scratch {
 impl Filter {
     /// An empty filter.
     pub fn new(config: FilterConfig) -> Self {
-        let walk = Walk::new(config.expected_wander);
+        let walk = Walk { variance: 0.0 };
         Self {
             config,
             window: VecDeque::with_capacity(WINDOW),
@@ -147,8 +149,9 @@ impl Filter {
             walk,
             route: Route::new(&config),
             fuzz: Fuzz::default(),
-            regression: Regression::default(),
+            trends: Trends::new(&config),
             estimate: None,
+            dbg: [0.0; 6],
         }
     }
 
@@ -156,12 +159,14 @@ impl Filter {
     pub fn reset(&mut self) {
         self.window.clear();
         self.possible = None;
-        self.walk = Walk::new(self.config.expected_wander);
         self.route = Route::new(&self.config);
         self.fuzz = Fuzz::default();
+        self.trends = Trends::new(&self.config);
         self.estimate = None;
     }
 
+    /// dbg
+    pub fn debug(&self) -> String { self.trends.debug() }
     /// How many exchanges the window holds.
     pub fn len(&self) -> usize {
         self.window.len()
@@ -222,23 +227,24 @@ impl Filter {
         }
 
         self.route.look(&self.window);
+        self.trends.take(&newest, &self.route, &self.config);
         let oldest = age(self.route.from);
         for side in [&mut *up, &mut *down] {
             side.points.truncate(side.points.partition_point(|point| point.0 <= oldest));
         }
         let rate = self.estimate.map_or(0.0, |former| former.rate_ppb);
+        let trend = self.trends.say();
+        self.walk.variance = trend.wander;
         let prior = self.route.prior_at(at, certified.rate, &self.walk);
         let mut likely = Channel::new(up, down, rate, &self.walk, prior).posterior(certified.rate);
-        self.walk.learn(at, &likely);
         self.fuzz.look(up, down, &likely, &self.walk);
-        likely.variance *= self.fuzz.excess();
+        likely.variance *= self.fuzz.excess() * self.trends.alike().powi(env("ALIKE", 2.0) as i32);
+        likely.blur *= env("BLUR", 1.0);
+        likely.variance = likely.variance.max(trend.variance * env("LEAST", 0.0));
         likely.rate_variance *= self.fuzz.excess();
-        let middles = self.window.iter().filter(|exchange| exchange.t1 >= self.route.from);
-        let middles = middles.map(|e| (age(e.t4), relative(e.offset().ns()), e.round_trip().ns() as f64));
-        if let Some(line) = self.regression.fit(middles, &self.walk) {
-            likely.weigh_in(&line);
-            likely.rate = likely.rate.clamp(certified.rate[0], certified.rate[1]);
-        }
+        self.dbg = [likely.offset, likely.variance, likely.blur, trend.offset, trend.variance, self.fuzz.excess()];
+        likely.weigh_in(&trend);
+        likely.rate = likely.rate.clamp(certified.rate[0], certified.rate[1]);
         self.route.learn(&likely);
         self.estimate = Some(Estimate {
             at,
@@ -449,3 +455,5 @@ mod laws {
         assert_eq!(filter.len(), WINDOW);
     }
 }
+
+fn env(n: &str, d: f64) -> f64 { std::env::var(n).ok().and_then(|x| x.parse().ok()).unwrap_or(d) }
