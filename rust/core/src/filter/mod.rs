@@ -239,7 +239,7 @@ impl Filter {
         let mut likely = Channel::new(up, down, rate, &self.walk, prior).posterior(certified.rate);
         self.fuzz.look(up, down, &likely, &self.walk);
         likely.variance *= self.fuzz.excess() * self.trends.alike().powi(env("ALIKE", 2.0) as i32);
-        likely.blur *= env("BLUR", 1.0);
+        likely.blur *= env("BLUR", 1.2);
         likely.variance = likely.variance.max(trend.variance * env("LEAST", 0.0));
         likely.rate_variance *= self.fuzz.excess();
         self.dbg = [likely.offset, likely.variance, likely.blur, trend.offset, trend.variance, self.fuzz.excess()];

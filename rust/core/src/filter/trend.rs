@@ -13,7 +13,7 @@ use super::{FilterConfig, S_PER_NS};
 use crate::units::PlatformTime;
 
 /// Deviations of the frequency after a second, ppb.
-const WANDERS: [f64; 8] = [0.1, 0.316, 1.0, 3.16, 10.0, 31.6, 100.0, 316.0];
+const WANDERS: [f64; 7] = [0.1, 0.4, 1.6, 6.4, 25.0, 100.0, 400.0];
 /// Excess at which a round trip is worth half, over the mean.
 const SOFTNESSES: [f64; 2] = [0.1, 1.0];
 
@@ -161,8 +161,12 @@ impl Trends {
         Trend {
             offset,
             variance: mean(&|m| {
-                let lopsided = m.covariance[2][2] + m.mean[2] * m.mean[2];
-                m.covariance[0][0] + (m.mean[0] - offset).powi(2) + 0.4 * lopsided * self.unsure * self.unsure
+                let [offset_variance, lopsided_variance] = [m.covariance[0][0], m.covariance[2][2]];
+                let squared = m.mean[2] * m.mean[2];
+                let floor = 0.4 * (lopsided_variance + squared) * self.unsure * self.unsure;
+                // Of ways of which one is idle, the idle one's mean looks like offset: as large as what is left over.
+                let idle = 16.0 * squared * squared * m.scale * ((1.0 + m.softness) * self.excess).powi(2);
+                offset_variance + (m.mean[0] - offset).powi(2) + floor + idle
             }),
             rate,
             rate_variance: mean(&|m| m.covariance[1][1] + (m.mean[1] - rate).powi(2)),
@@ -201,6 +205,6 @@ impl Model {
                 p[i][j] -= reach[i] * reach[j] / total;
             }
         }
-        self.scale *= 1.0 + share.min(0.1) * (surprise - 1.0) * self.scale * noise / expected;
+        self.scale *= 1.0 + share.clamp(1.0 / 64.0, 0.1) * (surprise - 1.0) * self.scale * noise / expected;
     }
 }
