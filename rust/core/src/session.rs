@@ -70,7 +70,7 @@ impl Default for SyncConfig {
             lock_after: 6,
             max_drift_ppb: 500_000,
             max_wander: 1e-7,
-            expected_drift_ppb: 100_000,
+            expected_drift_ppb: 50_000,
             expected_wander: 3e-9,
             max_slew_ppb: 499_000,
             lead: Span::from_ms(20),

@@ -67,7 +67,6 @@ impl Course {
 
     /// Goes through it once.
     pub fn run(&self, seed: u64) -> Outcome {
-        ORACLE.with(|o| o.set(self.crystal.wander));
         // A normal step of the frequency may exceed any bound; what is stated must be true.
         let wander = (4.5 * self.crystal.wander).clamp(3e-8, MAX_WANDER);
         outcome(&self.exchanges(seed), wander, self.seconds as f64 / 6.0)
@@ -76,8 +75,7 @@ impl Course {
 
 /// What comes of exchanges if a wander of at most `max_wander` is stated; the first `skip_s` do not count.
 pub fn outcome(known: &[Known], max_wander: f64, skip_s: f64) -> Outcome {
-    let mut rival = Regression::default();
-    let mut session = if std::env::var_os("ORACLE").is_some() { harmonia_core::session::SyncSession::new(harmonia_core::session::SyncConfig{max_drift_ppb:200_000,max_wander,lead:Span::ZERO,expected_wander: ORACLE.with(|o| o.get()),..Default::default()},0)} else {session(200_000, max_wander)};
+    let (mut session, mut rival) = (session(200_000, max_wander), Regression::default());
     let Some(&(first, _)) = known.first() else { return Outcome::default() };
     let since = |t: PlatformTime| (t - first.t4).as_s_f64();
     let (mut errors, mut broken, mut rivals) = (Vec::new(), 0, (0.0, 0.0));
@@ -107,5 +105,3 @@ pub fn outcome(known: &[Known], max_wander: f64, skip_s: f64) -> Outcome {
         broken,
     }
 }
-
-thread_local!{static ORACLE: std::cell::Cell<f64> = const {std::cell::Cell::new(0.0)};}

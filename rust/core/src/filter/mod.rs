@@ -126,8 +126,6 @@ pub struct Filter {
     fuzz: Fuzz,
     trends: Trends,
     estimate: Option<Estimate>,
-    /// dbg
-    pub dbg: [f64; 6],
 }
 
 /// Working memory, kept so that an exchange allocates nothing.
@@ -151,7 +149,6 @@ impl Filter {
             fuzz: Fuzz::default(),
             trends: Trends::new(&config),
             estimate: None,
-            dbg: [0.0; 6],
         }
     }
 
@@ -165,8 +162,6 @@ impl Filter {
         self.estimate = None;
     }
 
-    /// dbg
-    pub fn debug(&self) -> String { self.trends.debug() }
     /// How many exchanges the window holds.
     pub fn len(&self) -> usize {
         self.window.len()
@@ -227,7 +222,7 @@ impl Filter {
         }
 
         self.route.look(&self.window);
-        self.trends.take(&newest, &self.route, &self.config);
+        self.trends.take(&newest, self.route.floor, certified.rate);
         let oldest = age(self.route.from);
         for side in [&mut *up, &mut *down] {
             side.points.truncate(side.points.partition_point(|point| point.0 <= oldest));
@@ -238,11 +233,8 @@ impl Filter {
         let prior = self.route.prior_at(at, certified.rate, &self.walk);
         let mut likely = Channel::new(up, down, rate, &self.walk, prior).posterior(certified.rate);
         self.fuzz.look(up, down, &likely, &self.walk);
-        likely.variance *= self.fuzz.excess() * self.trends.alike().powi(env("ALIKE", 2.0) as i32);
-        likely.blur *= env("BLUR", 1.2);
-        likely.variance = likely.variance.max(trend.variance * env("LEAST", 0.0));
+        likely.variance *= self.fuzz.excess() * self.trends.alike().powi(2);
         likely.rate_variance *= self.fuzz.excess();
-        self.dbg = [likely.offset, likely.variance, likely.blur, trend.offset, trend.variance, self.fuzz.excess()];
         likely.weigh_in(&trend);
         likely.rate = likely.rate.clamp(certified.rate[0], certified.rate[1]);
         self.route.learn(&likely);
@@ -456,4 +448,3 @@ mod laws {
     }
 }
 
-fn env(n: &str, d: f64) -> f64 { std::env::var(n).ok().and_then(|x| x.parse().ok()).unwrap_or(d) }

@@ -8,8 +8,7 @@
 //!
 //! A queue with a memory makes neighbours err alike; it shows, as the excesses of neighbours are then alike.
 use super::exchange::Exchange;
-use super::route::Route;
-use super::{FilterConfig, S_PER_NS};
+use super::{FilterConfig, ROUNDING_NS};
 use crate::units::PlatformTime;
 
 /// Deviations of the frequency after a second, ppb.
@@ -28,7 +27,8 @@ struct Model {
     covariance: [[f64; 3]; 3],
     /// Squared error of a middle over its squared (softened) excess.
     scale: f64,
-    /// Log-likelihood of what came, fading.
+    /// Log-probability before anything came, and log-likelihood of what came, fading.
+    prior: f64,
     score: f64,
 }
 
@@ -47,114 +47,117 @@ pub(super) struct Trend {
 #[derive(Clone, Debug)]
 pub(super) struct Trends {
     models: Vec<Model>,
-    at: PlatformTime,
-    base_ns: i64,
+    /// The last exchange's t4, and its middle, which all offsets are relative to.
+    last: Option<(PlatformTime, i64)>,
     /// How far the floor may lie below the least round trip, ns.
     unsure: f64,
     /// Mean excess, ns, and how many exchanges it comes from.
     excess: f64,
     seen: f64,
-    /// Excesses (0 to 1) of the last two exchanges, and how they vary together: mean, and moments of lag 0 to 2.
-    last: [f64; 2],
-    mean: f64,
+    /// Excesses (0 to 1): the last two, their mean, and how they vary together, by lag.
+    nears: [f64; 2],
+    near: f64,
     moments: [f64; 3],
 }
 
 impl Trends {
-    /// What is remembered of errors and of excesses, in exchanges.
+    /// What is remembered of excesses, and of errors, and of how well each model foretold; in exchanges.
     const MEMORY: f64 = 400.0;
+    const SCALED: f64 = 64.0;
+    const SCORED: f64 = 1500.0;
+    /// Deviation of the wander from what is expected, as a power of e.
+    const DOUBT: f64 = 0.7;
+    /// Deviation of the lopsidedness.
+    const LOPSIDED: f64 = 0.15;
     /// Largest surprise that is believed, in squared deviations.
     const SURPRISE: f64 = 9.0;
-    /// Uniform within ± half of the excess.
+    /// Squared error over squared excess: uniform within ± half.
     const SCALE: f64 = 1.0 / 12.0;
+    /// Mean excess as a share of the round trip, before there is any sign of it.
+    const EXCESS_SHARE: f64 = 0.3;
+    /// By how many mean excesses the least of n round trips lies above the floor, times √n, if both ways are
+    /// exponential: Γ(3/2)/√2.
+    const GAP: f64 = 0.63;
 
     pub(super) fn new(config: &FilterConfig) -> Self {
         let expected = (config.expected_wander * 1e9).ln();
+        let variances = [0.0, (config.expected_drift_ppb as f64).powi(2), Self::LOPSIDED * Self::LOPSIDED];
         let model = |(wander, softness): (f64, f64)| Model {
             wander: wander * wander,
             softness,
             mean: [0.0; 3],
-            covariance: [[0.0; 3]; 3],
+            covariance: std::array::from_fn(|i| std::array::from_fn(|j| if i == j { variances[i] } else { 0.0 })),
             scale: Self::SCALE,
-            score: -0.5 * ((wander.ln() - expected) / 2.0).powi(2),
+            prior: -0.5 * ((wander.ln() - expected) / Self::DOUBT).powi(2),
+            score: 0.0,
         };
         let models = WANDERS.into_iter().flat_map(|w| SOFTNESSES.map(|s| (w, s))).map(model).collect();
-        Self {
-            models,
-            at: PlatformTime::from_ns(0),
-            base_ns: 0,
-            unsure: 0.0,
-            excess: 0.0,
-            seen: 0.0,
-            last: [0.0; 2],
-            mean: 0.0,
-            moments: [0.0; 3],
-        }
+        let (nears, moments) = ([0.0; 2], [0.0; 3]);
+        Self { models, last: None, unsure: 0.0, excess: 0.0, seen: 0.0, nears, near: 0.0, moments }
     }
 
-    /// How many neighbours err alike.
+    /// How many neighbours err alike: the sum of the excesses' correlations, which fade from one lag to the next as
+    /// from the first to the second.
     pub(super) fn alike(&self) -> f64 {
         let [all, one, two] = self.moments;
-        let (one, two) = (one / all.max(1e-9), two / all.max(1e-9));
         // Independent ones differ from zero by so much, by chance.
         let chance = 2.5 / self.seen.clamp(1.0, Self::MEMORY).sqrt();
-        if one < chance {
+        if one <= chance * all {
             return 1.0;
         }
-        1.0 + 2.0 * one / (1.0 - (two / one).clamp(0.0, 0.98))
+        1.0 + 2.0 * one / all / (1.0 - (two / one).clamp(0.0, 0.98))
     }
 
-    /// Takes the newest exchange in; `floor` is the least round trip of its route so far.
-    pub(super) fn take(&mut self, exchange: &Exchange, route: &Route, config: &FilterConfig) {
-        let round_trip = exchange.round_trip().ns() as f64;
-        let middle = exchange.offset().ns();
-        let first = self.seen == 0.0;
-        let elapsed = if first { 0.0 } else { (exchange.t4 - self.at).as_s_f64().max(0.0) };
-        let moved = if first { 0.0 } else { (i128::from(middle) - i128::from(self.base_ns)) as f64 };
-        (self.at, self.base_ns) = (self.at.max(exchange.t4), middle);
-        if first {
-            self.at = exchange.t4;
-        }
-        let (floor, of) = route.floor;
-        let excess = (round_trip - floor).max(0.0);
+    /// Takes the newest exchange in; `floor` is the least round trip of its route, in ns, and of how many exchanges;
+    /// `rates` are those that the certificate leaves, ppb.
+    pub(super) fn take(&mut self, exchange: &Exchange, floor: (f64, f64), rates: [f64; 2]) {
+        let (round_trip, middle) = (exchange.round_trip().ns() as f64, exchange.offset().ns());
+        let (elapsed, moved) = match self.last {
+            Some((at, base)) => ((exchange.t4 - at).as_s_f64(), (i128::from(middle) - i128::from(base)) as f64),
+            None => {
+                for model in &mut self.models {
+                    model.covariance[0][0] = (0.5 * round_trip).powi(2);
+                }
+                (0.0, 0.0)
+            }
+        };
+        self.last = Some((self.last.map_or(exchange.t4, |(at, _)| at.max(exchange.t4)), middle));
         self.seen += 1.0;
         let share = 1.0 / self.seen.min(Self::MEMORY);
+        let (floor, of) = floor;
+        let excess = (round_trip - floor).max(0.0);
         self.excess += share * (excess - self.excess);
-        let mean = (self.excess + 0.3 * floor / self.seen).max(20.0);
-        let near = excess / (excess + mean);
-        self.mean += share * (near - self.mean);
-        for (moment, other) in self.moments.iter_mut().zip([near, self.last[0], self.last[1]]) {
-            *moment += share * ((near - self.mean) * (other - self.mean) - *moment);
-        }
-        self.last = [near, self.last[0]];
+        let mean = (self.excess + Self::EXCESS_SHARE * floor / self.seen).max(10.0 * ROUNDING_NS);
+        self.compare(excess / (excess + mean), share);
         let alike = self.alike();
-        self.unsure = 0.63 * mean / (of / alike).sqrt();
-        let half = 0.5 * (exchange.t4 - exchange.t1).ns() as f64 * S_PER_NS;
+        self.unsure = Self::GAP * mean / (of / alike).sqrt();
+        let excess = excess + 0.5 * self.unsure;
+        let half = 0.5 * (exchange.t4 - exchange.t1).as_s_f64();
         for model in &mut self.models {
-            if first {
-                model.covariance = [[0.0; 3]; 3];
-                model.covariance[0][0] = (0.5 * round_trip).powi(2);
-                model.covariance[1][1] = (config.expected_drift_ppb as f64).powi(2);
-                model.covariance[2][2] = 0.15 * 0.15;
-            }
             model.mean[0] -= moved;
-            model.advance(elapsed);
-            let excess = excess + 0.5 * self.unsure;
+            model.advance(elapsed.max(0.0));
+            // A guess that has been refuted is worth less by how far it was off.
+            let off = model.mean[1].clamp(rates[0], rates[1]) - model.mean[1];
+            model.mean[1] += off;
+            model.covariance[1][1] += off * off;
             let soft = excess + model.softness * mean;
-            model.learn([1.0, -half, excess], soft * soft, alike, share);
+            model.learn([1.0, -half, excess], soft * soft, alike, share.clamp(1.0 / Self::SCALED, 0.1));
         }
     }
 
-    pub(super) fn debug(&self) -> String {
-        let best = self.models.iter().map(|m| m.score).fold(f64::MIN, f64::max);
-        let m = self.models.iter().find(|m| m.score == best).unwrap();
-        format!("alike {:.1} unsure {:.0} excess {:.0} best: soft {} off {:.0} b {:.3} scale {:.3} scores {}", self.alike(), self.unsure, self.excess, m.softness, m.mean[0], m.mean[2], m.scale, self.models.iter().map(|m| format!("{:.0}", m.score-best)).collect::<Vec<_>>().join(" "))
+    /// Compares an excess (0 to 1) with the two before.
+    fn compare(&mut self, near: f64, share: f64) {
+        self.near += share * (near - self.near);
+        for (moment, other) in self.moments.iter_mut().zip([near, self.nears[0], self.nears[1]]) {
+            *moment += share * ((near - self.near) * (other - self.near) - *moment);
+        }
+        self.nears = [near, self.nears[0]];
     }
 
     /// What they say together.
     pub(super) fn say(&self) -> Trend {
-        let best = self.models.iter().map(|model| model.score).fold(f64::NEG_INFINITY, f64::max);
-        let weights = self.models.iter().map(|model| ((model.score - best).exp(), model));
+        let best = self.models.iter().map(|model| model.prior + model.score).fold(f64::NEG_INFINITY, f64::max);
+        let weights = self.models.iter().map(|model| ((model.prior + model.score - best).exp(), model));
         let mass: f64 = weights.clone().map(|(weight, _)| weight).sum();
         let mean = |value: &dyn Fn(&Model) -> f64| weights.clone().map(|(w, m)| w * value(m)).sum::<f64>() / mass;
         let (offset, rate) = (mean(&|m| m.mean[0]), mean(&|m| m.mean[1]));
@@ -187,24 +190,135 @@ impl Model {
         (p[1][0], p[2][0]) = (p[0][1], p[0][2]);
     }
 
-    /// Learns that `row`·(offset, rate, lopsidedness) is about 0, by a squared error of `noise`·scale.
+    /// Learns that `row`·(offset, rate, lopsidedness) is 0 but for a squared error of `noise`·scale that is shared by
+    /// so many neighbours. `share` is what this exchange counts for the scale.
     fn learn(&mut self, row: [f64; 3], noise: f64, alike: f64, share: f64) {
         let p = &mut self.covariance;
-        let reach: [f64; 3] = std::array::from_fn(|i| (0..3).map(|j| p[i][j] * row[j]).sum());
-        let known: f64 = (0..3).map(|i| row[i] * reach[i]).sum();
-        let miss = -(0..3).map(|i| row[i] * self.mean[i]).sum::<f64>();
-        let expected = known + self.scale * noise;
+        let dot = |a: &[f64; 3]| a[0] * row[0] + a[1] * row[1] + a[2] * row[2];
+        let reach = p.map(|of| dot(&of));
+        let (known, miss) = (dot(&reach), -dot(&self.mean));
+        let (own, expected) = (self.scale * noise, dot(&reach) + self.scale * noise);
         let surprise = (miss * miss / expected).min(Trends::SURPRISE);
-        self.score += -0.5 * (surprise + expected.ln()) / alike - share.min(1.0 / Trends::MEMORY) * self.score;
-        let total = (known + alike * self.scale * noise).max(miss * miss / Trends::SURPRISE);
+        self.score -= 0.5 * (surprise + expected.ln()) / alike + self.score / Trends::SCORED;
+        let total = (known + alike * own).max(miss * miss / Trends::SURPRISE);
         for i in 0..3 {
             self.mean[i] += reach[i] / total * miss;
-        }
-        for i in 0..3 {
             for j in 0..3 {
                 p[i][j] -= reach[i] * reach[j] / total;
             }
         }
-        self.scale *= 1.0 + share.clamp(1.0 / 64.0, 0.1) * (surprise - 1.0) * self.scale * noise / expected;
+        // Expectation and maximisation: of the surprise, the error's part.
+        self.scale *= 1.0 + share * (surprise - 1.0) * own / expected;
+    }
+}
+
+#[cfg(test)]
+mod laws {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::units::{NodeTime, Span};
+
+    const CONFIG: FilterConfig =
+        FilterConfig { max_drift_ppb: 500_000, max_wander: 1e-7, expected_drift_ppb: 50_000, expected_wander: 3e-9 };
+    const MS: f64 = 1e6;
+
+    /// An exchange a second, over 1 ms and what is added each way, with a clock of these offsets at each t1; what
+    /// is said at the end, and the last offset as said.
+    fn said(exchanges: &[(f64, f64, f64)]) -> (Trends, Trend, f64) {
+        let (mut trends, mut floor) = (Trends::new(&CONFIG), (f64::INFINITY, 0.0));
+        let mut base = 0;
+        for (i, &(up, down, offset)) in (0i64..).zip(exchanges) {
+            let t1 = i * 1_000_000_000;
+            let t2 = t1 + (MS + up + offset) as i64;
+            let t4 = t1 + (MS + up) as i64 + (MS + down) as i64;
+            let exchange = Exchange {
+                t1: PlatformTime::from_ns(t1),
+                t2: NodeTime::from_ns(t2),
+                t3: NodeTime::from_ns(t2),
+                t4: PlatformTime::from_ns(t4),
+                stamp_error: Span::ZERO,
+            };
+            floor = (f64::min(floor.0, exchange.round_trip().ns() as f64), floor.1 + 1.0);
+            trends.take(&exchange, floor, [-5e5, 5e5]);
+            base = exchange.offset().ns();
+        }
+        let trend = trends.say();
+        (trends, trend, base as f64 + trend.offset)
+    }
+
+    /// Numbers between 0 and 1 that look random.
+    fn noise(n: usize, seed: f64) -> Vec<f64> {
+        (0..n).map(|i| ((i as f64 + seed) * 12.9898).sin() * 43_758.545).map(|x| x - x.floor()).collect()
+    }
+
+    fn exponential(unit: f64, mean: f64) -> f64 {
+        -mean * (1.0 - unit).max(1e-9).ln()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_the_variances_stay_positive_and_finite(
+            exchanges in prop::collection::vec((0.0..1e9f64, 0.0..1e9f64, -1e9..1e9f64), 1..100)) {
+            let (trends, trend, _) = said(&exchanges);
+            for value in [trend.variance, trend.rate_variance, trend.wander] {
+                prop_assert!(value.is_finite() && value > 0.0, "{:?}", trend);
+            }
+            for model in &trends.models {
+                for i in 0..3 {
+                    prop_assert!(model.covariance[i][i] > 0.0 && model.mean[i].is_finite());
+                    prop_assert!((0..3).all(|j| (model.covariance[i][j] - model.covariance[j][i]).abs()
+                        <= 1e-6 * (model.covariance[i][i] * model.covariance[j][j]).sqrt()));
+                }
+            }
+        }
+
+        #[test]
+        fn a_line_is_found_within_what_is_stated(rate in -5e4..5e4f64, seed in 0.0..1e3f64) {
+            let (ups, downs) = (noise(200, seed), noise(200, seed + 0.37));
+            let line = |i: usize| (exponential(ups[i], MS), exponential(downs[i], MS), rate * i as f64);
+            let (_, trend, offset) = said(&(0..200).map(line).collect::<Vec<_>>());
+            let error = offset - 199.0 * rate;
+            prop_assert!(error.abs() < 5.0 * trend.variance.sqrt(), "{} {:?}", error, trend);
+            prop_assert!((trend.rate - rate).abs() < 5.0 * trend.rate_variance.sqrt() + 1.0, "{} {:?}", rate, trend);
+            prop_assert!(trend.variance.sqrt() < 0.3 * MS);
+        }
+
+        #[test]
+        fn jitter_one_way_is_not_taken_for_offset(seed in 0.0..1e3f64, up: bool) {
+            let delays = noise(400, seed).into_iter().map(|unit| exponential(unit, MS));
+            let exchanges: Vec<_> = delays.map(|d| if up { (d, 0.0, 0.0) } else { (0.0, d, 0.0) }).collect();
+            let (_, _, offset) = said(&exchanges);
+            // The mean of the middles is off by half of a millisecond.
+            prop_assert!(offset.abs() < 0.05 * MS, "{}", offset);
+        }
+    }
+
+    #[test]
+    fn a_restless_clock_is_told_from_a_quiet_one() {
+        for (wander, expected) in [(0.0, 0.0..3.0), (30.0, 15.0..60.0), (300.0, 100.0..600.0)] {
+            let (ups, downs, walks) = (noise(1000, 0.1), noise(1000, 0.2), noise(1000, 0.3));
+            let (mut rate, mut offset) = (0.0, 0.0);
+            let exchanges: Vec<_> = (0..1000)
+                .map(|i| {
+                    rate += wander * 12f64.sqrt() * (walks[i] - 0.5);
+                    offset += rate;
+                    (exponential(ups[i], 2e3), exponential(downs[i], 2e3), offset)
+                })
+                .collect();
+            let found = said(&exchanges).1.wander.sqrt();
+            assert!(expected.contains(&found), "{wander}: {found}");
+        }
+    }
+
+    #[test]
+    fn neighbours_that_wait_in_the_same_queue_count_as_one() {
+        let units = noise(400, 0.5);
+        let alike = |block: usize| {
+            let waits = (0..400).map(|i| exponential(units[i / block * block], MS));
+            said(&waits.map(|wait| (wait, wait, 0.0)).collect::<Vec<_>>()).0.alike()
+        };
+        assert_eq!(alike(1), 1.0);
+        assert!((4.0..40.0).contains(&alike(10)), "{}", alike(10));
     }
 }
