@@ -55,7 +55,9 @@ impl Course {
             let hold = 20 * US + dice.exponential(5e3) as i64;
             let up = queues[0].delay_ns(&self.up, sent, &mut dice);
             let Some(leaves) = up.map(|up| sent + up + hold) else { continue };
-            let Some(back) = queues[1].delay_ns(&self.down, leaves, &mut dice).map(|down| leaves + down) else { continue };
+            let Some(back) = queues[1].delay_ns(&self.down, leaves, &mut dice).map(|down| leaves + down) else {
+                continue;
+            };
             let (t1, t4) = (clock.read(sent), clock.read(back));
             let node = NodeTime::from_ns;
             let exchange = Exchange { t1, t2: node(leaves - hold), t3: node(leaves), t4, stamp_error: Span::ZERO };

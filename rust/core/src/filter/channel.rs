@@ -97,15 +97,18 @@ pub(super) struct Likely {
 impl<'a> Channel<'a> {
     /// Jitter as a share of the round trip, before there is any sign of it.
     const JITTER_SHARE: f64 = 0.2;
-    /// How much of what the walk displaces by at the end of the useful past is error, in the mean of both sides.
-    const BLUR: f64 = 0.575;
+    /// So much of what the walk displaces by at the end of the useful past is error; more where few points are there.
+    const BLUR: f64 = 0.55;
+    const FEW: f64 = 2.0;
 
     pub(super) fn new(up: &'a mut Side, down: &'a mut Side, rate: f64, walk: &Walk, rate_prior: (f64, f64)) -> Self {
         let least = |side: &Side| side.points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min);
         let prior = (Self::JITTER_SHARE * (least(up) + least(down))).max(1e3);
         let (up, down) = (Cloud::new(up, rate, prior, walk), Cloud::new(down, -rate, prior, walk));
         let pasts = [up.useful_past(walk), down.useful_past(walk)];
-        let blur = Self::BLUR * pasts.iter().map(|&past| walk.displacement(past)).sum::<f64>();
+        let blurred =
+            |past: f64, cloud: &Cloud| walk.displacement(past) * (1.0 + Self::FEW / (1.0 + past * cloud.density));
+        let blur = Self::BLUR * (blurred(pasts[0], &up) + blurred(pasts[1], &down));
         let past = pasts[0].max(pasts[1]);
         Self { up, down, prior: rate_prior, past, blur, wander: walk.variance.sqrt() }
     }

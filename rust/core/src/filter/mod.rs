@@ -27,7 +27,9 @@
 //!
 //! No clock keeps a straight line, so an old point is handicapped by as much as the frequency may have walked since
 //! and its weight shrinks accordingly. That makes the window adaptive: where jitter is large, old points still help;
-//! where it is small, they drop out. How restless the clocks are is learnt from the estimates themselves.
+//! where it is small, they drop out. How restless the clocks are is told by several bending lines through the
+//! exchanges' middles (`trend`), as far as each foretells the next exchange. Together these lines are a second
+//! estimate, which serves where the edges are blunt; both are weighed by their variances.
 //!
 //! Sources: Marzullo and Owicki 1983 for intervals; Schweppe 1968 for sets carried through a linear system; Zhang, Liu
 //! and Xia 2002 and Paxson 1998 for lines under delay clouds; Sutherland and Hodgman 1974 for clipping.
@@ -447,4 +449,3 @@ mod laws {
         assert_eq!(filter.len(), WINDOW);
     }
 }
-

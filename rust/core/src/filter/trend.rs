@@ -66,7 +66,7 @@ impl Trends {
     const SCALED: f64 = 64.0;
     const SCORED: f64 = 1500.0;
     /// Deviation of the wander from what is expected, as a power of e.
-    const DOUBT: f64 = 0.7;
+    const DOUBT: f64 = 0.6;
     /// Deviation of the lopsidedness.
     const LOPSIDED: f64 = 0.15;
     /// Largest surprise that is believed, in squared deviations.
@@ -135,11 +135,11 @@ impl Trends {
         let half = 0.5 * (exchange.t4 - exchange.t1).as_s_f64();
         for model in &mut self.models {
             model.mean[0] -= moved;
-            model.advance(elapsed.max(0.0));
             // A guess that has been refuted is worth less by how far it was off.
             let off = model.mean[1].clamp(rates[0], rates[1]) - model.mean[1];
             model.mean[1] += off;
             model.covariance[1][1] += off * off;
+            model.advance(elapsed.max(0.0));
             let soft = excess + model.softness * mean;
             model.learn([1.0, -half, excess], soft * soft, alike, share.clamp(1.0 / Self::SCALED, 0.1));
         }
@@ -173,7 +173,7 @@ impl Trends {
             }),
             rate,
             rate_variance: mean(&|m| m.covariance[1][1] + (m.mean[1] - rate).powi(2)),
-            wander: mean(&|m| m.wander.ln()).exp(),
+            wander: mean(&|m| m.wander.sqrt()).powi(2),
         }
     }
 }
