@@ -185,7 +185,7 @@ impl<'a> Channel<'a> {
 impl Likely {
     /// 99 % of a normal error lie within 2.6 standard deviations. This one has longer tails, and stays for as long as
     /// the exchange that caused it; both numbers are measured, in simulated worlds of 10 µs to 10 ms of jitter.
-    const SIGMAS: f64 = 3.05;
+    const SIGMAS: f64 = 3.0;
     /// Of the errors of channel and trend, measured.
     const CORRELATION: f64 = 0.4;
 
