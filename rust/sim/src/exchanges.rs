@@ -1,6 +1,6 @@
 //! Exchanges without packets: thousands of short worlds in a minute, for what depends on the estimate alone.
 use harmonia_core::filter::Exchange;
-use harmonia_core::replay::{session, ReplayRow, MAX_WANDER};
+use harmonia_core::replay::{session, ReplayRow};
 use harmonia_core::units::{NodeTime, PlatformTime, Span};
 
 use crate::dice::Dice;
@@ -70,7 +70,7 @@ impl Course {
     /// Goes through it once.
     pub fn run(&self, seed: u64) -> Outcome {
         // A normal step of the frequency may exceed any bound; what is stated must be true.
-        let wander = (4.5 * self.crystal.wander).clamp(3e-8, MAX_WANDER);
+        let wander = (4.5 * self.crystal.wander).max(3e-8);
         outcome(&self.exchanges(seed), wander, self.seconds as f64 / 6.0)
     }
 }
