@@ -1,13 +1,11 @@
 //! A broad grid of short worlds: kinds of delay × their scale × the clock's wander; interval, base and loss are drawn.
 //!
 //! Scenarios show what is promised of worlds that are known. The grid looks for those that nobody thought of.
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use crate::dice::Dice;
-use crate::exchanges::{Course, Outcome};
+use crate::exchanges::Course;
 use crate::world::{Crystal, Jitter, Way, MS};
 
-/// Exchanges that are asked for in each course; half-way a part of them is over.
+/// Exchanges that are asked for in each course.
 const EXCHANGES: i64 = 1500;
 const SCALES_NS: [f64; 5] = [1e3, 1e4, 1e5, 1e6, 1e7];
 const WANDERS: [f64; 4] = [1e-10, 1e-9, 1e-8, 3e-8];
@@ -66,24 +64,4 @@ pub fn points(seed: u64) -> Vec<Point> {
         }
     }
     points
-}
-
-/// Goes through all of them, in as many threads as the machine has processors.
-pub fn run(points: &[Point]) -> Vec<Outcome> {
-    let next = AtomicUsize::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut outcomes = vec![Outcome::default(); points.len()];
-    std::thread::scope(|scope| {
-        let work = || {
-            let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < points.len());
-            std::iter::from_fn(take).map(|i| (i, points[i].course.run(points[i].seed))).collect::<Vec<_>>()
-        };
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            for (index, outcome) in worker.join().expect("a course never panics") {
-                outcomes[index] = outcome;
-            }
-        }
-    });
-    outcomes
 }

@@ -23,9 +23,8 @@ fn main() {
         }
     }
     if grid {
-        let points = grid::points(first);
-        for (point, outcome) in points.iter().zip(grid::run(&points)) {
-            println!("{}", point_report(point, &outcome));
+        for point in grid::points(first) {
+            println!("{}", point_report(&point, &point.course.run(point.seed)));
         }
         return;
     }
