@@ -66,7 +66,7 @@ impl Trends {
     const SCALED: f64 = 64.0;
     const SCORED: f64 = 1500.0;
     /// Deviation of the wander from what is expected, as a power of e.
-    const DOUBT: f64 = 0.6;
+    const DOUBT: f64 = 0.5;
     /// Deviation of the lopsidedness.
     const LOPSIDED: f64 = 0.15;
     /// Largest surprise that is believed, in squared deviations.
