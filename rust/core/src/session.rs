@@ -74,7 +74,7 @@ impl Default for SyncConfig {
             lock_after: 6,
             max_drift_ppb,
             max_wander,
-            expected_drift_ppb: 100_000,
+            expected_drift_ppb: 50_000,
             expected_wander: 3e-9,
             max_slew_ppb: 499_000,
             lead: Span::from_ms(20),

@@ -6,6 +6,8 @@
 pub mod dice;
 pub mod world;
 pub mod net;
+pub mod exchanges;
+pub mod grid;
 pub mod regression;
 pub mod measure;
 pub mod scenarios;

@@ -30,12 +30,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Lets `net` run until `until_s`, looking at it every millisecond if `closely`, else ten times a second.
-    pub fn run(&mut self, net: &mut Net, until_s: f64, closely: bool, skip_s: f64) {
+    /// Lets `net` run until `until_s`, looking at it every millisecond.
+    pub fn run(&mut self, net: &mut Net, until_s: f64, skip_s: f64) {
         let until_ns = (until_s * S as f64) as i64;
-        let every_ns = if closely { MS } else { 100 * MS };
         while net.now_ns < until_ns {
-            net.run((net.now_ns + every_ns).min(until_ns));
+            net.run((net.now_ns + MS).min(until_ns));
             self.look(net, skip_s);
         }
     }

@@ -1,6 +1,6 @@
 //! What is likely: the channel between both clouds of points, its likelihood, and the posterior's mean and variance.
-use super::regression::Line;
 use super::side::Side;
+use super::trend::Trend;
 use super::walk::Walk;
 use super::ROUNDING_NS;
 
@@ -97,13 +97,18 @@ pub(super) struct Likely {
 impl<'a> Channel<'a> {
     /// Jitter as a share of the round trip, before there is any sign of it.
     const JITTER_SHARE: f64 = 0.2;
+    /// So much of what the walk displaces by at the end of the useful past is error; more where few points are there.
+    const BLUR: f64 = 0.55;
+    const FEW: f64 = 2.0;
 
     pub(super) fn new(up: &'a mut Side, down: &'a mut Side, rate: f64, walk: &Walk, rate_prior: (f64, f64)) -> Self {
         let least = |side: &Side| side.points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min);
         let prior = (Self::JITTER_SHARE * (least(up) + least(down))).max(1e3);
         let (up, down) = (Cloud::new(up, rate, prior, walk), Cloud::new(down, -rate, prior, walk));
         let pasts = [up.useful_past(walk), down.useful_past(walk)];
-        let blur = 0.5 * pasts.iter().map(|&past| walk.displacement(past)).sum::<f64>();
+        let blurred =
+            |past: f64, cloud: &Cloud| walk.displacement(past) * (1.0 + Self::FEW / (1.0 + past * cloud.density));
+        let blur = Self::BLUR * (blurred(pasts[0], &up) + blurred(pasts[1], &down));
         let past = pasts[0].max(pasts[1]);
         Self { up, down, prior: rate_prior, past, blur, wander: walk.variance.sqrt() }
     }
@@ -117,13 +122,20 @@ impl<'a> Channel<'a> {
     pub(super) fn posterior(&self, rates: [f64; 2]) -> Likely {
         const STEPS: usize = 32;
         const NEGLIGIBLE: f64 = 12.0;
+        // Golden section: one look a step, where thirds take two.
+        const GOLDEN: f64 = 0.618_033_988_749_894_9;
         let [mut low, mut high] = rates;
-        for _ in 0..48 {
-            let (a, b) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
-            if self.log_likelihood(a) < self.log_likelihood(b) {
-                low = a;
+        let at = |low: f64, high: f64| low + GOLDEN * (high - low);
+        let mut inner = [at(high, low), at(low, high)].map(|rate| (rate, self.log_likelihood(rate)));
+        for _ in 0..40 {
+            if inner[0].1 < inner[1].1 {
+                low = inner[0].0;
+                let next = at(low, high);
+                inner = [inner[1], (next, self.log_likelihood(next))];
             } else {
-                high = b;
+                high = inner[1].0;
+                let next = at(high, low);
+                inner = [(next, self.log_likelihood(next)), inner[0]];
             }
         }
         let mode = 0.5 * (low + high);
@@ -173,22 +185,29 @@ impl<'a> Channel<'a> {
 impl Likely {
     /// 99 % of a normal error lie within 2.6 standard deviations. This one has longer tails, and stays for as long as
     /// the exchange that caused it; both numbers are measured, in simulated worlds of 10 µs to 10 ms of jitter.
-    const SIGMAS: f64 = 3.1;
-    /// How much of a difference between the two ways' jitters a regression turns into an error.
-    const LOPSIDED_SHARE: f64 = 0.25;
+    const SIGMAS: f64 = 3.0;
+    /// Of the errors of channel and trend, measured.
+    const CORRELATION: f64 = 0.4;
 
-    /// Takes the mean of this estimate and a regression's, each weighed by its variance.
-    pub(super) fn weigh_in(&mut self, line: &Line) {
-        let lopsided = Self::LOPSIDED_SHARE * (self.clouds[0].1 - self.clouds[1].1);
-        let theirs = line.variance + lopsided * lopsided;
-        let ours = self.variance + self.blur * self.blur;
-        let share = ours / (ours + theirs);
-        self.offset += share * (line.offset - self.offset);
-        self.rate += share * (line.rate - self.rate);
-        self.rate_variance *= 1.0 - share;
-        // They come from the same points: not as independent as their variances would have it.
-        self.variance *= 1.0 - share;
-        self.blur *= (1.0 - share).sqrt();
+    /// Takes the best mean of this estimate and a trend, each weighed by its variance.
+    pub(super) fn weigh_in(&mut self, trend: &Trend) {
+        let (ours, theirs) = (self.variance + self.blur * self.blur, trend.variance);
+        // They come from the same points.
+        let common = Self::CORRELATION * (ours * theirs).sqrt();
+        let share = ((ours - common) / (ours + theirs - 2.0 * common)).clamp(0.0, 1.0);
+        let apart = trend.offset - self.offset;
+        // Where they differ by more than both allow for, one of them is wrong, and nobody knows which.
+        let wrong = (apart * apart - ours - theirs).max(0.0);
+        let mixed = |ours: f64, theirs: f64, common: f64| {
+            let own = 1.0 - share;
+            own * own * ours + share * share * theirs + 2.0 * share * own * common
+        };
+        self.offset += share * apart;
+        self.variance = mixed(ours, theirs, common) + share * (1.0 - share) * wrong;
+        self.blur = 0.0;
+        self.rate += share * (trend.rate - self.rate);
+        self.rate_variance = mixed(self.rate_variance, trend.rate_variance, 0.0);
+        self.past *= 1.0 - share;
     }
 
     pub(super) fn uncertainty(&self) -> f64 {

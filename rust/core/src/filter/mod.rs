@@ -27,7 +27,9 @@
 //!
 //! No clock keeps a straight line, so an old point is handicapped by as much as the frequency may have walked since
 //! and its weight shrinks accordingly. That makes the window adaptive: where jitter is large, old points still help;
-//! where it is small, they drop out. How restless the clocks are is learnt from the estimates themselves.
+//! where it is small, they drop out. How restless the clocks are is told by several bending lines through the
+//! exchanges' middles (`trend`), as far as each foretells the next exchange. Together these lines are a second
+//! estimate, which serves where the edges are blunt; both are weighed by their variances.
 //!
 //! Sources: Marzullo and Owicki 1983 for intervals; Schweppe 1968 for sets carried through a linear system; Zhang, Liu
 //! and Xia 2002 and Paxson 1998 for lines under delay clouds; Sutherland and Hodgman 1974 for clipping.
@@ -37,9 +39,9 @@ mod exchange;
 mod fuzz;
 mod polygon;
 mod possible;
-mod regression;
 mod route;
 mod side;
+mod trend;
 mod walk;
 
 use std::collections::VecDeque;
@@ -50,9 +52,9 @@ use channel::Channel;
 pub use exchange::Exchange;
 use fuzz::Fuzz;
 use possible::Possible;
-use regression::Regression;
 use route::Route;
 use side::Side;
+use trend::Trends;
 use walk::Walk;
 
 use crate::units::PlatformTime;
@@ -125,7 +127,7 @@ pub struct Filter {
     walk: Walk,
     route: Route,
     fuzz: Fuzz,
-    regression: Regression,
+    trends: Trends,
     estimate: Option<Estimate>,
 }
 
@@ -139,7 +141,7 @@ struct Scratch {
 impl Filter {
     /// An empty filter.
     pub fn new(config: FilterConfig) -> Self {
-        let walk = Walk::new(config.expected_wander);
+        let walk = Walk { variance: 0.0 };
         Self {
             config,
             window: VecDeque::with_capacity(WINDOW),
@@ -148,7 +150,7 @@ impl Filter {
             walk,
             route: Route::new(&config),
             fuzz: Fuzz::default(),
-            regression: Regression::default(),
+            trends: Trends::new(&config),
             estimate: None,
         }
     }
@@ -157,9 +159,9 @@ impl Filter {
     pub fn reset(&mut self) {
         self.window.clear();
         self.possible = None;
-        self.walk = Walk::new(self.config.expected_wander);
         self.route = Route::new(&self.config);
         self.fuzz = Fuzz::default();
+        self.trends = Trends::new(&self.config);
         self.estimate = None;
     }
 
@@ -223,23 +225,21 @@ impl Filter {
         }
 
         self.route.look(&self.window);
+        self.trends.take(&newest, self.route.floor, certified.rate);
         let oldest = age(self.route.from);
         for side in [&mut *up, &mut *down] {
             side.points.truncate(side.points.partition_point(|point| point.0 <= oldest));
         }
         let rate = self.estimate.map_or(0.0, |former| former.rate_ppb);
+        let trend = self.trends.say();
+        self.walk.variance = trend.wander;
         let prior = self.route.prior_at(at, certified.rate, &self.walk);
         let mut likely = Channel::new(up, down, rate, &self.walk, prior).posterior(certified.rate);
-        self.walk.learn(at, &likely);
         self.fuzz.look(up, down, &likely, &self.walk);
-        likely.variance *= self.fuzz.excess();
+        likely.variance *= self.fuzz.excess() * self.trends.alike().powi(2);
         likely.rate_variance *= self.fuzz.excess();
-        let middles = self.window.iter().filter(|exchange| exchange.t1 >= self.route.from);
-        let middles = middles.map(|e| (age(e.t4), relative(e.offset().ns()), e.round_trip().ns() as f64));
-        if let Some(line) = self.regression.fit(middles, &self.walk) {
-            likely.weigh_in(&line);
-            likely.rate = likely.rate.clamp(certified.rate[0], certified.rate[1]);
-        }
+        likely.weigh_in(&trend);
+        likely.rate = likely.rate.clamp(certified.rate[0], certified.rate[1]);
         self.route.learn(&likely);
         self.estimate = Some(Estimate {
             at,

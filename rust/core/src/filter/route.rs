@@ -22,6 +22,8 @@ pub(super) struct Route {
     /// As of the last estimate: the rate's, and the mean jitter of both ways together.
     last: (f64, f64),
     jitter: f64,
+    /// The least round trip, ns, and of how many exchanges.
+    pub(super) floor: (f64, f64),
 }
 
 impl Route {
@@ -35,14 +37,15 @@ impl Route {
     pub(super) fn new(config: &FilterConfig) -> Self {
         let rate_variance = (config.expected_drift_ppb as f64).powi(2);
         let (from, jitter) = (PlatformTime::from_ns(i64::MIN), f64::INFINITY);
-        Self { from, rate: 0.0, rate_variance, last: (0.0, rate_variance), jitter }
+        Self { from, rate: 0.0, rate_variance, last: (0.0, rate_variance), jitter, floor: (f64::INFINITY, 0.0) }
     }
 
     /// Looks for a change of route before the newest exchanges.
     pub(super) fn look(&mut self, window: &VecDeque<Exchange>) {
         let on_route = |exchange: &&Exchange| exchange.t1 >= self.from;
         let lowest = window.iter().filter(on_route).map(|exchange| exchange.round_trip().ns()).min();
-        let Some(lowest) = lowest else { return };
+        let (Some(lowest), Some(newest)) = (lowest, window.back()) else { return };
+        self.floor = (self.floor.0.min(newest.round_trip().ns() as f64), self.floor.1 + 1.0);
         let high = |exchange: &Exchange| (exchange.round_trip().ns() - lowest) as f64 > Self::JITTERS * self.jitter;
         let run = window.iter().rev().take_while(|exchange| high(exchange)).count();
         let split = window.len() - run;
@@ -53,6 +56,8 @@ impl Route {
         if run >= Self::EXCHANGES && run as f64 * chance.ln() < Self::LOG_CHANCE {
             self.from = window[split].t1;
             (self.rate, self.rate_variance) = self.last;
+            let least = window.iter().rev().take(run).map(|exchange| exchange.round_trip().ns()).min();
+            self.floor = (least.unwrap_or(lowest) as f64, run as f64);
         }
     }
 
