@@ -11,6 +11,8 @@
 pub mod units;
 pub mod phase;
 pub mod rhythm;
+pub mod sincos;
+pub mod coupling;
 pub mod packet;
 pub mod rate_limit;
 pub mod nts;
