@@ -19,15 +19,19 @@ from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, par
 from harmonia.domain.events import (
     ConsentGranted,
     ConsentWithdrawn,
+    CouplingSet,
     HearingSet,
     OffsetSet,
     PersonEvent,
+    RhythmOwned,
     SleeperLeft,
     VoiceSet,
     decode,
 )
-from harmonia.domain.rhythm import offset_from_turns
+from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, require_rhythm
+from harmonia.domain.rhythm import Rhythm, offset_from_turns
 from harmonia.domain.sleeper import Sleeper, parse_hearing, parse_voice
+from harmonia.domain.weaving import parse_coupling
 from harmonia.engine.desk import Desk, person_stream
 from harmonia.engine.plane import number_of
 from harmonia.engine.signal import Signal
@@ -52,6 +56,8 @@ class Person:
         self.conductor = conductor
         self.sleeper = sleeper
         self.number = number_of(sleeper.sleeper_id)
+        self.place = conductor.entrance.joined
+        """In the order of joining, from 0; nobody's changes when others leave."""
         self.changed = Signal()
         self.on_plane = False
         self._position = position
@@ -83,6 +89,26 @@ class Person:
         offset = offset_from_turns(turns)
         await self._record(OffsetSet(offset, self._desk.now_ns()))
         return offset
+
+    async def set_own_rhythm(self, frequency_hz: float | None, ramp_ns: int) -> Rhythm | None:
+        """Leads the sleeper's own rhythm to a frequency, or (None) back to the circle's; None if it is that already.
+
+        Never a jump: it begins where the present one is, late enough for their platform to hear of it.
+        """
+        if ramp_ns < 0:
+            raise BadInput(f"a ramp must last 0 ns (10 s) or longer, not {ramp_ns} ns")
+        circle, now_ns, own = require_rhythm(self.conductor.circle), self._desk.now_ns(), self.sleeper.own_rhythm
+        ramp_ns, start_ns = ramp_ns or RAMP_NS_DEFAULT, now_ns + LEAD_NS
+        if frequency_hz is None:
+            led = own.led_home(circle, ramp_ns, now_ns, start_ns)
+        else:
+            led = own.led(circle, frequency_hz, ramp_ns, now_ns, start_ns)
+        await self._record(RhythmOwned(led.segments, led.home_ns, now_ns))
+        return led.over(circle)
+
+    async def set_coupling(self, coupling: float, weight: float) -> None:
+        """Records how far the circle may pull this sleeper, and what they count in its mean."""
+        await self._record(CouplingSet(*parse_coupling(coupling, weight), self._desk.now_ns()))
 
     async def set_voice(self, voice: tuple[complex, ...]) -> None:
         await self._record(VoiceSet(parse_voice(voice, self.conductor.circle.channels), self._desk.now_ns()))
@@ -188,6 +214,9 @@ class Person:
             # A recorder is given the voice as loud as everybody else: not where less than that may be recorded.
             recorded = recording > 0 and recording >= voice
             plane.set_plan(self.number, voice=voice > 0, hearing=hearing > 0, recording=recorded)
+            plane.set_coupling(self.number, *sleeper.bond(circle, now_ns))
+            own = None if circle.rhythm is None else sleeper.own_rhythm.over(circle.rhythm)
+            plane.set_own_rhythm(self.number, None if own is None else self.conductor.timeline(own))
 
     def attach(self, recording: bool) -> tuple[int, bytes]:
         """Opens a data-plane session, in place of an earlier one: its id and its secret."""

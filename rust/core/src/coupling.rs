@@ -260,6 +260,20 @@ impl Population {
         (block.hz[l], block.coupling[l], block.weight[l]) = (frequency.hz(), coupling, weight);
     }
 
+    /// Removes a sleeper; the last one takes their place.
+    ///
+    /// # Panics
+    /// If there is no such sleeper.
+    pub fn swap_remove(&mut self, index: usize) {
+        let last = self.get(self.len - 1);
+        self.write(index, last);
+        self.len -= 1;
+        let (block, l) = (self.len / LANES, self.len % LANES);
+        (self.blocks[block].coupling[l], self.blocks[block].weight[l]) = (0.0, 0.0);
+        self.blocks.truncate(self.len.div_ceil(LANES));
+        self.exact.truncate(self.len.div_ceil(LANES));
+    }
+
     /// A sleeper as they stand.
     ///
     /// # Panics

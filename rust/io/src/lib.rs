@@ -20,6 +20,7 @@ pub mod tracking;
 pub mod upstream;
 mod keeper;
 pub mod bench;
+pub mod bench_rhythm;
 
 pub use error::IoError;
 pub use node::Node;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use harmonia_core::follower::Follower;
 use harmonia_core::listener::{CUT_GLIDE, STALE_GLIDE};
 use harmonia_core::program::Program;
 use harmonia_core::renderer::{BlockClock, Renderer, Targets};
@@ -47,6 +48,7 @@ const BLOCKS_MAX: u64 = (u32::MAX as u64 - 4096) / (4 * BLOCK as u64);
 #[derive(Default)]
 pub(crate) struct Player {
     renderer: Option<(Arc<Program>, Renderer)>,
+    follower: Follower,
     cursor: Option<Cursor>,
     presence: f32,
     /// Samples since `presence` reached 0.
@@ -218,7 +220,12 @@ impl Player {
             gate_open: wishes.gate_open && !leaving,
             limit: true,
         };
-        renderer.render(clock, wishes.rhythm.as_deref().unwrap_or(&program.rhythm), &targets, left, right);
+        if silent {
+            self.follower.reset();
+        }
+        let own = wishes.rhythm.as_deref().unwrap_or(&program.rhythm);
+        let rhythm = self.follower.bend(own, &heard.displacement, clock.start, clock.after(frames).start);
+        renderer.render(clock, rhythm, &targets, left, right);
         inner.level.store(u64::from(renderer.level_dbfs().to_bits()), Ordering::Relaxed);
         inner.offset_in_use.store(renderer.offset().bits() as u64, Ordering::Relaxed);
         Ok(())
@@ -331,6 +338,7 @@ fn wav_error(path: &Path, error: hound::Error) -> IoError {
 #[cfg(test)]
 mod tests {
     use harmonia_core::filter::Exchange;
+    use harmonia_core::follower::Displacement;
     use harmonia_core::frame::MixFrame;
     use harmonia_core::listener::Listener;
     use harmonia_core::phase::Phase;
@@ -354,6 +362,7 @@ mod tests {
     struct Bench {
         platform: Platform,
         listener: Listener,
+        displacement: Displacement,
         frames: i64,
         ahead: Span,
         last: Option<f32>,
@@ -366,7 +375,15 @@ mod tests {
             platform.set_program(Some(program()));
             platform.set_levels(1.0, own).unwrap();
             platform.inner.player().restart(RATE, ms(10_000));
-            Self { platform, listener: Listener::default(), frames: 0, ahead: Span::ZERO, last: None, step: 0.0 }
+            Self {
+                platform,
+                listener: Listener::default(),
+                displacement: Displacement::default(),
+                frames: 0,
+                ahead: Span::ZERO,
+                last: None,
+                step: 0.0,
+            }
         }
 
         fn now(&self) -> PlatformTime {
@@ -396,7 +413,11 @@ mod tests {
                 others: vec![Complex::new(level, 0.0)],
             };
             assert!(self.listener.handle(frame, self.now()));
-            self.platform.inner.heard.store(Arc::new(Heard { clock: self.clock(), listener: self.listener.clone() }));
+            self.platform.inner.heard.store(Arc::new(Heard {
+                clock: self.clock(),
+                listener: self.listener.clone(),
+                displacement: self.displacement,
+            }));
         }
 
         /// Renders so many samples; returns the loudest, and notes the largest step on the left ear.

@@ -1,0 +1,88 @@
+"""`harmonia bench rhythm`: what coupled rhythms cost, beside the same sums in numpy."""
+
+import math
+import time
+from collections.abc import Callable
+
+import click
+
+from harmonia import _core
+from harmonia.cli.common import echo_json, json_option
+
+SIZES = {"1e4": 10_000, "1e6": 1_000_000}
+_SLICES = 4
+"""Turns that each takes; what disturbs one disturbs the other."""
+_STAGES = 4
+_STEP_S = 0.02
+
+
+def numpy_stepper(sleepers: int) -> Callable[[float], tuple[int, float]]:
+    """The same population in numpy, as one would write it: Runge-Kutta in radians, one array operation after the other.
+
+    Returns what steps it for some seconds of CPU time, at least once, and says how many evaluations that were.
+    """
+    import numpy as np
+
+    index = np.arange(sleepers)
+    omega = 2 * math.pi * (4.0 + index % 1009 / 1009.0)
+    theta = 2 * math.pi * (index * 0.6180339887498949 % 1.0)
+    turned = np.exp(0.1j)
+
+    def slope(theta: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+        sin, cos = np.sin(theta), np.cos(theta)
+        field = 2.0 * turned * complex(cos.mean(), sin.mean())
+        return omega + 0.5 * (field.imag * cos - field.real * sin)
+
+    def run(seconds: float) -> tuple[int, float]:
+        nonlocal theta
+        evaluations, begin = 0, time.thread_time()
+        while evaluations == 0 or time.thread_time() - begin < seconds:
+            k1 = slope(theta)
+            k2 = slope(theta + _STEP_S / 2 * k1)
+            k3 = slope(theta + _STEP_S / 2 * k2)
+            k4 = slope(theta + _STEP_S * k3)
+            theta = theta + _STEP_S / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+            evaluations += _STAGES * sleepers
+        return evaluations, time.thread_time() - begin
+
+    return run
+
+
+def measure(seconds: float) -> dict[str, float]:
+    """Evaluations a second of CPU time, for each size, here and in numpy."""
+    measured: dict[str, float] = {}
+    share = seconds / (2 * len(SIZES) * _SLICES)
+    for name, sleepers in SIZES.items():
+        core, peer = _core.RhythmBench(sleepers), numpy_stepper(sleepers)
+        core.run(0)  # warms caches, and does not count
+        totals = {"": [0.0, 0.0], "numpy_": [0.0, 0.0]}
+        for _ in range(_SLICES):
+            for prefix, (evaluations, cpu_s) in (("", core.run(share)[:2]), ("numpy_", peer(share))):
+                totals[prefix][0] += evaluations
+                totals[prefix][1] += cpu_s
+        for prefix, (evaluations, cpu_s) in totals.items():
+            measured[f"{prefix}oscillator_steps_per_s_{name}"] = evaluations / cpu_s
+    for prefix in ("", "numpy_"):
+        each = [measured[f"{prefix}oscillator_steps_per_s_{name}"] for name in SIZES]
+        measured[f"{prefix}oscillator_steps_per_s"] = min(each)
+    return measured
+
+
+@click.command()
+@click.option(
+    "--seconds", type=click.FloatRange(0, 600), default=5.0, show_default=True, help="How long to measure, in all."
+)
+@json_option
+def rhythm(seconds: float, as_json: bool) -> None:
+    """Coupled rhythms: mean-field evaluations of one sleeper for a second of CPU time, beside numpy in the same run.
+
+    Float64, one core; a step of Runge-Kutta counts four.
+    """
+    measured = measure(seconds)
+    if as_json:
+        echo_json(measured)
+        return
+    click.echo(f"{'sleepers':>10} {'a CPU-second':>14} {'numpy':>14} {'ratio':>8}")
+    for name, sleepers in SIZES.items():
+        ours, peers = (measured[f"{prefix}oscillator_steps_per_s_{name}"] for prefix in ("", "numpy_"))
+        click.echo(f"{sleepers:>10} {ours:>14.3g} {peers:>14.3g} {ours / peers:>7.1f}×")
