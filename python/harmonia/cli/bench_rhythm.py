@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -28,14 +29,14 @@ def numpy_stepper(sleepers: int) -> Callable[[float], tuple[int, float]]:
     theta = 2 * math.pi * (index * 0.6180339887498949 % 1.0)
     turned = np.exp(0.1j)
 
-    def slope(theta: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    def slope(theta: Any) -> Any:
         sin, cos = np.sin(theta), np.cos(theta)
         field = 2.0 * turned * complex(cos.mean(), sin.mean())
         return omega + 0.5 * (field.imag * cos - field.real * sin)
 
     def run(seconds: float) -> tuple[int, float]:
         nonlocal theta
-        evaluations, begin = 0, time.thread_time()
+        begin, evaluations = time.thread_time(), 0
         while evaluations == 0 or time.thread_time() - begin < seconds:
             k1 = slope(theta)
             k2 = slope(theta + _STEP_S / 2 * k1)
@@ -60,8 +61,8 @@ def measure(seconds: float) -> dict[str, float]:
             for prefix, (evaluations, cpu_s) in (("", core.run(share)[:2]), ("numpy_", peer(share))):
                 totals[prefix][0] += evaluations
                 totals[prefix][1] += cpu_s
-        for prefix, (evaluations, cpu_s) in totals.items():
-            measured[f"{prefix}oscillator_steps_per_s_{name}"] = evaluations / cpu_s
+        for prefix, (total, total_s) in totals.items():
+            measured[f"{prefix}oscillator_steps_per_s_{name}"] = total / total_s
     for prefix in ("", "numpy_"):
         each = [measured[f"{prefix}oscillator_steps_per_s_{name}"] for name in SIZES]
         measured[f"{prefix}oscillator_steps_per_s"] = min(each)

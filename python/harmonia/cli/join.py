@@ -27,6 +27,7 @@ from harmonia.cli.common import (
     sleepers_dir,
 )
 from harmonia.cli.consent import purpose_type
+from harmonia.cli.weaving import parse_rhythm
 from harmonia.client import CircleState, Invitation, Moment, Purpose, Sanctuary, Sleeper
 from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
@@ -398,6 +399,13 @@ async def _obey(who: Sleeper, words: list[str]) -> bool:
                 await who.set_offset(float(turns))
             except ValueError:
                 raise errors.BadInput(f"{turns!r} is not a number of turns") from None
+        case ["rhythm", frequency]:
+            await who.set_own_rhythm(parse_rhythm(frequency))
+        case ["coupling", share]:
+            try:
+                await who.set_coupling(float(share))
+            except ValueError:
+                raise errors.BadInput(f"{share!r} is not a number from 0 to 1") from None
         case ["grant", *purposes]:
             await who.grant(*map(Purpose.of, purposes))
         case ["quit"]:
@@ -405,7 +413,9 @@ async def _obey(who: Sleeper, words: list[str]) -> bool:
         case []:
             pass
         case _:
-            raise errors.BadInput(f"{' '.join(words)!r} is no command; there are optout, offset, grant and quit")
+            raise errors.BadInput(
+                f"{' '.join(words)!r} is no command; there are optout, offset, rhythm, coupling, grant and quit"
+            )
     return False
 
 

@@ -182,6 +182,26 @@ class Sleeper:
 
         await self._settings.post("offset", tell).answer()
 
+    async def set_own_rhythm(self, frequency_hz: float | None, ramp_s: float = 0.0) -> None:
+        """Leads this sleeper's own rhythm to ``frequency_hz`` (-50 to 50), or (None) back to the circle's.
+
+        Takes ``ramp_s`` seconds (0: ten); the phase never jumps. Raises BadInput, and NotNow before there is a rhythm.
+        """
+        await self._calls.set_own_rhythm(frequency_hz, ramp_s)
+
+    async def set_coupling(self, coupling: float, weight: float = 1.0) -> None:
+        """Lets the circle pull this sleeper, 0 (not at all, the default) to 1. ``weight``: what they count in its mean.
+
+        Neither is more than the purpose `pull` allows; 0 ends it in the very next step. Raises BadInput.
+        """
+        await self._calls.set_coupling(coupling, weight)
+
+    @property
+    def offered_offset_turns(self) -> float | None:
+        """The phase offset that the host offers this sleeper; None without an offer. `set_offset` takes it."""
+        bits = self._known.offered_offset_bits
+        return None if bits is None else turns(bits)
+
     async def set_voice(self, voice: Sequence[complex]) -> None:
         """Sounds with ``voice``: one coefficient a channel, magnitudes up to 4. Raises BadInput."""
         if any(not (math.isfinite(abs(c)) and abs(c) <= 4) for c in voice):

@@ -12,7 +12,7 @@ from harmonia.domain.consent import OPEN, Ceiling, Purpose
 from harmonia.domain.events import CircleAdvanced, CircleCreated, CircleEvent, OffsetsOffered, RhythmLed, WeavingSet
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.states import SOUNDING, TRANSITIONS, CircleState
-from harmonia.domain.weaving import CircleMode, Weaving, parse_pattern, parse_weaving
+from harmonia.domain.weaving import STANDARD, CircleMode, Weaving, parse_pattern, parse_weaving
 from harmonia.errors import BadInput, BadScore, NotNow
 
 NS_PER_S = 1_000_000_000
@@ -53,7 +53,7 @@ class Circle:
     """When the score begins, node time; None until the circle leaves gathering."""
     rhythm: Rhythm | None = None
     rhythm_revision: int = 0
-    weaving: Weaving = Weaving()
+    weaving: Weaving = STANDARD
     offered: tuple[int, ...] = ()
     """A pattern of phase offsets for whoever likes theirs, 2⁻⁶⁴ turn."""
 

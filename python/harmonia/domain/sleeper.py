@@ -21,7 +21,7 @@ from harmonia.domain.events import (
     SleeperLeft,
     VoiceSet,
 )
-from harmonia.domain.weaving import OwnRhythm
+from harmonia.domain.weaving import ON_THE_CIRCLES, OwnRhythm
 from harmonia.errors import BadInput, StaleGrant
 
 MAGNITUDE_MAX = 4.0
@@ -50,7 +50,7 @@ class Sleeper:
     """One coefficient a channel; empty: ones."""
     hearing_level: float = 1.0
     own_level: float = 1.0
-    own_rhythm: OwnRhythm = OwnRhythm()
+    own_rhythm: OwnRhythm = ON_THE_CIRCLES
     coupling: float = 0.0
     """c: how far the circle may pull, 0 to 1, where pull is allowed too."""
     weight: float = 1.0

@@ -1,7 +1,7 @@
 """How a circle's rhythms belong together: its mode and strength, a sleeper's own rhythm, and what unity costs.
 
-Every mode is an offer. What a sleeper's rhythm is follows from their own events alone: no function here takes a circle's
-mode, strength or offer and returns another frequency, coupling or offset of anybody's. The circle's strength only falls.
+Every mode is an offer. What a sleeper's rhythm is follows from their own events alone: no function here takes a
+circle's mode, strength or offer and returns another frequency, coupling or offset of anybody's. Strength only falls.
 """
 
 import math
@@ -87,6 +87,9 @@ def offered_to(pattern: Sequence[int], place: int) -> int | None:
     return pattern[place % len(pattern)] if pattern else None
 
 
+STANDARD = Weaving()
+
+
 @dataclass(frozen=True, slots=True)
 class OwnRhythm:
     """A sleeper's own timeline, until it comes home to the circle's."""
@@ -116,7 +119,7 @@ class OwnRhythm:
         return OwnRhythm((*until.segments, until.continue_at(start_ns, frequency_hz, ramp_ns)))
 
     def led_home(self, circle: Rhythm, ramp_ns: int, t_ns: int, start_ns: int) -> "OwnRhythm":
-        """Back to the circle's rhythm, at a steady frequency that meets its phase: no jump on leaving nor on arrival."""
+        """Back to the circle's rhythm, at a steady frequency that meets its phase: no jump on leaving or arrival."""
         if not self.segments:
             return self
         until = self._until(circle, t_ns, start_ns)
@@ -136,6 +139,9 @@ class OwnRhythm:
         first = now.segment_at(t_ns)
         kept = [s for s in now.segments if first.start_ns <= s.start_ns < start_ns]
         return Rhythm(tuple(kept) or (first,))
+
+
+ON_THE_CIRCLES = OwnRhythm()
 
 
 class Thread(NamedTuple):
@@ -186,4 +192,3 @@ def forced_pull(own_hz: float, standard_hz: float) -> float:
 def _share(unity: float, threads: Sequence[Thread]) -> Share:
     kept = sum(abs(t.achieved_hz - t.own_hz) <= INDIVIDUAL * abs(t.own_hz) for t in threads)
     return Share(unity, math.fsum(t.pull for t in threads) / len(threads), kept / len(threads))
-

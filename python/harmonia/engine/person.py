@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from harmonia.domain import sleeper as sleepers
+from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, require_rhythm
 from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
 from harmonia.domain.events import (
     ConsentGranted,
@@ -28,7 +29,6 @@ from harmonia.domain.events import (
     VoiceSet,
     decode,
 )
-from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, require_rhythm
 from harmonia.domain.rhythm import Rhythm, offset_from_turns
 from harmonia.domain.sleeper import Sleeper, parse_hearing, parse_voice
 from harmonia.domain.weaving import parse_coupling
