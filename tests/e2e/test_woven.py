@@ -1,5 +1,6 @@
 """A woven circle of real processes: who lets it, locks as the law says; who does not, is moved by nothing."""
 
+import itertools
 import math
 import signal
 from collections.abc import Iterator
@@ -48,12 +49,12 @@ def turned(one: Terminal, hz: float, after_ns: int) -> float:
 
 def beyond(first: dict[str, Any], moment: dict[str, Any], hz: float) -> float:
     """How much farther than ``hz`` the phase went from one moment to another, to the nearest turn."""
-    way = moment["phase_turns"] - first["phase_turns"] - hz * (moment["node_ns"] - first["node_ns"]) / 1e9
+    way: float = moment["phase_turns"] - first["phase_turns"] - hz * (moment["node_ns"] - first["node_ns"]) / 1e9
     return way - round(way)
 
 
 def predicted(own_hz: tuple[float, ...]) -> list[float]:
-    """The phases, in turns about the mean, of locked sleepers who are all coupled wholly: sin(θ - Ψ) = (ω - Ω)/(K·R)."""
+    """The phases about the mean, in turns, of sleepers who are all coupled wholly: sin(θ - Ψ) = (ω - Ω)/(K·R)."""
     rad_s = [2 * math.pi * hz for hz in own_hz]
     mean, r = math.fsum(rad_s) / len(rad_s), 1.0
     for _ in range(200):
@@ -126,7 +127,7 @@ def test_who_lets_it_locks_and_who_does_not_is_moved_by_nothing(data: Path) -> N
                     break
             trail.extend(moments(one, 10))
         for trail, hz in zip(trails, (*(locked,) * 3, FREE_HZ), strict=True):
-            steps = [abs(beyond(a, b, hz)) for a, b in zip(trail, trail[1:], strict=False)]
+            steps = [abs(beyond(a, b, hz)) for a, b in itertools.pairwise(trail)]
             assert max(steps) < 0.02, (hz, max(steps))
 
         # One withdraws: on their own from then on, and the other two find their own middle.

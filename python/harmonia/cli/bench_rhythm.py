@@ -1,8 +1,8 @@
 """`harmonia bench rhythm`: what coupled rhythms cost, beside the same sums in numpy."""
 
+import cmath
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -17,36 +17,38 @@ _STAGES = 4
 _STEP_S = 0.02
 
 
-def numpy_stepper(sleepers: int) -> Callable[[float], tuple[int, float]]:
-    """The same population in numpy, as one would write it: Runge-Kutta in radians, one array operation after the other.
+class NumpyRhythms:
+    """The same population in numpy, as one would write it: Runge-Kutta in radians, one array operation at a time."""
 
-    Returns what steps it for some seconds of CPU time, at least once, and says how many evaluations that were.
-    """
-    import numpy as np
+    def __init__(self, sleepers: int) -> None:
+        import numpy as np
 
-    index = np.arange(sleepers)
-    omega = 2 * math.pi * (4.0 + index % 1009 / 1009.0)
-    theta = 2 * math.pi * (index * 0.6180339887498949 % 1.0)
-    turned = np.exp(0.1j)
+        self._np = np
+        index = np.arange(sleepers, dtype=np.uint64)
+        self._omega = 2 * math.pi * (4.0 + index % 1009 / 1009.0)
+        self._theta = 2 * math.pi * (index * np.uint64(0x9E3779B97F4A7C15) / 2.0**64)
 
-    def slope(theta: Any) -> Any:
-        sin, cos = np.sin(theta), np.cos(theta)
-        field = 2.0 * turned * complex(cos.mean(), sin.mean())
-        return omega + 0.5 * (field.imag * cos - field.real * sin)
-
-    def run(seconds: float) -> tuple[int, float]:
-        nonlocal theta
-        begin, evaluations = time.thread_time(), 0
+    def run(self, seconds: float) -> tuple[int, float]:
+        """Steps for about ``seconds`` of CPU time, at least once: the evaluations, and the CPU time."""
+        begin, evaluations, h = time.thread_time(), 0, _STEP_S
         while evaluations == 0 or time.thread_time() - begin < seconds:
-            k1 = slope(theta)
-            k2 = slope(theta + _STEP_S / 2 * k1)
-            k3 = slope(theta + _STEP_S / 2 * k2)
-            k4 = slope(theta + _STEP_S * k3)
-            theta = theta + _STEP_S / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-            evaluations += _STAGES * sleepers
+            theta = self._theta
+            k1 = self._slope(theta)
+            k2 = self._slope(theta + h / 2 * k1)
+            k3 = self._slope(theta + h / 2 * k2)
+            k4 = self._slope(theta + h * k3)
+            self._theta = theta + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+            evaluations += _STAGES * len(theta)
         return evaluations, time.thread_time() - begin
 
-    return run
+    def unity(self) -> float:
+        """R now."""
+        return float(abs(self._np.exp(1j * self._theta).mean()))
+
+    def _slope(self, theta: Any) -> Any:
+        sin, cos = self._np.sin(theta), self._np.cos(theta)
+        field = 2.0 * cmath.exp(0.1j) * complex(cos.mean(), sin.mean())
+        return self._omega + 0.5 * (field.imag * cos - field.real * sin)
 
 
 def measure(seconds: float) -> dict[str, float]:
@@ -54,11 +56,11 @@ def measure(seconds: float) -> dict[str, float]:
     measured: dict[str, float] = {}
     share = seconds / (2 * len(SIZES) * _SLICES)
     for name, sleepers in SIZES.items():
-        core, peer = _core.RhythmBench(sleepers), numpy_stepper(sleepers)
+        core, peer = _core.RhythmBench(sleepers), NumpyRhythms(sleepers)
         core.run(0)  # warms caches, and does not count
         totals = {"": [0.0, 0.0], "numpy_": [0.0, 0.0]}
         for _ in range(_SLICES):
-            for prefix, (evaluations, cpu_s) in (("", core.run(share)[:2]), ("numpy_", peer(share))):
+            for prefix, (evaluations, cpu_s) in (("", core.run(share)[:2]), ("numpy_", peer.run(share))):
                 totals[prefix][0] += evaluations
                 totals[prefix][1] += cpu_s
         for prefix, (total, total_s) in totals.items():

@@ -181,8 +181,12 @@ class Person:
         """That withdrawal is on disk."""
         self._unrecorded.pop(key, None)
         self._position = max(self._position, position)
-        # A late repetition of an answered withdrawal has raised the latch again; its answer is on record.
+        # A late repetition of an answered withdrawal has raised the latches again; its answer is on record.
         self._release()
+        with self._newest:
+            if self.on_plane:
+                self._desk.plane.set_coupling(self.number, 0.0, 0.0)
+            self.show_plan()
 
     def put_on_plane(self) -> None:
         """Makes the data plane know this person: muted, until their recorded grants say otherwise."""

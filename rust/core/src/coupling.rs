@@ -202,6 +202,15 @@ impl Block {
     }
 
     #[inline(always)]
+    fn stage(&mut self, field: Complex<f64>, share: f64, ahead: f64, sums: &mut Sums) {
+        let mut turns = self.pull(field, share);
+        for l in 0..LANES {
+            turns[l] = (self.hz[l] + turns[l]).mul_add(ahead, self.start[l]);
+        }
+        self.look(&turns, sums);
+    }
+
+    #[inline(always)]
     fn look(&mut self, turns: &Lanes, sums: &mut Sums) {
         (self.sin, self.cos) = sin_cos(turns);
         for l in 0..LANES {
@@ -393,13 +402,20 @@ impl WithSimd for Stage<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Sums {
+        let Self { blocks, field, share, ahead } = self;
+        // Four runs through memory side by side: a processor fetches ahead in each, where one alone would leave it waiting.
+        let quarter = blocks.len() / 4;
+        let (a, rest) = blocks.split_at_mut(quarter);
+        let (b, rest) = rest.split_at_mut(quarter);
+        let (c, d) = rest.split_at_mut(quarter);
         let mut sums = ZERO;
-        for block in self.blocks {
-            let mut turns = block.pull(self.field, self.share);
-            for l in 0..LANES {
-                turns[l] = (block.hz[l] + turns[l]).mul_add(self.ahead, block.start[l]);
+        for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d.iter_mut()) {
+            for block in [a, b, c, d] {
+                block.stage(field, share, ahead, &mut sums);
             }
-            block.look(&turns, &mut sums);
+        }
+        for block in &mut d[quarter..] {
+            block.stage(field, share, ahead, &mut sums);
         }
         sums
     }

@@ -72,6 +72,11 @@ impl Default for Follower {
 }
 
 impl Follower {
+    /// The displacement at the end of the last block. Realtime-safe.
+    pub fn pulled(&self) -> PhaseOffset {
+        self.pulled
+    }
+
     /// Nothing sounds: the next block begins wherever it should be.
     pub fn reset(&mut self) {
         self.fresh = true;

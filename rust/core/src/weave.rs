@@ -50,6 +50,8 @@ struct Member {
     own: Option<Arc<Rhythm>>,
     coupling: f32,
     weight: f32,
+    /// Withdrawn, and whoever plans here does not know it yet.
+    released: bool,
     seated: bool,
     pulled: PhaseOffset,
     /// How fast the displacement has grown of late, turns a second.
@@ -92,6 +94,7 @@ impl Weave {
             own: None,
             coupling: 0.0,
             weight: 0.0,
+            released: false,
             seated: false,
             pulled: PhaseOffset::ZERO,
             drift_hz: 0.0,
@@ -125,11 +128,17 @@ impl Weave {
     }
 
     /// How far the sleeper lets the circle pull them, 0 to 1, and what they count in the mean; from the next step on.
+    ///
+    /// After a [`Weave::release`], nothing but 0 for both is believed until that was said: a plan that was made before the
+    /// withdrawal was known must not undo it.
     pub fn set_coupling(&mut self, sleeper: u64, coupling: f32, weight: f32) -> Result<(), CouplingError> {
         let (own, frequency, pulled) = (Phase::ZERO, Frequency::ZERO, PhaseOffset::ZERO);
         Oscillator { own, frequency, pulled, coupling, weight }.check()?;
         if let Some(member) = self.member(sleeper) {
-            (member.coupling, member.weight) = (coupling, weight);
+            member.released &= (coupling, weight) != (0.0, 0.0);
+            if !member.released {
+                (member.coupling, member.weight) = (coupling, weight);
+            }
         }
         Ok(())
     }
@@ -137,7 +146,7 @@ impl Weave {
     /// Out of the mean, and pulled no more: from the next step on. Their phase goes on where it is.
     pub fn release(&mut self, sleeper: u64) {
         if let Some(member) = self.member(sleeper) {
-            (member.coupling, member.weight) = (0.0, 0.0);
+            (member.coupling, member.weight, member.released) = (0.0, 0.0, true);
         }
     }
 
@@ -332,6 +341,7 @@ mod laws {
         let now = run(&mut weave, at(0), 50);
         let before = [0, 1, 2].map(|sleeper| phase(&weave, sleeper, now));
         weave.release(2);
+        weave.set_coupling(2, 1.0, 1.0).unwrap(); // a plan from before
         assert_eq!(before, [0, 1, 2].map(|sleeper| phase(&weave, sleeper, now)));
         let mut without = weave.clone();
         without.remove(2);
@@ -343,6 +353,10 @@ mod laws {
         for sleeper in [0, 1] {
             assert_eq!(phase(&weave, sleeper, now), phase(&without, sleeper, now), "as if they had gone");
         }
+        weave.set_coupling(2, 0.0, 0.0).unwrap();
+        weave.set_coupling(2, 1.0, 1.0).unwrap();
+        weave.advance(now + TICK, &steady(4.0));
+        assert_ne!(weave.threads(&steady(4.0))[2].pulled, own, "a new grant is believed");
     }
 
     #[test]

@@ -341,7 +341,7 @@ mod tests {
     use harmonia_core::follower::Displacement;
     use harmonia_core::frame::MixFrame;
     use harmonia_core::listener::Listener;
-    use harmonia_core::phase::Phase;
+    use harmonia_core::phase::{Phase, PhaseOffset};
     use harmonia_core::program::{Beat, Channel, Curve, Ear, Wave};
     use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
     use harmonia_core::session::{SyncConfig, SyncSession};
@@ -365,7 +365,7 @@ mod tests {
         displacement: Displacement,
         frames: i64,
         ahead: Span,
-        last: Option<f32>,
+        last: Option<[f32; 2]>,
         step: f32,
     }
 
@@ -420,13 +420,14 @@ mod tests {
             }));
         }
 
-        /// Renders so many samples; returns the loudest, and notes the largest step on the left ear.
+        /// Renders so many samples; returns the loudest, and notes the largest step on either ear.
         fn render(&mut self, frames: usize) -> f32 {
             let mut out = vec![0.0; 2 * frames];
             self.platform.render(&mut out).unwrap();
-            for left in out.iter().step_by(2) {
-                self.step = self.step.max(self.last.map_or(0.0, |last| (left - last).abs()));
-                self.last = Some(*left);
+            for pair in out.chunks_exact(2) {
+                let pair = [pair[0], pair[1]];
+                let last = self.last.replace(pair).unwrap_or(pair);
+                self.step = self.step.max((pair[0] - last[0]).abs()).max((pair[1] - last[1]).abs());
             }
             out.iter().fold(0.0, |most, x| most.max(x.abs()))
         }
@@ -478,6 +479,33 @@ mod tests {
         bench.hear(1, false, 1e-3);
         bench.render(RATE as usize / 100 - BLOCK);
         assert!(bench.render(BLOCK) < 1e-3, "10 ms after the cut");
+    }
+
+    #[test]
+    fn what_others_pull_is_followed_without_a_click() {
+        let mut bench = Bench::new(1.0);
+        bench.tenths(70, 0, 0.0);
+        let own = program().rhythm.clone();
+        // Pulled for five seconds by a turn every ten; then a frame that is a third of a turn off.
+        for (tenth, pulled) in (0..50).map(|i| (i, 0.01 * f64::from(i))).chain([(50, 0.8), (51, 0.8)]) {
+            let taken = NodeTime::from_ns(bench.now().ns());
+            let rate = if tenth < 50 { Frequency::from_hz(0.1).unwrap().units() } else { 0 };
+            let frame = MixFrame {
+                gate_epoch: 0,
+                cut: false,
+                taken,
+                phase: own.phase_at(taken) + PhaseOffset::from_turns(pulled).unwrap(),
+                frequency: own.frequency_at(taken).units() + rate,
+                others: Vec::new(),
+            };
+            bench.displacement.take(&frame, &own);
+            bench.tenths(1, 0, 0.0);
+        }
+        bench.tenths(30, 0, 0.0);
+        assert!(bench.step < STEP_MAX, "no click: {}", bench.step);
+        let player = bench.platform.inner.player();
+        let off = player.follower.pulled() + -PhaseOffset::from_turns(0.8).unwrap();
+        assert!(off.turns().abs() < 1e-3, "{off:?} from where the others are");
     }
 
     #[test]
