@@ -198,6 +198,12 @@ class PlatformStatus:
     @property
     def gate_open(self) -> bool:
         """The platform's own gate."""
+    @property
+    def max_drift_ppb(self) -> int:
+        """The largest drift on which ``bound_ns`` rests."""
+    @property
+    def max_wander(self) -> float:
+        """The largest wander on which it rests, 1/s."""
 
 @final
 class NodeTracking:
@@ -240,6 +246,12 @@ class NodeTracking:
     @property
     def steps_left(self) -> int:
         """How often this clock may still be stepped, in this life or a later one."""
+    @property
+    def max_drift_ppb(self) -> int:
+        """The largest drift on which ``bound_ns`` rests."""
+    @property
+    def max_wander(self) -> float:
+        """The largest wander on which it rests, 1/s."""
 
 @final
 class NodeSource:
@@ -301,6 +313,21 @@ class NodeSource:
     def age_ns(self) -> int:
         """How long ago the last answer came; -1 before the first."""
     @property
+    def authenticated(self) -> bool:
+        """Whether each answer used was proved to be the server's with NTS; False before the first."""
+    @property
+    def cookies(self) -> int:
+        """With NTS, how many requests can be made before keys must be exchanged anew, if no answer comes."""
+    @property
+    def key_exchanges(self) -> int:
+        """With NTS, how often keys were exchanged."""
+    @property
+    def max_drift_ppb(self) -> int:
+        """The largest drift on which ``bound_ns`` rests."""
+    @property
+    def max_wander(self) -> float:
+        """The largest wander on which it rests, 1/s."""
+    @property
     def trouble(self) -> str:
         """Why the last answer was refused, or the name was not found; empty if neither."""
 
@@ -351,12 +378,15 @@ def query_time(
     ca: bytes | None = None,
     exchanges: int = 8,
     timeout_s: float = 10.0,
+    max_drift_ppb: int = 500_000,
+    max_wander: float = 1e-7,
 ) -> TimeMeasurement:
     """Asks a sanctuary or any NTP server for the time, up to ``exchanges`` times within ``timeout_s``.
 
     With ``nts_port``, keys are exchanged with ``host`` there first (its certificate must be signed by one of the PEM
     certificates in ``ca``, or the system's), and the NTP server that it names is asked instead of ``port``. Raises
-    IoError without an acceptable answer, ValueError on an unusable certificate.
+    IoError without an acceptable answer, ValueError on an unusable certificate. The bound rests on ``max_drift_ppb``
+    and ``max_wander`` (1/s).
     """
 
 @final
@@ -390,12 +420,25 @@ class Node:
     Sleepers and circles are named by 64-bit numbers of the caller's choice. A new sleeper's voice is muted.
     """
 
-    def __new__(cls, host: str, port: int, clock_file: str, upstreams: Sequence[str] = ...) -> Node:
+    def __new__(
+        cls,
+        host: str,
+        port: int,
+        clock_file: str,
+        upstreams: Sequence[str] = ...,
+        *,
+        ca: bytes | None = None,
+        max_drift_ppb: int = 500_000,
+        max_wander: float = 1e-7,
+    ) -> Node:
         """Binds ``host:port`` (0 for any) and resumes the node clock from ``clock_file``, or makes it.
 
-        The clock's anchor is written there every second. ``upstreams`` are sources, ``HOST`` or ``HOST:PORT`` each
-        (port 123 if none), that the clock follows; a clock that is new asks them, for at most a few seconds, before
-        anybody is answered. Raises IoError on a taken port or an unwritable file, ValueError on a malformed source.
+        The clock's anchor is written there every second; what the sources certified, and the keys of NTS cookies (mode
+        0600), beside it. ``upstreams`` are sources that the clock follows, ``HOST`` or ``HOST:PORT`` each (port 123 if
+        none), or ``nts://HOST[:PORT]`` with the port of its key exchange (4460); a clock that is new asks them, for at
+        most a few seconds, before anybody is answered. The certificates of those with NTS must be signed by one of the
+        PEM certificates in ``ca``, or the system's. Bounds rest on ``max_drift_ppb`` and ``max_wander`` (1/s). Raises
+        IoError on a taken port or an unwritable file, ValueError on a malformed source, certificate or limit.
         """
     @property
     def port(self) -> int: ...
@@ -537,7 +580,8 @@ class Platform:
     """A sleeper's device: clock, frames and renderer, all in Rust threads shared by the platforms of a process.
 
     ``clock_offset_ns`` and ``clock_drift_ppb`` make its clock deliberately wrong, and ``card_drift_ppb`` the sound card
-    that a recording plays, against that clock; for simulations and tests.
+    that a recording plays, against that clock; for simulations and tests. Its bounds rest on the largest drift
+    (``max_drift_ppb``) and wander (``max_wander``, 1/s) of its clock against the sanctuary's.
     """
 
     def __new__(
@@ -548,6 +592,8 @@ class Platform:
         clock_drift_ppb: int = 0,
         card_drift_ppb: int = 0,
         seed: int | None = None,
+        max_drift_ppb: int = 500_000,
+        max_wander: float = 1e-7,
     ) -> Platform: ...
     def connect(self, host: str, port: int, session_id: int, secret: bytes) -> None:
         """Opens or re-opens the data plane. The clock estimate survives a reconnection to the same node clock.

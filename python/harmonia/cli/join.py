@@ -25,6 +25,7 @@ from harmonia.cli.common import (
     run,
     sleeper_option,
     sleepers_dir,
+    stated_options,
 )
 from harmonia.cli.consent import purpose_type
 from harmonia.cli.weaving import parse_rhythm
@@ -70,13 +71,23 @@ def spread_voice(voice: list[complex], channels: int) -> list[complex]:
     return voice
 
 
-def _simulated(seconds: float, drift_ppm: float, seed: int | None, rate: int, card_ppm: float = 0.0) -> _core.Platform:
+def _simulated(
+    seconds: float,
+    drift_ppm: float,
+    seed: int | None,
+    rate: int,
+    max_drift_ppm: float,
+    max_wander: float,
+    card_ppm: float = 0.0,
+) -> _core.Platform:
     return _core.Platform(
         sample_rate=rate,
         clock_offset_ns=round(seconds * 1e9),
         clock_drift_ppb=round(drift_ppm * 1e3),
         card_drift_ppb=round(card_ppm * 1e3),
         seed=seed,
+        max_drift_ppb=round(max_drift_ppm * 1e3),
+        max_wander=max_wander,
     )
 
 
@@ -120,6 +131,7 @@ def _simulated(seconds: float, drift_ppm: float, seed: int | None, rate: int, ca
     metavar="MS",
     help="How long after the sound card plays a sample it is heard.",
 )
+@stated_options
 @click.option(
     "--clock-log",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -165,6 +177,8 @@ def join(
     card_drift: float,
     seed: int | None,
     output_latency_ms: float,
+    max_drift_ppm: float,
+    max_wander: float,
     clock_log: Path | None,
     log_clock: bool,
     no_view: bool,
@@ -199,7 +213,7 @@ def join(
     voice = None if voice_text is None else parse_voice(voice_text)
 
     async def work() -> None:
-        core = _simulated(clock_offset, clock_drift, seed, int(rate), card_drift)
+        core = _simulated(clock_offset, clock_drift, seed, int(rate), max_drift_ppm, max_wander, card_drift)
         core.set_output_latency(output_latency_ms)
         async with _present(data_dir, circle, sleeper, state_file, output is not None, core) as (who, new):
             if new:
@@ -225,6 +239,7 @@ def join(
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The WAV file to write.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="End after so many seconds.")
 @click.option("--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True)
+@stated_options
 @click.option("--no-view", is_flag=True, help="No live status.")
 @click.option("--json-lines", is_flag=True, help="A line of JSON for each moment, in place of the live status.")
 @click.option(
@@ -243,6 +258,8 @@ def record(
     output: Path,
     seconds: float | None,
     rate: str,
+    max_drift_ppm: float,
+    max_wander: float,
     no_view: bool,
     json_lines: bool,
     interval_s: float,
@@ -254,7 +271,7 @@ def record(
     """
 
     async def work() -> None:
-        core = _simulated(0.0, 0.0, None, int(rate))
+        core = _simulated(0.0, 0.0, None, int(rate), max_drift_ppm, max_wander)
         async with _present(data_dir, circle, None, None, True, core) as (who, _):
             await who.set_levels(hearing=1.0, own=0.0)
             await who.grant(Purpose.PRESENCE, Purpose.HEARING, Purpose.VISIBILITY)

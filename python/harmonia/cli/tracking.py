@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from harmonia.cli.common import data_option, find_circle, json_option, sleeper_json
+from harmonia.cli.common import data_option, find_circle, json_option, sleeper_json, stated_text
 from harmonia.cli.watching import show, watch_option
 from harmonia.client import Sanctuary, SleeperView, Tracking
 from harmonia.client.words import error_text
@@ -51,10 +51,11 @@ def tracking(data_dir: Path, circle: str | None, as_json: bool, watch: bool) -> 
 def _text(seen: dict[str, Any]) -> str:
     root = not seen["sources"]
     follows = "the root of its own time" if root else f"follows {seen['refid'] or 'nobody yet'}"
+    rests = "" if root else f"\n  {stated_text(seen['max_drift_ppb'], seen['max_wander'])}"
     lines = [
         f"clock {seen['clock_id']:016x}  {seen['lock_state']}  stratum {seen['stratum']}, {follows}",
         f"certain within {error_text(seen['bound_ns'])}, expected {error_text(seen['uncertainty_ns'])}"
-        f"   offset {seen['offset_ns'] / 1e3:+.1f} µs still to slew",
+        f"   offset {seen['offset_ns'] / 1e3:+.1f} µs still to slew{rests}",
         f"rate {seen['rate_ppb'] / 1e3:+.3f} ppm, of it correction {seen['slew_ppb'] / 1e3:+.3f} ppm"
         f"   root delay {error_text(seen['root_delay_ns'])}, root dispersion {error_text(seen['root_dispersion_ns'])}",
         f"resumed {seen['resumes']} times, may still be stepped {seen['steps_left']} times"
@@ -66,6 +67,7 @@ def _text(seen: dict[str, Any]) -> str:
             f"  {one['sleeper_id']}  {one['lock_state']:<14} certain within {error_text(one['bound_ns']):>9}, "
             f"expected {error_text(one['uncertainty_ns']):>9}  rate {one['rate_ppb'] / 1e3:+9.3f} ppm  "
             f"offset {one['offset_turns']:+.3f}  {age}{'  muted' if one['muted'] else ''}"
+            + (f"\n    {stated_text(one['max_drift_ppb'], one['max_wander'])}" if one["age_ns"] >= 0 else "")
         )
     if seen.get("hidden"):
         lines.append(f"  and {seen['hidden']} who do not wish to be seen")

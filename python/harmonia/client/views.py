@@ -155,6 +155,10 @@ class SleeperView:
     granted: tuple[Purpose, ...]
     platform_time_ns: int
     node_time_ns: int
+    max_drift_ppb: int
+    """The largest difference of the clocks' rates on which ``bound_ns`` rests, as the platform states it."""
+    max_wander: float
+    """Its largest change in a second, 1/s, on which it rests."""
     own_hz: float | None = None
     achieved_hz: float | None = None
     """What the own frequency comes to; None while their platform has no seat in the weave."""
@@ -211,6 +215,15 @@ class Source:
     age_ns: int
     """How long ago the last answer came; -1 before the first."""
     trouble: str
+    authenticated: bool
+    """Each answer that was used was proved to be the server's with NTS."""
+    cookies: int
+    """With NTS: requests that can be made before keys must be exchanged anew, if no answer comes."""
+    key_exchanges: int
+    max_drift_ppb: int
+    """The largest difference of the clocks' rates on which ``bound_ns`` rests."""
+    max_wander: float
+    """Its largest change in a second, 1/s, on which it rests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +252,10 @@ class Tracking:
     root_dispersion_ns: int
     leap: int
     steps_left: int
+    max_drift_ppb: int
+    """The largest difference of two clocks' rates on which ``bound_ns`` rests."""
+    max_wander: float
+    """Its largest change in a second, 1/s, on which it rests."""
     sources: tuple[Source, ...]
 
 
@@ -385,6 +402,8 @@ def _sleeper_view(m: circle_pb2.SleeperView) -> SleeperView:
         granted=tuple(p for p in map(Purpose.read, m.granted) if p),
         platform_time_ns=m.platform_time_ns,
         node_time_ns=m.node_time_ns,
+        max_drift_ppb=m.max_drift_ppb,
+        max_wander=m.max_wander,
         own_hz=m.own_hz if m.HasField("own_hz") else None,
         achieved_hz=m.achieved_hz if m.HasField("achieved_hz") else None,
     )
@@ -417,6 +436,8 @@ def tracking(m: sanctuary_pb2.GetTrackingResponse) -> Tracking:
         root_dispersion_ns=max(0, m.bound_ns - m.root_delay_ns // 2),
         leap=m.leap,
         steps_left=m.steps_left,
+        max_drift_ppb=m.max_drift_ppb,
+        max_wander=m.max_wander,
         sources=tuple(map(_source, m.sources)),
     )
 
@@ -439,6 +460,11 @@ def _source(m: sanctuary_pb2.Source) -> Source:
         exchanges=m.exchanges,
         age_ns=m.age_ns,
         trouble=m.trouble,
+        authenticated=m.authenticated,
+        cookies=m.cookies,
+        key_exchanges=m.key_exchanges,
+        max_drift_ppb=m.max_drift_ppb,
+        max_wander=m.max_wander,
     )
 
 

@@ -84,6 +84,7 @@ def sleeper_view(row: SleeperRow) -> circle_pb2.SleeperView:
     if status is not None and status.age_ns >= 0:
         message.lock_state = types_pb2.LockState.ValueType(status.lock_state)
         message.bound_ns, message.uncertainty_ns = status.bound_ns, status.uncertainty_ns
+        message.max_drift_ppb, message.max_wander = status.max_drift_ppb, status.max_wander
         message.rate_ppb, message.level_dbfs = status.rate_ppb, status.level_dbfs
         message.phase, message.offset = status.phase, status.offset
         message.platform_time_ns, message.node_time_ns = status.platform_time_ns, status.node_time_ns
@@ -244,6 +245,11 @@ def source(value: ClockSource) -> sanctuary_pb2.Source:
         exchanges=value.exchanges,
         age_ns=value.age_ns,
         trouble=value.trouble,
+        authenticated=value.authenticated,
+        cookies=value.cookies,
+        key_exchanges=value.key_exchanges,
+        max_drift_ppb=value.max_drift_ppb,
+        max_wander=value.max_wander,
     )
 
 
@@ -267,4 +273,6 @@ def tracking(value: ClockTracking, stats: Mapping[str, int], resumes: int) -> sa
         root_delay_ns=value.root_delay_ns,
         leap=value.leap,
         steps_left=value.steps_left,
+        max_drift_ppb=value.max_drift_ppb,
+        max_wander=value.max_wander,
     )

@@ -36,6 +36,8 @@ class FakeStatus:
     platform_time_ns: int = 0
     node_time_ns: int = 0
     gate_open: bool = False
+    max_drift_ppb: int = 0
+    max_wander: float = 0.0
 
 
 @dataclass
@@ -77,6 +79,8 @@ class FakeTracking:
     root_delay_ns: int = 0
     leap: int = 0
     steps_left: int = 1
+    max_drift_ppb: int = 500_000
+    max_wander: float = 1e-7
 
 
 class FakePlane:

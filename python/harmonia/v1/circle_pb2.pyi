@@ -516,6 +516,8 @@ class SleeperView(_message.Message):
     NODE_TIME_NS_FIELD_NUMBER: _builtins.int
     OWN_HZ_FIELD_NUMBER: _builtins.int
     ACHIEVED_HZ_FIELD_NUMBER: _builtins.int
+    MAX_DRIFT_PPB_FIELD_NUMBER: _builtins.int
+    MAX_WANDER_FIELD_NUMBER: _builtins.int
     sleeper_id: _builtins.str
     connected: _builtins.bool
     lock_state: _types_pb2.LockState.ValueType
@@ -538,6 +540,11 @@ class SleeperView(_message.Message):
     own_hz: _builtins.float
     """The sleeper's own frequency and what it comes to of late, hertz. Absent where their platform has no seat in the weave."""
     achieved_hz: _builtins.float
+    max_drift_ppb: _builtins.int
+    """What bound_ns rests on, as the platform states it: the largest difference of its clock's rate and the sanctuary's,
+    parts per billion, and its largest change in a second, 1/s.
+    """
+    max_wander: _builtins.float
     @_builtins.property
     def granted(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Purpose.ValueType]: ...
     def __init__(
@@ -558,10 +565,12 @@ class SleeperView(_message.Message):
         node_time_ns: _builtins.int = ...,
         own_hz: _builtins.float | None = ...,
         achieved_hz: _builtins.float | None = ...,
+        max_drift_ppb: _builtins.int = ...,
+        max_wander: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_achieved_hz", b"_achieved_hz", "_own_hz", b"_own_hz", "achieved_hz", b"achieved_hz", "own_hz", b"own_hz"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_achieved_hz", b"_achieved_hz", "_own_hz", b"_own_hz", "achieved_hz", b"achieved_hz", "bound_ns", b"bound_ns", "connected", b"connected", "granted", b"granted", "level_dbfs", b"level_dbfs", "lock_state", b"lock_state", "muted", b"muted", "node_time_ns", b"node_time_ns", "offset", b"offset", "own_hz", b"own_hz", "phase", b"phase", "platform_time_ns", b"platform_time_ns", "rate_ppb", b"rate_ppb", "sleeper_id", b"sleeper_id", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_achieved_hz", b"_achieved_hz", "_own_hz", b"_own_hz", "achieved_hz", b"achieved_hz", "bound_ns", b"bound_ns", "connected", b"connected", "granted", b"granted", "level_dbfs", b"level_dbfs", "lock_state", b"lock_state", "max_drift_ppb", b"max_drift_ppb", "max_wander", b"max_wander", "muted", b"muted", "node_time_ns", b"node_time_ns", "offset", b"offset", "own_hz", b"own_hz", "phase", b"phase", "platform_time_ns", b"platform_time_ns", "rate_ppb", b"rate_ppb", "sleeper_id", b"sleeper_id", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__achieved_hz: _TypeAlias = _typing.Literal["achieved_hz"]  # noqa: Y015
     _WhichOneofArgType__achieved_hz: _TypeAlias = _typing.Literal["_achieved_hz", b"_achieved_hz"]  # noqa: Y015

@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::filter::{Estimate, Exchange, Filter, FilterConfig, Verdict};
 use crate::packet::{self, Answer, PacketError};
 use crate::servo::{DisciplinedClock, LockState, Servo, ServoConfig};
+use crate::stated::Stated;
 use crate::units::{PlatformTime, Span};
 
 /// Requests that can wait for answers at once: more than a burst with a second of round trip has in flight.
@@ -59,17 +60,17 @@ pub struct SyncConfig {
 }
 
 impl Default for SyncConfig {
-    /// A request a second after a burst of eight; up to 500 ppm of drift (the worst that common crystals and virtual
-    /// machines show) and 0.1 ppm/s of wander (a crystal of 1 ppm/K warming by 0.1 K/s).
+    /// A request a second after a burst of eight; drift and wander as [`Stated::default`] has them.
     fn default() -> Self {
+        let Stated { max_drift_ppb, max_wander } = Stated::default();
         Self {
             interval: Span::from_s(1),
             burst: 8,
             burst_spacing: Span::from_ms(150),
             timeout: Span::from_s(2),
             lock_after: 6,
-            max_drift_ppb: 500_000,
-            max_wander: 1e-7,
+            max_drift_ppb,
+            max_wander,
             expected_drift_ppb: 100_000,
             expected_wander: 3e-9,
             max_slew_ppb: 499_000,
@@ -82,6 +83,16 @@ impl Default for SyncConfig {
 }
 
 impl SyncConfig {
+    /// The same with these limits of the two clocks.
+    pub const fn with(self, stated: Stated) -> Self {
+        Self { max_drift_ppb: stated.max_drift_ppb, max_wander: stated.max_wander, ..self }
+    }
+
+    /// The limits of the two clocks on which the certificate rests.
+    pub const fn stated(&self) -> Stated {
+        Stated { max_drift_ppb: self.max_drift_ppb, max_wander: self.max_wander }
+    }
+
     /// How the servo of such a session behaves.
     pub const fn servo(&self) -> ServoConfig {
         ServoConfig {

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use harmonia_core::node_clock::NodeClock;
-use harmonia_core::nts::{CookieKeys, Keys, NtsError, NtsServer, Policy, Reply, Rotation, COOKIES_MAX};
+use harmonia_core::nts::{CookieKeys, Keys, NtsError, NtsServer, Policy, Reply, COOKIES_MAX};
 use harmonia_core::packet::{self, NodeInfo, CIRCLE_PACKET_LEN};
 use harmonia_core::rate_limit::{Admission, RateConfig, RateLimit};
 use harmonia_core::units::NodeTime;
@@ -73,10 +73,9 @@ impl<T: Copy> Few<T> {
 }
 
 impl Answering {
-    /// Everybody is answered, at the default rate; cookies are sealed from `now` on.
-    pub fn new(now: NodeTime) -> Result<Self, IoError> {
-        let mut entropy = Entropy::new()?;
-        let cookies = CookieKeys::new(Rotation::default(), now, &mut |out| entropy.fill(out));
+    /// Everybody is answered, at the default rate; `cookies` seals and opens cookies.
+    pub fn new(cookies: CookieKeys) -> Result<Self, IoError> {
+        let entropy = Entropy::new()?;
         let mut answering = Self {
             limit: None,
             server: NtsServer::new(cookies, Policy::Everybody),
@@ -103,6 +102,16 @@ impl Answering {
     /// Who is answered.
     pub fn set_policy(&mut self, policy: Policy) {
         self.server.policy = policy;
+    }
+
+    /// The keys under which cookies are sealed.
+    pub fn cookies(&self) -> &CookieKeys {
+        &self.server.cookies
+    }
+
+    /// Seals and opens cookies with other keys from here on.
+    pub fn set_cookies(&mut self, cookies: CookieKeys) {
+        self.server.cookies = cookies;
     }
 
     /// The first cookies for a client that has just exchanged keys.
@@ -196,7 +205,6 @@ impl Answering {
         if self.protected.len == 0 {
             return (left, malformed);
         }
-        self.server.cookies.rotate_if_due(now(), &mut |out| self.entropy.fill(out));
         let mut room = [0; REQUEST_MAX];
         for (nth, (i, received)) in self.protected.iter().enumerate() {
             let Some(request) = batch.datagram(i) else { continue };

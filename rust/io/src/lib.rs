@@ -6,6 +6,8 @@ pub mod os;
 pub mod socket;
 pub mod error;
 mod lock;
+mod state;
+mod cookie_file;
 pub mod answering;
 pub mod entropy;
 pub mod nts_ke;

@@ -3,8 +3,8 @@
 //! * The *responder* answers sync requests and opens what platforms seal. A withdrawal mutes right there, under the
 //!   world's lock, before anything else learns of it.
 //! * The *ticker* seals mix frames: to everybody at the frame rate, and at once where a voice was cut.
-//! * The *keeper* writes the clock down every second, so that a restart continues every phase, and leads it after its
-//!   sources where there are any (see [`crate::upstream`]).
+//! * The *keeper* writes the clock down every second, so that a restart continues every phase, leads it after its
+//!   sources where there are any (see [`crate::upstream`]), and replaces the keys under which NTS cookies are sealed.
 //!
 //! The invariant that everything here serves: **no frame sealed after a mute holds the voice.** Muting and sealing both
 //! hold the world's lock, and a frame is computed and sealed within one holding of it.
@@ -37,6 +37,7 @@ use harmonia_core::weave::{Thread, Weave};
 use num_complex::Complex;
 
 use crate::answering::{AnswerStats, Answering};
+use crate::cookie_file::CookieFile;
 use crate::error::IoError;
 use crate::keeper::{self, Audience, Keeper, Published};
 use crate::lock::lock;
@@ -44,7 +45,7 @@ use crate::nts_ke::{KeListener, KeStats};
 use crate::os;
 use crate::socket::{wait_readable_one, Batch, Socket};
 use crate::tracking::{SourceStatus, Tracking};
-use crate::upstream::{Sources, Upstream};
+use crate::upstream::{Following, Sources};
 
 /// How often every listener gets a frame. Platforms interpolate; a lost frame costs nothing.
 const FRAME_INTERVAL: Span = Span::from_ms(200);
@@ -178,25 +179,22 @@ pub fn resolve(host: &str, port: u16) -> Result<SocketAddr, IoError> {
 impl Node {
     /// [`Node::start_following`] nobody: the root of its own time.
     pub fn start(host: &str, port: u16, clock_file: &Path) -> Result<Self, IoError> {
-        Self::start_following(host, port, clock_file, Vec::new())
+        Self::start_following(host, port, clock_file, Following::default())
     }
 
     /// Binds `host:port` (0 for any), resumes the clock from `clock_file` or makes it, and starts the threads.
     ///
-    /// A new clock first asks its `upstreams`, for at most some seconds.
-    pub fn start_following(
-        host: &str,
-        port: u16,
-        clock_file: &Path,
-        upstreams: Vec<Upstream>,
-    ) -> Result<Self, IoError> {
+    /// A new clock first asks its upstreams, for at most some seconds. What a successor has to know lies beside the
+    /// clock's file: `.held` (what the upstreams certified) and `.cookies` (keys, mode 0600).
+    pub fn start_following(host: &str, port: u16, clock_file: &Path, following: Following) -> Result<Self, IoError> {
         let address = resolve(host, port)?;
         let socket = Socket::bind(address).map_err(|source| IoError::Bind { address, source })?;
         let (mut clock, resumed) = keeper::resume(clock_file)?;
-        let sources = Sources::new(upstreams, clock.clock_id())?;
+        let sources = Sources::new(following, clock.clock_id())?;
         let (keeper, published) = Keeper::start(clock_file, sources, &mut clock, resumed)?;
         let port = socket.local_addr().map_err(|source| IoError::Bind { address, source })?.port();
-        let answering = Answering::new(clock.node_at(os::raw_ns()))?;
+        let (cookie_file, cookies) = CookieFile::open(clock_file, clock.node_at(os::raw_ns()))?;
+        let answering = Answering::new(cookies)?;
         let shared = Arc::new(Shared {
             socket: ArcSwapOption::from_pointee(socket),
             clock: ArcSwap::from_pointee(clock),
@@ -213,7 +211,7 @@ impl Node {
         let threads = vec![
             spawn("responder", &shared, respond)?,
             spawn("ticker", &shared, tick)?,
-            spawn("keeper", &shared, move |shared| keep(shared, keeper))?,
+            spawn("keeper", &shared, move |shared| keep(shared, keeper, cookie_file))?,
         ];
         Ok(Self { shared, port, resumed, threads: Mutex::new(threads), nts: Mutex::default() })
     }
@@ -824,9 +822,10 @@ impl Outbox {
 }
 
 /// The keeper's loop.
-fn keep(shared: Arc<Shared>, mut keeper: Keeper) {
+fn keep(shared: Arc<Shared>, mut keeper: Keeper, mut cookie_file: CookieFile) {
     while !shared.is_stopping() {
         let clock = shared.clock.load_full();
+        cookie_file.keep(&shared.answering, clock.node_at(os::raw_ns()));
         let kept = keeper.run(&clock, &shared.stopping, || lock(&shared.world).audience());
         if let Some(next) = kept.clock {
             let world = lock(&shared.world);

@@ -21,6 +21,7 @@ use harmonia_core::sample::{ConverterReading, Taken};
 use harmonia_core::seal::{Direction, Opener, SealError, Sealer, Secret, Use, DATAGRAM_MAX};
 use harmonia_core::servo::{DisciplinedClock, Reading};
 use harmonia_core::session::{Received, SyncConfig, SyncSession};
+use harmonia_core::stated::Stated;
 use harmonia_core::units::{NodeTime, PlatformTime, Span};
 use harmonia_core::voice::Voice;
 use num_complex::Complex;
@@ -155,8 +156,19 @@ pub struct FrameCounters {
 }
 
 impl Platform {
-    /// A platform with a clock of its own, silent and unsynchronised.
+    /// [`Platform::stating`] the limits of [`Stated::default`].
     pub fn new(
+        sample_rate: u32,
+        clock_offset_ns: i64,
+        clock_drift_ppb: i64,
+        seed: Option<u64>,
+    ) -> Result<Self, IoError> {
+        Self::stating(Stated::default(), sample_rate, clock_offset_ns, clock_drift_ppb, seed)
+    }
+
+    /// A platform with a clock of its own, silent and unsynchronised. Its bounds rest on `stated`.
+    pub fn stating(
+        stated: Stated,
         sample_rate: u32,
         clock_offset_ns: i64,
         clock_drift_ppb: i64,
@@ -171,7 +183,7 @@ impl Platform {
             Some(seed) => seed,
             None => os::random_u64().map_err(|source| IoError::System { what: "random bytes", source })?,
         };
-        let sync = SyncSession::new(SyncConfig::default(), seed);
+        let sync = SyncSession::new(SyncConfig::default().with(stated), seed);
         let listener = Listener::default();
         let wishes = Wishes {
             program: None,
@@ -270,10 +282,9 @@ impl Platform {
         lock(&self.inner.link).history.iter().filter(|one| one.number > after).copied().collect()
     }
 
-    /// The clocks' largest drift (ppb) and wander (1/s) on which every bound rests.
-    pub fn assumptions(&self) -> (i64, f64) {
-        let link = lock(&self.inner.link);
-        (link.sync.config().max_drift_ppb, link.sync.config().max_wander)
+    /// The limits of the two clocks on which every bound rests.
+    pub fn stated(&self) -> Stated {
+        lock(&self.inner.link).sync.config().stated()
     }
 
     /// How long after the card has played a sample it is heard. What sounds glides there.
@@ -558,6 +569,7 @@ impl Inner {
             level_dbfs: self.level_dbfs(),
             platform: now,
             node: reading.node,
+            stated: link.sync.config().stated(),
         }
     }
 

@@ -10,7 +10,7 @@ use harmonia_core::weave::Thread;
 use harmonia_io::node::{Node as Core, SleeperStatus, WithdrawEvent};
 use harmonia_io::os::raw_ns;
 use harmonia_io::tracking::{SourceStatus, Tracking};
-use harmonia_io::upstream::Upstream;
+use harmonia_io::upstream::{Following, Upstream};
 use num_complex::Complex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -81,6 +81,8 @@ status_getters! {
     platform_time_ns: i64 = 0, |s| s.platform.ns();
     node_time_ns: i64 = 0, |s| s.node.ns();
     gate_open: bool = false, |s| s.gate_open;
+    max_drift_ppb: i64 = 0, |s| s.stated.max_drift_ppb;
+    max_wander: f64 = 0.0, |s| s.stated.max_wander;
 }
 
 #[pyclass(frozen, module = "harmonia._core")]
@@ -117,6 +119,8 @@ getters! {
     root_delay_ns: i64 = |t| t.root_delay.ns();
     leap: u8 = |t| t.leap;
     steps_left: u8 = |t| t.steps_left;
+    max_drift_ppb: i64 = |t| t.stated.max_drift_ppb;
+    max_wander: f64 = |t| t.stated.max_wander;
 }
 
 getters! {
@@ -135,6 +139,11 @@ getters! {
     reach: u8 = |s| s.reach;
     exchanges: u64 = |s| s.exchanges;
     age_ns: i64 = |s| s.age.ns();
+    authenticated: bool = |s| s.authenticated;
+    cookies: usize = |s| s.cookies;
+    key_exchanges: u64 = |s| s.key_exchanges;
+    max_drift_ppb: i64 = |s| s.stated.max_drift_ppb;
+    max_wander: f64 = |s| s.stated.max_wander;
     trouble: &str = |s| &s.trouble;
 }
 
@@ -158,11 +167,24 @@ pub struct Node(Core);
 #[pymethods]
 impl Node {
     #[new]
-    #[pyo3(signature = (host, port, clock_file, upstreams = Vec::new()))]
-    fn new(py: Python<'_>, host: &str, port: u16, clock_file: PathBuf, upstreams: Vec<String>) -> PyResult<Self> {
+    #[pyo3(signature = (
+        host, port, clock_file, upstreams = Vec::new(), *, ca = None, max_drift_ppb = 500_000, max_wander = 1e-7
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "all but three have names and defaults in Python")]
+    fn new(
+        py: Python<'_>,
+        host: &str,
+        port: u16,
+        clock_file: PathBuf,
+        upstreams: Vec<String>,
+        ca: Option<Vec<u8>>,
+        max_drift_ppb: i64,
+        max_wander: f64,
+    ) -> PyResult<Self> {
         let upstreams: Result<Vec<Upstream>, _> = upstreams.iter().map(|name| name.parse()).collect();
         let upstreams = upstreams.map_err(errors::io)?;
-        py.detach(|| Core::start_following(host, port, &clock_file, upstreams)).map(Self).map_err(errors::io)
+        let following = Following { upstreams, ca_pem: ca, stated: errors::stated(max_drift_ppb, max_wander)? };
+        py.detach(|| Core::start_following(host, port, &clock_file, following)).map(Self).map_err(errors::io)
     }
 
     #[getter]

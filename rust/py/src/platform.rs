@@ -112,7 +112,11 @@ pub struct Platform(Core);
 #[pymethods]
 impl Platform {
     #[new]
-    #[pyo3(signature = (*, sample_rate = 48_000, clock_offset_ns = 0, clock_drift_ppb = 0, card_drift_ppb = 0, seed = None))]
+    #[pyo3(signature = (
+        *, sample_rate = 48_000, clock_offset_ns = 0, clock_drift_ppb = 0, card_drift_ppb = 0, seed = None,
+        max_drift_ppb = 500_000, max_wander = 1e-7
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "all have names and defaults in Python")]
     fn new(
         py: Python<'_>,
         sample_rate: u32,
@@ -120,9 +124,12 @@ impl Platform {
         clock_drift_ppb: i64,
         card_drift_ppb: i64,
         seed: Option<u64>,
+        max_drift_ppb: i64,
+        max_wander: f64,
     ) -> PyResult<Self> {
+        let stated = errors::stated(max_drift_ppb, max_wander)?;
         let make = || {
-            let core = Core::new(sample_rate, clock_offset_ns, clock_drift_ppb, seed)?;
+            let core = Core::stating(stated, sample_rate, clock_offset_ns, clock_drift_ppb, seed)?;
             core.simulate_card(card_drift_ppb)?;
             Ok(Self(core))
         };
@@ -144,7 +151,8 @@ impl Platform {
     }
 
     fn assumptions(&self, py: Python<'_>) -> (i64, f64) {
-        py.detach(|| self.0.assumptions())
+        let stated = py.detach(|| self.0.stated());
+        (stated.max_drift_ppb, stated.max_wander)
     }
 
     fn set_output_latency(&self, ms: f64) -> PyResult<()> {
