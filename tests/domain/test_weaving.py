@@ -192,7 +192,8 @@ def test_what_unity_costs() -> None:
     assert (seen.sleepers, seen.unity) == (9, 0.7)
     assert seen.by_chance == pytest.approx(math.sqrt(math.pi) / 6)
     assert seen.actual is not None
-    assert tuple(seen.actual) == (0.7, pytest.approx(0.15), 0.75)
+    assert (seen.actual.unity, seen.actual.individuality) == (0.7, 0.75)
+    assert seen.actual.mean_pull == pytest.approx(0.15)
     assert seen.standard is not None
     assert seen.standard.unity == 1.0
     assert seen.standard.individuality == 0.0

@@ -8,7 +8,7 @@ import sys
 import termios
 import tty
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from harmonia.cli.common import (
     stated_options,
 )
 from harmonia.cli.consent import purpose_type
-from harmonia.cli.weaving import parse_rhythm
-from harmonia.client import CircleState, Invitation, Moment, Purpose, Sanctuary, Sleeper
+from harmonia.cli.weaving import parse_rhythm, woven_line
+from harmonia.client import CircleMode, CircleState, CircleView, Invitation, Moment, Purpose, Sanctuary, Sleeper
 from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
 from harmonia.client.clock_log import ClockLogWriter
@@ -39,6 +39,7 @@ from harmonia.client.words import error_text
 OFFSET_STEP = 0.05
 """Turns that one press of an arrow key moves the offset."""
 LINE_MAX = 10_000
+LOOK_AGAIN_S = 5.0
 GOODBYE_S = 3.0
 """How long leaving may take before the sleeper simply goes."""
 
@@ -360,6 +361,8 @@ async def _stay(
             nursery.start_soon(_until_ended, who, leave)
             if log is not None:
                 nursery.start_soon(log.run)
+            if show.lively:
+                nursery.start_soon(_look_around, who, show)
             if control:
                 nursery.start_soon(_obey_lines, who, leave)
             elif show.keys and sys.stdin.isatty():
@@ -374,6 +377,17 @@ async def _stay(
             show.end(f"{output}: {frames} frames")
         if log is not None and log.trouble:
             click.echo(f"error: {log.trouble}", err=True)
+
+
+async def _look_around(who: Sleeper, show: "_Quiet") -> None:
+    """Keeps what the circle shows of itself; where it cannot be had, nothing is shown of it."""
+    while True:
+        with suppress(errors.HarmoniaError):
+            async with who.watch() as views:
+                async for show.seen in views:
+                    pass
+        show.seen = None
+        await trio.sleep(LOOK_AGAIN_S)
 
 
 async def _until_signal(leave: trio.CancelScope) -> None:
@@ -482,6 +496,9 @@ class _Quiet:
     """Says only what a person must be told: what they allow, where their state is, what was written."""
 
     keys = False
+    lively = False
+    """Whether it shows how the circle's rhythms stand."""
+    seen: CircleView | None = None
 
     def __enter__(self) -> None:
         pass
@@ -537,7 +554,7 @@ def _line(**fields: Any) -> None:
 class _View(_Quiet):
     """The live status of one sleeper."""
 
-    keys = True
+    keys = lively = True
 
     def __init__(self) -> None:
         from rich.live import Live
@@ -561,6 +578,8 @@ class _View(_Quiet):
         lines.append(f"phase {now.phase_turns:.3f} ")
         lines.append(f"{beat:<25}", style="cyan")
         lines.append(f" offset {now.offset_turns:+.3f}   level {max(now.level_dbfs, -120):.0f} dBFS")
+        if self.seen is not None and self.seen.circle.weaving.mode is CircleMode.WOVEN:
+            lines.append(woven_line(self.seen), style="green")
         if now.muted:
             lines.append("   silent: you have opted out", style="bold magenta")
         lines.append(f"\n{who.trouble or 'o opts out, ← → move the offset, q leaves'}", style="dim")

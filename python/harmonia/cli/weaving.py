@@ -64,6 +64,14 @@ def woven_text(woven: dict[str, Any] | None) -> list[str]:
     return lines
 
 
+def woven_line(view: CircleView) -> str:
+    """How united the circle is and what it puts on this sleeper, in one line; empty before there is a rhythm."""
+    if view.woven is None:
+        return ""
+    pull = "" if view.own_pull is None else f", pulls you by {view.own_pull:.1%} of your own rhythm"
+    return f"\nunity {view.woven.unity:.2f} (by chance {view.woven.unity_by_chance:.2f}){pull}"
+
+
 def weaving_words(circle: Circle) -> str:
     """A circle's mode in a few words."""
     weaving = circle.weaving

@@ -7,7 +7,7 @@ then the sanctuary hears of it, again and again until it has answered.
 import math
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from harmonia.client.identity import Identity, purpose_bits
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.platform import STAYING, Platform
-from harmonia.client.views import Circle, PlatformState, PurposeConsent, turns
+from harmonia.client.views import Circle, CircleView, PlatformState, PurposeConsent, turns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,6 +133,10 @@ class Sleeper:
     async def changed(self) -> None:
         """Waits until the sanctuary reports a change: of the circle, the consents, the settings."""
         await self._changed.wait()
+
+    def watch(self, interval_s: float = 0.0) -> AbstractAsyncContextManager[AsyncIterator[CircleView]]:
+        """What this sleeper may see of the circle, at least every ``interval_s`` seconds (0: one); the newest wins."""
+        return self._calls.watch_circle(interval_s)
 
     async def ended(self) -> None:
         """Waits until the circle has closed. Raises NotPermitted or NotFound if the credential ended before."""
