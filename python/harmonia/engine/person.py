@@ -10,6 +10,7 @@ what follows from a person's newest state reaches the data plane under one lock,
 """
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -97,14 +98,18 @@ class Person:
         """
         if ramp_ns < 0:
             raise BadInput(f"a ramp must last 0 ns (10 s) or longer, not {ramp_ns} ns")
-        circle, now_ns, own = require_rhythm(self.conductor.circle), self._desk.now_ns(), self.sleeper.own_rhythm
-        ramp_ns, start_ns = ramp_ns or RAMP_NS_DEFAULT, now_ns + LEAD_NS
-        if frequency_hz is None:
-            led = own.led_home(circle, ramp_ns, now_ns, start_ns)
-        else:
-            led = own.led(circle, frequency_hz, ramp_ns, now_ns, start_ns)
-        await self._record(RhythmOwned(led.segments, led.home_ns, now_ns))
-        return led.over(circle)
+        circle, ramp_ns = require_rhythm(self.conductor.circle), ramp_ns or RAMP_NS_DEFAULT
+
+        def decide() -> RhythmOwned:
+            own, now_ns = self.sleeper.own_rhythm, self._desk.now_ns()
+            if frequency_hz is None:
+                led = own.led_home(circle, ramp_ns, now_ns, now_ns + LEAD_NS)
+            else:
+                led = own.led(circle, frequency_hz, ramp_ns, now_ns, now_ns + LEAD_NS)
+            return RhythmOwned(led.segments, led.home_ns, now_ns)
+
+        await self._record(decide)
+        return self.sleeper.own_rhythm.over(circle)
 
     async def set_coupling(self, coupling: float, weight: float) -> None:
         """Records how far the circle may pull this sleeper, and what they count in its mean."""
@@ -240,9 +245,11 @@ class Person:
             if self._desk.plane.release(self.number, name):
                 return
 
-    async def _record(self, event: PersonEvent) -> None:
+    async def _record(self, wish: PersonEvent | Callable[[], PersonEvent]) -> None:
+        """Writes an event, or what follows from the newest state: no other of this person's is written in between."""
         async with self._lock:
             self._check_present()
+            event = wish() if callable(wish) else wish
             self.take_in(event, await self._desk.append(self.stream, ANY, event))
         self.show_plan()
 
