@@ -21,6 +21,9 @@
 //! A stage is one pass over memory: with the mean of this stage known, and the sines and cosines at hand from the pass
 //! before, it computes the pull by the addition theorem (no atan2, no further sine), goes on to the next stage's phase, takes
 //! its sine and cosine, and adds them to the next mean. Data lies in blocks of [`LANES`] sleepers, field after field.
+// A lane goes through several arrays at once, and reads as one number where its index stands at each of them.
+#![allow(clippy::needless_range_loop)]
+
 use core::f64::consts::TAU;
 
 use num_complex::Complex;

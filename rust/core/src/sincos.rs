@@ -17,7 +17,7 @@ pub const LANES: usize = 8;
 pub type Lanes = [f64; LANES];
 
 const SIN: [f64; 9] = [
-    3.141592653589793,
+    core::f64::consts::PI,
     -5.167712780049969,
     2.5501640398773007,
     -0.5992645293189447,
