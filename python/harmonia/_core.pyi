@@ -6,7 +6,7 @@ releases the GIL while it works or waits, and every object may be used from any 
 """
 
 from collections.abc import Sequence
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,12 @@ __all__ = [
     "RhythmError",
     "Score",
     "ScoreError",
+    "TimeKeys",
     "TimeMeasurement",
     "WeaveThread",
     "__version__",
     "bench_clock",
+    "bench_hub",
     "estimates",
     "offset_from_turns",
     "query_time",
@@ -171,6 +173,15 @@ class PlatformStatus:
     @property
     def age_ns(self) -> int:
         """How long ago it was heard; -1 if never."""
+    @property
+    def session_age_ns(self) -> int:
+        """How long its session is open; -1 without one."""
+    @property
+    def silent_ns(self) -> int:
+        """For how long no authentic datagram of the session has come: its age if none ever did; -1 without one."""
+    @property
+    def suspends(self) -> int:
+        """How often its machine was suspended since the platform began; 65535 for more."""
     @property
     def lock_state(self) -> int:
         """As harmonia.v1.LockState."""
@@ -482,6 +493,8 @@ class Node:
 
         Raises RuntimeError if a session with this id is open: nonces would repeat.
         """
+    def time_keys(self) -> TimeKeys:
+        """Fresh keys and cookies for one platform's session: give them over a channel that is secret."""
     def detach(self, sleeper: int) -> None: ...
     def set_voice(self, sleeper: int, voice: Sequence[complex]) -> None:
         """Raises ValueError unless there is one finite coefficient of magnitude ≤ 4 a channel."""
@@ -576,6 +589,21 @@ class ClockExchange:
         """By how much the clock was stepped then, while nobody listened."""
 
 @final
+class TimeKeys:
+    """What a platform asks its sanctuary for authentic time with: the keys and cookies of a client of NTS. Secret."""
+
+    def __new__(cls, algorithm: int, c2s: bytes, s2c: bytes, cookies: Sequence[bytes]) -> TimeKeys: ...
+    @property
+    def algorithm(self) -> int:
+        """IANA's number of the AEAD algorithm."""
+    @property
+    def c2s(self) -> bytes: ...
+    @property
+    def s2c(self) -> bytes: ...
+    @property
+    def cookies(self) -> list[bytes]: ...
+
+@final
 class Platform:
     """A sleeper's device: clock, frames and renderer, all in Rust threads shared by the platforms of a process.
 
@@ -595,12 +623,23 @@ class Platform:
         max_drift_ppb: int = 500_000,
         max_wander: float = 1e-7,
     ) -> Platform: ...
-    def connect(self, host: str, port: int, session_id: int, secret: bytes) -> None:
+    def connect(self, host: str, port: int, session_id: int, secret: bytes, time_keys: TimeKeys | None = None) -> None:
         """Opens or re-opens the data plane. The clock estimate survives a reconnection to the same node clock.
 
+        With ``time_keys`` only answers that the sanctuary itself made move the clock; without, anybody's on the path.
         The open session may be given again; it goes on. Raises RuntimeError on a former session, whose nonces would
-        repeat, and once closed.
+        repeat, on keys that cannot be used, and once closed.
         """
+    def silence(self) -> dict[str, Any] | None:
+        """Requests for the time that wait for an answer: server (HOST:PORT), since_raw_ns, requests, forged (answers
+        that came and were not the sanctuary's own), keys_refused; None when the last one was answered.
+        """
+    def suspends(self) -> tuple[int, int, int]:
+        """How often this machine was suspended meanwhile, for how long in all (ns), and when on CLOCK_MONOTONIC_RAW
+        (ns) the last time was noticed. Afterwards the clock begins anew, and the sound fades out and in.
+        """
+    def simulate_suspend(self, seconds: float) -> None:
+        """For simulations and tests: the machine says that it was suspended for so long, by and by."""
     def clock(self) -> ClockReading: ...
     def exchanges(self, after: int) -> list[ClockExchange]:
         """Those of the last 512 exchanges whose number is beyond ``after``, oldest first."""
@@ -678,6 +717,14 @@ class RhythmBench:
         Returns the evaluations (means of all, times sleepers: a step of Runge-Kutta counts four), the CPU time in
         seconds, and R at the end. Raises ValueError unless 0 ≤ seconds ≤ 600.
         """
+
+def bench_hub(platforms: int, seconds: float) -> dict[str, float]:
+    """Measures for ``seconds`` what so many platforms cost in one process, on a node of its own on loopback.
+
+    ``us_per_platform_s``: CPU time of the thread that serves them all, for one platform in one second; with
+    ``platforms``, how many of them are ``locked``, and the ``exchanges`` and ``frames`` meanwhile. Raises ValueError
+    unless 1 ≤ platforms ≤ 20000 and 0 ≤ seconds ≤ 600, IoError.
+    """
 
 def bench_clock(seconds: float) -> dict[str, float]:
     """Measures for about ``seconds`` what answers cost, on a node of its own on loopback, beside a bare echo.

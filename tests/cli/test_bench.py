@@ -48,3 +48,15 @@ def test_numpy_steps_the_same_population() -> None:
         done, _ = theirs.run(0)
         evaluations -= done
     assert math.isclose(theirs.unity(), unity, rel_tol=1e-6)
+
+
+def test_platforms_are_measured_while_they_live() -> None:
+    result = CliRunner().invoke(cli, ["bench", "platforms", "--platforms", "3", "--seconds", "1.5", "--json"])
+    assert result.exit_code == 0, result.output
+    measured = json.loads(result.output)
+    assert measured["platforms"] == measured["locked"] == 3
+    assert measured["us_per_platform_s"] > 0
+    assert measured["exchanges"] >= 3
+    assert measured["frames"] >= 3
+    shown = CliRunner().invoke(cli, ["bench", "platforms", "--platforms", "1", "--seconds", "0.1"])
+    assert "1 platforms, 1 of them locked" in shown.output

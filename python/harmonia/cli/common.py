@@ -12,6 +12,7 @@ import trio
 
 from harmonia import errors
 from harmonia.client import Circle, Identity, Sanctuary, ScoreText, SleeperView, views
+from harmonia.client.udp import LOST_S
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -194,6 +195,15 @@ def circle_json(circle: Circle) -> dict[str, Any]:
         "channels": circle.channels,
         "weaving": {**asdict(circle.weaving), "mode": circle.weaving.mode.word},
     }
+
+
+def silence_text(view: SleeperView) -> str:
+    """What the sanctuary says of a platform that has a session and sends nothing; empty while it sends."""
+    if view.silent_ns < LOST_S * 1e9:
+        return ""
+    ever = "the last one" if view.silent_ns < view.session_age_ns else "none since its session was opened"
+    ago = f"{view.silent_ns / 1e9:.0f} s ago"
+    return f"no datagram from it: {ever} {ago}; either it is off, or UDP is blocked on the way"
 
 
 def sleeper_json(view: SleeperView) -> dict[str, Any]:

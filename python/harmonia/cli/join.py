@@ -34,12 +34,14 @@ from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
 from harmonia.client.clock_log import ClockLogWriter
 from harmonia.client.sanctuary import read_admin_token
+from harmonia.client.udp import UdpLoss
 from harmonia.client.words import error_text
 
 OFFSET_STEP = 0.05
 """Turns that one press of an arrow key moves the offset."""
 LINE_MAX = 10_000
 LOOK_AGAIN_S = 5.0
+SUSPENDED = "this machine was suspended: the clock began anew, and the sound with it"
 GOODBYE_S = 3.0
 """How long leaving may take before the sleeper simply goes."""
 
@@ -499,6 +501,8 @@ class _Quiet:
     lively = False
     """Whether it shows how the circle's rhythms stand."""
     seen: CircleView | None = None
+    _loss: UdpLoss | None = None
+    _suspends = 0
 
     def __enter__(self) -> None:
         pass
@@ -514,7 +518,22 @@ class _Quiet:
             click.echo(f"recording into {output}; `recording` allowed for it")
 
     def moment(self, who: Sleeper, now: Moment) -> None:
-        pass
+        """Says when UDP is lost and when it is back, and when the machine was suspended."""
+        loss = who.udp_loss
+        if (loss is None) != (self._loss is None):
+            self.udp(loss)
+        self._loss = loss
+        if now.suspends != self._suspends:
+            self._suspends = now.suspends
+            self.suspended(now.suspends)
+
+    def udp(self, loss: UdpLoss | None) -> None:
+        """UDP was lost, or is back."""
+        click.echo(f"warning: {loss}" if loss is not None else "UDP gets through again", err=True)
+
+    def suspended(self, count: int) -> None:
+        """The machine was suspended."""
+        click.echo(f"{SUSPENDED} (suspend {count} of this run)", err=True)
 
     def end(self, message: str) -> None:
         click.echo(message)
@@ -535,7 +554,17 @@ class _JsonLines(_Quiet):
         )
 
     def moment(self, who: Sleeper, now: Moment) -> None:
+        super().moment(who, now)
         _line(event="moment", **moment_json(now), connected=who.connected, circle_state=who.circle.state.word)
+
+    def udp(self, loss: UdpLoss | None) -> None:
+        if loss is None:
+            _line(event="udp_back")
+        else:
+            _line(event="udp_lost", **asdict(loss), message=str(loss))
+
+    def suspended(self, count: int) -> None:
+        _line(event="suspended", count=count, message=SUSPENDED)
 
     def end(self, message: str) -> None:
         _line(event="end", message=message)
@@ -582,6 +611,10 @@ class _View(_Quiet):
             lines.append(woven_line(self.seen), style="green")
         if now.muted:
             lines.append("   silent: you have opted out", style="bold magenta")
+        if now.suspends:
+            lines.append(f"\n{SUSPENDED} ({now.suspends} so far)", style="dim")
+        if (loss := who.udp_loss) is not None:
+            lines.append(f"\n{loss}", style="bold yellow")
         lines.append(f"\n{who.trouble or 'o opts out, ← → move the offset, q leaves'}", style="dim")
         self._live.update(lines, refresh=True)
 

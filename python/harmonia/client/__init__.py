@@ -11,6 +11,7 @@ from harmonia.client.names import EVERY_PURPOSE, CircleMode, CircleState, LockSt
 from harmonia.client.platform import Platform
 from harmonia.client.sanctuary import Sanctuary
 from harmonia.client.sleeper import Moment, Sleeper, join, resume
+from harmonia.client.udp import UdpLoss
 from harmonia.client.views import (
     Circle,
     CircleView,
@@ -51,6 +52,7 @@ __all__ = [
     "SleeperView",
     "Source",
     "Tracking",
+    "UdpLoss",
     "Weaving",
     "Woven",
     "WovenShare",

@@ -127,6 +127,19 @@ class PlatformState:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeKeys:
+    """What the platform asks for authentic time with, as ``harmonia._core.TimeKeys`` takes it."""
+
+    algorithm: int
+    c2s: bytes
+    s2c: bytes
+    cookies: tuple[bytes, ...]
+
+    def __repr__(self) -> str:
+        return f"TimeKeys(algorithm={self.algorithm})"
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """The data-plane session that the sanctuary opened for a platform."""
 
@@ -134,6 +147,8 @@ class Attachment:
     secret: bytes
     udp_port: int
     state: PlatformState
+    time_keys: TimeKeys | None
+    """None from a sanctuary that gives none: the time is then asked for in plain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +174,12 @@ class SleeperView:
     """The largest difference of the clocks' rates on which ``bound_ns`` rests, as the platform states it."""
     max_wander: float
     """Its largest change in a second, 1/s, on which it rests."""
+    session_age_ns: int
+    """How long the platform's session is open; -1 without one."""
+    silent_ns: int
+    """For how long the sanctuary has had no authentic datagram of it; the session's age if it never had one."""
+    suspends: int
+    """How often its machine was suspended."""
     own_hz: float | None = None
     achieved_hz: float | None = None
     """What the own frequency comes to; None while their platform has no seat in the weave."""
@@ -362,7 +383,15 @@ def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
 
 def attachment(message: platform_pb2.AttachPlatformResponse) -> Attachment:
     """The attachment of an answer."""
-    return Attachment(message.session_id, message.secret, message.udp_port, platform_state(message.state))
+    given = message.time_keys
+    keys = TimeKeys(given.aead_algorithm, given.client_key, given.server_key, tuple(given.cookies))
+    return Attachment(
+        message.session_id,
+        message.secret,
+        message.udp_port,
+        platform_state(message.state),
+        keys if message.HasField("time_keys") else None,
+    )
 
 
 def circle_view(message: circle_pb2.WatchCircleResponse) -> CircleView:
@@ -404,6 +433,9 @@ def _sleeper_view(m: circle_pb2.SleeperView) -> SleeperView:
         node_time_ns=m.node_time_ns,
         max_drift_ppb=m.max_drift_ppb,
         max_wander=m.max_wander,
+        session_age_ns=m.session_age_ns,
+        silent_ns=m.silent_ns,
+        suspends=m.suspends,
         own_hz=m.own_hz if m.HasField("own_hz") else None,
         achieved_hz=m.achieved_hz if m.HasField("achieved_hz") else None,
     )

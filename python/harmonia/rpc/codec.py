@@ -9,7 +9,7 @@ from harmonia.domain.states import CircleState
 from harmonia.domain.weaving import CircleMode, Share, Weaving, Woven, offered_to, parse_weaving
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.person import Person
-from harmonia.engine.plane import ClockSource, ClockTracking
+from harmonia.engine.plane import ClockSource, ClockTracking, TimeKeys
 from harmonia.engine.views import CircleView, SleeperRow
 from harmonia.errors import BadInput
 from harmonia.v1 import circle_pb2, consent_pb2, platform_pb2, sanctuary_pb2, types_pb2
@@ -81,6 +81,8 @@ def sleeper_view(row: SleeperRow) -> circle_pb2.SleeperView:
     if row.thread is not None:
         message.own_hz, message.achieved_hz = row.thread.own_hz, row.thread.achieved_hz
     status = row.status
+    message.session_age_ns = -1 if status is None else status.session_age_ns
+    message.silent_ns = -1 if status is None else status.silent_ns
     if status is not None and status.age_ns >= 0:
         message.lock_state = types_pb2.LockState.ValueType(status.lock_state)
         message.bound_ns, message.uncertainty_ns = status.bound_ns, status.uncertainty_ns
@@ -88,6 +90,7 @@ def sleeper_view(row: SleeperRow) -> circle_pb2.SleeperView:
         message.rate_ppb, message.level_dbfs = status.rate_ppb, status.level_dbfs
         message.phase, message.offset = status.phase, status.offset
         message.platform_time_ns, message.node_time_ns = status.platform_time_ns, status.node_time_ns
+        message.suspends = status.suspends
     return message
 
 
@@ -164,6 +167,13 @@ def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
         coupling=sleeper.coupling,
         weight=sleeper.weight,
         offered_offset=offered_to(conductor.circle.offered, person.place),
+    )
+
+
+def time_keys(keys: TimeKeys) -> platform_pb2.TimeKeys:
+    """What the platform asks for the time with."""
+    return platform_pb2.TimeKeys(
+        aead_algorithm=keys.algorithm, client_key=keys.c2s, server_key=keys.s2c, cookies=keys.cookies
     )
 
 

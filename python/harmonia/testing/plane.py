@@ -26,6 +26,9 @@ class FakeStatus:
     sleeper: int
     muted: bool
     age_ns: int = -1
+    session_age_ns: int = -1
+    silent_ns: int = -1
+    suspends: int = 0
     lock_state: int = 1
     bound_ns: int = 0
     uncertainty_ns: int = 0
@@ -38,6 +41,16 @@ class FakeStatus:
     gate_open: bool = False
     max_drift_ppb: int = 0
     max_wander: float = 0.0
+
+
+@dataclass(frozen=True)
+class FakeTimeKeys:
+    """As ``_core.TimeKeys``; nobody answers to them."""
+
+    algorithm: int = 30
+    c2s: bytes = bytes(16)
+    s2c: bytes = bytes(16)
+    cookies: Sequence[bytes] = (bytes(72),)
 
 
 @dataclass
@@ -166,6 +179,9 @@ class FakePlane:
     def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool) -> None:
         assert len(secret) == 32
         self._held(sleeper).session = (session_id, secret, recording)
+
+    def time_keys(self) -> FakeTimeKeys:
+        return FakeTimeKeys()
 
     def detach(self, sleeper: int) -> None:
         self._held(sleeper).session = None

@@ -514,10 +514,13 @@ class SleeperView(_message.Message):
     GRANTED_FIELD_NUMBER: _builtins.int
     PLATFORM_TIME_NS_FIELD_NUMBER: _builtins.int
     NODE_TIME_NS_FIELD_NUMBER: _builtins.int
-    OWN_HZ_FIELD_NUMBER: _builtins.int
-    ACHIEVED_HZ_FIELD_NUMBER: _builtins.int
     MAX_DRIFT_PPB_FIELD_NUMBER: _builtins.int
     MAX_WANDER_FIELD_NUMBER: _builtins.int
+    SESSION_AGE_NS_FIELD_NUMBER: _builtins.int
+    SILENT_NS_FIELD_NUMBER: _builtins.int
+    SUSPENDS_FIELD_NUMBER: _builtins.int
+    OWN_HZ_FIELD_NUMBER: _builtins.int
+    ACHIEVED_HZ_FIELD_NUMBER: _builtins.int
     sleeper_id: _builtins.str
     connected: _builtins.bool
     lock_state: _types_pb2.LockState.ValueType
@@ -537,14 +540,21 @@ class SleeperView(_message.Message):
     platform_time_ns: _builtins.int
     """The platform's clock reading that the phase belongs to, as raw platform nanoseconds and its estimate of node time."""
     node_time_ns: _builtins.int
-    own_hz: _builtins.float
-    """The sleeper's own frequency and what it comes to of late, hertz. Absent where their platform has no seat in the weave."""
-    achieved_hz: _builtins.float
     max_drift_ppb: _builtins.int
     """What bound_ns rests on, as the platform states it: the largest difference of its clock's rate and the sanctuary's,
     parts per billion, and its largest change in a second, 1/s.
     """
     max_wander: _builtins.float
+    session_age_ns: _builtins.int
+    """How long the platform's session is open, and for how long no authentic datagram of it has come, nanoseconds; -1
+    without a session. The same for both means that none ever came: UDP is blocked, or the platform is off.
+    """
+    silent_ns: _builtins.int
+    suspends: _builtins.int
+    """How often the platform's machine was suspended."""
+    own_hz: _builtins.float
+    """The sleeper's own frequency and what it comes to of late, hertz. Absent where their platform has no seat in the weave."""
+    achieved_hz: _builtins.float
     @_builtins.property
     def granted(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Purpose.ValueType]: ...
     def __init__(
@@ -563,14 +573,17 @@ class SleeperView(_message.Message):
         granted: _abc.Iterable[_types_pb2.Purpose.ValueType] | None = ...,
         platform_time_ns: _builtins.int = ...,
         node_time_ns: _builtins.int = ...,
-        own_hz: _builtins.float | None = ...,
-        achieved_hz: _builtins.float | None = ...,
         max_drift_ppb: _builtins.int = ...,
         max_wander: _builtins.float = ...,
+        session_age_ns: _builtins.int = ...,
+        silent_ns: _builtins.int = ...,
+        suspends: _builtins.int = ...,
+        own_hz: _builtins.float | None = ...,
+        achieved_hz: _builtins.float | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_achieved_hz", b"_achieved_hz", "_own_hz", b"_own_hz", "achieved_hz", b"achieved_hz", "own_hz", b"own_hz"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_achieved_hz", b"_achieved_hz", "_own_hz", b"_own_hz", "achieved_hz", b"achieved_hz", "bound_ns", b"bound_ns", "connected", b"connected", "granted", b"granted", "level_dbfs", b"level_dbfs", "lock_state", b"lock_state", "max_drift_ppb", b"max_drift_ppb", "max_wander", b"max_wander", "muted", b"muted", "node_time_ns", b"node_time_ns", "offset", b"offset", "own_hz", b"own_hz", "phase", b"phase", "platform_time_ns", b"platform_time_ns", "rate_ppb", b"rate_ppb", "sleeper_id", b"sleeper_id", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_achieved_hz", b"_achieved_hz", "_own_hz", b"_own_hz", "achieved_hz", b"achieved_hz", "bound_ns", b"bound_ns", "connected", b"connected", "granted", b"granted", "level_dbfs", b"level_dbfs", "lock_state", b"lock_state", "max_drift_ppb", b"max_drift_ppb", "max_wander", b"max_wander", "muted", b"muted", "node_time_ns", b"node_time_ns", "offset", b"offset", "own_hz", b"own_hz", "phase", b"phase", "platform_time_ns", b"platform_time_ns", "rate_ppb", b"rate_ppb", "session_age_ns", b"session_age_ns", "silent_ns", b"silent_ns", "sleeper_id", b"sleeper_id", "suspends", b"suspends", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__achieved_hz: _TypeAlias = _typing.Literal["achieved_hz"]  # noqa: Y015
     _WhichOneofArgType__achieved_hz: _TypeAlias = _typing.Literal["_achieved_hz", b"_achieved_hz"]  # noqa: Y015

@@ -17,6 +17,7 @@ use harmonia_core::units::NodeTime;
 use crate::entropy::Entropy;
 use crate::error::IoError;
 use crate::socket::{Batch, Socket, BATCH};
+use crate::time_keys::TimeKeys;
 
 /// Protected answers that are sealed before they are sent: the first waits for the last, some ten microseconds.
 const GROUP: usize = 4;
@@ -122,6 +123,13 @@ impl Answering {
             room[..len].to_vec()
         };
         (0..COOKIES_MAX).map(bake).collect()
+    }
+
+    /// Fresh keys and cookies for a platform's session.
+    pub fn time_keys(&mut self) -> TimeKeys {
+        let mut secrets = [[0; 32]; 2];
+        secrets.iter_mut().for_each(|secret| self.entropy.fill(secret));
+        TimeKeys::new(&secrets, |keys| self.bake(keys))
     }
 
     /// A platform proved who it is from this address.

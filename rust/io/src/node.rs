@@ -44,6 +44,7 @@ use crate::lock::lock;
 use crate::nts_ke::{KeListener, KeStats};
 use crate::os;
 use crate::socket::{wait_readable_one, Batch, Socket};
+use crate::time_keys::TimeKeys;
 use crate::tracking::{SourceStatus, Tracking};
 use crate::upstream::{Following, Sources};
 
@@ -81,6 +82,9 @@ pub struct SleeperStatus {
     pub last: Option<(Span, Status)>,
     /// The latch on this sleeper's voice.
     pub muted: bool,
+    /// How long the platform's session is open, and how long ago a datagram of it was last authentic; none ever makes
+    /// both the same. `None` without a session.
+    pub session: Option<(Span, Span)>,
 }
 
 /// Counters since the start.
@@ -107,6 +111,8 @@ struct Session {
     sealer: Sealer,
     opener: Opener,
     address: Option<SocketAddr>,
+    opened_raw_ns: i64,
+    /// When its newest datagram arrived; when the session was opened, before the first.
     heard_raw_ns: i64,
     delivery: Delivery,
     status: Option<Status>,
@@ -241,6 +247,11 @@ impl Node {
     /// The first cookies for `keys`, as a key exchange gives them.
     pub(crate) fn bake(&self, keys: &Keys) -> Vec<Vec<u8>> {
         lock(&self.shared.answering).bake(keys)
+    }
+
+    /// What a platform needs to ask for authentic time: fresh, for one session. Give it over a channel that is secret.
+    pub fn time_keys(&self) -> TimeKeys {
+        lock(&self.shared.answering).time_keys()
     }
 
     /// CPU time that the responder has used. Errors once the node is closed.
@@ -400,6 +411,7 @@ impl Node {
             return Err(IoError::State("a session with this id is open already; draw another id and secret at random"));
         }
         circle.mixer.set_recorder(sleeper, recording)?;
+        let now = os::raw_ns();
         let former = entry.session.take();
         if let Some(former) = &former {
             sessions.remove(&former.id);
@@ -410,7 +422,8 @@ impl Node {
             sealer: Sealer::new(secret, session, Direction::Down),
             opener: Opener::new(secret, session, Direction::Up),
             address: None,
-            heard_raw_ns: 0,
+            opened_raw_ns: now,
+            heard_raw_ns: now,
             delivery: Delivery::from_epoch(circle.mixer.gate_epoch()),
             status: None,
             // A platform whose acknowledgement was lost with the former session repeats its withdrawal in this one: it
@@ -505,7 +518,13 @@ impl Node {
             .map(|&sleeper| {
                 let session = sleepers.get(&sleeper).and_then(|entry| entry.session.as_ref());
                 let last = session.and_then(|s| s.status.map(|status| (Span::from_ns(now - s.heard_raw_ns), status)));
-                SleeperStatus { sleeper, last, muted: circle.mixer.is_muted(sleeper) }
+                let ages = |s: &Session| [s.opened_raw_ns, s.heard_raw_ns].map(|then| Span::from_ns(now - then));
+                SleeperStatus {
+                    sleeper,
+                    last,
+                    muted: circle.mixer.is_muted(sleeper),
+                    session: session.map(ages).map(|[open, heard]| (open, heard)),
+                }
             })
             .collect())
     }

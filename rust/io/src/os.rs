@@ -147,6 +147,19 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_is_awake_gains_no_sleep() {
+        let first = asleep_ns();
+        assert!(first >= -ASLEEP_ERROR_NS);
+        for _ in 0..100_000 {
+            assert!(
+                (asleep_ns() - first).abs() <= ASLEEP_ERROR_NS,
+                "or this machine was suspended in this very moment"
+            );
+        }
+        assert!(ASLEEP_ERROR_NS * 2 < harmonia_core::session::SUSPEND_MIN.ns());
+    }
+
+    #[test]
     fn a_stamp_from_a_stepped_clock_is_discarded() {
         let bracket = Bracket { raw_ns: 5_000_000_000, realtime_ns: 90_000_000_000, half_width_ns: 100 };
         assert!(bracket.to_raw(90_000_001_000).is_none(), "from the future");

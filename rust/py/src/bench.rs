@@ -1,8 +1,9 @@
-//! `bench_clock` and `RhythmBench`: what an answer costs, and what coupled rhythms cost.
+//! `bench_clock`: what an answer costs; `bench_hub`: what a platform costs; `RhythmBench`: what coupled rhythms cost.
 use std::sync::Mutex;
 use std::time::Duration;
 
 use harmonia_io::bench::{self, Cost};
+use harmonia_io::bench_hub::hub;
 use harmonia_io::bench_rhythm::RhythmBench as CoreRhythmBench;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -57,4 +58,21 @@ impl RhythmBench {
         });
         Ok((stepped.evaluations, stepped.cpu_ns as f64 / 1e9, stepped.unity))
     }
+}
+
+#[pyfunction]
+pub fn bench_hub(py: Python<'_>, platforms: usize, seconds: f64) -> PyResult<Bound<'_, PyDict>> {
+    if !(1..=20_000).contains(&platforms) || !(0.0..=600.0).contains(&seconds) {
+        return Err(PyValueError::new_err(format!(
+            "1 to 20000 platforms are measured for 0 to 600 seconds, not {platforms} for {seconds}"
+        )));
+    }
+    let cost = py.detach(|| hub(platforms, seconds)).map_err(errors::io)?;
+    let dict = PyDict::new(py);
+    dict.set_item("platforms", cost.platforms)?;
+    dict.set_item("locked", cost.locked)?;
+    dict.set_item("exchanges", cost.exchanges)?;
+    dict.set_item("frames", cost.frames)?;
+    dict.set_item("us_per_platform_s", cost.us_per_platform_s())?;
+    Ok(dict)
 }

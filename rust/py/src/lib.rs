@@ -19,7 +19,7 @@ mod core_module {
     use super::*;
 
     #[pymodule_export]
-    use super::bench::{bench_clock, RhythmBench};
+    use super::bench::{bench_clock, bench_hub, RhythmBench};
     #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
     #[pymodule_export]
@@ -27,7 +27,7 @@ mod core_module {
     #[pymodule_export]
     use super::node::{Node, NodeEvent, NodeSource, NodeTracking, PlatformStatus, WeaveThread};
     #[pymodule_export]
-    use super::platform::{ClockExchange, ClockReading, Platform};
+    use super::platform::{ClockExchange, ClockReading, Platform, TimeKeys};
     #[pymodule_export]
     use super::query::{query_time, TimeMeasurement};
     #[pymodule_export]

@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::errors;
+use crate::platform::TimeKeys;
 use crate::rhythm::Rhythm;
 use crate::score::coefficients;
 
@@ -62,6 +63,14 @@ macro_rules! status_getters {
             fn age_ns(&self) -> i64 {
                 self.0.last.map_or(-1, |(age, _)| age.ns())
             }
+            #[getter]
+            fn session_age_ns(&self) -> i64 {
+                self.0.session.map_or(-1, |(age, _)| age.ns())
+            }
+            #[getter]
+            fn silent_ns(&self) -> i64 {
+                self.0.session.map_or(-1, |(_, silent)| silent.ns())
+            }
             $(#[getter]
             fn $name(&self) -> $type {
                 self.0.last.map_or($unset, |(_, $status)| $value)
@@ -83,6 +92,7 @@ status_getters! {
     gate_open: bool = false, |s| s.gate_open;
     max_drift_ppb: i64 = 0, |s| s.stated.max_drift_ppb;
     max_wander: f64 = 0.0, |s| s.stated.max_wander;
+    suspends: u16 = 0, |s| s.suspends;
 }
 
 #[pyclass(frozen, module = "harmonia._core")]
@@ -272,6 +282,10 @@ impl Node {
     fn attach(&self, py: Python<'_>, sleeper: u64, session_id: u64, secret: &[u8], recording: bool) -> PyResult<()> {
         let secret = errors::exactly("a session's secret", secret)?;
         py.detach(|| self.0.attach(sleeper, session_id, &secret, recording)).map_err(errors::io)
+    }
+
+    fn time_keys(&self, py: Python<'_>) -> TimeKeys {
+        TimeKeys(py.detach(|| self.0.time_keys()))
     }
 
     fn detach(&self, py: Python<'_>, sleeper: u64) {
