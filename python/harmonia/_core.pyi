@@ -23,11 +23,13 @@ __all__ = [
     "PlatformStatus",
     "Renderer",
     "Rhythm",
+    "RhythmBench",
     "RhythmError",
     "Score",
     "ScoreError",
     "TimeKeys",
     "TimeMeasurement",
+    "WeaveThread",
     "__version__",
     "bench_clock",
     "bench_hub",
@@ -399,6 +401,30 @@ def query_time(
     """
 
 @final
+class WeaveThread:
+    """How one sleeper stands in their circle's weave."""
+
+    @property
+    def sleeper(self) -> int: ...
+    @property
+    def woven(self) -> bool:
+        """Whether they are in the mean."""
+    @property
+    def phase(self) -> int:
+        """θ, before the sleeper's own offset, in 2**-64 turn."""
+    @property
+    def pulled(self) -> int:
+        """How far the others have displaced them from their own timeline, in 2**-64 turn."""
+    @property
+    def own_hz(self) -> float: ...
+    @property
+    def achieved_hz(self) -> float:
+        """What the own frequency comes to, over the last ten seconds or so."""
+    @property
+    def pull(self) -> float:
+        """c·K·R·abs(sin(Ψ - θ + α)) / max(abs(ω), 0.06 rad/s)."""
+
+@final
 class Node:
     """A sanctuary's data plane: one UDP socket that answers sync requests and carries sealed mix frames.
 
@@ -448,6 +474,14 @@ class Node:
     def remove_circle(self, circle: int) -> None: ...
     def set_rhythm(self, circle: int, rhythm: Rhythm) -> None:
         """The rhythm whose phase and frequency this circle's frames carry."""
+    def set_strength(self, circle: int, strength_rad_s: float, lag_rad: float) -> None:
+        """How far the circle pulls those who let it: K (0 to 100 rad/s) and α (-π to π rad). Raises ValueError."""
+    def set_own_rhythm(self, sleeper: int, own: Rhythm | None) -> None:
+        """A sleeper's own timeline; None for the circle's."""
+    def set_coupling(self, sleeper: int, coupling: float, weight: float) -> None:
+        """How far a sleeper is pulled, 0 to 1, and what they count in the mean. From the next step on."""
+    def weave(self, circle: int) -> tuple[float, list[WeaveThread]]:
+        """R, and everybody whose platform is there with a locked clock, brought to now."""
     def add_sleeper(self, circle: int, sleeper: int) -> None:
         """The sleeper's latch is closed: nobody hears them before a grant is read.
 
@@ -670,6 +704,19 @@ class Platform:
     def stop_recording(self) -> int:
         """Closes the file; returns the frames written. Raises what ended the recording before, if anything did."""
     def close(self) -> None: ...
+
+@final
+class RhythmBench:
+    """A population of coupled rhythms, all coupled by half, from 4 to 5 Hz, that is stepped to see what it costs."""
+
+    def __new__(cls, sleepers: int) -> RhythmBench:
+        """Raises ValueError unless 1 ≤ sleepers ≤ 100000000."""
+    def run(self, seconds: float) -> tuple[int, float, float]:
+        """Steps for about ``seconds`` of this thread's CPU time, at least once.
+
+        Returns the evaluations (means of all, times sleepers: a step of Runge-Kutta counts four), the CPU time in
+        seconds, and R at the end. Raises ValueError unless 0 ≤ seconds ≤ 600.
+        """
 
 def bench_hub(platforms: int, seconds: float) -> dict[str, float]:
     """Measures for ``seconds`` what so many platforms cost in one process, on a node of its own on loopback.

@@ -5,6 +5,8 @@ import math
 
 from click.testing import CliRunner
 
+from harmonia import _core
+from harmonia.cli.bench_rhythm import NumpyRhythms
 from harmonia.cli.main import cli
 
 KINDS = ["echo", "echo_long", "plain", "circle", "nts", "nts_gcm_siv"]
@@ -26,6 +28,26 @@ def test_a_person_sees_a_table() -> None:
     result = CliRunner().invoke(cli, ["bench", "clock", "--seconds", "0"])
     assert result.exit_code == 0, result.output
     assert len(result.output.splitlines()) == 1 + len(KINDS)
+
+
+def test_coupled_rhythms_are_measured_beside_numpy() -> None:
+    result = CliRunner().invoke(cli, ["bench", "rhythm", "--seconds", "0", "--json"])
+    assert result.exit_code == 0, result.output
+    measured = json.loads(result.output)
+    for peer in ("", "numpy_"):
+        each = [measured[f"{peer}oscillator_steps_per_s_{size}"] for size in ("1e4", "1e6")]
+        assert min(each) > 0
+        assert measured[f"{peer}oscillator_steps_per_s"] == min(each)
+
+
+def test_numpy_steps_the_same_population() -> None:
+    """R after the same steps: the peer is measured for the same work."""
+    ours, theirs = _core.RhythmBench(10_000), NumpyRhythms(10_000)
+    evaluations, _, unity = ours.run(0)
+    while evaluations:
+        done, _ = theirs.run(0)
+        evaluations -= done
+    assert math.isclose(theirs.unity(), unity, rel_tol=1e-6)
 
 
 def test_platforms_are_measured_while_they_live() -> None:

@@ -17,18 +17,23 @@ from harmonia.domain.events import (
     CircleEvent,
     ConsentGranted,
     ConsentWithdrawn,
+    CouplingSet,
     HearingSet,
     OffsetSet,
+    OffsetsOffered,
     PersonEvent,
     RhythmLed,
+    RhythmOwned,
     SleeperJoined,
     SleeperLeft,
     TokensCreated,
     VoiceSet,
+    WeavingSet,
 )
 from harmonia.domain.rhythm import Rhythm, Segment
 from harmonia.domain.sleeper import Sleeper
 from harmonia.domain.states import CircleState
+from harmonia.domain.weaving import CircleMode
 from harmonia.errors import StaleGrant
 
 purposes = st.sampled_from(Purpose)
@@ -48,7 +53,10 @@ own_settings = st.one_of(
     st.builds(OffsetSet, st.integers(-(2**63), 2**63 - 1), instants),
     st.builds(VoiceSet, st.tuples(st.complex_numbers(max_magnitude=4), st.complex_numbers(max_magnitude=4)), instants),
     st.builds(HearingSet, st.floats(0, 4), levels, instants),
+    st.builds(RhythmOwned, st.just((Segment(5, 0, 10**20),)), st.none() | instants, instants),
+    st.builds(CouplingSet, levels, levels, instants),
 )
+HOSTS = (CircleAdvanced, RhythmLed, WeavingSet, OffsetsOffered, TokensCreated)
 person_events = st.one_of(grants, withdrawals, own_settings)
 advances = st.builds(
     CircleAdvanced, st.sampled_from(CircleState), instants, st.just(5), st.just((Segment(5, 0, 10**20),))
@@ -56,6 +64,8 @@ advances = st.builds(
 host_events = st.one_of(
     advances,
     st.builds(TokensCreated, st.lists(st.binary(min_size=32, max_size=32), max_size=2).map(tuple), instants, instants),
+    st.builds(WeavingSet, st.sampled_from(CircleMode), st.floats(0, 100), instants),
+    st.builds(OffsetsOffered, st.lists(st.integers(-(2**63), 2**63 - 1), max_size=2).map(tuple), instants),
 )
 
 
@@ -98,12 +108,12 @@ def test_no_host_event_turns_a_no_into_a_yes_or_resets_an_offset(
     circle = circles.apply(None, CREATED)
     sleeper = sleepers.apply(None, JOINED)
     for event in history:
-        if isinstance(event, (CircleAdvanced, RhythmLed, TokensCreated)):
+        if isinstance(event, HOSTS):
             circle = circles.apply(circle, event)
         else:
             assert not isinstance(event, CircleCreated | SleeperLeft)
             sleeper = sleepers.apply(sleeper, event)
-    alone = fold([event for event in history if not isinstance(event, (CircleAdvanced, RhythmLed, TokensCreated))])  # type: ignore[misc]
+    alone = fold([event for event in history if not isinstance(event, HOSTS)])  # type: ignore[misc]
     assert sleeper == alone
     assert sleeper.allows(purpose, circle, t) <= alone.consent[purpose].level_at(t)
 

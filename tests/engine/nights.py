@@ -53,8 +53,15 @@ class House:
         night_ns: int | None = None,
         capacity: int = 8,
     ) -> Conductor:
-        named = {"title": "Night", "score_name": "night.sbg", "score_format": "sbg", "score_text": text}
-        return await sanctuary.create_circle(**named, capacity=capacity, gather_ns=gather_ns, night_ns=night_ns)
+        return await sanctuary.create_circle(
+            title="Night",
+            score_name="night.sbg",
+            score_format="sbg",
+            score_text=text,
+            capacity=capacity,
+            gather_ns=gather_ns,
+            night_ns=night_ns,
+        )
 
     async def join(self, conductor: Conductor) -> Person:
         (token,) = await conductor.entrance.create_tokens(1, 0)

@@ -3,6 +3,7 @@
 import click
 
 from harmonia import _core
+from harmonia.cli.bench_rhythm import rhythm
 from harmonia.cli.common import echo_json, json_option
 
 _KINDS = {
@@ -18,6 +19,9 @@ _KINDS = {
 @click.group()
 def bench() -> None:
     """Measure what the engine costs on this machine."""
+
+
+bench.add_command(rhythm)
 
 
 @bench.command()

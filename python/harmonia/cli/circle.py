@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from harmonia.cli import weaving
 from harmonia.cli.common import (
     called_as,
     circle_json,
@@ -14,12 +15,16 @@ from harmonia.cli.common import (
     read_score,
     run,
 )
-from harmonia.client import Circle, CircleState, Sanctuary, views
+from harmonia.client import Circle, CircleMode, CircleState, CircleView, Sanctuary, Weaving, views
 
 
 @click.group()
 def circle() -> None:
     """Open, list, show and close circles (host only)."""
+
+
+for _command in (weaving.watch, weaving.mode, weaving.syncopate):
+    circle.add_command(_command)
 
 
 def _describe(found: Circle, as_json: bool) -> None:
@@ -32,7 +37,7 @@ def _describe(found: Circle, as_json: bool) -> None:
         rhythm = f"rhythm {views.segment_hz(found.rhythm.segments[-1]):.3f} Hz"
     click.echo(
         f"{found.circle_id}{title}  {found.state.word}  {found.sleepers} of {found.capacity} sleepers  "
-        f"{found.score.name} ({found.channels} channels, {rhythm})"
+        f"{found.score.name} ({found.channels} channels, {rhythm})  {weaving.weaving_words(found)}"
     )
 
 
@@ -54,6 +59,16 @@ def _describe(found: Circle, as_json: bool) -> None:
     metavar="M",
     help="End M minutes after the score began; otherwise with the score.",
 )
+@click.option("--mode", type=weaving.mode_type, default="standard", show_default=True, help="What the circle offers.")
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    show_default=True,
+    metavar="K",
+    help="How strongly a woven circle pulls those who let it, rad/s; it can only be lowered later.",
+)
+@click.option("--lag", type=float, default=0.0, show_default=True, metavar="RAD", help="The pull's lag, -π to π.")
 @json_option
 def create(
     data_dir: Path,
@@ -62,6 +77,9 @@ def create(
     capacity: int,
     gather_s: float | None,
     minutes: float | None,
+    mode: str,
+    strength: float,
+    lag: float,
     as_json: bool,
 ) -> None:
     """Open a circle in gathering."""
@@ -71,7 +89,12 @@ def create(
         async with Sanctuary.at(data_dir) as sanctuary:
             night_s = None if minutes is None else minutes * 60
             return await sanctuary.create_circle(
-                score, title=title or score_file.stem, capacity=capacity, gather_s=gather_s, night_s=night_s
+                score,
+                title=title or score_file.stem,
+                capacity=capacity,
+                gather_s=gather_s,
+                night_s=night_s,
+                weaving=Weaving(CircleMode.of(mode), strength, lag),
             )
 
     made = run(work)
@@ -112,11 +135,17 @@ def ls(data_dir: Path, as_json: bool) -> None:
 def show(data_dir: Path, name: str, as_json: bool) -> None:
     """Show one circle, by id, its beginning, or title."""
 
-    async def work() -> Circle:
+    async def work() -> CircleView:
         async with Sanctuary.at(data_dir) as sanctuary:
-            return await find_circle(sanctuary, name)
+            return await weaving.look_at(sanctuary, name)
 
-    _describe(run(work), as_json)
+    seen = run(work)
+    if as_json:
+        echo_json(weaving.view_json(seen))
+        return
+    _describe(seen.circle, False)
+    for line in weaving.woven_text(weaving.view_json(seen)["woven"]):
+        click.echo(line)
 
 
 def _advance(data_dir: Path, name: str, state: CircleState, as_json: bool) -> None:

@@ -193,6 +193,7 @@ def circle_json(circle: Circle) -> dict[str, Any]:
         "capacity": circle.capacity,
         "sleepers": circle.sleepers,
         "channels": circle.channels,
+        "weaving": {**asdict(circle.weaving), "mode": circle.weaving.mode.word},
     }
 
 

@@ -13,6 +13,7 @@ import trio
 
 from harmonia import errors
 from harmonia.cli.common import data_option, echo_json, find_sleeper, json_option, run, sleeper_option
+from harmonia.cli.weaving import taken_offer
 from harmonia.client import EVERY_PURPOSE, Purpose, PurposeConsent, SleeperCalls, views
 from harmonia.client.outbox import backoff_s
 
@@ -110,16 +111,20 @@ def consent(data_dir: Path, sleeper: str | None, as_json: bool) -> None:
 
 @click.command(context_settings={"ignore_unknown_options": True})  # so that -0.25 is a number
 @data_option
-@click.argument("turns", type=float)
+@click.argument("turns", type=float, required=False)
+@click.option("--offered", is_flag=True, help="Take the offset that the host offers (`circle syncopate`).")
 @sleeper_option
-def offset(data_dir: Path, turns: float, sleeper: str | None) -> None:
+def offset(data_dir: Path, turns: float | None, offered: bool, sleeper: str | None) -> None:
     """Set a sleeper's own phase offset, in turns: 0.25 is a quarter of the rhythm's cycle ahead."""
-    if not math.isfinite(turns):
+    if offered == (turns is not None):
+        raise errors.BadInput("give an offset in turns, for instance 0.25, or --offered to take the host's offer")
+    if turns is not None and not math.isfinite(turns):
         raise errors.BadInput(f"a phase offset must be a finite number of turns, for instance 0.25, not {turns}")
     identity = find_sleeper(data_dir, sleeper)
 
     async def work() -> int:
         async with SleeperCalls(identity) as calls:
-            return await calls.set_offset(turns)
+            wanted = taken_offer((await calls.platform_state()).offered_offset_bits) if turns is None else turns
+            return await calls.set_offset(wanted)
 
     click.echo(f"{identity.sleeper_id} is now {views.turns(run(work)):+.4f} turns from the rhythm")

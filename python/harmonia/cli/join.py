@@ -8,7 +8,7 @@ import sys
 import termios
 import tty
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from harmonia.cli.common import (
     stated_options,
 )
 from harmonia.cli.consent import purpose_type
-from harmonia.client import CircleState, Invitation, Moment, Purpose, Sanctuary, Sleeper
+from harmonia.cli.weaving import parse_rhythm, woven_line
+from harmonia.client import CircleMode, CircleState, CircleView, Invitation, Moment, Purpose, Sanctuary, Sleeper
 from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
 from harmonia.client.clock_log import ClockLogWriter
@@ -39,6 +40,7 @@ from harmonia.client.words import error_text
 OFFSET_STEP = 0.05
 """Turns that one press of an arrow key moves the offset."""
 LINE_MAX = 10_000
+LOOK_AGAIN_S = 5.0
 SUSPENDED = "this machine was suspended: the clock began anew, and the sound with it"
 GOODBYE_S = 3.0
 """How long leaving may take before the sleeper simply goes."""
@@ -361,6 +363,8 @@ async def _stay(
             nursery.start_soon(_until_ended, who, leave)
             if log is not None:
                 nursery.start_soon(log.run)
+            if show.lively:
+                nursery.start_soon(_look_around, who, show)
             if control:
                 nursery.start_soon(_obey_lines, who, leave)
             elif show.keys and sys.stdin.isatty():
@@ -375,6 +379,17 @@ async def _stay(
             show.end(f"{output}: {frames} frames")
         if log is not None and log.trouble:
             click.echo(f"error: {log.trouble}", err=True)
+
+
+async def _look_around(who: Sleeper, show: "_Quiet") -> None:
+    """Keeps what the circle shows of itself; where it cannot be had, nothing is shown of it."""
+    while True:
+        with suppress(errors.HarmoniaError):
+            async with who.watch() as views:
+                async for show.seen in views:
+                    pass
+        show.seen = None
+        await trio.sleep(LOOK_AGAIN_S)
 
 
 async def _until_signal(leave: trio.CancelScope) -> None:
@@ -417,6 +432,13 @@ async def _obey(who: Sleeper, words: list[str]) -> bool:
                 await who.set_offset(float(turns))
             except ValueError:
                 raise errors.BadInput(f"{turns!r} is not a number of turns") from None
+        case ["rhythm", frequency]:
+            await who.set_own_rhythm(parse_rhythm(frequency))
+        case ["coupling", share]:
+            try:
+                await who.set_coupling(float(share))
+            except ValueError:
+                raise errors.BadInput(f"{share!r} is not a number from 0 to 1") from None
         case ["grant", *purposes]:
             await who.grant(*map(Purpose.of, purposes))
         case ["quit"]:
@@ -424,7 +446,9 @@ async def _obey(who: Sleeper, words: list[str]) -> bool:
         case []:
             pass
         case _:
-            raise errors.BadInput(f"{' '.join(words)!r} is no command; there are optout, offset, grant and quit")
+            raise errors.BadInput(
+                f"{' '.join(words)!r} is no command; there are optout, offset, rhythm, coupling, grant and quit"
+            )
     return False
 
 
@@ -474,6 +498,9 @@ class _Quiet:
     """Says only what a person must be told: what they allow, where their state is, what was written."""
 
     keys = False
+    lively = False
+    """Whether it shows how the circle's rhythms stand."""
+    seen: CircleView | None = None
     _loss: UdpLoss | None = None
     _suspends = 0
 
@@ -556,7 +583,7 @@ def _line(**fields: Any) -> None:
 class _View(_Quiet):
     """The live status of one sleeper."""
 
-    keys = True
+    keys = lively = True
 
     def __init__(self) -> None:
         from rich.live import Live
@@ -580,6 +607,8 @@ class _View(_Quiet):
         lines.append(f"phase {now.phase_turns:.3f} ")
         lines.append(f"{beat:<25}", style="cyan")
         lines.append(f" offset {now.offset_turns:+.3f}   level {max(now.level_dbfs, -120):.0f} dBFS")
+        if self.seen is not None and self.seen.circle.weaving.mode is CircleMode.WOVEN:
+            lines.append(woven_line(self.seen), style="green")
         if now.muted:
             lines.append("   silent: you have opted out", style="bold magenta")
         if now.suspends:

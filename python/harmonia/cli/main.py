@@ -30,6 +30,8 @@ _COMMANDS = {
     "grant": "consent",
     "consent": "consent",
     "offset": "consent",
+    "rhythm": "weaving",
+    "coupling": "weaving",
     "status": "status",
     "tracking": "tracking",
     "sources": "sources",

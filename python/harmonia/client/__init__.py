@@ -7,7 +7,7 @@
 from harmonia.client.calls import SleeperCalls, redeem
 from harmonia.client.identity import Identity
 from harmonia.client.invitation import Endpoint, Invitation
-from harmonia.client.names import EVERY_PURPOSE, CircleState, LockState, Purpose
+from harmonia.client.names import EVERY_PURPOSE, CircleMode, CircleState, LockState, Purpose
 from harmonia.client.platform import Platform
 from harmonia.client.sanctuary import Sanctuary
 from harmonia.client.sleeper import Moment, Sleeper, join, resume
@@ -23,11 +23,15 @@ from harmonia.client.views import (
     SleeperView,
     Source,
     Tracking,
+    Weaving,
+    Woven,
+    WovenShare,
 )
 
 __all__ = [
     "EVERY_PURPOSE",
     "Circle",
+    "CircleMode",
     "CircleState",
     "CircleView",
     "Endpoint",
@@ -49,6 +53,9 @@ __all__ = [
     "Source",
     "Tracking",
     "UdpLoss",
+    "Weaving",
+    "Woven",
+    "WovenShare",
     "join",
     "redeem",
     "resume",

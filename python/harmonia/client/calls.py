@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from harmonia import errors
 from harmonia.client import channel, views
 from harmonia.client.identity import Identity, join_proof
 from harmonia.client.invitation import Invitation
@@ -94,6 +95,13 @@ class SleeperCalls:
         async with channel.stream(self._platform.WatchPlatform, request, signed) as answers:
             yield (views.platform_state(answer.state) async for answer in answers)
 
+    async def platform_state(self) -> views.PlatformState:
+        """What the platform has to follow now."""
+        async with self.watch_platform() as states:
+            async for state in states:
+                return state
+        raise errors.Unreachable("the sanctuary ended the stream before it said anything; try again")
+
     @asynccontextmanager
     async def watch_circle(self, interval_s: float = 0.0) -> AsyncIterator[AsyncIterator[views.CircleView]]:
         """What a member may see of the circle, at least every ``interval_s`` seconds (0: one second)."""
@@ -118,6 +126,16 @@ class SleeperCalls:
         answer = await self._call(self._rhythm, "RhythmService", "SetPhaseOffset", request)
         offset_bits: int = answer.offset
         return offset_bits
+
+    async def set_own_rhythm(self, frequency_hz: float | None, ramp_s: float = 0.0) -> views.RhythmView | None:
+        """Leads the sleeper's own rhythm to a frequency within ``ramp_s`` seconds (0: ten), or back to the circle's."""
+        request = rhythm_pb2.SetOwnRhythmRequest(frequency_hz=frequency_hz, ramp_ns=round(ramp_s * 1e9))
+        return views.rhythm((await self._call(self._rhythm, "RhythmService", "SetOwnRhythm", request)).rhythm)
+
+    async def set_coupling(self, coupling: float, weight: float | None = None) -> None:
+        """Records how far the circle may pull the sleeper, 0 to 1, and what they count in its mean (absent: 1)."""
+        request = rhythm_pb2.SetCouplingRequest(coupling=coupling, weight=weight)
+        await self._call(self._rhythm, "RhythmService", "SetCoupling", request)
 
     async def consents(self) -> dict[Purpose, views.PurposeConsent]:
         """Where every purpose stands."""

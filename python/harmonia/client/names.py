@@ -64,6 +64,15 @@ class CircleState(_Named):
     CLOSED = 7
 
 
+class CircleMode(_Named):
+    """What a circle offers. Nobody's frequency, coupling or offset follows from it."""
+
+    UNKNOWN = 0
+    STANDARD = 1
+    WOVEN = 2
+    FREE = 3
+
+
 class LockState(_Named):
     """Whether a platform's clock follows the sanctuary's."""
 

@@ -71,7 +71,7 @@ class Platform:
             self.open()
 
     def _follow_rhythm(self, state: PlatformState) -> None:
-        rhythm = state.circle.rhythm
+        rhythm = state.own_rhythm or state.circle.rhythm
         if rhythm is not None and rhythm.segments != self._rhythm:
             self.core.set_rhythm(_core.Rhythm(rhythm.segments))
             self._rhythm = rhythm.segments

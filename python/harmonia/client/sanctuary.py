@@ -1,7 +1,7 @@
 """A sanctuary as its host sees it: circles, invitations, the rhythm, the node's clock."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -9,8 +9,8 @@ from typing import Any, Self
 from harmonia import errors
 from harmonia.client import channel, views
 from harmonia.client.invitation import Endpoint, Invitation
-from harmonia.client.names import CircleState
-from harmonia.client.views import Circle, CircleView, RhythmView, SanctuaryStatus, ScoreText, Tracking
+from harmonia.client.names import CircleMode, CircleState
+from harmonia.client.views import Circle, CircleView, RhythmView, SanctuaryStatus, ScoreText, Tracking, Weaving
 from harmonia.v1 import circle_pb2, circle_pb2_grpc, rhythm_pb2, rhythm_pb2_grpc, sanctuary_pb2, sanctuary_pb2_grpc
 
 
@@ -91,11 +91,13 @@ class Sanctuary:
         capacity: int = 0,
         gather_s: float | None = None,
         night_s: float | None = None,
+        weaving: Weaving | None = None,
     ) -> Circle:
         """Opens a circle in gathering.
 
         ``capacity`` 0 means 64. The score begins after ``gather_s`` seconds, or when the host advances the circle; the
-        night lasts ``night_s`` seconds from there, or until the score ends. Raises BadInput with FILE:LINE: reason if
+        night lasts ``night_s`` seconds from there, or until the score ends. ``weaving`` is its mode, strength and lag;
+        without it the mode is standard. Raises BadInput with FILE:LINE: reason if
         the score cannot be played.
         """
         request = circle_pb2.CreateCircleRequest(
@@ -104,6 +106,7 @@ class Sanctuary:
             capacity=capacity,
             gather_ns=None if gather_s is None else round(gather_s * 1e9),
             night_ns=None if night_s is None else round(night_s * 1e9),
+            weaving=None if weaving is None else views.weaving_message(weaving),
         )
         return views.circle((await self._call(self._circle.CreateCircle, request)).circle)
 
@@ -146,6 +149,19 @@ class Sanctuary:
             circle_id=circle_id, frequency_hz=frequency_hz, ramp_ns=round(ramp_s * 1e9)
         )
         return views.rhythm((await self._call(self._rhythm.SetRhythm, request)).rhythm)
+
+    async def set_weaving(
+        self, circle_id: str, *, mode: CircleMode | None = None, strength_rad_s: float | None = None
+    ) -> Circle:
+        """Changes a circle's mode, or lowers its strength. Raises BadInput on a strength above the present one."""
+        number = views.mode_number(mode or CircleMode.UNKNOWN)
+        request = rhythm_pb2.SetWeavingRequest(circle_id=circle_id, mode=number, strength_rad_s=strength_rad_s)
+        return views.circle((await self._call(self._rhythm.SetWeaving, request)).circle)
+
+    async def offer_offsets(self, circle_id: str, pattern_turns: Sequence[float]) -> None:
+        """Offers sleepers the offsets of a pattern, in the order of joining; each takes theirs or does not."""
+        request = rhythm_pb2.OfferOffsetsRequest(circle_id=circle_id, pattern_turns=pattern_turns)
+        await self._call(self._rhythm.OfferOffsets, request)
 
     @asynccontextmanager
     async def watch(self, circle_id: str, interval_s: float = 0) -> AsyncIterator[AsyncIterator[CircleView]]:

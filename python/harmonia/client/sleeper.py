@@ -7,7 +7,7 @@ then the sanctuary hears of it, again and again until it has answered.
 import math
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from harmonia.client.invitation import Invitation
 from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.platform import STAYING, Platform
 from harmonia.client.udp import UdpLoss, loss_of
-from harmonia.client.views import Circle, PlatformState, PurposeConsent, turns
+from harmonia.client.views import Circle, CircleView, PlatformState, PurposeConsent, turns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,6 +146,10 @@ class Sleeper:
         """Waits until the sanctuary reports a change: of the circle, the consents, the settings."""
         await self._changed.wait()
 
+    def watch(self, interval_s: float = 0.0) -> AbstractAsyncContextManager[AsyncIterator[CircleView]]:
+        """What this sleeper may see of the circle, at least every ``interval_s`` seconds (0: one); the newest wins."""
+        return self._calls.watch_circle(interval_s)
+
     async def ended(self) -> None:
         """Waits until the circle has closed. Raises NotPermitted or NotFound if the credential ended before."""
         await self._ended.wait()
@@ -193,6 +197,26 @@ class Sleeper:
             self.platform.offset_told(bits)
 
         await self._settings.post("offset", tell).answer()
+
+    async def set_own_rhythm(self, frequency_hz: float | None, ramp_s: float = 0.0) -> None:
+        """Leads this sleeper's own rhythm to ``frequency_hz`` (-50 to 50), or (None) back to the circle's.
+
+        Takes ``ramp_s`` seconds (0: ten); the phase never jumps. Raises BadInput, and NotNow before there is a rhythm.
+        """
+        await self._calls.set_own_rhythm(frequency_hz, ramp_s)
+
+    async def set_coupling(self, coupling: float, weight: float = 1.0) -> None:
+        """Lets the circle pull this sleeper, 0 (not at all, the default) to 1. ``weight``: what they count in its mean.
+
+        Neither is more than the purpose `pull` allows; 0 ends it in the very next step. Raises BadInput.
+        """
+        await self._calls.set_coupling(coupling, weight)
+
+    @property
+    def offered_offset_turns(self) -> float | None:
+        """The phase offset that the host offers this sleeper; None without an offer. `set_offset` takes it."""
+        bits = self._known.offered_offset_bits
+        return None if bits is None else turns(bits)
 
     async def set_voice(self, voice: Sequence[complex]) -> None:
         """Sounds with ``voice``: one coefficient a channel, magnitudes up to 4. Raises BadInput."""

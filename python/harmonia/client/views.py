@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from harmonia.client.names import CircleState, LockState, Purpose
+from harmonia.client.names import CircleMode, CircleState, LockState, Purpose
 from harmonia.v1 import circle_pb2, consent_pb2, platform_pb2, sanctuary_pb2, types_pb2
 
 if TYPE_CHECKING:
@@ -45,6 +45,40 @@ class RhythmView:
 
 
 @dataclass(frozen=True, slots=True)
+class Weaving:
+    """How a circle pulls those who let it: dθ/dt = ω + c·K·R·sin(Ψ - θ + α), in a woven circle."""
+
+    mode: CircleMode = CircleMode.STANDARD
+    strength_rad_s: float = 0.0
+    """K."""
+    lag_rad: float = 0.0
+    """α."""
+
+
+@dataclass(frozen=True, slots=True)
+class WovenShare:
+    """Unity and its price."""
+
+    unity: float
+    mean_pull: float
+    individuality: float
+    """Share of sleepers whose achieved frequency is within 1 % of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Woven:
+    """How united those are who allow pull, and what it costs."""
+
+    sleepers: int
+    unity: float
+    unity_by_chance: float
+    actual: WovenShare | None
+    """Of those who grant visibility; None where fewer than three of them do."""
+    standard: WovenShare | None
+    """The same if everybody were forced onto the circle's rhythm."""
+
+
+@dataclass(frozen=True, slots=True)
 class Circle:
     """A communal session."""
 
@@ -58,6 +92,7 @@ class Circle:
     capacity: int
     sleepers: int
     channels: int
+    weaving: Weaving = Weaving()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +118,12 @@ class PlatformState:
     hearing_level: float
     own_level: float
     consents: dict[Purpose, PurposeConsent]
+    own_rhythm: RhythmView | None = None
+    """The sleeper's own timeline; None for the circle's."""
+    coupling: float = 0.0
+    weight: float = 1.0
+    offered_offset_bits: int | None = None
+    """What the host offers; None where there is no offer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +180,9 @@ class SleeperView:
     """For how long the sanctuary has had no authentic datagram of it; the session's age if it never had one."""
     suspends: int
     """How often its machine was suspended."""
+    own_hz: float | None = None
+    achieved_hz: float | None = None
+    """What the own frequency comes to; None while their platform has no seat in the weave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +193,9 @@ class CircleView:
     node_time_ns: int
     sleepers: tuple[SleeperView, ...]
     hidden: int
+    woven: Woven | None = None
+    own_pull: float | None = None
+    """What the circle puts on whoever asks; told to nobody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +294,18 @@ def purpose_number(purpose: Purpose) -> types_pb2.Purpose.ValueType:
     return cast("types_pb2.Purpose.ValueType", int(purpose))
 
 
+def mode_number(mode: CircleMode) -> types_pb2.CircleMode.ValueType:
+    """The mode as the API numbers it."""
+    return cast("types_pb2.CircleMode.ValueType", int(mode))
+
+
+def weaving_message(weaving: Weaving) -> types_pb2.Weaving:
+    """The message of ``weaving``."""
+    return types_pb2.Weaving(
+        mode=mode_number(weaving.mode), strength_rad_s=weaving.strength_rad_s, lag_rad=weaving.lag_rad
+    )
+
+
 def state_number(state: CircleState) -> types_pb2.CircleState.ValueType:
     """The state as the API numbers it."""
     return cast("types_pb2.CircleState.ValueType", int(state))
@@ -291,6 +350,7 @@ def circle(message: types_pb2.Circle) -> Circle:
         capacity=message.capacity,
         sleepers=message.sleepers,
         channels=message.channels,
+        weaving=Weaving(CircleMode.read(message.weaving.mode), message.weaving.strength_rad_s, message.weaving.lag_rad),
     )
 
 
@@ -314,6 +374,10 @@ def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
         hearing_level=message.hearing_level,
         own_level=message.own_level,
         consents=consents(message.purposes),
+        own_rhythm=rhythm(message.own_rhythm),
+        coupling=message.coupling,
+        weight=message.weight,
+        offered_offset_bits=message.offered_offset if message.HasField("offered_offset") else None,
     )
 
 
@@ -333,8 +397,23 @@ def attachment(message: platform_pb2.AttachPlatformResponse) -> Attachment:
 def circle_view(message: circle_pb2.WatchCircleResponse) -> CircleView:
     """The view of an answer."""
     return CircleView(
-        circle(message.circle), message.node_time_ns, tuple(map(_sleeper_view, message.sleepers)), message.hidden
+        circle=circle(message.circle),
+        node_time_ns=message.node_time_ns,
+        sleepers=tuple(map(_sleeper_view, message.sleepers)),
+        hidden=message.hidden,
+        woven=_woven(message.woven) if message.HasField("woven") else None,
+        own_pull=message.own_pull if message.HasField("own_pull") else None,
     )
+
+
+def _woven(m: circle_pb2.Woven) -> Woven:
+    actual = _share(m.actual) if m.HasField("actual") else None
+    standard = _share(m.standard) if m.HasField("standard") else None
+    return Woven(m.sleepers, m.unity, m.unity_by_chance, actual, standard)
+
+
+def _share(m: circle_pb2.WovenShare) -> WovenShare:
+    return WovenShare(m.unity, m.mean_pull, m.individuality)
 
 
 def _sleeper_view(m: circle_pb2.SleeperView) -> SleeperView:
@@ -357,6 +436,8 @@ def _sleeper_view(m: circle_pb2.SleeperView) -> SleeperView:
         session_age_ns=m.session_age_ns,
         silent_ns=m.silent_ns,
         suspends=m.suspends,
+        own_hz=m.own_hz if m.HasField("own_hz") else None,
+        achieved_hz=m.achieved_hz if m.HasField("achieved_hz") else None,
     )
 
 

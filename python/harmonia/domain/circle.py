@@ -5,13 +5,14 @@ event that the journal holds into the circle. Deciding may refuse, applying neve
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from harmonia.domain.consent import OPEN, Ceiling, Purpose
-from harmonia.domain.events import CircleAdvanced, CircleCreated, CircleEvent, RhythmLed
+from harmonia.domain.events import CircleAdvanced, CircleCreated, CircleEvent, OffsetsOffered, RhythmLed, WeavingSet
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.states import SOUNDING, TRANSITIONS, CircleState
+from harmonia.domain.weaving import STANDARD, CircleMode, Weaving, parse_pattern, parse_weaving
 from harmonia.errors import BadInput, BadScore, NotNow
 
 NS_PER_S = 1_000_000_000
@@ -52,6 +53,9 @@ class Circle:
     """When the score begins, node time; None until the circle leaves gathering."""
     rhythm: Rhythm | None = None
     rhythm_revision: int = 0
+    weaving: Weaving = STANDARD
+    offered: tuple[int, ...] = ()
+    """A pattern of phase offsets for whoever likes theirs, 2⁻⁶⁴ turn."""
 
     @property
     def open(self) -> bool:
@@ -95,6 +99,7 @@ def decide_creation(event: CircleCreated) -> CircleCreated:
     for name, length_ns in (("gathering", event.gather_ns), ("night", event.night_ns)):
         if length_ns is not None and not 0 <= length_ns <= 7 * 24 * 3600 * NS_PER_S:
             raise BadInput(f"a {name} must last from 0 s to a week, not {length_ns / NS_PER_S:g} s")
+    parse_weaving(event.mode, event.strength_rad_s, event.lag_rad)
     return event
 
 
@@ -133,6 +138,21 @@ def decide_rhythm(circle: Circle, frequency_hz: float, ramp_ns: int, t_ns: int) 
     return RhythmLed(rhythm.continue_at(start_ns, frequency_hz, ramp_ns or RAMP_NS_DEFAULT), t_ns)
 
 
+def decide_weaving(circle: Circle, mode: CircleMode | None, strength_rad_s: float | None, t_ns: int) -> WeavingSet:
+    """The event that changes the mode or lowers the strength (None: as it is). Raises on a bad wish."""
+    if not circle.open:
+        raise NotNow("this circle is closed: its rhythm is history")
+    weaving = circle.weaving.lowered(mode, strength_rad_s)
+    return WeavingSet(weaving.mode, weaving.strength_rad_s, t_ns)
+
+
+def decide_offer(circle: Circle, pattern_turns: Sequence[float], t_ns: int) -> OffsetsOffered:
+    """The event that offers everybody an offset of the pattern. Raises on a bad wish."""
+    if not circle.open:
+        raise NotNow("this circle is closed: nobody is there to take an offer")
+    return OffsetsOffered(parse_pattern(pattern_turns), t_ns)
+
+
 def require_rhythm(circle: Circle) -> Rhythm:
     """The circle's rhythm. Raises :class:`NotNow` while it has none."""
     if circle.rhythm is None:
@@ -145,7 +165,9 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
     match event:
         case CircleCreated():
             given = {name: getattr(event, name) for name in _GIVEN}
-            return Circle(**given, created_ns=event.t_ns, state=CircleState.GATHERING, entered_ns=event.t_ns)
+            weaving = Weaving(event.mode, event.strength_rad_s, event.lag_rad)
+            state, t_ns = CircleState.GATHERING, event.t_ns
+            return Circle(**given, created_ns=t_ns, state=state, entered_ns=t_ns, weaving=weaving)
         case _ if circle is None:
             raise AssertionError("a circle's first event creates it")
         case CircleAdvanced(state, t_ns, epoch_ns, segments):
@@ -156,6 +178,10 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
         case RhythmLed(segment, _):
             longer = require_rhythm(circle).with_segment(segment)
             return replace(circle, rhythm=longer, rhythm_revision=circle.rhythm_revision + 1)
+        case WeavingSet(mode, strength_rad_s, _):
+            return replace(circle, weaving=Weaving(mode, strength_rad_s, circle.weaving.lag_rad))
+        case OffsetsOffered(pattern, _):
+            return replace(circle, offered=pattern)
         case _:
             return circle
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from harmonia.domain.consent import Purpose
 from harmonia.domain.rhythm import Segment
 from harmonia.domain.states import CircleState
+from harmonia.domain.weaving import CircleMode
 from harmonia.errors import StorageUnreadable
 
 
@@ -40,7 +41,7 @@ class ClockBegun:
 class CircleCreated:
     """The first event of a circle's stream."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     circle_id: str
     title: str
     score_name: str
@@ -54,6 +55,10 @@ class CircleCreated:
     gather_ns: int | None
     night_ns: int | None
     t_ns: int
+    mode: CircleMode = CircleMode.STANDARD
+    """This and what follows: since version 2."""
+    strength_rad_s: float = 0.0
+    lag_rad: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,26 @@ class RhythmLed:
 
     VERSION: ClassVar[int] = 1
     segment: Segment
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeavingSet:
+    """A host changed the circle's mode, or lowered its strength."""
+
+    VERSION: ClassVar[int] = 1
+    mode: CircleMode
+    strength_rad_s: float
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetsOffered:
+    """A host offered a pattern of offsets; nobody's offset follows from it."""
+
+    VERSION: ClassVar[int] = 1
+    pattern: tuple[int, ...]
+    """2⁻⁶⁴ turn, signed; empty: the offer is over."""
     t_ns: int
 
 
@@ -144,6 +169,27 @@ class OffsetSet:
 
 
 @dataclass(frozen=True, slots=True)
+class RhythmOwned:
+    """A sleeper chose a rhythm of their own, or went back to the circle's."""
+
+    VERSION: ClassVar[int] = 1
+    segments: tuple[Segment, ...]
+    home_ns: int | None
+    """When it joins the circle's; None: never."""
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CouplingSet:
+    """A sleeper chose how far the circle may pull them, and what they count in its mean."""
+
+    VERSION: ClassVar[int] = 1
+    coupling: float
+    weight: float
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class VoiceSet:
     """A sleeper chose their voice, one coefficient a channel."""
 
@@ -162,8 +208,10 @@ class HearingSet:
     t_ns: int
 
 
-CircleEvent = CircleCreated | CircleAdvanced | RhythmLed | TokensCreated
-PersonEvent = SleeperJoined | SleeperLeft | ConsentGranted | ConsentWithdrawn | OffsetSet | VoiceSet | HearingSet
+CircleEvent = CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | TokensCreated
+ConsentEvent = ConsentGranted | ConsentWithdrawn
+SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet
+PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent
 Event = SanctuaryFounded | ClockBegun | CircleEvent | PersonEvent
 
 _TYPES: dict[str, Any] = {kind.__name__: kind for kind in typing.get_args(Event)}

@@ -41,6 +41,14 @@ class Segment:
         """The frequency at node time ``node_ns``, 2⁻¹²⁸ turn/ns."""
         return self.frequency + 2 * self.half_ramp * self._since(node_ns)[1]
 
+    def from_(self, node_ns: int) -> "Segment":
+        """What is left of this segment from ``node_ns`` on, as a segment of its own."""
+        since, ramped = self._since(node_ns)
+        left_ns = self.ramp_ns - ramped
+        half_ramp = self.half_ramp if left_ns else 0
+        start_ns = self.start_ns + since
+        return Segment(start_ns, self.phase_at(node_ns), self.frequency_at(node_ns), half_ramp, left_ns)
+
     def _since(self, node_ns: int) -> tuple[int, int]:
         since = node_ns - self.start_ns
         return since, min(max(since, 0), self.ramp_ns)

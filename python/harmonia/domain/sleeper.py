@@ -1,7 +1,7 @@
 """A participant as a value: an event in, a new sleeper out.
 
 Only a person's own events are folded here. Nothing that a host, a weaver or a council does reaches a sleeper's offset,
-voice or consent: there is no such event.
+frequency, coupling, voice or consent: there is no such event.
 """
 
 import math
@@ -12,13 +12,16 @@ from harmonia.domain.consent import OPEN, Consent, Grant, Purpose, effective
 from harmonia.domain.events import (
     ConsentGranted,
     ConsentWithdrawn,
+    CouplingSet,
     HearingSet,
     OffsetSet,
     PersonEvent,
+    RhythmOwned,
     SleeperJoined,
     SleeperLeft,
     VoiceSet,
 )
+from harmonia.domain.weaving import ON_THE_CIRCLES, OwnRhythm
 from harmonia.errors import BadInput, StaleGrant
 
 MAGNITUDE_MAX = 4.0
@@ -47,6 +50,11 @@ class Sleeper:
     """One coefficient a channel; empty: ones."""
     hearing_level: float = 1.0
     own_level: float = 1.0
+    own_rhythm: OwnRhythm = ON_THE_CIRCLES
+    coupling: float = 0.0
+    """c: how far the circle may pull, 0 to 1, where pull is allowed too."""
+    weight: float = 1.0
+    """w: what this person counts in the mean, where pull is allowed."""
 
     def allows(self, purpose: Purpose, circle: Circle, t_ns: int) -> float:
         """The meet of this person's consent with everybody else's limits, 0 (no) to 1."""
@@ -54,6 +62,11 @@ class Sleeper:
             return 0.0
         rules, score = circle.rules, circle.score_ceiling
         return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=SAFETY)
+
+    def bond(self, circle: Circle, t_ns: int) -> tuple[float, float]:
+        """Coupling and weight as they may be used: nothing without the purpose pull, and never more than it says."""
+        pull = self.allows(Purpose.PULL, circle, t_ns)
+        return (min(self.coupling, pull), self.weight) if pull > 0 else (0.0, 0.0)
 
     def voice_of(self, channels: int) -> tuple[complex, ...]:
         """The recorded voice, or the plain one: every channel as the score has it."""
@@ -81,6 +94,10 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
             return replace(sleeper, voice=voice)
         case HearingSet(hearing_level, own_level, _):
             return replace(sleeper, hearing_level=hearing_level, own_level=own_level)
+        case RhythmOwned(segments, home_ns, _):
+            return replace(sleeper, own_rhythm=OwnRhythm(segments, home_ns))
+        case CouplingSet(coupling, weight, _):
+            return replace(sleeper, coupling=coupling, weight=weight)
         case SleeperLeft():
             return replace(sleeper, left=True)
 

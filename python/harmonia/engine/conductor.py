@@ -6,20 +6,23 @@ and waits for the disk; the other ends grants and waits for nothing.
 
 import logging
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import trio
 
 from harmonia.domain import circle as circles
-from harmonia.domain.circle import Circle, decide_advance, decide_rhythm
+from harmonia.domain.circle import Circle, decide_advance, decide_offer, decide_rhythm, decide_weaving
 from harmonia.domain.consent import Purpose
-from harmonia.domain.events import CircleAdvanced, CircleEvent, TokensCreated, decode
+from harmonia.domain.events import CircleAdvanced, CircleEvent, RhythmLed, TokensCreated, WeavingSet, decode
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.states import CircleState
 from harmonia.domain.timetable import Due, next_due
+from harmonia.domain.weaving import CircleMode, Thread, Woven, woven
 from harmonia.engine.desk import Desk, circle_stream
 from harmonia.engine.entrance import Entrance
 from harmonia.engine.person import Person
-from harmonia.engine.plane import PlatformStatus, number_of
+from harmonia.engine.plane import PlatformStatus, WeaveThread, number_of
 from harmonia.engine.scores import ReadScore
 from harmonia.engine.signal import Signal
 from harmonia.engine.views import CircleView, SleeperRow, row_of
@@ -54,6 +57,7 @@ class Conductor:
         """Up to this node time every grant that had an end has ended on the data plane too."""
         self._view: CircleView | None = None
         self._statuses: dict[int, PlatformStatus] = {}
+        self._threads: dict[int, WeaveThread] = {}
         self.changed.subscribe(self._forget_view)
 
     def take_in(self, event: CircleEvent, position: Position) -> None:
@@ -72,6 +76,7 @@ class Conductor:
         weight = 1.0 / math.sqrt(self.circle.capacity)  # a full circle of unlike voices is as loud as one voice
         self._desk.plane.add_circle(self.number, self.circle.channels, weight)
         self._show_rhythm()
+        self._show_weaving()
         for person in self.entrance.people.values():
             person.put_on_plane()
 
@@ -124,6 +129,22 @@ class Conductor:
             await self._record(decide_rhythm(self.circle, frequency_hz, ramp_ns, self._desk.now_ns()))
         return circles.require_rhythm(self.circle)
 
+    async def weave(self, mode: CircleMode | None, strength_rad_s: float | None) -> Circle:
+        """Changes the mode or lowers the strength by the host's wish."""
+        async with self._lock:
+            await self._record(decide_weaving(self.circle, mode, strength_rad_s, self._desk.now_ns()))
+        return self.circle
+
+    async def offer(self, pattern_turns: Sequence[float]) -> None:
+        """Offers everybody an offset; nobody's own changes."""
+        async with self._lock:
+            await self._record(decide_offer(self.circle, pattern_turns, self._desk.now_ns()))
+
+    def timeline(self, rhythm: Rhythm) -> Any:
+        """A rhythm as the data plane takes it."""
+        assert self._score is not None, "a circle is opened before it shows a rhythm"
+        return self._score.timeline(rhythm)
+
     async def record(self, event: CircleEvent) -> None:
         """Writes one event of the circle's and takes it in."""
         async with self._lock:
@@ -138,7 +159,8 @@ class Conductor:
 
     def own_row(self, person: Person) -> SleeperRow:
         """``person`` as they see themself, as of the newest view."""
-        return row_of(person, self._statuses.get(person.number), self.view().node_time_ns)
+        node_time_ns = self.view().node_time_ns
+        return row_of(person, self._statuses.get(person.number), self._threads.get(person.number), node_time_ns)
 
     async def _keep(self, due: Due) -> None:
         """Moves on as the timetable says; a disk that refuses delays the night and does not end it."""
@@ -162,6 +184,10 @@ class Conductor:
         if self.circle.rhythm is not None and self._score is not None:
             self._desk.plane.set_rhythm(self.number, self._score.timeline(self.circle.rhythm))
 
+    def _show_weaving(self) -> None:
+        weaving = self.circle.weaving
+        self._desk.plane.set_strength(self.number, weaving.pulling_rad_s, weaving.lag_rad)
+
     async def _record(self, event: CircleEvent) -> None:
         stream = circle_stream(self.circle.circle_id)
         try:
@@ -184,6 +210,12 @@ class Conductor:
         if isinstance(event, TokensCreated):
             return
         self._show_rhythm()
+        if isinstance(event, WeavingSet):
+            self._show_weaving()
+        if isinstance(event, RhythmLed):
+            for person in self.entrance.people.values():
+                if person.sleeper.own_rhythm.home_ns is not None:  # theirs joins the circle's
+                    person.show_plan()
         self.moved.send()
         if not isinstance(event, CircleAdvanced):
             return
@@ -204,11 +236,22 @@ class Conductor:
     def _look(self, now_ns: int) -> CircleView:
         heard = self._desk.plane.status(self.number) if self.circle.open else ()
         self._statuses = {status.sleeper: status for status in heard}
-        rows = [row_of(p, self._statuses.get(p.number), now_ns) for p in self.entrance.people.values()]
+        unity, threads = self._desk.plane.weave(self.number) if self.circle.open else (0.0, ())
+        self._threads = {thread.sleeper: thread for thread in threads}
+        people = self.entrance.people.values()
+        rows = [row_of(p, self._statuses.get(p.number), self._threads.get(p.number), now_ns) for p in people]
         seen = tuple(row for row in rows if Purpose.VISIBILITY in row.granted)
         shown = frozenset(row.sleeper.sleeper_id for row in seen)
         here = frozenset(row.sleeper.sleeper_id for row in rows if Purpose.PRESENCE in row.granted)
-        return CircleView(self.circle, len(rows), now_ns, seen, here - shown, shown)
+        return CircleView(self.circle, len(rows), now_ns, seen, here - shown, shown, self._woven(unity, seen, now_ns))
+
+    def _woven(self, unity: float, seen: Sequence[SleeperRow], now_ns: int) -> Woven | None:
+        if self.circle.rhythm is None:
+            return None
+        shown = (row.thread for row in seen if row.thread is not None and row.thread.woven)
+        threads = (Thread(thread.own_hz, thread.achieved_hz, thread.pull) for thread in shown)
+        together = sum(thread.woven for thread in self._threads.values())
+        return woven(together, unity, threads, self.circle.rhythm.frequency_hz_at(now_ns))
 
     def _forget_view(self) -> None:
         self._view = None

@@ -42,6 +42,8 @@ class Entrance:
         self._entering = 0
         self.people: dict[str, Person] = {}
         """Who is in the circle, by id, in the order of joining."""
+        self.joined = 0
+        """How many ever came in."""
 
     @property
     def present(self) -> int:
@@ -100,5 +102,6 @@ class Entrance:
         self._tokens[event.token_hash] = Token(0, event.sleeper_id)
         person = Person(self._desk, self._conductor, sleepers.apply(None, event), position)
         self.people[event.sleeper_id] = person
+        self.joined += 1
         self._desk.roll.add(person)
         return person

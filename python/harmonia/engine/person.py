@@ -10,24 +10,29 @@ what follows from a person's newest state reaches the data plane under one lock,
 """
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
 
 from harmonia.domain import sleeper as sleepers
+from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, require_rhythm
 from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
 from harmonia.domain.events import (
     ConsentGranted,
     ConsentWithdrawn,
+    CouplingSet,
     HearingSet,
     OffsetSet,
     PersonEvent,
+    RhythmOwned,
     SleeperLeft,
     VoiceSet,
     decode,
 )
-from harmonia.domain.rhythm import offset_from_turns
+from harmonia.domain.rhythm import Rhythm, offset_from_turns
 from harmonia.domain.sleeper import Sleeper, parse_hearing, parse_voice
+from harmonia.domain.weaving import parse_coupling
 from harmonia.engine.desk import Desk, person_stream
 from harmonia.engine.plane import number_of
 from harmonia.engine.signal import Signal
@@ -52,6 +57,8 @@ class Person:
         self.conductor = conductor
         self.sleeper = sleeper
         self.number = number_of(sleeper.sleeper_id)
+        self.place = conductor.entrance.joined
+        """In the order of joining, from 0; nobody's changes when others leave."""
         self.changed = Signal()
         self.on_plane = False
         self._position = position
@@ -83,6 +90,30 @@ class Person:
         offset = offset_from_turns(turns)
         await self._record(OffsetSet(offset, self._desk.now_ns()))
         return offset
+
+    async def set_own_rhythm(self, frequency_hz: float | None, ramp_ns: int) -> Rhythm | None:
+        """Leads the sleeper's own rhythm to a frequency, or (None) back to the circle's; None if it is that already.
+
+        Never a jump: it begins where the present one is, late enough for their platform to hear of it.
+        """
+        if ramp_ns < 0:
+            raise BadInput(f"a ramp must last 0 ns (10 s) or longer, not {ramp_ns} ns")
+        circle, ramp_ns = require_rhythm(self.conductor.circle), ramp_ns or RAMP_NS_DEFAULT
+
+        def decide() -> RhythmOwned:
+            own, now_ns = self.sleeper.own_rhythm, self._desk.now_ns()
+            if frequency_hz is None:
+                led = own.led_home(circle, ramp_ns, now_ns, now_ns + LEAD_NS)
+            else:
+                led = own.led(circle, frequency_hz, ramp_ns, now_ns, now_ns + LEAD_NS)
+            return RhythmOwned(led.segments, led.home_ns, now_ns)
+
+        await self._record(decide)
+        return self.sleeper.own_rhythm.over(circle)
+
+    async def set_coupling(self, coupling: float, weight: float) -> None:
+        """Records how far the circle may pull this sleeper, and what they count in its mean."""
+        await self._record(CouplingSet(*parse_coupling(coupling, weight), self._desk.now_ns()))
 
     async def set_voice(self, voice: tuple[complex, ...]) -> None:
         await self._record(VoiceSet(parse_voice(voice, self.conductor.circle.channels), self._desk.now_ns()))
@@ -155,8 +186,12 @@ class Person:
         """That withdrawal is on disk."""
         self._unrecorded.pop(key, None)
         self._position = max(self._position, position)
-        # A late repetition of an answered withdrawal has raised the latch again; its answer is on record.
+        # A late repetition of an answered withdrawal has raised the latches again; its answer is on record.
         self._release()
+        with self._newest:
+            if self.on_plane:
+                self._desk.plane.set_coupling(self.number, 0.0, 0.0)
+            self.show_plan()
 
     def put_on_plane(self) -> None:
         """Makes the data plane know this person: muted, until their recorded grants say otherwise."""
@@ -188,6 +223,9 @@ class Person:
             # A recorder is given the voice as loud as everybody else: not where less than that may be recorded.
             recorded = recording > 0 and recording >= voice
             plane.set_plan(self.number, voice=voice > 0, hearing=hearing > 0, recording=recorded)
+            plane.set_coupling(self.number, *sleeper.bond(circle, now_ns))
+            own = None if circle.rhythm is None else sleeper.own_rhythm.over(circle.rhythm)
+            plane.set_own_rhythm(self.number, None if own is None else self.conductor.timeline(own))
 
     def attach(self, recording: bool) -> tuple[int, bytes]:
         """Opens a data-plane session, in place of an earlier one: its id and its secret."""
@@ -207,9 +245,11 @@ class Person:
             if self._desk.plane.release(self.number, name):
                 return
 
-    async def _record(self, event: PersonEvent) -> None:
+    async def _record(self, wish: PersonEvent | Callable[[], PersonEvent]) -> None:
+        """Writes an event, or what follows from the newest state: no other of this person's is written in between."""
         async with self._lock:
             self._check_present()
+            event = wish() if callable(wish) else wish
             self.take_in(event, await self._desk.append(self.stream, ANY, event))
         self.show_plan()
 

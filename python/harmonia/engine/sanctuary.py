@@ -19,6 +19,7 @@ from harmonia.domain.events import (
     SleeperJoined,
     decode,
 )
+from harmonia.domain.weaving import Weaving
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.desk import Desk, Entropy, Roll, circle_stream
 from harmonia.engine.doors import Doors
@@ -88,6 +89,7 @@ class Sanctuary:
         capacity: int = 0,
         gather_ns: int | None = None,
         night_ns: int | None = None,
+        weaving: Weaving | None = None,
     ) -> Conductor:
         """Opens a circle in gathering. Raises BadInput, BadScore or StorageError."""
         assert self._nursery is not None, "a sanctuary is run before it opens circles"
@@ -97,7 +99,10 @@ class Sanctuary:
         score = self._scores(score_name, score_format, score_text)
         circle_id = identifier("circle-", self._desk.entropy(10))
         given = (circle_id, title, score_name, score_format, score_text, score.channels, score.duration_ns)
-        event = CircleCreated(*given, capacity or CAPACITY_DEFAULT, gather_ns, night_ns, self._desk.now_ns())
+        weaving = weaving or Weaving()
+        wishes = (capacity or CAPACITY_DEFAULT, gather_ns, night_ns)
+        pulls = (weaving.mode, weaving.strength_rad_s, weaving.lag_rad)
+        event = CircleCreated(*given, *wishes, self._desk.now_ns(), *pulls)
         position = await self._desk.append(circle_stream(circle_id), NO_STREAM, decide_creation(event))
         conductor = self._admit(event, position)
         conductor.open(score)

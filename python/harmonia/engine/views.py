@@ -5,8 +5,9 @@ from typing import NamedTuple
 from harmonia.domain.circle import Circle
 from harmonia.domain.consent import Purpose
 from harmonia.domain.sleeper import Sleeper
+from harmonia.domain.weaving import Woven
 from harmonia.engine.person import Person
-from harmonia.engine.plane import PlatformStatus
+from harmonia.engine.plane import PlatformStatus, WeaveThread
 
 CONNECTED_NS = 5_000_000_000
 """A platform that was heard this recently is connected."""
@@ -18,6 +19,8 @@ class SleeperRow(NamedTuple):
     sleeper: Sleeper
     status: PlatformStatus | None
     """None if the data plane does not know them."""
+    thread: WeaveThread | None
+    """None while their platform has no seat in the weave."""
     granted: tuple[Purpose, ...]
 
     @property
@@ -42,10 +45,12 @@ class CircleView(NamedTuple):
     these leaves the house."""
     shown: frozenset[str]
     """The ids of those in ``rows``."""
+    woven: Woven | None
+    """How the rhythms stand; None before there is one."""
 
 
-def row_of(person: Person, status: PlatformStatus | None, t_ns: int) -> SleeperRow:
+def row_of(person: Person, status: PlatformStatus | None, thread: WeaveThread | None, t_ns: int) -> SleeperRow:
     """``person`` as they may see themself, or others if they grant visibility."""
     sleeper, circle = person.sleeper, person.conductor.circle
     granted = tuple(purpose for purpose in Purpose if sleeper.allows(purpose, circle, t_ns) > 0)
-    return SleeperRow(sleeper, status, granted)
+    return SleeperRow(sleeper, status, thread, granted)

@@ -6,6 +6,7 @@ from harmonia.domain.circle import Circle
 from harmonia.domain.consent import ALL_PURPOSES, EVENT_ID_BYTES, Consent, Purpose
 from harmonia.domain.rhythm import Rhythm, Segment
 from harmonia.domain.states import CircleState
+from harmonia.domain.weaving import CircleMode, Share, Weaving, Woven, offered_to, parse_weaving
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.person import Person
 from harmonia.engine.plane import ClockSource, ClockTracking, TimeKeys
@@ -51,6 +52,11 @@ def circle(value: Circle, present: int) -> types_pb2.Circle:
         capacity=value.capacity,
         sleepers=present,
         channels=value.channels,
+        weaving=types_pb2.Weaving(
+            mode=types_pb2.CircleMode.ValueType(value.weaving.mode),
+            strength_rad_s=value.weaving.strength_rad_s,
+            lag_rad=value.weaving.lag_rad,
+        ),
     )
     if value.rhythm is not None:
         message.rhythm.CopyFrom(rhythm(value.rhythm, value.rhythm_revision))
@@ -72,6 +78,8 @@ def sleeper_view(row: SleeperRow) -> circle_pb2.SleeperView:
         muted=row.muted,
         granted=map(types_pb2.Purpose.ValueType, row.granted),
     )
+    if row.thread is not None:
+        message.own_hz, message.achieved_hz = row.thread.own_hz, row.thread.achieved_hz
     status = row.status
     message.session_age_ns = -1 if status is None else status.session_age_ns
     message.silent_ns = -1 if status is None else status.silent_ns
@@ -86,12 +94,32 @@ def sleeper_view(row: SleeperRow) -> circle_pb2.SleeperView:
     return message
 
 
+def _share(value: Share | None) -> circle_pb2.WovenShare | None:
+    if value is None:
+        return None
+    return circle_pb2.WovenShare(unity=value.unity, mean_pull=value.mean_pull, individuality=value.individuality)
+
+
+def woven(value: Woven | None) -> circle_pb2.Woven | None:
+    """How a circle's rhythms stand."""
+    if value is None:
+        return None
+    return circle_pb2.Woven(
+        sleepers=value.sleepers,
+        unity=value.unity,
+        unity_by_chance=value.by_chance,
+        actual=_share(value.actual),
+        standard=_share(value.standard),
+    )
+
+
 def watch_circle(view: CircleView) -> circle_pb2.WatchCircleResponse:
     """What everybody may see; :func:`watch_circle_own` follows it in the same answer."""
     return circle_pb2.WatchCircleResponse(
         circle=circle(view.circle, view.present),
         node_time_ns=view.node_time_ns,
         sleepers=map(sleeper_view, view.rows),
+        woven=woven(view.woven),
     )
 
 
@@ -99,7 +127,8 @@ def watch_circle_own(view: CircleView, own: SleeperRow | None) -> circle_pb2.Wat
     """What differs from caller to caller. Its bytes behind those of :func:`watch_circle` make one message."""
     sleeper_id = own.sleeper.sleeper_id if own is not None else ""
     rows = [] if own is None or own.sleeper.left or sleeper_id in view.shown else [sleeper_view(own)]
-    return circle_pb2.WatchCircleResponse(sleepers=rows, hidden=len(view.hidden_ids - {sleeper_id}))
+    pull = None if own is None or own.thread is None else own.thread.pull
+    return circle_pb2.WatchCircleResponse(sleepers=rows, hidden=len(view.hidden_ids - {sleeper_id}), own_pull=pull)
 
 
 def purpose_consents(consent: Consent, t_ns: int, purposes: Iterable[Purpose] = ()) -> list[consent_pb2.PurposeConsent]:
@@ -125,6 +154,8 @@ def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
     """Everything that a platform has to follow."""
     sleeper, conductor = person.sleeper, person.conductor
     voice = sleeper.voice_of(conductor.circle.channels)
+    shared = conductor.circle.rhythm
+    own = None if shared is None else sleeper.own_rhythm.over(shared)
     return platform_pb2.PlatformState(
         circle=circle_of(conductor),
         offset=sleeper.offset,
@@ -132,6 +163,10 @@ def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
         hearing_level=sleeper.hearing_level,
         own_level=sleeper.own_level,
         purposes=purpose_consents(sleeper.consent, t_ns),
+        own_rhythm=None if own is None else rhythm(own, 0),
+        coupling=sleeper.coupling,
+        weight=sleeper.weight,
+        offered_offset=offered_to(conductor.circle.offered, person.place),
     )
 
 
@@ -168,6 +203,21 @@ def parse_state(number: int) -> CircleState:
     except ValueError:
         names = ", ".join(state.name.lower() for state in CircleState)
         raise BadInput(f"there is no circle state number {number}: choose one of {names}") from None
+
+
+def parse_mode(number: int) -> CircleMode:
+    """Raises BadInput on a mode that this version does not know."""
+    try:
+        return CircleMode(number)
+    except ValueError:
+        names = ", ".join(mode.name.lower() for mode in CircleMode)
+        raise BadInput(f"there is no circle mode number {number}: choose one of {names}") from None
+
+
+def parse_new_weaving(message: types_pb2.Weaving) -> Weaving:
+    """What a circle is opened with. Raises BadInput."""
+    mode = parse_mode(message.mode) if message.mode else CircleMode.STANDARD
+    return parse_weaving(mode, message.strength_rad_s, message.lag_rad)
 
 
 def parse_format(number: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from harmonia.domain.rhythm import Rhythm
-from harmonia.engine.plane import ClockSource
+from harmonia.engine.plane import ClockSource, WeaveThread
 
 
 class FakeEvent(NamedTuple):
@@ -67,6 +67,9 @@ class FakeSleeper:
     hearing_planned: bool = False
     recording_planned: bool = False
     voice: tuple[complex, ...] = ()
+    own_rhythm: Rhythm | None = None
+    coupling: float = 0.0
+    weight: float = 0.0
     hearing: float = 1.0
     session: tuple[int, bytes, bool] | None = None
     acknowledged: list[bytes] = field(default_factory=list)
@@ -109,6 +112,7 @@ class FakePlane:
         self.circles: dict[int, int] = {}
         self.sleepers: dict[int, FakeSleeper] = {}
         self.rhythms: dict[int, Rhythm] = {}
+        self.strengths: dict[int, tuple[float, float]] = {}
         self.closed = False
         self.trail: list[str] = []
         """Which calls came in, in order: ``mute``, ``release``, ``acknowledge``."""
@@ -149,6 +153,20 @@ class FakePlane:
     def set_rhythm(self, circle: int, rhythm: Rhythm) -> None:
         assert circle in self.circles
         self.rhythms[circle] = rhythm
+
+    def set_strength(self, circle: int, strength_rad_s: float, lag_rad: float) -> None:
+        assert circle in self.circles
+        self.strengths[circle] = (strength_rad_s, lag_rad)
+
+    def set_own_rhythm(self, sleeper: int, own: Rhythm | None) -> None:
+        self._held(sleeper).own_rhythm = own
+
+    def set_coupling(self, sleeper: int, coupling: float, weight: float) -> None:
+        self._held(sleeper).coupling, self._held(sleeper).weight = coupling, weight
+
+    def weave(self, circle: int) -> tuple[float, Sequence[WeaveThread]]:
+        assert circle in self.circles
+        return 0.0, []
 
     def add_sleeper(self, circle: int, sleeper: int) -> None:
         assert circle in self.circles

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from harmonia.v1 import types_pb2 as harmonia_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18harmonia/v1/circle.proto\x12\x0bharmonia.v1\x1a\x17harmonia/v1/types.proto\"\xa3\x01\n\x13\x43reateCircleRequest\x12\r\n\x05title\x18\x01 \x01(\t\x12!\n\x05score\x18\x02 \x01(\x0b\x32\x12.harmonia.v1.Score\x12\x10\n\x08\x63\x61pacity\x18\x03 \x01(\r\x12\x16\n\tgather_ns\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08night_ns\x18\x05 \x01(\x03H\x01\x88\x01\x01\x42\x0c\n\n_gather_nsB\x0b\n\t_night_ns\";\n\x14\x43reateCircleResponse\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\"%\n\x10GetCircleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\"8\n\x11GetCircleResponse\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\";\n\x12ListCirclesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListCirclesResponse\x12$\n\x07\x63ircles\x18\x01 \x03(\x0b\x32\x13.harmonia.v1.Circle\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"R\n\x14\x41\x64vanceCircleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.harmonia.v1.CircleState\"<\n\x15\x41\x64vanceCircleResponse\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\"M\n\x17\x43reateJoinTokensRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x10\n\x08valid_ns\x18\x03 \x01(\x03\"*\n\x18\x43reateJoinTokensResponse\x12\x0e\n\x06tokens\x18\x01 \x03(\t\"Z\n\x11JoinCircleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x14\n\x0cplatform_key\x18\x03 \x01(\x0c\x12\r\n\x05proof\x18\x04 \x01(\x0c\"a\n\x12JoinCircleResponse\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x12\n\ncredential\x18\x02 \x01(\t\x12#\n\x06\x63ircle\x18\x03 \x01(\x0b\x32\x13.harmonia.v1.Circle\"\x14\n\x12LeaveCircleRequest\"\x15\n\x13LeaveCircleResponse\"<\n\x12WatchCircleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x13\n\x0binterval_ns\x18\x02 \x01(\x03\"\x8c\x01\n\x13WatchCircleResponse\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\x12\x14\n\x0cnode_time_ns\x18\x02 \x01(\x03\x12*\n\x08sleepers\x18\x03 \x03(\x0b\x32\x18.harmonia.v1.SleeperView\x12\x0e\n\x06hidden\x18\x04 \x01(\r\"\x9d\x03\n\x0bSleeperView\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12*\n\nlock_state\x18\x03 \x01(\x0e\x32\x16.harmonia.v1.LockState\x12\x10\n\x08\x62ound_ns\x18\x04 \x01(\x03\x12\x16\n\x0euncertainty_ns\x18\x05 \x01(\x03\x12\x10\n\x08rate_ppb\x18\x06 \x01(\x03\x12\r\n\x05phase\x18\x07 \x01(\x06\x12\x0e\n\x06offset\x18\x08 \x01(\x10\x12\x12\n\nlevel_dbfs\x18\t \x01(\x02\x12\r\n\x05muted\x18\n \x01(\x08\x12%\n\x07granted\x18\x0b \x03(\x0e\x32\x14.harmonia.v1.Purpose\x12\x18\n\x10platform_time_ns\x18\x0c \x01(\x03\x12\x14\n\x0cnode_time_ns\x18\r \x01(\x03\x12\x15\n\rmax_drift_ppb\x18\x11 \x01(\x03\x12\x12\n\nmax_wander\x18\x12 \x01(\x01\x12\x16\n\x0esession_age_ns\x18\x0e \x01(\x03\x12\x11\n\tsilent_ns\x18\x0f \x01(\x03\x12\x10\n\x08suspends\x18\x10 \x01(\r2\xb0\x05\n\rCircleService\x12S\n\x0c\x43reateCircle\x12 .harmonia.v1.CreateCircleRequest\x1a!.harmonia.v1.CreateCircleResponse\x12J\n\tGetCircle\x12\x1d.harmonia.v1.GetCircleRequest\x1a\x1e.harmonia.v1.GetCircleResponse\x12P\n\x0bListCircles\x12\x1f.harmonia.v1.ListCirclesRequest\x1a .harmonia.v1.ListCirclesResponse\x12V\n\rAdvanceCircle\x12!.harmonia.v1.AdvanceCircleRequest\x1a\".harmonia.v1.AdvanceCircleResponse\x12_\n\x10\x43reateJoinTokens\x12$.harmonia.v1.CreateJoinTokensRequest\x1a%.harmonia.v1.CreateJoinTokensResponse\x12M\n\nJoinCircle\x12\x1e.harmonia.v1.JoinCircleRequest\x1a\x1f.harmonia.v1.JoinCircleResponse\x12P\n\x0bLeaveCircle\x12\x1f.harmonia.v1.LeaveCircleRequest\x1a .harmonia.v1.LeaveCircleResponse\x12R\n\x0bWatchCircle\x12\x1f.harmonia.v1.WatchCircleRequest\x1a .harmonia.v1.WatchCircleResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18harmonia/v1/circle.proto\x12\x0bharmonia.v1\x1a\x17harmonia/v1/types.proto\"\xca\x01\n\x13\x43reateCircleRequest\x12\r\n\x05title\x18\x01 \x01(\t\x12!\n\x05score\x18\x02 \x01(\x0b\x32\x12.harmonia.v1.Score\x12\x10\n\x08\x63\x61pacity\x18\x03 \x01(\r\x12\x16\n\tgather_ns\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08night_ns\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12%\n\x07weaving\x18\x06 \x01(\x0b\x32\x14.harmonia.v1.WeavingB\x0c\n\n_gather_nsB\x0b\n\t_night_ns\";\n\x14\x43reateCircleResponse\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\"%\n\x10GetCircleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\"8\n\x11GetCircleResponse\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\";\n\x12ListCirclesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListCirclesResponse\x12$\n\x07\x63ircles\x18\x01 \x03(\x0b\x32\x13.harmonia.v1.Circle\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"R\n\x14\x41\x64vanceCircleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.harmonia.v1.CircleState\"<\n\x15\x41\x64vanceCircleResponse\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\"M\n\x17\x43reateJoinTokensRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x10\n\x08valid_ns\x18\x03 \x01(\x03\"*\n\x18\x43reateJoinTokensResponse\x12\x0e\n\x06tokens\x18\x01 \x03(\t\"Z\n\x11JoinCircleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x14\n\x0cplatform_key\x18\x03 \x01(\x0c\x12\r\n\x05proof\x18\x04 \x01(\x0c\"a\n\x12JoinCircleResponse\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x12\n\ncredential\x18\x02 \x01(\t\x12#\n\x06\x63ircle\x18\x03 \x01(\x0b\x32\x13.harmonia.v1.Circle\"\x14\n\x12LeaveCircleRequest\"\x15\n\x13LeaveCircleResponse\"<\n\x12WatchCircleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x13\n\x0binterval_ns\x18\x02 \x01(\x03\"\xd3\x01\n\x13WatchCircleResponse\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\x12\x14\n\x0cnode_time_ns\x18\x02 \x01(\x03\x12*\n\x08sleepers\x18\x03 \x03(\x0b\x32\x18.harmonia.v1.SleeperView\x12\x0e\n\x06hidden\x18\x04 \x01(\r\x12!\n\x05woven\x18\x05 \x01(\x0b\x32\x12.harmonia.v1.Woven\x12\x15\n\x08own_pull\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x0b\n\t_own_pull\"\xb7\x01\n\x05Woven\x12\x10\n\x08sleepers\x18\x01 \x01(\r\x12\r\n\x05unity\x18\x02 \x01(\x01\x12\x17\n\x0funity_by_chance\x18\x03 \x01(\x01\x12,\n\x06\x61\x63tual\x18\x04 \x01(\x0b\x32\x17.harmonia.v1.WovenShareH\x00\x88\x01\x01\x12.\n\x08standard\x18\x05 \x01(\x0b\x32\x17.harmonia.v1.WovenShareH\x01\x88\x01\x01\x42\t\n\x07_actualB\x0b\n\t_standard\"E\n\nWovenShare\x12\r\n\x05unity\x18\x01 \x01(\x01\x12\x11\n\tmean_pull\x18\x02 \x01(\x01\x12\x15\n\rindividuality\x18\x03 \x01(\x01\"\xe7\x03\n\x0bSleeperView\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12*\n\nlock_state\x18\x03 \x01(\x0e\x32\x16.harmonia.v1.LockState\x12\x10\n\x08\x62ound_ns\x18\x04 \x01(\x03\x12\x16\n\x0euncertainty_ns\x18\x05 \x01(\x03\x12\x10\n\x08rate_ppb\x18\x06 \x01(\x03\x12\r\n\x05phase\x18\x07 \x01(\x06\x12\x0e\n\x06offset\x18\x08 \x01(\x10\x12\x12\n\nlevel_dbfs\x18\t \x01(\x02\x12\r\n\x05muted\x18\n \x01(\x08\x12%\n\x07granted\x18\x0b \x03(\x0e\x32\x14.harmonia.v1.Purpose\x12\x18\n\x10platform_time_ns\x18\x0c \x01(\x03\x12\x14\n\x0cnode_time_ns\x18\r \x01(\x03\x12\x15\n\rmax_drift_ppb\x18\x11 \x01(\x03\x12\x12\n\nmax_wander\x18\x12 \x01(\x01\x12\x16\n\x0esession_age_ns\x18\x0e \x01(\x03\x12\x11\n\tsilent_ns\x18\x0f \x01(\x03\x12\x10\n\x08suspends\x18\x10 \x01(\r\x12\x13\n\x06own_hz\x18\x13 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0b\x61\x63hieved_hz\x18\x14 \x01(\x01H\x01\x88\x01\x01\x42\t\n\x07_own_hzB\x0e\n\x0c_achieved_hz2\xb0\x05\n\rCircleService\x12S\n\x0c\x43reateCircle\x12 .harmonia.v1.CreateCircleRequest\x1a!.harmonia.v1.CreateCircleResponse\x12J\n\tGetCircle\x12\x1d.harmonia.v1.GetCircleRequest\x1a\x1e.harmonia.v1.GetCircleResponse\x12P\n\x0bListCircles\x12\x1f.harmonia.v1.ListCirclesRequest\x1a .harmonia.v1.ListCirclesResponse\x12V\n\rAdvanceCircle\x12!.harmonia.v1.AdvanceCircleRequest\x1a\".harmonia.v1.AdvanceCircleResponse\x12_\n\x10\x43reateJoinTokens\x12$.harmonia.v1.CreateJoinTokensRequest\x1a%.harmonia.v1.CreateJoinTokensResponse\x12M\n\nJoinCircle\x12\x1e.harmonia.v1.JoinCircleRequest\x1a\x1f.harmonia.v1.JoinCircleResponse\x12P\n\x0bLeaveCircle\x12\x1f.harmonia.v1.LeaveCircleRequest\x1a .harmonia.v1.LeaveCircleResponse\x12R\n\x0bWatchCircle\x12\x1f.harmonia.v1.WatchCircleRequest\x1a .harmonia.v1.WatchCircleResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,39 +33,43 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'harmonia.v1.circle_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATECIRCLEREQUEST']._serialized_start=67
-  _globals['_CREATECIRCLEREQUEST']._serialized_end=230
-  _globals['_CREATECIRCLERESPONSE']._serialized_start=232
-  _globals['_CREATECIRCLERESPONSE']._serialized_end=291
-  _globals['_GETCIRCLEREQUEST']._serialized_start=293
-  _globals['_GETCIRCLEREQUEST']._serialized_end=330
-  _globals['_GETCIRCLERESPONSE']._serialized_start=332
-  _globals['_GETCIRCLERESPONSE']._serialized_end=388
-  _globals['_LISTCIRCLESREQUEST']._serialized_start=390
-  _globals['_LISTCIRCLESREQUEST']._serialized_end=449
-  _globals['_LISTCIRCLESRESPONSE']._serialized_start=451
-  _globals['_LISTCIRCLESRESPONSE']._serialized_end=535
-  _globals['_ADVANCECIRCLEREQUEST']._serialized_start=537
-  _globals['_ADVANCECIRCLEREQUEST']._serialized_end=619
-  _globals['_ADVANCECIRCLERESPONSE']._serialized_start=621
-  _globals['_ADVANCECIRCLERESPONSE']._serialized_end=681
-  _globals['_CREATEJOINTOKENSREQUEST']._serialized_start=683
-  _globals['_CREATEJOINTOKENSREQUEST']._serialized_end=760
-  _globals['_CREATEJOINTOKENSRESPONSE']._serialized_start=762
-  _globals['_CREATEJOINTOKENSRESPONSE']._serialized_end=804
-  _globals['_JOINCIRCLEREQUEST']._serialized_start=806
-  _globals['_JOINCIRCLEREQUEST']._serialized_end=896
-  _globals['_JOINCIRCLERESPONSE']._serialized_start=898
-  _globals['_JOINCIRCLERESPONSE']._serialized_end=995
-  _globals['_LEAVECIRCLEREQUEST']._serialized_start=997
-  _globals['_LEAVECIRCLEREQUEST']._serialized_end=1017
-  _globals['_LEAVECIRCLERESPONSE']._serialized_start=1019
-  _globals['_LEAVECIRCLERESPONSE']._serialized_end=1040
-  _globals['_WATCHCIRCLEREQUEST']._serialized_start=1042
-  _globals['_WATCHCIRCLEREQUEST']._serialized_end=1102
-  _globals['_WATCHCIRCLERESPONSE']._serialized_start=1105
-  _globals['_WATCHCIRCLERESPONSE']._serialized_end=1245
-  _globals['_SLEEPERVIEW']._serialized_start=1248
-  _globals['_SLEEPERVIEW']._serialized_end=1661
-  _globals['_CIRCLESERVICE']._serialized_start=1664
-  _globals['_CIRCLESERVICE']._serialized_end=2352
+  _globals['_CREATECIRCLEREQUEST']._serialized_end=269
+  _globals['_CREATECIRCLERESPONSE']._serialized_start=271
+  _globals['_CREATECIRCLERESPONSE']._serialized_end=330
+  _globals['_GETCIRCLEREQUEST']._serialized_start=332
+  _globals['_GETCIRCLEREQUEST']._serialized_end=369
+  _globals['_GETCIRCLERESPONSE']._serialized_start=371
+  _globals['_GETCIRCLERESPONSE']._serialized_end=427
+  _globals['_LISTCIRCLESREQUEST']._serialized_start=429
+  _globals['_LISTCIRCLESREQUEST']._serialized_end=488
+  _globals['_LISTCIRCLESRESPONSE']._serialized_start=490
+  _globals['_LISTCIRCLESRESPONSE']._serialized_end=574
+  _globals['_ADVANCECIRCLEREQUEST']._serialized_start=576
+  _globals['_ADVANCECIRCLEREQUEST']._serialized_end=658
+  _globals['_ADVANCECIRCLERESPONSE']._serialized_start=660
+  _globals['_ADVANCECIRCLERESPONSE']._serialized_end=720
+  _globals['_CREATEJOINTOKENSREQUEST']._serialized_start=722
+  _globals['_CREATEJOINTOKENSREQUEST']._serialized_end=799
+  _globals['_CREATEJOINTOKENSRESPONSE']._serialized_start=801
+  _globals['_CREATEJOINTOKENSRESPONSE']._serialized_end=843
+  _globals['_JOINCIRCLEREQUEST']._serialized_start=845
+  _globals['_JOINCIRCLEREQUEST']._serialized_end=935
+  _globals['_JOINCIRCLERESPONSE']._serialized_start=937
+  _globals['_JOINCIRCLERESPONSE']._serialized_end=1034
+  _globals['_LEAVECIRCLEREQUEST']._serialized_start=1036
+  _globals['_LEAVECIRCLEREQUEST']._serialized_end=1056
+  _globals['_LEAVECIRCLERESPONSE']._serialized_start=1058
+  _globals['_LEAVECIRCLERESPONSE']._serialized_end=1079
+  _globals['_WATCHCIRCLEREQUEST']._serialized_start=1081
+  _globals['_WATCHCIRCLEREQUEST']._serialized_end=1141
+  _globals['_WATCHCIRCLERESPONSE']._serialized_start=1144
+  _globals['_WATCHCIRCLERESPONSE']._serialized_end=1355
+  _globals['_WOVEN']._serialized_start=1358
+  _globals['_WOVEN']._serialized_end=1541
+  _globals['_WOVENSHARE']._serialized_start=1543
+  _globals['_WOVENSHARE']._serialized_end=1612
+  _globals['_SLEEPERVIEW']._serialized_start=1615
+  _globals['_SLEEPERVIEW']._serialized_end=2102
+  _globals['_CIRCLESERVICE']._serialized_start=2105
+  _globals['_CIRCLESERVICE']._serialized_end=2793
 # @@protoc_insertion_point(module_scope)

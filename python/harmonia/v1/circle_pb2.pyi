@@ -28,6 +28,7 @@ class CreateCircleRequest(_message.Message):
     CAPACITY_FIELD_NUMBER: _builtins.int
     GATHER_NS_FIELD_NUMBER: _builtins.int
     NIGHT_NS_FIELD_NUMBER: _builtins.int
+    WEAVING_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     capacity: _builtins.int
     """1 to 100000; 0 means 64."""
@@ -37,6 +38,10 @@ class CreateCircleRequest(_message.Message):
     """How long the night lasts from the score's beginning, nanoseconds. Absent: until the score ends or the host closes it."""
     @_builtins.property
     def score(self) -> _types_pb2.Score: ...
+    @_builtins.property
+    def weaving(self) -> _types_pb2.Weaving:
+        """Absent: standard, with a strength of 0."""
+
     def __init__(
         self,
         *,
@@ -45,10 +50,11 @@ class CreateCircleRequest(_message.Message):
         capacity: _builtins.int = ...,
         gather_ns: _builtins.int | None = ...,
         night_ns: _builtins.int | None = ...,
+        weaving: _types_pb2.Weaving | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_gather_ns", b"_gather_ns", "_night_ns", b"_night_ns", "gather_ns", b"gather_ns", "night_ns", b"night_ns", "score", b"score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_gather_ns", b"_gather_ns", "_night_ns", b"_night_ns", "gather_ns", b"gather_ns", "night_ns", b"night_ns", "score", b"score", "weaving", b"weaving"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gather_ns", b"_gather_ns", "_night_ns", b"_night_ns", "capacity", b"capacity", "gather_ns", b"gather_ns", "night_ns", b"night_ns", "score", b"score", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gather_ns", b"_gather_ns", "_night_ns", b"_night_ns", "capacity", b"capacity", "gather_ns", b"gather_ns", "night_ns", b"night_ns", "score", b"score", "title", b"title", "weaving", b"weaving"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__gather_ns: _TypeAlias = _typing.Literal["gather_ns"]  # noqa: Y015
     _WhichOneofArgType__gather_ns: _TypeAlias = _typing.Literal["_gather_ns", b"_gather_ns"]  # noqa: Y015
@@ -373,15 +379,23 @@ class WatchCircleResponse(_message.Message):
     NODE_TIME_NS_FIELD_NUMBER: _builtins.int
     SLEEPERS_FIELD_NUMBER: _builtins.int
     HIDDEN_FIELD_NUMBER: _builtins.int
+    WOVEN_FIELD_NUMBER: _builtins.int
+    OWN_PULL_FIELD_NUMBER: _builtins.int
     node_time_ns: _builtins.int
     """Node time of this view, nanoseconds."""
     hidden: _builtins.int
     """Sleepers who are present but do not wish to be seen."""
+    own_pull: _builtins.float
+    """What the circle puts on the caller, c·K·R·|sin(Ψ − θ + α)| / max(|ω|, 0.06 rad/s); told to nobody else."""
     @_builtins.property
     def circle(self) -> _types_pb2.Circle: ...
     @_builtins.property
     def sleepers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SleeperView]:
         """Sleepers who grant visibility, and the caller's own."""
+
+    @_builtins.property
+    def woven(self) -> Global___Woven:
+        """How the circle's rhythms stand."""
 
     def __init__(
         self,
@@ -390,14 +404,96 @@ class WatchCircleResponse(_message.Message):
         node_time_ns: _builtins.int = ...,
         sleepers: _abc.Iterable[Global___SleeperView] | None = ...,
         hidden: _builtins.int = ...,
+        woven: Global___Woven | None = ...,
+        own_pull: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_own_pull", b"_own_pull", "circle", b"circle", "own_pull", b"own_pull", "woven", b"woven"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle", "hidden", b"hidden", "node_time_ns", b"node_time_ns", "sleepers", b"sleepers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_own_pull", b"_own_pull", "circle", b"circle", "hidden", b"hidden", "node_time_ns", b"node_time_ns", "own_pull", b"own_pull", "sleepers", b"sleepers", "woven", b"woven"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__own_pull: _TypeAlias = _typing.Literal["own_pull"]  # noqa: Y015
+    _WhichOneofArgType__own_pull: _TypeAlias = _typing.Literal["_own_pull", b"_own_pull"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__own_pull) -> _WhichOneofReturnType__own_pull | None: ...
+
+Global___WatchCircleResponse: _TypeAlias = WatchCircleResponse  # noqa: Y015
+
+@_typing.final
+class Woven(_message.Message):
+    """How united a circle is, and what that costs its people. Only of those who allow pull and whose platforms are there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLEEPERS_FIELD_NUMBER: _builtins.int
+    UNITY_FIELD_NUMBER: _builtins.int
+    UNITY_BY_CHANCE_FIELD_NUMBER: _builtins.int
+    ACTUAL_FIELD_NUMBER: _builtins.int
+    STANDARD_FIELD_NUMBER: _builtins.int
+    sleepers: _builtins.int
+    """How many they are."""
+    unity: _builtins.float
+    """R, 0 to 1: the length of the weighted mean of e^{iθ}."""
+    unity_by_chance: _builtins.float
+    """What R would be by chance, √π/(2√N)."""
+    @_builtins.property
+    def actual(self) -> Global___WovenShare:
+        """The rest only where at least three of them grant visibility too, and of those."""
+
+    @_builtins.property
+    def standard(self) -> Global___WovenShare:
+        """The same if everybody were forced onto the circle's rhythm."""
+
+    def __init__(
+        self,
+        *,
+        sleepers: _builtins.int = ...,
+        unity: _builtins.float = ...,
+        unity_by_chance: _builtins.float = ...,
+        actual: Global___WovenShare | None = ...,
+        standard: Global___WovenShare | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual", b"_actual", "_standard", b"_standard", "actual", b"actual", "standard", b"standard"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual", b"_actual", "_standard", b"_standard", "actual", b"actual", "sleepers", b"sleepers", "standard", b"standard", "unity", b"unity", "unity_by_chance", b"unity_by_chance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__actual: _TypeAlias = _typing.Literal["actual"]  # noqa: Y015
+    _WhichOneofArgType__actual: _TypeAlias = _typing.Literal["_actual", b"_actual"]  # noqa: Y015
+    _WhichOneofReturnType__standard: _TypeAlias = _typing.Literal["standard"]  # noqa: Y015
+    _WhichOneofArgType__standard: _TypeAlias = _typing.Literal["_standard", b"_standard"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__actual) -> _WhichOneofReturnType__actual | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__standard) -> _WhichOneofReturnType__standard | None: ...
+
+Global___Woven: _TypeAlias = Woven  # noqa: Y015
+
+@_typing.final
+class WovenShare(_message.Message):
+    """Unity and its price."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNITY_FIELD_NUMBER: _builtins.int
+    MEAN_PULL_FIELD_NUMBER: _builtins.int
+    INDIVIDUALITY_FIELD_NUMBER: _builtins.int
+    unity: _builtins.float
+    mean_pull: _builtins.float
+    """Mean of c·K·R·|sin(Ψ − θ + α)| / max(|ω|, 0.06 rad/s)."""
+    individuality: _builtins.float
+    """Share of sleepers whose achieved frequency is within 1 % of their own, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        unity: _builtins.float = ...,
+        mean_pull: _builtins.float = ...,
+        individuality: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["individuality", b"individuality", "mean_pull", b"mean_pull", "unity", b"unity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___WatchCircleResponse: _TypeAlias = WatchCircleResponse  # noqa: Y015
+Global___WovenShare: _TypeAlias = WovenShare  # noqa: Y015
 
 @_typing.final
 class SleeperView(_message.Message):
@@ -423,6 +519,8 @@ class SleeperView(_message.Message):
     SESSION_AGE_NS_FIELD_NUMBER: _builtins.int
     SILENT_NS_FIELD_NUMBER: _builtins.int
     SUSPENDS_FIELD_NUMBER: _builtins.int
+    OWN_HZ_FIELD_NUMBER: _builtins.int
+    ACHIEVED_HZ_FIELD_NUMBER: _builtins.int
     sleeper_id: _builtins.str
     connected: _builtins.bool
     lock_state: _types_pb2.LockState.ValueType
@@ -454,6 +552,9 @@ class SleeperView(_message.Message):
     silent_ns: _builtins.int
     suspends: _builtins.int
     """How often the platform's machine was suspended."""
+    own_hz: _builtins.float
+    """The sleeper's own frequency and what it comes to of late, hertz. Absent where their platform has no seat in the weave."""
+    achieved_hz: _builtins.float
     @_builtins.property
     def granted(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Purpose.ValueType]: ...
     def __init__(
@@ -477,11 +578,20 @@ class SleeperView(_message.Message):
         session_age_ns: _builtins.int = ...,
         silent_ns: _builtins.int = ...,
         suspends: _builtins.int = ...,
+        own_hz: _builtins.float | None = ...,
+        achieved_hz: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_achieved_hz", b"_achieved_hz", "_own_hz", b"_own_hz", "achieved_hz", b"achieved_hz", "own_hz", b"own_hz"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound_ns", b"bound_ns", "connected", b"connected", "granted", b"granted", "level_dbfs", b"level_dbfs", "lock_state", b"lock_state", "max_drift_ppb", b"max_drift_ppb", "max_wander", b"max_wander", "muted", b"muted", "node_time_ns", b"node_time_ns", "offset", b"offset", "phase", b"phase", "platform_time_ns", b"platform_time_ns", "rate_ppb", b"rate_ppb", "session_age_ns", b"session_age_ns", "silent_ns", b"silent_ns", "sleeper_id", b"sleeper_id", "suspends", b"suspends", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_achieved_hz", b"_achieved_hz", "_own_hz", b"_own_hz", "achieved_hz", b"achieved_hz", "bound_ns", b"bound_ns", "connected", b"connected", "granted", b"granted", "level_dbfs", b"level_dbfs", "lock_state", b"lock_state", "max_drift_ppb", b"max_drift_ppb", "max_wander", b"max_wander", "muted", b"muted", "node_time_ns", b"node_time_ns", "offset", b"offset", "own_hz", b"own_hz", "phase", b"phase", "platform_time_ns", b"platform_time_ns", "rate_ppb", b"rate_ppb", "session_age_ns", b"session_age_ns", "silent_ns", b"silent_ns", "sleeper_id", b"sleeper_id", "suspends", b"suspends", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__achieved_hz: _TypeAlias = _typing.Literal["achieved_hz"]  # noqa: Y015
+    _WhichOneofArgType__achieved_hz: _TypeAlias = _typing.Literal["_achieved_hz", b"_achieved_hz"]  # noqa: Y015
+    _WhichOneofReturnType__own_hz: _TypeAlias = _typing.Literal["own_hz"]  # noqa: Y015
+    _WhichOneofArgType__own_hz: _TypeAlias = _typing.Literal["_own_hz", b"_own_hz"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__achieved_hz) -> _WhichOneofReturnType__achieved_hz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__own_hz) -> _WhichOneofReturnType__own_hz | None: ...
 
 Global___SleeperView: _TypeAlias = SleeperView  # noqa: Y015

@@ -160,10 +160,18 @@ class PlatformState(_message.Message):
     HEARING_LEVEL_FIELD_NUMBER: _builtins.int
     OWN_LEVEL_FIELD_NUMBER: _builtins.int
     PURPOSES_FIELD_NUMBER: _builtins.int
+    OWN_RHYTHM_FIELD_NUMBER: _builtins.int
+    COUPLING_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    OFFERED_OFFSET_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """The sleeper's own phase offset as the sanctuary recorded it, in 2^-64 turn."""
     hearing_level: _builtins.float
     own_level: _builtins.float
+    coupling: _builtins.float
+    weight: _builtins.float
+    offered_offset: _builtins.int
+    """A phase offset that the host offers, in 2^-64 turn; absent where there is no offer."""
     @_builtins.property
     def circle(self) -> _types_pb2.Circle: ...
     @_builtins.property
@@ -172,6 +180,10 @@ class PlatformState(_message.Message):
 
     @_builtins.property
     def purposes(self) -> _containers.RepeatedCompositeFieldContainer[_consent_pb2.PurposeConsent]: ...
+    @_builtins.property
+    def own_rhythm(self) -> _types_pb2.Rhythm:
+        """The sleeper's own timeline; absent for the circle's."""
+
     def __init__(
         self,
         *,
@@ -181,12 +193,18 @@ class PlatformState(_message.Message):
         hearing_level: _builtins.float = ...,
         own_level: _builtins.float = ...,
         purposes: _abc.Iterable[_consent_pb2.PurposeConsent] | None = ...,
+        own_rhythm: _types_pb2.Rhythm | None = ...,
+        coupling: _builtins.float = ...,
+        weight: _builtins.float = ...,
+        offered_offset: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "offered_offset", b"offered_offset", "own_rhythm", b"own_rhythm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle", "hearing_level", b"hearing_level", "offset", b"offset", "own_level", b"own_level", "purposes", b"purposes", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "coupling", b"coupling", "hearing_level", b"hearing_level", "offered_offset", b"offered_offset", "offset", b"offset", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "voice", b"voice", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__offered_offset: _TypeAlias = _typing.Literal["offered_offset"]  # noqa: Y015
+    _WhichOneofArgType__offered_offset: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__offered_offset) -> _WhichOneofReturnType__offered_offset | None: ...
 
 Global___PlatformState: _TypeAlias = PlatformState  # noqa: Y015
 

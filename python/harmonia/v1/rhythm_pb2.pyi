@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from harmonia.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -142,3 +144,181 @@ class SetPhaseOffsetResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetPhaseOffsetResponse: _TypeAlias = SetPhaseOffsetResponse  # noqa: Y015
+
+@_typing.final
+class SetWeavingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CIRCLE_ID_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    STRENGTH_RAD_S_FIELD_NUMBER: _builtins.int
+    circle_id: _builtins.str
+    mode: _types_pb2.CircleMode.ValueType
+    """Unspecified: as it is."""
+    strength_rad_s: _builtins.float
+    """Absent: as it is. Never more than it is."""
+    def __init__(
+        self,
+        *,
+        circle_id: _builtins.str = ...,
+        mode: _types_pb2.CircleMode.ValueType = ...,
+        strength_rad_s: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_strength_rad_s", b"_strength_rad_s", "strength_rad_s", b"strength_rad_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_strength_rad_s", b"_strength_rad_s", "circle_id", b"circle_id", "mode", b"mode", "strength_rad_s", b"strength_rad_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__strength_rad_s: _TypeAlias = _typing.Literal["strength_rad_s"]  # noqa: Y015
+    _WhichOneofArgType__strength_rad_s: _TypeAlias = _typing.Literal["_strength_rad_s", b"_strength_rad_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__strength_rad_s) -> _WhichOneofReturnType__strength_rad_s | None: ...
+
+Global___SetWeavingRequest: _TypeAlias = SetWeavingRequest  # noqa: Y015
+
+@_typing.final
+class SetWeavingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CIRCLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def circle(self) -> _types_pb2.Circle: ...
+    def __init__(
+        self,
+        *,
+        circle: _types_pb2.Circle | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetWeavingResponse: _TypeAlias = SetWeavingResponse  # noqa: Y015
+
+@_typing.final
+class OfferOffsetsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CIRCLE_ID_FIELD_NUMBER: _builtins.int
+    PATTERN_TURNS_FIELD_NUMBER: _builtins.int
+    circle_id: _builtins.str
+    @_builtins.property
+    def pattern_turns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Turns, at most 64 of them, dealt round in the order of joining; empty takes the offer back."""
+
+    def __init__(
+        self,
+        *,
+        circle_id: _builtins.str = ...,
+        pattern_turns: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle_id", b"circle_id", "pattern_turns", b"pattern_turns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferOffsetsRequest: _TypeAlias = OfferOffsetsRequest  # noqa: Y015
+
+@_typing.final
+class OfferOffsetsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferOffsetsResponse: _TypeAlias = OfferOffsetsResponse  # noqa: Y015
+
+@_typing.final
+class SetOwnRhythmRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FREQUENCY_HZ_FIELD_NUMBER: _builtins.int
+    RAMP_NS_FIELD_NUMBER: _builtins.int
+    frequency_hz: _builtins.float
+    """-50 to 50 Hz; absent: back to the circle's rhythm."""
+    ramp_ns: _builtins.int
+    """How long the change takes, nanoseconds; 0 means 10 s."""
+    def __init__(
+        self,
+        *,
+        frequency_hz: _builtins.float | None = ...,
+        ramp_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_frequency_hz", b"_frequency_hz", "frequency_hz", b"frequency_hz"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frequency_hz", b"_frequency_hz", "frequency_hz", b"frequency_hz", "ramp_ns", b"ramp_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__frequency_hz: _TypeAlias = _typing.Literal["frequency_hz"]  # noqa: Y015
+    _WhichOneofArgType__frequency_hz: _TypeAlias = _typing.Literal["_frequency_hz", b"_frequency_hz"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__frequency_hz) -> _WhichOneofReturnType__frequency_hz | None: ...
+
+Global___SetOwnRhythmRequest: _TypeAlias = SetOwnRhythmRequest  # noqa: Y015
+
+@_typing.final
+class SetOwnRhythmResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RHYTHM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rhythm(self) -> _types_pb2.Rhythm:
+        """The caller's own timeline; empty for the circle's."""
+
+    def __init__(
+        self,
+        *,
+        rhythm: _types_pb2.Rhythm | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rhythm", b"rhythm"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rhythm", b"rhythm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetOwnRhythmResponse: _TypeAlias = SetOwnRhythmResponse  # noqa: Y015
+
+@_typing.final
+class SetCouplingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUPLING_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    coupling: _builtins.float
+    """c, 0 to 1."""
+    weight: _builtins.float
+    """What the caller counts in the mean, 0 to 1; absent: 1."""
+    def __init__(
+        self,
+        *,
+        coupling: _builtins.float = ...,
+        weight: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "coupling", b"coupling", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+
+Global___SetCouplingRequest: _TypeAlias = SetCouplingRequest  # noqa: Y015
+
+@_typing.final
+class SetCouplingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetCouplingResponse: _TypeAlias = SetCouplingResponse  # noqa: Y015

@@ -45,6 +45,26 @@ class RhythmServiceStub:
                 request_serializer=harmonia_dot_v1_dot_rhythm__pb2.SetRhythmRequest.SerializeToString,
                 response_deserializer=harmonia_dot_v1_dot_rhythm__pb2.SetRhythmResponse.FromString,
                 _registered_method=True)
+        self.SetWeaving = channel.unary_unary(
+                '/harmonia.v1.RhythmService/SetWeaving',
+                request_serializer=harmonia_dot_v1_dot_rhythm__pb2.SetWeavingRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_rhythm__pb2.SetWeavingResponse.FromString,
+                _registered_method=True)
+        self.OfferOffsets = channel.unary_unary(
+                '/harmonia.v1.RhythmService/OfferOffsets',
+                request_serializer=harmonia_dot_v1_dot_rhythm__pb2.OfferOffsetsRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_rhythm__pb2.OfferOffsetsResponse.FromString,
+                _registered_method=True)
+        self.SetOwnRhythm = channel.unary_unary(
+                '/harmonia.v1.RhythmService/SetOwnRhythm',
+                request_serializer=harmonia_dot_v1_dot_rhythm__pb2.SetOwnRhythmRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_rhythm__pb2.SetOwnRhythmResponse.FromString,
+                _registered_method=True)
+        self.SetCoupling = channel.unary_unary(
+                '/harmonia.v1.RhythmService/SetCoupling',
+                request_serializer=harmonia_dot_v1_dot_rhythm__pb2.SetCouplingRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_rhythm__pb2.SetCouplingResponse.FromString,
+                _registered_method=True)
         self.SetPhaseOffset = channel.unary_unary(
                 '/harmonia.v1.RhythmService/SetPhaseOffset',
                 request_serializer=harmonia_dot_v1_dot_rhythm__pb2.SetPhaseOffsetRequest.SerializeToString,
@@ -69,6 +89,34 @@ class RhythmServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetWeaving(self, request, context):
+        """Changes the circle's mode, or lowers its strength. Host only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OfferOffsets(self, request, context):
+        """Offers everybody a phase offset, a pattern in turns; whoever likes theirs sets it. Host only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetOwnRhythm(self, request, context):
+        """Sets the caller's own frequency, or goes back to the circle's rhythm; the phase never jumps. Sleeper only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetCoupling(self, request, context):
+        """Sets how far the caller lets the circle pull them, which takes the purpose `pull` too. Sleeper only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetPhaseOffset(self, request, context):
         """Sets the caller's own phase offset. Sleeper only; nobody else can.
         """
@@ -88,6 +136,26 @@ def add_RhythmServiceServicer_to_server(servicer, server):
                     servicer.SetRhythm,
                     request_deserializer=harmonia_dot_v1_dot_rhythm__pb2.SetRhythmRequest.FromString,
                     response_serializer=harmonia_dot_v1_dot_rhythm__pb2.SetRhythmResponse.SerializeToString,
+            ),
+            'SetWeaving': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetWeaving,
+                    request_deserializer=harmonia_dot_v1_dot_rhythm__pb2.SetWeavingRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_rhythm__pb2.SetWeavingResponse.SerializeToString,
+            ),
+            'OfferOffsets': grpc.unary_unary_rpc_method_handler(
+                    servicer.OfferOffsets,
+                    request_deserializer=harmonia_dot_v1_dot_rhythm__pb2.OfferOffsetsRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_rhythm__pb2.OfferOffsetsResponse.SerializeToString,
+            ),
+            'SetOwnRhythm': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetOwnRhythm,
+                    request_deserializer=harmonia_dot_v1_dot_rhythm__pb2.SetOwnRhythmRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_rhythm__pb2.SetOwnRhythmResponse.SerializeToString,
+            ),
+            'SetCoupling': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetCoupling,
+                    request_deserializer=harmonia_dot_v1_dot_rhythm__pb2.SetCouplingRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_rhythm__pb2.SetCouplingResponse.SerializeToString,
             ),
             'SetPhaseOffset': grpc.unary_unary_rpc_method_handler(
                     servicer.SetPhaseOffset,
@@ -150,6 +218,114 @@ class RhythmService:
             '/harmonia.v1.RhythmService/SetRhythm',
             harmonia_dot_v1_dot_rhythm__pb2.SetRhythmRequest.SerializeToString,
             harmonia_dot_v1_dot_rhythm__pb2.SetRhythmResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetWeaving(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.RhythmService/SetWeaving',
+            harmonia_dot_v1_dot_rhythm__pb2.SetWeavingRequest.SerializeToString,
+            harmonia_dot_v1_dot_rhythm__pb2.SetWeavingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OfferOffsets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.RhythmService/OfferOffsets',
+            harmonia_dot_v1_dot_rhythm__pb2.OfferOffsetsRequest.SerializeToString,
+            harmonia_dot_v1_dot_rhythm__pb2.OfferOffsetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetOwnRhythm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.RhythmService/SetOwnRhythm',
+            harmonia_dot_v1_dot_rhythm__pb2.SetOwnRhythmRequest.SerializeToString,
+            harmonia_dot_v1_dot_rhythm__pb2.SetOwnRhythmResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetCoupling(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.RhythmService/SetCoupling',
+            harmonia_dot_v1_dot_rhythm__pb2.SetCouplingRequest.SerializeToString,
+            harmonia_dot_v1_dot_rhythm__pb2.SetCouplingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,6 +36,14 @@ class RhythmServiceStub:
     GetRhythm: _grpc.UnaryUnaryMultiCallable[_rhythm_pb2.GetRhythmRequest, _rhythm_pb2.GetRhythmResponse]
     SetRhythm: _grpc.UnaryUnaryMultiCallable[_rhythm_pb2.SetRhythmRequest, _rhythm_pb2.SetRhythmResponse]
     """Leads the rhythm to another frequency, in the future and without a jump. Host only."""
+    SetWeaving: _grpc.UnaryUnaryMultiCallable[_rhythm_pb2.SetWeavingRequest, _rhythm_pb2.SetWeavingResponse]
+    """Changes the circle's mode, or lowers its strength. Host only."""
+    OfferOffsets: _grpc.UnaryUnaryMultiCallable[_rhythm_pb2.OfferOffsetsRequest, _rhythm_pb2.OfferOffsetsResponse]
+    """Offers everybody a phase offset, a pattern in turns; whoever likes theirs sets it. Host only."""
+    SetOwnRhythm: _grpc.UnaryUnaryMultiCallable[_rhythm_pb2.SetOwnRhythmRequest, _rhythm_pb2.SetOwnRhythmResponse]
+    """Sets the caller's own frequency, or goes back to the circle's rhythm; the phase never jumps. Sleeper only."""
+    SetCoupling: _grpc.UnaryUnaryMultiCallable[_rhythm_pb2.SetCouplingRequest, _rhythm_pb2.SetCouplingResponse]
+    """Sets how far the caller lets the circle pull them, which takes the purpose `pull` too. Sleeper only."""
     SetPhaseOffset: _grpc.UnaryUnaryMultiCallable[_rhythm_pb2.SetPhaseOffsetRequest, _rhythm_pb2.SetPhaseOffsetResponse]
     """Sets the caller's own phase offset. Sleeper only; nobody else can."""
 
@@ -47,6 +55,14 @@ class RhythmServiceAsyncStub(RhythmServiceStub):
     GetRhythm: _aio.UnaryUnaryMultiCallable[_rhythm_pb2.GetRhythmRequest, _rhythm_pb2.GetRhythmResponse]  # type: ignore[assignment]
     SetRhythm: _aio.UnaryUnaryMultiCallable[_rhythm_pb2.SetRhythmRequest, _rhythm_pb2.SetRhythmResponse]  # type: ignore[assignment]
     """Leads the rhythm to another frequency, in the future and without a jump. Host only."""
+    SetWeaving: _aio.UnaryUnaryMultiCallable[_rhythm_pb2.SetWeavingRequest, _rhythm_pb2.SetWeavingResponse]  # type: ignore[assignment]
+    """Changes the circle's mode, or lowers its strength. Host only."""
+    OfferOffsets: _aio.UnaryUnaryMultiCallable[_rhythm_pb2.OfferOffsetsRequest, _rhythm_pb2.OfferOffsetsResponse]  # type: ignore[assignment]
+    """Offers everybody a phase offset, a pattern in turns; whoever likes theirs sets it. Host only."""
+    SetOwnRhythm: _aio.UnaryUnaryMultiCallable[_rhythm_pb2.SetOwnRhythmRequest, _rhythm_pb2.SetOwnRhythmResponse]  # type: ignore[assignment]
+    """Sets the caller's own frequency, or goes back to the circle's rhythm; the phase never jumps. Sleeper only."""
+    SetCoupling: _aio.UnaryUnaryMultiCallable[_rhythm_pb2.SetCouplingRequest, _rhythm_pb2.SetCouplingResponse]  # type: ignore[assignment]
+    """Sets how far the caller lets the circle pull them, which takes the purpose `pull` too. Sleeper only."""
     SetPhaseOffset: _aio.UnaryUnaryMultiCallable[_rhythm_pb2.SetPhaseOffsetRequest, _rhythm_pb2.SetPhaseOffsetResponse]  # type: ignore[assignment]
     """Sets the caller's own phase offset. Sleeper only; nobody else can."""
 
@@ -67,6 +83,38 @@ class RhythmServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rhythm_pb2.SetRhythmResponse, _abc.Awaitable[_rhythm_pb2.SetRhythmResponse]]:
         """Leads the rhythm to another frequency, in the future and without a jump. Host only."""
+
+    @_abc_1.abstractmethod
+    def SetWeaving(
+        self,
+        request: _rhythm_pb2.SetWeavingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rhythm_pb2.SetWeavingResponse, _abc.Awaitable[_rhythm_pb2.SetWeavingResponse]]:
+        """Changes the circle's mode, or lowers its strength. Host only."""
+
+    @_abc_1.abstractmethod
+    def OfferOffsets(
+        self,
+        request: _rhythm_pb2.OfferOffsetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rhythm_pb2.OfferOffsetsResponse, _abc.Awaitable[_rhythm_pb2.OfferOffsetsResponse]]:
+        """Offers everybody a phase offset, a pattern in turns; whoever likes theirs sets it. Host only."""
+
+    @_abc_1.abstractmethod
+    def SetOwnRhythm(
+        self,
+        request: _rhythm_pb2.SetOwnRhythmRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rhythm_pb2.SetOwnRhythmResponse, _abc.Awaitable[_rhythm_pb2.SetOwnRhythmResponse]]:
+        """Sets the caller's own frequency, or goes back to the circle's rhythm; the phase never jumps. Sleeper only."""
+
+    @_abc_1.abstractmethod
+    def SetCoupling(
+        self,
+        request: _rhythm_pb2.SetCouplingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rhythm_pb2.SetCouplingResponse, _abc.Awaitable[_rhythm_pb2.SetCouplingResponse]]:
+        """Sets how far the caller lets the circle pull them, which takes the purpose `pull` too. Sleeper only."""
 
     @_abc_1.abstractmethod
     def SetPhaseOffset(

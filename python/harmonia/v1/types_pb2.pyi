@@ -47,6 +47,32 @@ CIRCLE_STATE_DIALOGUE: CircleState.ValueType  # 6
 CIRCLE_STATE_CLOSED: CircleState.ValueType  # 7
 Global___CircleState: _TypeAlias = CircleState  # noqa: Y015
 
+class _CircleMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CircleModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CircleMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CIRCLE_MODE_UNSPECIFIED: _CircleMode.ValueType  # 0
+    CIRCLE_MODE_STANDARD: _CircleMode.ValueType  # 1
+    """Everybody is offered the circle's rhythm."""
+    CIRCLE_MODE_WOVEN: _CircleMode.ValueType  # 2
+    """Those who allow it are pulled towards each other, as far as each of them lets it."""
+    CIRCLE_MODE_FREE: _CircleMode.ValueType  # 3
+    """Everybody on their own; nobody is pulled."""
+
+class CircleMode(_CircleMode, metaclass=_CircleModeEnumTypeWrapper):
+    """How a circle's rhythms belong together. Every mode is an offer: nobody's frequency, coupling or offset follows from it."""
+
+CIRCLE_MODE_UNSPECIFIED: CircleMode.ValueType  # 0
+CIRCLE_MODE_STANDARD: CircleMode.ValueType  # 1
+"""Everybody is offered the circle's rhythm."""
+CIRCLE_MODE_WOVEN: CircleMode.ValueType  # 2
+"""Those who allow it are pulled towards each other, as far as each of them lets it."""
+CIRCLE_MODE_FREE: CircleMode.ValueType  # 3
+"""Everybody on their own; nobody is pulled."""
+Global___CircleMode: _TypeAlias = CircleMode  # noqa: Y015
+
 class _ScoreFormat:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -256,6 +282,35 @@ class Rhythm(_message.Message):
 Global___Rhythm: _TypeAlias = Rhythm  # noqa: Y015
 
 @_typing.final
+class Weaving(_message.Message):
+    """How a circle pulls: dθ_i/dt = ω_i + c_i·K·R·sin(Ψ − θ_i + α)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    STRENGTH_RAD_S_FIELD_NUMBER: _builtins.int
+    LAG_RAD_FIELD_NUMBER: _builtins.int
+    mode: Global___CircleMode.ValueType
+    strength_rad_s: _builtins.float
+    """K, rad/s, 0 to 100. In force only while the mode is woven; it never rises."""
+    lag_rad: _builtins.float
+    """α, rad, -π to π."""
+    def __init__(
+        self,
+        *,
+        mode: Global___CircleMode.ValueType = ...,
+        strength_rad_s: _builtins.float = ...,
+        lag_rad: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag_rad", b"lag_rad", "mode", b"mode", "strength_rad_s", b"strength_rad_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Weaving: _TypeAlias = Weaving  # noqa: Y015
+
+@_typing.final
 class Score(_message.Message):
     """What a night plays, as its author wrote it."""
 
@@ -298,6 +353,7 @@ class Circle(_message.Message):
     CAPACITY_FIELD_NUMBER: _builtins.int
     SLEEPERS_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
+    WEAVING_FIELD_NUMBER: _builtins.int
     circle_id: _builtins.str
     title: _builtins.str
     state: Global___CircleState.ValueType
@@ -313,6 +369,8 @@ class Circle(_message.Message):
     def score(self) -> Global___Score: ...
     @_builtins.property
     def rhythm(self) -> Global___Rhythm: ...
+    @_builtins.property
+    def weaving(self) -> Global___Weaving: ...
     def __init__(
         self,
         *,
@@ -325,10 +383,11 @@ class Circle(_message.Message):
         capacity: _builtins.int = ...,
         sleepers: _builtins.int = ...,
         channels: _builtins.int = ...,
+        weaving: Global___Weaving | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch_ns", b"_epoch_ns", "epoch_ns", b"epoch_ns", "rhythm", b"rhythm", "score", b"score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch_ns", b"_epoch_ns", "epoch_ns", b"epoch_ns", "rhythm", b"rhythm", "score", b"score", "weaving", b"weaving"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch_ns", b"_epoch_ns", "capacity", b"capacity", "channels", b"channels", "circle_id", b"circle_id", "epoch_ns", b"epoch_ns", "rhythm", b"rhythm", "score", b"score", "sleepers", b"sleepers", "state", b"state", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch_ns", b"_epoch_ns", "capacity", b"capacity", "channels", b"channels", "circle_id", b"circle_id", "epoch_ns", b"epoch_ns", "rhythm", b"rhythm", "score", b"score", "sleepers", b"sleepers", "state", b"state", "title", b"title", "weaving", b"weaving"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__epoch_ns: _TypeAlias = _typing.Literal["epoch_ns"]  # noqa: Y015
     _WhichOneofArgType__epoch_ns: _TypeAlias = _typing.Literal["_epoch_ns", b"_epoch_ns"]  # noqa: Y015

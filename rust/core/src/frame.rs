@@ -36,9 +36,9 @@ pub struct MixFrame {
     pub cut: bool,
     /// When the coefficients were taken.
     pub taken: NodeTime,
-    /// The rhythm's phase at that instant, so that a platform can check its own.
+    /// θ of this listener at that instant, their offset not counted: their own rhythm, and what others did to it.
     pub phase: Phase,
-    /// The rhythm's frequency at that instant, in 2⁻¹²⁸ turn/ns.
+    /// Its frequency at that instant, in 2⁻¹²⁸ turn/ns.
     pub frequency: i128,
     /// One coefficient a channel, at most [`CHANNELS_MAX`].
     pub others: Vec<Complex<f32>>,
@@ -86,6 +86,8 @@ pub struct Withdraw {
 
 /// The bit of the purpose `hearing` in [`Withdraw::purposes`].
 pub const PURPOSE_HEARING: u32 = 1 << 2;
+/// The bit of the purpose `pull` in [`Withdraw::purposes`].
+pub const PURPOSE_PULL: u32 = 1 << 4;
 /// The bit of the purpose `voice` in [`Withdraw::purposes`].
 pub const PURPOSE_VOICE: u32 = 1 << 3;
 
@@ -235,6 +237,11 @@ impl Withdraw {
     /// Whether it takes back the voice.
     pub const fn mutes(&self) -> bool {
         self.purposes == 0 || self.purposes & PURPOSE_VOICE != 0
+    }
+
+    /// Whether it takes back that the circle may pull.
+    pub const fn unbinds(&self) -> bool {
+        self.purposes == 0 || self.purposes & PURPOSE_PULL != 0
     }
 
     /// Whether it takes back everything, so that the person's own platform falls silent too.

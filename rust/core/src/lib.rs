@@ -11,6 +11,9 @@
 pub mod units;
 pub mod phase;
 pub mod rhythm;
+pub mod sincos;
+pub mod coupling;
+pub mod weave;
 pub mod packet;
 pub mod rate_limit;
 pub mod nts;
@@ -27,6 +30,7 @@ pub mod steering;
 pub mod sample;
 pub mod seal;
 pub mod frame;
+pub mod follower;
 pub mod listener;
 pub mod delivery;
 pub mod voice;

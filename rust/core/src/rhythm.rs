@@ -185,6 +185,12 @@ impl Rhythm {
         &self.segments
     }
 
+    /// Becomes the rhythm that begins with `first`. Realtime-safe: it allocates nothing.
+    pub fn restart(&mut self, first: Segment) {
+        self.segments.truncate(1);
+        self.segments[0] = first;
+    }
+
     /// Adds a segment as it is. Errors unless it starts after every other, and if its ramp lasts less than no time.
     pub fn push(&mut self, segment: Segment) -> Result<(), RhythmError> {
         let last = self.segments[self.segments.len() - 1].start;

@@ -2,6 +2,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use harmonia_core::coupling::CouplingError;
 use harmonia_core::mixer::MixerError;
 use harmonia_core::program::CHANNELS_MAX;
 use harmonia_core::voice::VoiceError;
@@ -104,6 +105,9 @@ pub enum IoError {
     /// A voice, level or plan that does not fit the circle.
     #[error(transparent)]
     Mixer(#[from] MixerError),
+    /// A coupling, weight, strength or lag out of range.
+    #[error(transparent)]
+    Coupling(#[from] CouplingError),
     /// A level out of range.
     #[error("a level must be a number from 0 to {max}, not {given}")]
     Level {

@@ -23,6 +23,7 @@ pub mod tracking;
 pub mod upstream;
 mod keeper;
 pub mod bench;
+pub mod bench_rhythm;
 pub mod bench_hub;
 
 pub use error::IoError;

@@ -18,18 +18,22 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use harmonia_core::coupling::Strength;
 use harmonia_core::delivery::Delivery;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PAYLOAD_MAX};
 use harmonia_core::mixer::{CircleMixer, MixerError, WEIGHT_MAX};
 use harmonia_core::node_clock::NodeClock;
 use harmonia_core::nts::{Keys, Policy};
 use harmonia_core::packet;
+use harmonia_core::phase::Phase;
 use harmonia_core::program::CHANNELS_MAX;
 use harmonia_core::rate_limit::RateConfig;
 use harmonia_core::rhythm::Rhythm;
 use harmonia_core::seal::{self, Direction, Opener, Sealer, Secret, Use, DATAGRAM_MAX};
+use harmonia_core::servo::LockState;
 use harmonia_core::units::{NodeTime, Span};
 use harmonia_core::voice::Voice;
+use harmonia_core::weave::{Thread, Weave};
 use num_complex::Complex;
 
 use crate::answering::{AnswerStats, Answering};
@@ -50,6 +54,9 @@ const FRAME_INTERVAL: Span = Span::from_ms(200);
 const STOP_CHECK: Duration = Duration::from_millis(100);
 /// A platform that has been silent for this long gets no more frames until it speaks again.
 const SILENT_AFTER_NS: i64 = 60_000_000_000;
+/// A platform that has been silent for this long has no seat in the weave: it holds its displacement, and says where it is
+/// when it comes back.
+const SEAT_LOST_AFTER_NS: i64 = 5_000_000_000;
 /// Acknowledged withdrawals that a session remembers, so that a repetition is answered without asking anybody.
 const ACKNOWLEDGED_MAX: usize = 16;
 /// A withdrawal that was told and not acknowledged for this long is told again when the platform repeats it.
@@ -119,6 +126,7 @@ struct Sleeper {
 
 struct Circle {
     mixer: CircleMixer,
+    weave: Weave,
     rhythm: Option<Rhythm>,
     sleepers: Vec<u64>,
     /// A cut is on its way: look at this circle before the next regular frame.
@@ -308,6 +316,7 @@ impl Node {
         }
         let fresh = Circle {
             mixer: CircleMixer::new(channels, voice_weight),
+            weave: Weave::default(),
             rhythm: None,
             sleepers: Vec::new(),
             urgent: false,
@@ -328,10 +337,37 @@ impl Node {
         }
     }
 
-    /// The rhythm whose phase this circle's frames carry.
+    /// The rhythm of those who have none of their own.
     pub fn set_rhythm(&self, circle: u64, rhythm: Rhythm) -> Result<(), IoError> {
         lock(&self.shared.world).circle(circle)?.rhythm = Some(rhythm);
         Ok(())
+    }
+
+    /// How far the circle pulls the rhythms of those who let it.
+    pub fn set_strength(&self, circle: u64, strength: Strength) -> Result<(), IoError> {
+        lock(&self.shared.world).circle(circle)?.weave.set_strength(strength);
+        Ok(())
+    }
+
+    /// A sleeper's own timeline; `None` for the circle's.
+    pub fn set_own_rhythm(&self, sleeper: u64, own: Option<Rhythm>) -> Result<(), IoError> {
+        lock(&self.shared.world).circle_of(sleeper)?.weave.set_own(sleeper, own.map(Arc::new));
+        Ok(())
+    }
+
+    /// How far a sleeper is pulled, 0 to 1, and what they count in the mean: what they allow, and no more.
+    pub fn set_coupling(&self, sleeper: u64, coupling: f32, weight: f32) -> Result<(), IoError> {
+        Ok(lock(&self.shared.world).circle_of(sleeper)?.weave.set_coupling(sleeper, coupling, weight)?)
+    }
+
+    /// R, and how everybody in a circle whose platform is there stands, brought to now.
+    pub fn weave(&self, circle: u64) -> Result<(f64, Vec<Thread>), IoError> {
+        let now = self.shared.now();
+        let mut world = lock(&self.shared.world);
+        let circle = world.circle(circle)?;
+        let Some(rhythm) = &circle.rhythm else { return Ok((0.0, Vec::new())) };
+        circle.weave.advance(now, rhythm);
+        Ok((circle.weave.mean().norm(), circle.weave.threads(rhythm)))
     }
 
     /// A sleeper joins, muted. Errors if they are in another circle: a mute reaches one circle's mixer.
@@ -344,6 +380,7 @@ impl Node {
         if !entry.sleepers.contains(&sleeper) {
             entry.sleepers.push(sleeper);
             entry.mixer.add(sleeper);
+            entry.weave.add(sleeper);
             world.sleepers.insert(sleeper, Sleeper { circle, session: None });
         }
         Ok(())
@@ -358,6 +395,7 @@ impl Node {
         }
         if let Some(circle) = world.circles.get_mut(&gone.circle) {
             circle.mixer.remove(sleeper);
+            circle.weave.remove(sleeper);
             circle.sleepers.retain(|other| *other != sleeper);
         }
     }
@@ -528,6 +566,25 @@ impl World {
         self.circle(circle)
     }
 
+    /// A platform that follows the clock says where it is on its rhythm: its place in the weave, if it waits for one.
+    fn seat(&mut self, sleeper: u64, status: &Status) {
+        let locked = [LockState::Locked as u8, LockState::Holdover as u8].contains(&status.lock_state);
+        // The phase of a platform without a rhythm is its offset.
+        let phase = status.phase + -status.offset;
+        if !locked || phase == Phase::ZERO {
+            return;
+        }
+        let Ok(Circle { weave, rhythm: Some(rhythm), .. }) = self.circle_of(sleeper) else { return };
+        weave.seat(sleeper, status.node, phase, rhythm);
+    }
+
+    /// The circle pulls this sleeper no more, and does not count them.
+    fn unbind(&mut self, sleeper: u64) {
+        if let Ok(circle) = self.circle_of(sleeper) {
+            circle.weave.release(sleeper);
+        }
+    }
+
     fn mute(&mut self, sleeper: u64, withdrawal: [u8; 16]) -> Result<u64, IoError> {
         let circle = self.circle_of(sleeper)?;
         circle.urgent = true;
@@ -587,6 +644,7 @@ impl Shared {
                 if let Ok(status) = Status::decode(payload) {
                     session.delivery.acknowledge(status.gate_epoch);
                     session.status = Some(status);
+                    world.seat(sleeper, &status);
                 }
             }
             Use::Withdraw => {
@@ -594,7 +652,10 @@ impl Shared {
                 if session.acknowledged.contains(&withdraw.event_id) {
                     session.send_acknowledgement(socket, withdraw.event_id);
                 } else {
-                    // Mute first; the journal and the acknowledgement follow.
+                    // Mute and unbind first; the journal and the acknowledgement follow.
+                    if withdraw.unbinds() {
+                        world.unbind(sleeper);
+                    }
                     let muted = withdraw.mutes() && world.mute(sleeper, withdraw.event_id).is_ok();
                     drop(world);
                     if muted {
@@ -713,14 +774,22 @@ fn seal_frames(shared: &Shared, now: NodeTime, everybody: bool, out: &mut Outbox
             continue;
         }
         let epoch = circle.mixer.gate_epoch();
-        let (phase, frequency) =
-            circle.rhythm.as_ref().map_or_else(Default::default, |r| (r.phase_at(now), r.frequency_at(now).units()));
+        if let Some(rhythm) = &circle.rhythm {
+            let seat_lost = os::raw_ns() - SEAT_LOST_AFTER_NS;
+            for sleeper in &circle.sleepers {
+                let session = sleepers.get(sleeper).and_then(|entry| entry.session.as_ref());
+                if session.is_none_or(|session| session.heard_raw_ns < seat_lost) {
+                    circle.weave.unseat(*sleeper);
+                }
+            }
+            circle.weave.advance(now, rhythm);
+        }
         let mut frame = MixFrame {
             gate_epoch: epoch,
             cut: false,
             taken: now,
-            phase,
-            frequency,
+            phase: Phase::ZERO,
+            frequency: 0,
             others: vec![Complex::default(); circle.mixer.channels()],
         };
         let mut urgent: Option<NodeTime> = None;
@@ -729,6 +798,8 @@ fn seal_frames(shared: &Shared, now: NodeTime, everybody: bool, out: &mut Outbox
             session.delivery.raise(epoch);
             let Some(address) = session.address.filter(|_| session.heard_raw_ns > silent_since) else { continue };
             if everybody || session.delivery.due().is_some_and(|due| due <= now) {
+                let course = circle.rhythm.as_ref().and_then(|rhythm| circle.weave.course(*sleeper, now, rhythm));
+                (frame.phase, frame.frequency) = course.map_or((Phase::ZERO, 0), |(phase, f)| (phase, f.units()));
                 circle.mixer.mix_for(*sleeper, &mut frame.others);
                 frame.cut = session.delivery.is_cut();
                 out.seal(&mut session.sealer, &frame, address);

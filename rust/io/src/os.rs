@@ -74,6 +74,11 @@ pub fn thread_cpu_ns<T>(thread: &std::thread::JoinHandle<T>) -> io::Result<i64> 
     }
 }
 
+/// CPU time that the calling thread has used, in nanoseconds.
+pub fn this_thread_cpu_ns() -> i64 {
+    read_clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// The kernel's random name of this boot.
 pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())

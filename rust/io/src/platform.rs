@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 use harmonia_core::filter::Exchange;
+use harmonia_core::follower::Displacement;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PURPOSE_HEARING};
 use harmonia_core::listener::{Counters, Listener};
 use harmonia_core::nts::NtsError;
@@ -57,6 +58,8 @@ const CARD_DRIFT_MAX_PPB: i64 = 1_000_000;
 pub(crate) struct Heard {
     pub clock: DisciplinedClock,
     pub listener: Listener,
+    /// How far others have pulled this sleeper from their own rhythm.
+    pub displacement: Displacement,
 }
 
 /// What the person wishes: replaced as a whole, never changed.
@@ -130,6 +133,7 @@ struct Link {
     /// Sessions before this one: none is opened twice.
     former: HashSet<u64>,
     listener: Listener,
+    displacement: Displacement,
     withdrawals: Vec<Pending>,
     acknowledged: VecDeque<[u8; 16]>,
     status_due_raw_ns: i64,
@@ -272,7 +276,11 @@ impl Platform {
         let inner = Arc::new(Inner {
             local,
             sample_rate,
-            heard: ArcSwap::from_pointee(Heard { clock: sync.clock(), listener: listener.clone() }),
+            heard: ArcSwap::from_pointee(Heard {
+                clock: sync.clock(),
+                listener: listener.clone(),
+                displacement: Displacement::default(),
+            }),
             plays: AtomicBool::new(false),
             wishes: ArcSwap::from_pointee(wishes),
             link: Mutex::new(Link {
@@ -281,6 +289,7 @@ impl Platform {
                 closed: false,
                 former: HashSet::new(),
                 listener,
+                displacement: Displacement::default(),
                 withdrawals: Vec::new(),
                 acknowledged: VecDeque::new(),
                 status_due_raw_ns: 0,
@@ -429,7 +438,7 @@ impl Platform {
         self.wish(|wishes| wishes.program.clone_from(&program));
     }
 
-    /// The circle's rhythm.
+    /// The sleeper's own rhythm, or the circle's where they have none.
     pub fn set_rhythm(&self, rhythm: Rhythm) {
         let rhythm = Arc::new(rhythm);
         self.wish(|wishes| wishes.rhythm = Some(Arc::clone(&rhythm)));
@@ -689,7 +698,8 @@ impl Inner {
         if !self.plays.load(Ordering::Relaxed) {
             return;
         }
-        self.heard.store(Arc::new(Heard { clock: link.sync.clock(), listener: link.listener.clone() }));
+        let (clock, listener) = (link.sync.clock(), link.listener.clone());
+        self.heard.store(Arc::new(Heard { clock, listener, displacement: link.displacement }));
     }
 
     pub(crate) fn player(&self) -> MutexGuard<'_, Player> {
@@ -709,10 +719,22 @@ impl Inner {
     }
 
     fn phase_at(&self, now: PlatformTime) -> Phase {
+        let link = lock(&self.link);
+        self.phase_with(&link.displacement, link.sync.clock().node_at(now))
+    }
+
+    /// θ + φ at `node`; φ alone while there is no rhythm.
+    fn phase_with(&self, displacement: &Displacement, node: NodeTime) -> Phase {
         let wishes = self.wishes.load();
-        let node = lock(&self.link).sync.clock().node_at(now);
-        let theta = wishes.rhythm.as_ref().map_or(Phase::ZERO, |rhythm| rhythm.phase_at(node));
-        theta + wishes.offset
+        let theta = |rhythm: &Arc<Rhythm>| rhythm.phase_at(node) + displacement.at(node);
+        wishes.rhythm.as_ref().map_or(Phase::ZERO, theta) + wishes.offset
+    }
+
+    fn displacement_after(&self, frame: &MixFrame, mut displacement: Displacement) -> Displacement {
+        if let Some(own) = &self.wishes.load().rhythm {
+            displacement.take(frame, own);
+        }
+        displacement
     }
 
     fn status(&self, link: &Link, now: PlatformTime) -> Status {
@@ -726,7 +748,7 @@ impl Inner {
             uncertainty: reading.uncertainty,
             rate_ppb: reading.rate_ppb,
             offset: wishes.offset,
-            phase: wishes.rhythm.as_ref().map_or(Phase::ZERO, |r| r.phase_at(reading.node)) + wishes.offset,
+            phase: self.phase_with(&link.displacement, reading.node),
             level_dbfs: self.level_dbfs(),
             platform: now,
             node: reading.node,
@@ -805,7 +827,9 @@ impl Inner {
             Ok((Use::Mix, payload)) => {
                 let Ok(frame) = MixFrame::decode(payload) else { return false };
                 let cut = frame.cut;
+                let displacement = self.displacement_after(&frame, link.displacement);
                 if link.listener.handle(frame, self.local.at_raw(raw_ns)) {
+                    link.displacement = displacement;
                     self.publish(link);
                 }
                 if cut {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use harmonia_core::follower::Follower;
 use harmonia_core::listener::{CUT_GLIDE, STALE_GLIDE};
 use harmonia_core::program::Program;
 use harmonia_core::renderer::{BlockClock, Renderer, Targets};
@@ -47,6 +48,7 @@ const BLOCKS_MAX: u64 = (u32::MAX as u64 - 4096) / (4 * BLOCK as u64);
 #[derive(Default)]
 pub(crate) struct Player {
     renderer: Option<(Arc<Program>, Renderer)>,
+    follower: Follower,
     cursor: Option<Cursor>,
     presence: f32,
     /// Samples since `presence` reached 0.
@@ -218,7 +220,12 @@ impl Player {
             gate_open: wishes.gate_open && !leaving,
             limit: true,
         };
-        renderer.render(clock, wishes.rhythm.as_deref().unwrap_or(&program.rhythm), &targets, left, right);
+        if silent {
+            self.follower.reset();
+        }
+        let own = wishes.rhythm.as_deref().unwrap_or(&program.rhythm);
+        let rhythm = self.follower.bend(own, &heard.displacement, clock.start, clock.after(frames).start);
+        renderer.render(clock, rhythm, &targets, left, right);
         inner.level.store(u64::from(renderer.level_dbfs().to_bits()), Ordering::Relaxed);
         inner.offset_in_use.store(renderer.offset().bits() as u64, Ordering::Relaxed);
         Ok(())
@@ -331,9 +338,10 @@ fn wav_error(path: &Path, error: hound::Error) -> IoError {
 #[cfg(test)]
 mod tests {
     use harmonia_core::filter::Exchange;
+    use harmonia_core::follower::Displacement;
     use harmonia_core::frame::MixFrame;
     use harmonia_core::listener::Listener;
-    use harmonia_core::phase::Phase;
+    use harmonia_core::phase::{Phase, PhaseOffset};
     use harmonia_core::program::{Beat, Channel, Curve, Ear, Wave};
     use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
     use harmonia_core::session::{SyncConfig, SyncSession};
@@ -354,11 +362,12 @@ mod tests {
     struct Bench {
         platform: Platform,
         listener: Listener,
+        displacement: Displacement,
         frames: i64,
         ahead: Span,
         /// Whether the machine was just suspended, and no answer has come since.
         asleep: bool,
-        last: Option<f32>,
+        last: Option<[f32; 2]>,
         step: f32,
     }
 
@@ -372,6 +381,7 @@ mod tests {
             Self {
                 platform,
                 listener: Listener::default(),
+                displacement: Displacement::default(),
                 frames: 0,
                 ahead: Span::ZERO,
                 asleep: false,
@@ -411,16 +421,21 @@ mod tests {
                 others: vec![Complex::new(level, 0.0)],
             };
             assert!(self.listener.handle(frame, self.now()));
-            self.platform.inner.heard.store(Arc::new(Heard { clock: self.clock(), listener: self.listener.clone() }));
+            self.platform.inner.heard.store(Arc::new(Heard {
+                clock: self.clock(),
+                listener: self.listener.clone(),
+                displacement: self.displacement,
+            }));
         }
 
-        /// Renders so many samples; returns the loudest, and notes the largest step on the left ear.
+        /// Renders so many samples; returns the loudest, and notes the largest step on either ear.
         fn render(&mut self, frames: usize) -> f32 {
             let mut out = vec![0.0; 2 * frames];
             self.platform.render(&mut out).unwrap();
-            for left in out.iter().step_by(2) {
-                self.step = self.step.max(self.last.map_or(0.0, |last| (left - last).abs()));
-                self.last = Some(*left);
+            for pair in out.chunks_exact(2) {
+                let pair = [pair[0], pair[1]];
+                let last = self.last.replace(pair).unwrap_or(pair);
+                self.step = self.step.max((pair[0] - last[0]).abs()).max((pair[1] - last[1]).abs());
             }
             out.iter().fold(0.0, |most, x| most.max(x.abs()))
         }
@@ -472,6 +487,33 @@ mod tests {
         bench.hear(1, false, 1e-3);
         bench.render(RATE as usize / 100 - BLOCK);
         assert!(bench.render(BLOCK) < 1e-3, "10 ms after the cut");
+    }
+
+    #[test]
+    fn what_others_pull_is_followed_without_a_click() {
+        let mut bench = Bench::new(1.0);
+        bench.tenths(70, 0, 0.0);
+        let own = program().rhythm.clone();
+        // Pulled for five seconds by a turn every ten; then a frame that is a third of a turn off.
+        for (tenth, pulled) in (0..50).map(|i| (i, 0.01 * f64::from(i))).chain([(50, 0.8), (51, 0.8)]) {
+            let taken = NodeTime::from_ns(bench.now().ns());
+            let rate = if tenth < 50 { Frequency::from_hz(0.1).unwrap().units() } else { 0 };
+            let frame = MixFrame {
+                gate_epoch: 0,
+                cut: false,
+                taken,
+                phase: own.phase_at(taken) + PhaseOffset::from_turns(pulled).unwrap(),
+                frequency: own.frequency_at(taken).units() + rate,
+                others: Vec::new(),
+            };
+            bench.displacement.take(&frame, &own);
+            bench.tenths(1, 0, 0.0);
+        }
+        bench.tenths(30, 0, 0.0);
+        assert!(bench.step < STEP_MAX, "no click: {}", bench.step);
+        let player = bench.platform.inner.player();
+        let off = player.follower.pulled() + -PhaseOffset::from_turns(0.8).unwrap();
+        assert!(off.turns().abs() < 1e-3, "{off:?} from where the others are");
     }
 
     #[test]

@@ -1,6 +1,10 @@
-//! `bench_clock`: what an answer costs; `bench_hub`: what a platform costs.
+//! `bench_clock`: what an answer costs; `bench_hub`: what a platform costs; `RhythmBench`: what coupled rhythms cost.
+use std::sync::Mutex;
+use std::time::Duration;
+
 use harmonia_io::bench::{self, Cost};
 use harmonia_io::bench_hub::hub;
+use harmonia_io::bench_rhythm::RhythmBench as CoreRhythmBench;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -28,6 +32,33 @@ pub fn bench_clock(py: Python<'_>, seconds: f64) -> PyResult<Bound<'_, PyDict>> 
     add("nts", measured.nts)?;
     add("nts_gcm_siv", measured.nts_gcm_siv)?;
     Ok(dict)
+}
+
+#[pyclass(frozen, module = "harmonia._core")]
+pub struct RhythmBench(Mutex<CoreRhythmBench>);
+
+#[pymethods]
+impl RhythmBench {
+    #[new]
+    fn new(py: Python<'_>, sleepers: usize) -> PyResult<Self> {
+        if !(1..=100_000_000).contains(&sleepers) {
+            return Err(PyValueError::new_err(format!(
+                "a population has from 1 to 100000000 sleepers, not {sleepers}"
+            )));
+        }
+        py.detach(|| CoreRhythmBench::new(sleepers)).map(|bench| Self(Mutex::new(bench))).map_err(errors::io)
+    }
+
+    fn run(&self, py: Python<'_>, seconds: f64) -> PyResult<(u64, f64, f64)> {
+        if !(0.0..=600.0).contains(&seconds) {
+            return Err(PyValueError::new_err(format!("a measurement takes from 0 to 600 seconds, not {seconds}")));
+        }
+        let stepped = py.detach(|| {
+            let mut bench = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            bench.run(Duration::from_secs_f64(seconds))
+        });
+        Ok((stepped.evaluations, stepped.cpu_ns as f64 / 1e9, stepped.unity))
+    }
 }
 
 #[pyfunction]

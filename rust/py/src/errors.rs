@@ -57,6 +57,7 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::UnknownSleeper(_)
         | CoreIoError::Voice(_)
         | CoreIoError::Mixer(_)
+        | CoreIoError::Coupling(_)
         | CoreIoError::Channels(_)
         | CoreIoError::Level { .. }
         | CoreIoError::SampleRate(_)

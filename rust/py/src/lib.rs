@@ -19,13 +19,13 @@ mod core_module {
     use super::*;
 
     #[pymodule_export]
-    use super::bench::{bench_clock, bench_hub};
+    use super::bench::{bench_clock, bench_hub, RhythmBench};
     #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
     #[pymodule_export]
     use super::filter::estimates;
     #[pymodule_export]
-    use super::node::{Node, NodeEvent, NodeSource, NodeTracking, PlatformStatus};
+    use super::node::{Node, NodeEvent, NodeSource, NodeTracking, PlatformStatus, WeaveThread};
     #[pymodule_export]
     use super::platform::{ClockExchange, ClockReading, Platform, TimeKeys};
     #[pymodule_export]

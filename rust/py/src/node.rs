@@ -3,8 +3,10 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use harmonia_core::coupling::Strength;
 use harmonia_core::nts::Policy;
 use harmonia_core::rate_limit::RateConfig;
+use harmonia_core::weave::Thread;
 use harmonia_io::node::{Node as Core, SleeperStatus, WithdrawEvent};
 use harmonia_io::os::raw_ns;
 use harmonia_io::tracking::{SourceStatus, Tracking};
@@ -156,6 +158,20 @@ getters! {
 }
 
 #[pyclass(frozen, module = "harmonia._core")]
+pub struct WeaveThread(Thread);
+
+getters! {
+    WeaveThread,
+    sleeper: u64 = |t| t.sleeper;
+    woven: bool = |t| t.woven;
+    phase: u64 = |t| t.phase.bits();
+    pulled: i64 = |t| t.pulled.bits();
+    own_hz: f64 = |t| t.own_hz;
+    achieved_hz: f64 = |t| t.achieved_hz;
+    pull: f64 = |t| t.pull;
+}
+
+#[pyclass(frozen, module = "harmonia._core")]
 pub struct Node(Core);
 
 #[pymethods]
@@ -234,6 +250,25 @@ impl Node {
 
     fn set_rhythm(&self, py: Python<'_>, circle: u64, rhythm: &Rhythm) -> PyResult<()> {
         py.detach(|| self.0.set_rhythm(circle, rhythm.0.clone())).map_err(errors::io)
+    }
+
+    fn set_strength(&self, py: Python<'_>, circle: u64, strength_rad_s: f64, lag_rad: f64) -> PyResult<()> {
+        let strength = Strength::new(strength_rad_s, lag_rad).map_err(|error| errors::io(error.into()))?;
+        py.detach(|| self.0.set_strength(circle, strength)).map_err(errors::io)
+    }
+
+    fn set_own_rhythm(&self, py: Python<'_>, sleeper: u64, own: Option<&Rhythm>) -> PyResult<()> {
+        let own = own.map(|own| own.0.clone());
+        py.detach(|| self.0.set_own_rhythm(sleeper, own)).map_err(errors::io)
+    }
+
+    fn set_coupling(&self, py: Python<'_>, sleeper: u64, coupling: f32, weight: f32) -> PyResult<()> {
+        py.detach(|| self.0.set_coupling(sleeper, coupling, weight)).map_err(errors::io)
+    }
+
+    fn weave(&self, py: Python<'_>, circle: u64) -> PyResult<(f64, Vec<WeaveThread>)> {
+        let (unity, threads) = py.detach(|| self.0.weave(circle)).map_err(errors::io)?;
+        Ok((unity, threads.into_iter().map(WeaveThread).collect()))
     }
 
     fn add_sleeper(&self, py: Python<'_>, circle: u64, sleeper: u64) -> PyResult<()> {

@@ -39,6 +39,7 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
                 capacity=request.capacity,
                 gather_ns=request.gather_ns if request.HasField("gather_ns") else None,
                 night_ns=request.night_ns if request.HasField("night_ns") else None,
+                weaving=codec.parse_new_weaving(request.weaving),
             )
 
         return circle_pb2.CreateCircleResponse(circle=codec.circle_of(await self._house.bridge.call(create)))

@@ -26,6 +26,32 @@ class RhythmServicer(rhythm_pb2_grpc.RhythmServiceServicer):
         led = await self._house.bridge.call(conductor.lead, request.frequency_hz, request.ramp_ns)
         return rhythm_pb2.SetRhythmResponse(rhythm=codec.rhythm(led, conductor.circle.rhythm_revision))
 
+    async def SetWeaving(self, request: Any, _context: Any) -> rhythm_pb2.SetWeavingResponse:  # noqa: N802
+        """Changes the circle's mode, or lowers its strength."""
+        conductor = self._house.visible_circle(request.circle_id)
+        mode = codec.parse_mode(request.mode) if request.mode else None
+        strength_rad_s = request.strength_rad_s if request.HasField("strength_rad_s") else None
+        await self._house.bridge.call(conductor.weave, mode, strength_rad_s)
+        return rhythm_pb2.SetWeavingResponse(circle=codec.circle_of(conductor))
+
+    async def OfferOffsets(self, request: Any, _context: Any) -> rhythm_pb2.OfferOffsetsResponse:  # noqa: N802
+        """Offers everybody an offset of a pattern."""
+        conductor = self._house.visible_circle(request.circle_id)
+        await self._house.bridge.call(conductor.offer, tuple(request.pattern_turns))
+        return rhythm_pb2.OfferOffsetsResponse()
+
+    async def SetOwnRhythm(self, request: Any, _context: Any) -> rhythm_pb2.SetOwnRhythmResponse:  # noqa: N802
+        """Leads the caller's own rhythm, or takes it back to the circle's."""
+        frequency_hz = request.frequency_hz if request.HasField("frequency_hz") else None
+        own = await self._house.bridge.call(sleeper().set_own_rhythm, frequency_hz, request.ramp_ns)
+        return rhythm_pb2.SetOwnRhythmResponse(rhythm=None if own is None else codec.rhythm(own, 0))
+
+    async def SetCoupling(self, request: Any, _context: Any) -> rhythm_pb2.SetCouplingResponse:  # noqa: N802
+        """Sets how far the caller may be pulled."""
+        weight = request.weight if request.HasField("weight") else 1.0
+        await self._house.bridge.call(sleeper().set_coupling, request.coupling, weight)
+        return rhythm_pb2.SetCouplingResponse()
+
     async def SetPhaseOffset(self, request: Any, _context: Any) -> rhythm_pb2.SetPhaseOffsetResponse:  # noqa: N802
         """Sets the caller's own offset."""
         offset = await self._house.bridge.call(sleeper().set_offset, request.offset_turns)

@@ -1,0 +1,127 @@
+"""The weave in the engine: what reaches the data plane, after which command, through restarts and withdrawals."""
+
+import pytest
+import trio
+
+from harmonia.domain.consent import ALL_PURPOSES, Purpose
+from harmonia.domain.rhythm import Rhythm
+from harmonia.domain.states import CircleState
+from harmonia.domain.weaving import CircleMode, Weaving
+from harmonia.engine.conductor import Conductor
+from harmonia.engine.person import Person
+from harmonia.engine.sanctuary import Sanctuary
+from harmonia.errors import BadInput, NotNow
+from tests.engine.nights import House, in_virtual_time, plane_of, settle
+
+PULL = frozenset({Purpose.PULL})
+WOVEN = Weaving(CircleMode.WOVEN, 2.0, 0.5)
+
+
+async def woven(sanctuary: Sanctuary) -> Conductor:
+    return await sanctuary.create_circle(
+        title="Night", score_name="night.sbg", score_format="sbg", score_text="4", weaving=WOVEN
+    )
+
+
+def bond(sanctuary: Sanctuary, person: Person) -> tuple[float, float]:
+    held = plane_of(sanctuary).sleepers[person.number]
+    return held.coupling, held.weight
+
+
+def own(sanctuary: Sanctuary, person: Person) -> Rhythm | None:
+    return plane_of(sanctuary).sleepers[person.number].own_rhythm
+
+
+def test_nobody_is_pulled_before_they_set_a_coupling_and_grant_pull() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            circle = await woven(sanctuary)
+            person = await house.join(circle)
+            for purpose in ALL_PURPOSES - PULL:
+                await house.grant(person, purpose)
+            assert bond(sanctuary, person) == (0.0, 0.0)
+            await person.set_coupling(0.75, 1.0)
+            assert bond(sanctuary, person) == (0.0, 0.0), "the purpose is missing"
+            await house.grant(person, Purpose.PULL)
+            assert bond(sanctuary, person) == (0.75, 1.0)
+            sanctuary.doors.withdraw(person, PULL, house.event_id())
+            assert bond(sanctuary, person) == (0.0, 0.0), "at once"
+            with pytest.raises(BadInput, match="from 0 to 1"):
+                await person.set_coupling(1.01, 1.0)
+
+    in_virtual_time(scenario)
+
+
+def test_a_grant_of_pull_alone_pulls_nobody() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await woven(sanctuary))
+            await house.grant(person, Purpose.PULL)
+            assert bond(sanctuary, person) == (0.0, 1.0), "they are counted, and not pulled: coupling is theirs to set"
+
+    in_virtual_time(scenario)
+
+
+def test_a_restart_finds_strength_rhythm_and_coupling_as_they_were() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            circle = await woven(sanctuary)
+            person = await house.join(circle)
+            with pytest.raises(NotNow, match="no rhythm yet"):
+                await person.set_own_rhythm(4.25, 0)
+            await circle.advance(CircleState.ENTRAINING)
+            await trio.sleep(10)
+            await house.grant(person, Purpose.PULL)
+            await person.set_coupling(0.5, 0.25)
+            await person.set_own_rhythm(4.25, 0)
+            await circle.weave(None, 1.5)
+            before = own(sanctuary, person)
+            assert before is not None
+            assert plane_of(sanctuary).strengths[circle.number] == (1.5, 0.5)
+        async with house.awake() as sanctuary:
+            again = sanctuary.roll.by_number(person.number)
+            assert again is not None
+            assert own(sanctuary, again) == before
+            assert bond(sanctuary, again) == (0.5, 0.25)
+            assert plane_of(sanctuary).strengths[circle.number] == (1.5, 0.5)
+            with pytest.raises(BadInput, match="only be lowered"):
+                await again.conductor.weave(None, 1.6)
+            await again.conductor.weave(CircleMode.FREE, None)
+            assert plane_of(sanctuary).strengths[circle.number] == (0.0, 0.5)
+            assert own(sanctuary, again) == before, "a mode is an offer"
+            assert bond(sanctuary, again) == (0.5, 0.25)
+
+    in_virtual_time(scenario)
+
+
+def test_who_went_home_follows_the_circle_again() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            circle = await woven(sanctuary)
+            person = await house.join(circle)
+            await circle.advance(CircleState.ENTRAINING)
+            await trio.sleep(10)
+            await person.set_own_rhythm(3.5, 0)
+            await trio.sleep(60)
+            assert await person.set_own_rhythm(None, 0) is not None
+            await trio.sleep(60)
+            led = await circle.lead(6.0, 0)
+            await settle()
+            mine, at_ns = own(sanctuary, person), house.now_ns() + 3600 * 10**9
+            assert mine is not None
+            assert abs((mine.phase_at(at_ns) - led.phase_at(at_ns) + 8) % 2**64) <= 16
+
+    in_virtual_time(scenario)
+
+
+def test_an_offer_reaches_everybody_and_sets_nobodys_offset() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            circle = await woven(sanctuary)
+            people = [await house.join(circle) for _ in range(3)]
+            await circle.offer([0.0, 0.25])
+            assert circle.circle.offered == (0, 1 << 62)
+            assert [person.place for person in people] == [0, 1, 2]
+            assert [person.sleeper.offset for person in people] == [0, 0, 0]
+
+    in_virtual_time(scenario)
