@@ -36,3 +36,4 @@ pub mod oscillators;
 pub mod limiter;
 pub mod gate;
 pub mod renderer;
+pub mod tracker;
