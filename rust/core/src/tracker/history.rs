@@ -34,3 +34,17 @@ impl<T: Copy> History<T> {
         &self.all()[..self.len - age]
     }
 }
+
+impl History<f64> {
+    /// The newest values, `pace` apart (linearly between two), into `into`, oldest first. As far back as `into` is long.
+    pub(super) fn at_pace(&self, pace: f64, into: &mut [f64]) {
+        let values = self.all();
+        let newest = values.len() - 1;
+        for (i, value) in into.iter_mut().rev().enumerate() {
+            let age = (i as f64 * pace).min(newest as f64);
+            let (whole, part) = (age as usize, age.fract());
+            let (younger, older) = (values[newest - whole], values[newest - (whole + 1).min(newest)]);
+            *value = younger + part * (older - younger);
+        }
+    }
+}

@@ -7,7 +7,7 @@
 //! that a rhythm which is hardly one has slipped.
 //!
 //! What works here is to ask which weighted sum of the last seconds *has been* nearest to the truth, tonight and for
-//! this person: see [`predictor`](self), its file. The truth arrives some seconds late, teaches the predictor, and says
+//! this person: see `predictor.rs`. The truth arrives some seconds late, teaches the predictor, and says
 //! how good the estimates were: that is the confidence ([`Estimate::confidence`]).
 //!
 //! A [`Tracker`] takes samples at one steady rate, a missing one as NaN; [`LiveTracker`] puts time stamps before it.
@@ -34,7 +34,7 @@ use decimate::Decimator;
 use history::History;
 use num_complex::Complex64;
 use pll::Loop;
-use predictor::{Mean, Predictor};
+use predictor::{Mean, Predictor, STRETCHES, STRETCH_MAX};
 use std::f64::consts::TAU;
 use taps::Taps;
 
@@ -144,6 +144,8 @@ pub struct Tracker {
     /// Nodes by which the truth is late.
     reach: usize,
     history: History<f64>,
+    /// Room for an example at another pace.
+    example: Vec<f64>,
     /// The estimates as they were given, until their truth is known; None where they were coasting.
     given: History<Option<Complex64>>,
     missing: History<bool>,
@@ -181,10 +183,15 @@ impl Tracker {
             Estimator::Hilbert => Engine::Taps(Taps::hilbert(&band, node_hz, delay_s)),
             Estimator::Loop => Engine::Loop(Box::new(Loop::new(&band, node_hz, delay_s))),
         };
+        let span = 2 * reach + 1;
+        let example = match &engine {
+            Engine::Predictor(predictor) => span.max(predictor.window() + reach),
+            Engine::Taps(_) | Engine::Loop(_) => 0,
+        };
         let window = match &engine {
-            Engine::Predictor(predictor) => predictor.window() + reach,
-            Engine::Taps(taps) => taps.len(),
-            Engine::Loop(one) => one.window(),
+            Engine::Predictor(_) => (STRETCH_MAX * example as f64) as usize + 2,
+            Engine::Taps(taps) => span.max(taps.len()),
+            Engine::Loop(one) => span.max(one.window()),
         };
         Ok(Self {
             band,
@@ -194,10 +201,11 @@ impl Tracker {
             engine,
             truth: Taps::truth(&band, node_hz, delay_s, reach),
             reach,
-            history: History::new(window.max(2 * reach + 1), 0.0),
+            history: History::new(window, 0.0),
             given: History::new(reach + 1, None),
-            missing: History::new(2 * reach + 1, true),
-            missing_count: 2 * reach + 1,
+            example: vec![0.0; example],
+            missing: History::new(span, true),
+            missing_count: span,
             heard: 0,
             errors: Errors::new(node_hz, band.width_hz()),
             power: Mean::new(200.0 * node_hz),
@@ -316,8 +324,16 @@ impl Tracker {
             self.errors.add((truth - given).norm_sqr());
         }
         if let Engine::Predictor(predictor) = &mut self.engine {
+            let window = predictor.window();
+            let newest = |values: &[f64]| values.len() - window;
             let past = self.history.until(self.reach);
-            predictor.learn(&past[past.len() - predictor.window()..], truth);
+            predictor.learn(&past[newest(past)..], truth);
+            for pace in STRETCHES {
+                self.history.at_pace(pace, &mut self.example);
+                let truth = self.truth.of(&self.example);
+                let past = &self.example[..self.example.len() - self.reach];
+                predictor.imagine(&past[newest(past)..], truth);
+            }
         }
     }
 }

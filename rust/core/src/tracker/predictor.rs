@@ -11,11 +11,14 @@
 //!   Fine detail matters only near the present, and few weights are learnt from few minutes.
 //! - an example counts by the inverse of its power beside the usual one, so that no burst, and no artefact that was
 //!   missed, outweighs minutes; and because a phase is as good to have in a quiet cycle as in a loud one.
+//! - each example is taken again as if it had happened somewhat faster, and somewhat slower, for a fifth of its worth:
+//!   a breath that has kept one pace for minutes says nothing of any other, and the next one may be quicker.
 //! - before there are examples, a generic falling spectrum stands in for them; it is worth half a cycle or so of data.
 //! - the sums of products are kept and solved anew (Cholesky) every few nodes: unlike the recursive form of least
 //!   squares this cannot drift, and a rank that is missing only makes it keep its last weights.
 //!
-//! Per node: a pass over the window twice, 2·P² multiplications and an eighth of P³/6 + 4·P², with P = 32.
+//! Per node: a pass over the window for each example and one more, 2·P² multiplications for each example, and an eighth
+//! of P³/6 + 4·P², with P = 32.
 use num_complex::Complex64;
 
 use super::band::Band;
@@ -33,8 +36,12 @@ const POWER_MEMORY_S: f64 = 200.0;
 const QUIET: f64 = 0.5;
 /// How many inverse widths of the band the generic spectrum is worth.
 const PRIOR_WIDTHS: f64 = 0.5;
+/// The paces at which each example is taken again.
+pub(super) const STRETCHES: [f64; 2] = [0.8, 1.25];
+pub(super) const STRETCH_MAX: f64 = 1.25;
+const STRETCHED_WORTH: f64 = 0.2;
 const RIDGE: f64 = 1e-7;
-pub(super) const SOLVE_EVERY: u32 = 8;
+const SOLVE_EVERY: u32 = 8;
 
 #[derive(Clone, Debug)]
 pub(super) struct Predictor {
@@ -114,22 +121,32 @@ impl Predictor {
         self.edges[self.edges.len() - 1]
     }
 
-    /// Takes the window that ends at an instant, oldest first, and what the truth was there.
+    /// Takes the window that ends at an instant, oldest first, and what the truth was there. Older examples fade.
     pub(super) fn learn(&mut self, window: &[f64], truth: Complex64) {
-        let power = truth.norm_sqr();
-        self.power.add(power);
+        self.power.add(truth.norm_sqr());
+        self.gram.iter_mut().for_each(|sum| *sum *= self.keep);
+        self.cross.iter_mut().for_each(|sum| *sum *= self.keep);
+        self.take(window, truth, 1.0);
+    }
+
+    /// Takes an example of how it might have been, had the rhythm been faster or slower: see [`STRETCHES`].
+    pub(super) fn imagine(&mut self, window: &[f64], truth: Complex64) {
+        self.take(window, truth, STRETCHED_WORTH);
+    }
+
+    fn take(&mut self, window: &[f64], truth: Complex64, worth: f64) {
         if self.power.value <= 0.0 {
             return;
         }
-        let weight = 1.0 / (power / self.power.value + QUIET);
+        let weight = worth / (truth.norm_sqr() / self.power.value + QUIET);
         self.read(window);
         let count = self.features.len();
         for (row, &feature) in self.features.iter().enumerate() {
             let weighted = weight * feature;
-            self.cross[row] = self.cross[row] * self.keep + weighted * truth;
+            self.cross[row] += weighted * truth;
             let gram = &mut self.gram[row * count..row * count + row + 1];
             for (sum, &other) in gram.iter_mut().zip(&self.features) {
-                *sum = *sum * self.keep + weighted * other;
+                *sum += weighted * other;
             }
         }
     }
