@@ -134,7 +134,9 @@ class Tracker:
     Raises ValueError for a band that cannot be tracked at that rate.
     """
 
-    def __new__(cls, lo_hz: float, hi_hz: float, rate_hz: float, estimator: _EstimatorName = "predictor") -> Tracker: ...
+    def __new__(
+        cls, lo_hz: float, hi_hz: float, rate_hz: float, estimator: _EstimatorName = "predictor"
+    ) -> Tracker: ...
     def feed(
         self, samples: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

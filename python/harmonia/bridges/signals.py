@@ -113,7 +113,9 @@ def _read_csv(path: Path) -> Signal:
     rate_hz = float(f"{1 / steps[len(steps) // 2]:.6g}")
     slots = np.round((np.array(times) - times[0]) * rate_hz).astype(np.int64)
     if slots[-1] > 100 * len(times) + 86_400 * rate_hz:
-        raise BadInput(f"{path}: rows at {rate_hz:g} Hz, spread over {times[-1] - times[0]:g} s: nearly all are missing")
+        raise BadInput(
+            f"{path}: rows at {rate_hz:g} Hz, spread over {times[-1] - times[0]:g} s: nearly all are missing"
+        )
     samples = np.full(int(slots[-1]) + 1, np.nan)
     samples[slots] = values
     return Signal(path.stem, "", rate_hz, samples)

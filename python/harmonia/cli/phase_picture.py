@@ -46,7 +46,9 @@ def draw(path: Path, picture: PhasePicture) -> None:
         signal.set_ylabel(picture.unit)
         was = _unbroken(np.angle(picture.truth) / (2 * np.pi) % 1.0)
         phase.plot(times_s, was, color=BLUE, linewidth=1.2, label="as it was, knowing the future")
-        phase.plot(times_s, _unbroken(track.phase_turns), color=ORANGE, linewidth=1.2, label="as it was known at the time")
+        phase.plot(
+            times_s, _unbroken(track.phase_turns), color=ORANGE, linewidth=1.2, label="as it was known at the time"
+        )
         phase.set_title("Phase, 0 at the peak")
         phase.set_ylabel("turns")
         phase.set_ylim(0, 1)

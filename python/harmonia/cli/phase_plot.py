@@ -96,7 +96,9 @@ def _read_track(path: Path, samples: int) -> Track:
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.reader(file)
             if tuple(next(rows, [])) != COLUMNS:
-                raise BadInput(f"{path}:1: the columns {','.join(COLUMNS)} are expected; `harmonia phase track` writes them")
+                raise BadInput(
+                    f"{path}:1: the columns {','.join(COLUMNS)} are expected; `harmonia phase track` writes them"
+                )
             try:
                 values = np.array([[float(cell) for cell in row] for row in rows])
             except ValueError:

@@ -2,7 +2,7 @@
 //!
 //! Each test is against this signal's own recent scale, which takes in what is louder only a little at a time: so an
 //! artefact cannot raise the bar for the next, and a sleeper whose waves truly grow is believed within seconds. A pop
-//! leaves the signal at a new level: after it, the level is taken as it is, and what came before fits on again.
+//! leaves the signal at a new level: once it moves no more, that level is where the signal would have been.
 use super::band::Band;
 use super::predictor::Mean;
 
@@ -59,6 +59,10 @@ pub(super) struct NodeScreen {
     /// Nodes for which a pop is waited out, and how many remain.
     settle: u32,
     settling: u32,
+    /// Nodes between looks at a pop that has moved the level, until it moves no more; where it was at the last look.
+    charging: u32,
+    fresh: bool,
+    landing: f64,
     /// Nodes for which a value may be loud before it is the new level, and how many were.
     patience: u32,
     loud: u32,
@@ -76,6 +80,9 @@ impl NodeScreen {
             warm: (WARM_CYCLES * cycle) as u32,
             settle: (0.25 * rate_hz / band.hi_hz) as u32 + 1,
             settling: 0,
+            charging: (0.5 * cycle) as u32 + 1,
+            fresh: false,
+            landing: 0.0,
             patience: cycle as u32,
             loud: 0,
         }
@@ -97,6 +104,7 @@ impl NodeScreen {
         self.last = Some(value);
         if warm && step > POP * self.step.value {
             self.settling = self.settle;
+            self.fresh = true;
         }
         raise(&mut self.step, step, warm);
         let distance = (value - self.mean.value).abs();
@@ -105,10 +113,15 @@ impl NodeScreen {
         self.loud = if loud { self.loud + 1 } else { 0 };
         if self.settling > 0 {
             self.settling -= 1;
-            let landed = self.settling == 0;
-            let away = (value - self.mean.value - expected).abs() > RAISE * self.level.value;
-            if landed && away {
-                self.mean.value = value - expected;
+            let far = RAISE * self.level.value;
+            if self.settling == 0 && (value - self.mean.value - expected).abs() > far {
+                if self.fresh || (value - self.landing).abs() > far {
+                    self.fresh = false;
+                    self.settling = self.charging; // it may well move on: wait, and look again
+                    self.landing = value;
+                } else {
+                    self.mean.value = value - expected;
+                }
             }
             return None;
         }

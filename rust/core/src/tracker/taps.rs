@@ -41,9 +41,13 @@ impl Taps {
         let reach = reach as i64;
         let mut taps: Vec<_> =
             (-reach..=reach).rev().map(|lag| lags[lag.rem_euclid(len as i64) as usize] * taper(lag)).collect();
-        // The tapering must not let a constant through.
+        // The tapering must let neither a constant nor a drift through.
         let mean = taps.iter().sum::<Complex64>() / taps.len() as f64;
-        taps.iter_mut().for_each(|tap| *tap -= mean);
+        let squares: f64 = (-reach..=reach).map(|lag| (lag * lag) as f64).sum();
+        let slope = (-reach..=reach).zip(&taps).map(|(lag, tap)| lag as f64 * tap).sum::<Complex64>() / squares;
+        for (lag, tap) in (-reach..=reach).zip(&mut taps) {
+            *tap -= mean + lag as f64 * slope;
+        }
         Self(taps)
     }
 
@@ -106,8 +110,7 @@ pub(super) fn expected(band: &Band, rate_hz: f64, delay_s: f64, lags: usize) -> 
     }
     inverse(&mut own);
     let with_truth = one_sided(len, rate_hz, |hz| power(hz) * zero_phase(band, hz, rate_hz, delay_s));
-    let truth = one_sided(len, rate_hz, |hz| {
-        Complex64::new(power(hz) * zero_phase(band, hz, rate_hz, 0.0).norm_sqr(), 0.0)
-    });
+    let truth =
+        one_sided(len, rate_hz, |hz| Complex64::new(power(hz) * zero_phase(band, hz, rate_hz, 0.0).norm_sqr(), 0.0));
     (own[..lags].iter().map(|value| value.re).collect(), with_truth[..lags].to_vec(), truth[0].re)
 }
