@@ -3,12 +3,13 @@
 import csv
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import edfio
 import numpy as np
 import pytest
-from conftest import Run
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from harmonia import _core
 from harmonia.cli.phase_track import ESTIMATORS
 from harmonia.cli.phase_truth import analytic, errors
 
+Run = Callable[..., tuple[int, str, str]]
 Floats = NDArray[np.float64]
 REAL = os.environ.get("HARMONIA_REAL_DATA")
 real = pytest.mark.skipif(REAL is None, reason="set HARMONIA_REAL_DATA to a folder with eeg/ and respiration/")
@@ -195,7 +197,7 @@ def test_what_cannot_be_tracked_is_refused_in_a_line(harmonia: Run, tmp_path: Pa
     table = tmp_path / "table.csv"
     table.write_text("t_s,value\n0,1\n0,2\n")
     out = tmp_path / "out.csv"
-    for given, code, said in (
+    for arguments, code, said in (
         ((str(edf), "--channel", "EMG", "--band", "0.5", "1.5"), 2, "there are: 'EEG 0', 'RESP'"),
         ((str(edf), "--band", "0.5", "1.5"), 2, "choose with --channel"),
         ((str(edf), "--channel", "RESP", "--band", "0.5", "32"), 2, "below half"),
@@ -207,7 +209,7 @@ def test_what_cannot_be_tracked_is_refused_in_a_line(harmonia: Run, tmp_path: Pa
         ((str(table), "--band", "0.5", "1.5"), 2, "table.csv:3"),
         ((str(tmp_path / "none.edf"), "--band", "0.5", "1.5"), 3, "no such file"),
     ):
-        ended, _, error = harmonia("phase", "track", *given, "--output", str(out))
+        ended, _, error = harmonia("phase", "track", *arguments, "--output", str(out))
         assert (ended, error.count("\n")) == (code, 1), error
         assert said in error
         assert not out.exists()

@@ -44,24 +44,28 @@ def compare(file: Path, channel: str | None, band: tuple[float, float], as_json:
         for since_s in SINCE_S:
             where = known & (at_s >= since_s)
             row[f"from_{since_s}_s"] = _rounded(track.phase_turns, truth, where)
-        row["sure"] = _rounded(track.phase_turns, truth, known & (at_s >= SINCE_S[0]) & (track.confidence >= SURE))
+        settled = known & (at_s >= SINCE_S[0])
+        sure = settled & (track.confidence >= SURE)
+        row["sure"] = _rounded(track.phase_turns, truth, sure)
+        row["sure_share"] = round(float(sure.sum() / max(settled.sum(), 1)), 4)
         rows.append(row)
     if as_json:
         echo_json({"channel": signal.label, "band_hz": list(band), "estimators": rows})
         return
     click.echo(f"{signal.label}, {band[0]:g} to {band[1]:g} Hz: phase error, mean / circular SD / R\n")
-    click.echo(f"{'':16}{'from minute 1':>20}{'from minute 3':>20}{f'where sure (≥ {SURE})':>26}{'µs a sample':>14}")
+    click.echo(
+        f"{'':16}{'from minute 1':>22}{'from minute 3':>22}{f'where sure (≥ {SURE}), share':>30}{'µs a sample':>14}"
+    )
     for row in rows:
         cells = [_cell(row[f"from_{since_s}_s"]) for since_s in SINCE_S]
-        share = "" if row["sure"] is None else f"{_cell(row['sure'])}, {row['sure']['share']:.0%}"
-        click.echo(f"{row['estimator']:16}{cells[0]:>20}{cells[1]:>20}{share:>26}{row['us_per_sample']:>14.2f}")
+        share = "never" if row["sure"] is None else f"{_cell(row['sure'])}, {row['sure_share']:.0%}"
+        click.echo(f"{row['estimator']:16}{cells[0]:>22}{cells[1]:>22}{share:>30}{row['us_per_sample']:>14.2f}")
 
 
 def _rounded(phase_turns: Any, truth: Any, where: Any) -> dict[str, float] | None:
     if not where.any():
         return None
-    measured = {name: round(value, 4) for name, value in asdict(errors(phase_turns, truth, where)).items()}
-    return {**measured, "share": round(float(where.mean()), 4)}
+    return {name: round(value, 4) for name, value in asdict(errors(phase_turns, truth, where)).items()}
 
 
 def _cell(measured: dict[str, float] | None) -> str:

@@ -1,7 +1,7 @@
 """What the phase was, once the future is known, and how far an estimate was from it.
 
 The truth is a Butterworth filter of second order run forwards and backwards, and the Hilbert transform of that: in one
-pass over the spectrum, since a filter that runs both ways weighs each frequency by its squared magnitude and shifts none.
+pass over the spectrum, since a filter that runs both ways weighs each frequency by its squared magnitude, unshifted.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ REACH_WIDTHS = 3.0
 
 
 def analytic(samples: NDArray[np.float64], rate_hz: float, band: tuple[float, float]) -> NDArray[np.complex128]:
-    """The band-passed analytic signal: its real part is the signal, its angle the phase. Missing samples are bridged."""
+    """The band-passed analytic signal: its real part is the signal, its angle the phase. Gaps are bridged."""
     known = np.isfinite(samples)
     if not known.any():
         return np.zeros(len(samples), dtype=np.complex128)

@@ -61,7 +61,7 @@ fn a_steady_wave_is_tracked_to_two_degrees_at_every_rate() {
         for (i, one) in found.iter().enumerate().skip((60.0 * rate_hz) as usize) {
             let error = (one.phase_turns - hz * i as f64 / rate_hz + 0.5).rem_euclid(1.0) - 0.5;
             assert!(error.abs() < 2.0 / 360.0, "{rate_hz} Hz, sample {i}: {} degrees", error * 360.0);
-            assert!((one.frequency_hz / hz - 1.0).abs() < 0.005, "{rate_hz} Hz, sample {i}: {} Hz", one.frequency_hz);
+            assert!((one.frequency_hz / hz - 1.0).abs() < 0.01, "{rate_hz} Hz, sample {i}: {} Hz", one.frequency_hz);
             assert!(one.confidence > 0.98, "{}", one.confidence);
         }
     }

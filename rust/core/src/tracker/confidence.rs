@@ -5,6 +5,7 @@
 //! phase's error depends on s = |ẑ|²/σ² alone: √(πs)/2 · e^(−s/2) · (I₀(s/2) + I₁(s/2)). It is 0 where the band is
 //! silent and near 1 where the wave stands far above the error. So among instants of confidence c the mean resultant
 //! length of the errors is to be c, and a person's quiet cycles are told from their loud ones.
+use num_complex::Complex64;
 use std::f64::consts::PI;
 
 use super::predictor::Mean;
@@ -12,10 +13,12 @@ use super::predictor::Mean;
 /// Seconds over which errors are averaged.
 const MEMORY_S: f64 = 60.0;
 
-/// The error's variance, learnt.
+/// How estimates and truths have gone together.
 #[derive(Clone, Debug)]
 pub(super) struct Errors {
-    seen: Mean,
+    truth: Mean,
+    given: Mean,
+    both: Mean,
     count: f64,
     /// Nodes that the expectation is worth.
     expected_worth: f64,
@@ -23,11 +26,15 @@ pub(super) struct Errors {
 
 impl Errors {
     pub(super) fn new(rate_hz: f64, width_hz: f64) -> Self {
-        Self { seen: Mean::new(MEMORY_S * rate_hz), count: 0.0, expected_worth: 2.0 * rate_hz / width_hz }
+        let mean = Mean::new(MEMORY_S * rate_hz);
+        let expected_worth = 2.0 * rate_hz / width_hz;
+        Self { truth: mean.clone(), given: mean.clone(), both: mean, count: 0.0, expected_worth }
     }
 
-    pub(super) fn add(&mut self, squared: f64) {
-        self.seen.add(squared);
+    pub(super) fn add(&mut self, truth: Complex64, given: Complex64) {
+        self.truth.add(truth.norm_sqr());
+        self.given.add(given.norm_sqr());
+        self.both.add((truth * given.conj()).re);
         self.count += 1.0;
     }
 
@@ -35,9 +42,13 @@ impl Errors {
     /// shown it.
     pub(super) fn confidence(&self, power: f64, expected: f64) -> f64 {
         let own = self.count / (self.count + self.expected_worth);
-        let variance = own * self.seen.value + (1.0 - own) * expected;
+        // Estimates that make little of loud cycles are too small by a factor, which says nothing against their phase.
+        let factor = if self.given.value > 0.0 { (self.both.value / self.given.value).max(0.0) } else { 1.0 };
+        let seen = (self.truth.value - factor * self.both.value).max(0.0);
+        let variance = own * seen + (1.0 - own) * expected;
+        let factor = own * factor + (1.0 - own);
         if variance > 0.0 && power.is_finite() {
-            resultant(power / variance)
+            resultant(factor * factor * power / variance)
         } else {
             0.0
         }

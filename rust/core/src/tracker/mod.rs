@@ -321,7 +321,7 @@ impl Tracker {
         }
         let truth = self.truth.of(self.history.all());
         if let Some(given) = self.given.ago(self.reach) {
-            self.errors.add((truth - given).norm_sqr());
+            self.errors.add(truth, given);
         }
         if let Engine::Predictor(predictor) = &mut self.engine {
             let window = predictor.window();
