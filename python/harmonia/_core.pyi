@@ -129,7 +129,7 @@ class Score:
 
 @final
 class Tracker:
-    """The phase of a living rhythm in samples at one steady rate, causally: what comes changes nothing of what was said.
+    """The phase of a living rhythm in samples at one steady rate, causally: nothing to come changes what was said.
 
     Raises ValueError for a band that cannot be tracked at that rate.
     """

@@ -9,7 +9,6 @@ from pathlib import Path
 import edfio
 import numpy as np
 import pytest
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -77,11 +76,10 @@ def test_the_track_of_a_prefix_is_the_prefix_of_the_track(seed: int, cut: int, e
 
 def test_the_file_of_a_prefix_is_the_prefix_of_the_file(harmonia: Run, tmp_path: Path) -> None:
     samples = slow_waves(3, seconds=90)
-    limits = {"physical_range": (-200.0, 200.0)}
     texts = []
     for name, part in (("whole", samples), ("part", samples[: 64 * 60])):
         edf = tmp_path / f"{name}.edf"
-        edfio.Edf([edfio.EdfSignal(part, 64, label="EEG", **limits)]).write(edf)
+        edfio.Edf([edfio.EdfSignal(part, 64, label="EEG", physical_range=(-200.0, 200.0))]).write(edf)
         out = tmp_path / f"{name}.csv"
         code, _, _ = harmonia("phase", "track", str(edf), "--band", "0.5", "1.5", "--output", str(out))
         assert code == 0
