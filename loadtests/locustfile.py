@@ -25,7 +25,7 @@ from locust import User, between, events, task
 from locust.env import Environment
 from locust.exception import StopUser
 
-from harmonia._core import Platform
+from harmonia._core import Platform, TimeKeys
 from harmonia.v1 import (
     circle_pb2,
     circle_pb2_grpc,
@@ -163,7 +163,9 @@ class Sleeper(User):
     def attach(self) -> None:
         """Opens the data plane, and the stream."""
         answer = self.call("attach", self.platforms.AttachPlatform, platform_pb2.AttachPlatformRequest())
-        self.platform.connect(self.night.sanctuary.host, answer.udp_port, answer.session_id, answer.secret)
+        given = answer.time_keys
+        keys = TimeKeys(given.aead_algorithm, given.client_key, given.server_key, list(given.cookies))
+        self.platform.connect(self.night.sanctuary.host, answer.udp_port, answer.session_id, answer.secret, keys)
         self.attached_at = time.monotonic()
         self.frames_before = self.platform.frames()["received"]
         self.stream = self.platforms.WatchPlatform(platform_pb2.WatchPlatformRequest())

@@ -6,7 +6,7 @@ releases the GIL while it works or waits, and every object may be used from any 
 """
 
 from collections.abc import Sequence
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,12 @@ __all__ = [
     "RhythmError",
     "Score",
     "ScoreError",
+    "TimeKeys",
     "TimeMeasurement",
     "Tracker",
     "__version__",
     "bench_clock",
+    "bench_hub",
     "estimates",
     "offset_from_turns",
     "query_time",
@@ -203,6 +205,15 @@ class PlatformStatus:
     def age_ns(self) -> int:
         """How long ago it was heard; -1 if never."""
     @property
+    def session_age_ns(self) -> int:
+        """How long its session is open; -1 without one."""
+    @property
+    def silent_ns(self) -> int:
+        """For how long no authentic datagram of the session has come: its age if none ever did; -1 without one."""
+    @property
+    def suspends(self) -> int:
+        """How often its machine was suspended since the platform began; 65535 for more."""
+    @property
     def lock_state(self) -> int:
         """As harmonia.v1.LockState."""
     @property
@@ -229,6 +240,12 @@ class PlatformStatus:
     @property
     def gate_open(self) -> bool:
         """The platform's own gate."""
+    @property
+    def max_drift_ppb(self) -> int:
+        """The largest drift on which ``bound_ns`` rests."""
+    @property
+    def max_wander(self) -> float:
+        """The largest wander on which it rests, 1/s."""
 
 @final
 class NodeTracking:
@@ -271,6 +288,12 @@ class NodeTracking:
     @property
     def steps_left(self) -> int:
         """How often this clock may still be stepped, in this life or a later one."""
+    @property
+    def max_drift_ppb(self) -> int:
+        """The largest drift on which ``bound_ns`` rests."""
+    @property
+    def max_wander(self) -> float:
+        """The largest wander on which it rests, 1/s."""
 
 @final
 class NodeSource:
@@ -332,6 +355,21 @@ class NodeSource:
     def age_ns(self) -> int:
         """How long ago the last answer came; -1 before the first."""
     @property
+    def authenticated(self) -> bool:
+        """Whether each answer used was proved to be the server's with NTS; False before the first."""
+    @property
+    def cookies(self) -> int:
+        """With NTS, how many requests can be made before keys must be exchanged anew, if no answer comes."""
+    @property
+    def key_exchanges(self) -> int:
+        """With NTS, how often keys were exchanged."""
+    @property
+    def max_drift_ppb(self) -> int:
+        """The largest drift on which ``bound_ns`` rests."""
+    @property
+    def max_wander(self) -> float:
+        """The largest wander on which it rests, 1/s."""
+    @property
     def trouble(self) -> str:
         """Why the last answer was refused, or the name was not found; empty if neither."""
 
@@ -382,12 +420,15 @@ def query_time(
     ca: bytes | None = None,
     exchanges: int = 8,
     timeout_s: float = 10.0,
+    max_drift_ppb: int = 500_000,
+    max_wander: float = 1e-7,
 ) -> TimeMeasurement:
     """Asks a sanctuary or any NTP server for the time, up to ``exchanges`` times within ``timeout_s``.
 
     With ``nts_port``, keys are exchanged with ``host`` there first (its certificate must be signed by one of the PEM
     certificates in ``ca``, or the system's), and the NTP server that it names is asked instead of ``port``. Raises
-    IoError without an acceptable answer, ValueError on an unusable certificate.
+    IoError without an acceptable answer, ValueError on an unusable certificate. The bound rests on ``max_drift_ppb``
+    and ``max_wander`` (1/s).
     """
 
 @final
@@ -397,12 +438,25 @@ class Node:
     Sleepers and circles are named by 64-bit numbers of the caller's choice. A new sleeper's voice is muted.
     """
 
-    def __new__(cls, host: str, port: int, clock_file: str, upstreams: Sequence[str] = ...) -> Node:
+    def __new__(
+        cls,
+        host: str,
+        port: int,
+        clock_file: str,
+        upstreams: Sequence[str] = ...,
+        *,
+        ca: bytes | None = None,
+        max_drift_ppb: int = 500_000,
+        max_wander: float = 1e-7,
+    ) -> Node:
         """Binds ``host:port`` (0 for any) and resumes the node clock from ``clock_file``, or makes it.
 
-        The clock's anchor is written there every second. ``upstreams`` are sources, ``HOST`` or ``HOST:PORT`` each
-        (port 123 if none), that the clock follows; a clock that is new asks them, for at most a few seconds, before
-        anybody is answered. Raises IoError on a taken port or an unwritable file, ValueError on a malformed source.
+        The clock's anchor is written there every second; what the sources certified, and the keys of NTS cookies (mode
+        0600), beside it. ``upstreams`` are sources that the clock follows, ``HOST`` or ``HOST:PORT`` each (port 123 if
+        none), or ``nts://HOST[:PORT]`` with the port of its key exchange (4460); a clock that is new asks them, for at
+        most a few seconds, before anybody is answered. The certificates of those with NTS must be signed by one of the
+        PEM certificates in ``ca``, or the system's. Bounds rest on ``max_drift_ppb`` and ``max_wander`` (1/s). Raises
+        IoError on a taken port or an unwritable file, ValueError on a malformed source, certificate or limit.
         """
     @property
     def port(self) -> int: ...
@@ -438,6 +492,8 @@ class Node:
 
         Raises RuntimeError if a session with this id is open: nonces would repeat.
         """
+    def time_keys(self) -> TimeKeys:
+        """Fresh keys and cookies for one platform's session: give them over a channel that is secret."""
     def detach(self, sleeper: int) -> None: ...
     def set_voice(self, sleeper: int, voice: Sequence[complex]) -> None:
         """Raises ValueError unless there is one finite coefficient of magnitude ≤ 4 a channel."""
@@ -532,11 +588,27 @@ class ClockExchange:
         """By how much the clock was stepped then, while nobody listened."""
 
 @final
+class TimeKeys:
+    """What a platform asks its sanctuary for authentic time with: the keys and cookies of a client of NTS. Secret."""
+
+    def __new__(cls, algorithm: int, c2s: bytes, s2c: bytes, cookies: Sequence[bytes]) -> TimeKeys: ...
+    @property
+    def algorithm(self) -> int:
+        """IANA's number of the AEAD algorithm."""
+    @property
+    def c2s(self) -> bytes: ...
+    @property
+    def s2c(self) -> bytes: ...
+    @property
+    def cookies(self) -> list[bytes]: ...
+
+@final
 class Platform:
     """A sleeper's device: clock, frames and renderer, all in Rust threads shared by the platforms of a process.
 
     ``clock_offset_ns`` and ``clock_drift_ppb`` make its clock deliberately wrong, and ``card_drift_ppb`` the sound card
-    that a recording plays, against that clock; for simulations and tests.
+    that a recording plays, against that clock; for simulations and tests. Its bounds rest on the largest drift
+    (``max_drift_ppb``) and wander (``max_wander``, 1/s) of its clock against the sanctuary's.
     """
 
     def __new__(
@@ -547,13 +619,26 @@ class Platform:
         clock_drift_ppb: int = 0,
         card_drift_ppb: int = 0,
         seed: int | None = None,
+        max_drift_ppb: int = 500_000,
+        max_wander: float = 1e-7,
     ) -> Platform: ...
-    def connect(self, host: str, port: int, session_id: int, secret: bytes) -> None:
+    def connect(self, host: str, port: int, session_id: int, secret: bytes, time_keys: TimeKeys | None = None) -> None:
         """Opens or re-opens the data plane. The clock estimate survives a reconnection to the same node clock.
 
+        With ``time_keys`` only answers that the sanctuary itself made move the clock; without, anybody's on the path.
         The open session may be given again; it goes on. Raises RuntimeError on a former session, whose nonces would
-        repeat, and once closed.
+        repeat, on keys that cannot be used, and once closed.
         """
+    def silence(self) -> dict[str, Any] | None:
+        """Requests for the time that wait for an answer: server (HOST:PORT), since_raw_ns, requests, forged (answers
+        that came and were not the sanctuary's own), keys_refused; None when the last one was answered.
+        """
+    def suspends(self) -> tuple[int, int, int]:
+        """How often this machine was suspended meanwhile, for how long in all (ns), and when on CLOCK_MONOTONIC_RAW
+        (ns) the last time was noticed. Afterwards the clock begins anew, and the sound fades out and in.
+        """
+    def simulate_suspend(self, seconds: float) -> None:
+        """For simulations and tests: the machine says that it was suspended for so long, by and by."""
     def clock(self) -> ClockReading: ...
     def exchanges(self, after: int) -> list[ClockExchange]:
         """Those of the last 512 exchanges whose number is beyond ``after``, oldest first."""
@@ -618,6 +703,14 @@ class Platform:
     def stop_recording(self) -> int:
         """Closes the file; returns the frames written. Raises what ended the recording before, if anything did."""
     def close(self) -> None: ...
+
+def bench_hub(platforms: int, seconds: float) -> dict[str, float]:
+    """Measures for ``seconds`` what so many platforms cost in one process, on a node of its own on loopback.
+
+    ``us_per_platform_s``: CPU time of the thread that serves them all, for one platform in one second; with
+    ``platforms``, how many of them are ``locked``, and the ``exchanges`` and ``frames`` meanwhile. Raises ValueError
+    unless 1 ≤ platforms ≤ 20000 and 0 ≤ seconds ≤ 600, IoError.
+    """
 
 def bench_clock(seconds: float) -> dict[str, float]:
     """Measures for about ``seconds`` what answers cost, on a node of its own on loopback, beside a bare echo.

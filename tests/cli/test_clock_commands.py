@@ -166,18 +166,22 @@ def test_a_platforms_one_source_is_read_from_its_log(harmonia: Run, tmp_path: Pa
     assert code == 0
     assert "falseticker: disagrees with the majority" in out
     assert "########" in out
+    assert "± if drift stays within 500 ppm and changes by at most 1e-07/s" in out
 
 
 def test_a_source_is_a_line_that_says_what_became_of_it() -> None:
     from dataclasses import asdict
 
     source = Source("ntp.house", "192.0.2.1:123", "falseticker", 0, 2, "GPS", -3_500_000, 900_000, 9_000, 2_000_000, 5,
-                    0b101, 17, 1_500_000_000, "")  # fmt: skip
+                    0b101, 17, 1_500_000_000, "", False, 0, 0, 500_000, 1e-7)  # fmt: skip
     line = _line(asdict(source))
     assert line.startswith("x ntp.house ")
     assert ".....#.#" in line
     assert "-3500.0 µs ± 900.0 µs" in line
     assert "2.00 ms" in line
+    assert " - " in line
+    assert " no " in _line({**asdict(source), "name": "nts://ntp.house"})
+    assert " yes 7 " in _line({**asdict(source), "name": "nts://ntp.house", "authenticated": True, "cookies": 7})
 
 
 @pytest.mark.parametrize(

@@ -277,9 +277,16 @@ class FakeCore:
         self.offset = 0
         self.gate_open = True
         self.levels = (1.0, 1.0)
+        self.unanswered: dict[str, Any] | None = None
 
-    def connect(self, host: str, port: int, session_id: int, secret: bytes) -> None:
+    def connect(self, host: str, port: int, session_id: int, secret: bytes, time_keys: Any = None) -> None:
         self.told.append(("connect", session_id))
+
+    def silence(self) -> dict[str, Any] | None:
+        return self.unanswered
+
+    def suspends(self) -> tuple[int, int, int]:
+        return (0, 0, 0)
 
     def set_score(self, score: Any, epoch_ns: int) -> None:
         self.told.append(("score", score.name, epoch_ns))

@@ -117,6 +117,20 @@ async def test_a_restart_of_the_sanctuary_attaches_anew(house: House, core: Fake
     assert len(sessions) >= 2
 
 
+async def test_keys_that_the_sanctuary_does_not_know_are_renewed(house: House, core: FakeCore) -> None:
+    async with join(house.invitation(), core=platform(core)) as sleeper:
+        await until(lambda: house.watching)
+        assert sleeper.udp_loss is None
+        nobody = {"server": "127.0.0.1:9", "since_raw_ns": 0, "requests": 9, "forged": 0, "keys_refused": False}
+        core.unanswered = nobody
+        assert sleeper.udp_loss is not None
+        assert sleeper.udp_loss.reason == "silent"
+        core.unanswered = {**nobody, "keys_refused": True}
+        await until(lambda: len(core.did("connect")) == 2 and house.watching)
+        assert sleeper.connected
+        assert sleeper.trouble == ""
+
+
 async def test_a_credential_that_ended_ends_the_sleeper(house: House, core: FakeCore) -> None:
     async with join(house.invitation(), core=platform(core)) as sleeper:
         await until(lambda: house.watching)

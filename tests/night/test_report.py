@@ -1,7 +1,9 @@
 """The report: what follows from the sleepers' logs and the truth, and how it is shown."""
 
+import hashlib
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,12 @@ from harmonia.night.plan import CLOCK_DRIFT_PPM_MAX, CLOCK_OFFSET_S_MAX, default
 from harmonia.night.truth import NodeTruth
 from harmonia.night.view import PlainShow
 
-LINE = "harmonia-clock-1 00000000000000ab 8b0d-boot 1000 5000 250 3 0123456789abcdef\n"
+
+def clock_line(body: str) -> str:
+    return f"{body} {hashlib.sha256(body.encode()).hexdigest()[:16]}\n"
+
+
+LINE = clock_line("harmonia-clock-1 00000000000000ab 8b0d-boot 1000 5000 250 3")
 TRUTH = NodeTruth.parse(LINE)
 S = 1_000_000_000
 
@@ -49,7 +56,19 @@ def test_truth_is_the_line_of_the_clock_file() -> None:
     assert TRUTH.node_at(1000 - S) == 5000 - S - 250
 
 
-@pytest.mark.parametrize("text", ["", "harmonia-clock-2 0 b 1 2 3 4 c", "harmonia-clock-1 0 b one 2 3 4 c", "x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        LINE.replace("5000", "5001"),
+        clock_line("harmonia-clock-1 0 b one 2 3 4"),
+        clock_line("harmonia-clock-1 0 b 1 2 3 4 1 -"),
+        clock_line("harmonia-clock-2 0 b 1 2 3 4"),
+        clock_line("harmonia-clock-2 0 b 1 2 3 4 1 5"),
+        clock_line("harmonia-clock-3 0 b 1 2 3 4 1 -"),
+    ],
+)
 def test_another_file_is_not_taken_for_a_clock(text: str) -> None:
     with pytest.raises(errors.StorageError):
         NodeTruth.parse(text)
@@ -64,6 +83,43 @@ def test_the_clock_file_is_the_one_that_the_core_writes(tmp_path: Path) -> None:
         assert truth.rate_ppb == rate_ppb
     finally:
         node.close()
+
+
+def test_a_clock_that_was_stepped_is_a_line_too() -> None:
+    stepped = NodeTruth.parse(clock_line("harmonia-clock-2 00000000000000ab b 1000 5000 250 3 0 -"))
+    assert stepped == TRUTH
+
+
+def test_a_clock_that_is_being_corrected_bends() -> None:
+    bent = NodeTruth.parse(clock_line("harmonia-clock-2 00000000000000ab b 1000 5000 250 3 1 4:100,2:0,8:-50"))
+    # The rate goes from 250 to 650 ppb in 4 s, stays for 2 s, and is back at 250 ppb after 8 s more.
+    gained = {0: 0, 4: 1800, 6: 1800 + 1300, 14: 1800 + 1300 + 3600, 24: 1800 + 1300 + 3600 + 2500}
+    for seconds, ns in gained.items():
+        assert bent.node_at(1000 + seconds * S) == 5000 + seconds * S + ns
+    assert bent.node_at(1000 + S // 2) == 5000 + S // 2 + 137  # 125 + 12.5, rounded down
+
+
+def test_the_truth_of_a_clock_that_follows_another_is_what_it_does(tmp_path: Path) -> None:
+    root, house = tmp_path / "root", tmp_path / "house"
+    house.mkdir()
+    source = _core.Node("127.0.0.1", 0, str(root))
+    _core.Node("127.0.0.1", 0, str(house / "clock")).close()  # so that it is resumed, and not stepped at once
+    node = _core.Node("127.0.0.1", 0, str(house / "clock"), [f"127.0.0.1:{source.port}"])
+    try:
+        node.add_circle(1, 1, 1.0)
+        while not (truth := NodeTruth.find(house)).ramps:
+            pass
+        for _ in range(1000):
+            before_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+            node_ns = node.node_time_ns()
+            after_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+            # A course that is in the file already may begin only in a second.
+            if NodeTruth.find(house) == truth:
+                assert truth.node_at(before_ns) - 1 <= node_ns <= truth.node_at(after_ns) + 1
+            truth = NodeTruth.find(house)
+    finally:
+        node.close()
+        source.close()
 
 
 @given(st.integers(1, 200), st.floats(0.25, 60), st.integers(0, 64), st.integers())

@@ -39,3 +39,32 @@ def clock(seconds: float, as_json: bool) -> None:
         share = "" if ratio is None else f"{ratio:.0%}"
         rate, answers = measured[f"{name}_per_cpu_s"], measured[f"{name}_answers"]
         click.echo(f"{meaning:28} {answers:>10} {rate:>13.0f} {share:>12}")
+
+
+@bench.command()
+@click.option(
+    "--platforms", type=click.IntRange(1, 20_000), default=1000, show_default=True, help="How many, in one process."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 600),
+    default=5.0,
+    show_default=True,
+    help="How long to measure, after all are locked.",
+)
+@json_option
+def platforms(platforms: int, seconds: float, as_json: bool) -> None:
+    """CPU time that a platform costs beside many others in one process, for a second of its night.
+
+    Only the thread that serves them counts: exchanges, statuses and mix frames. A lone platform costs more, as nobody
+    shares its wakings.
+    """
+    measured = _core.bench_hub(platforms, seconds)
+    if as_json:
+        echo_json(measured)
+        return
+    click.echo(
+        f"{measured['platforms']} platforms, {measured['locked']} of them locked: "
+        f"{measured['us_per_platform_s']:.1f} µs of CPU time for a platform and second "
+        f"({measured['exchanges']} exchanges, {measured['frames']} frames)"
+    )

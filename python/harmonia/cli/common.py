@@ -12,6 +12,7 @@ import trio
 
 from harmonia import errors
 from harmonia.client import Circle, Identity, Sanctuary, ScoreText, SleeperView, views
+from harmonia.client.udp import LOST_S
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -31,6 +32,50 @@ data_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 sleeper_option = click.option("--sleeper", help="Which sleeper of this machine: their id or its beginning.")
+
+
+MAX_DRIFT_PPM = 500.0
+MAX_WANDER = 1e-7
+"""What is stated of clocks that nobody has measured; docs/tracking.md says why."""
+
+
+def stated_options(command: Command) -> Command:
+    """The options ``max_drift_ppm`` and ``max_wander``: what the certified bounds of this clock rest on."""
+    drift = click.option(
+        "--max-drift-ppm",
+        type=click.FloatRange(0, 100_000),
+        default=MAX_DRIFT_PPM,
+        show_default=True,
+        metavar="PPM",
+        help="Largest frequency difference of the clocks: bounds rest on it.",
+    )
+    wander = click.option(
+        "--max-wander",
+        type=click.FloatRange(0, 1e-3),
+        default=MAX_WANDER,
+        show_default=True,
+        metavar="W",
+        help="Largest change of that difference in a second (1e-7: 0.1 ppm): bounds rest on it.",
+    )
+    return drift(wander(command))
+
+
+def stated_text(max_drift_ppb: int, max_wander: float) -> str:
+    """What a bound rests on, to be said with it."""
+    return f"if drift stays within {max_drift_ppb / 1e3:g} ppm and changes by at most {max_wander:g}/s"
+
+
+def read_certificates(paths: tuple[Path, ...]) -> bytes | None:
+    """Certificates (PEM) from these files; None for no file. Raises NotFound, StorageError."""
+    found = []
+    for path in paths:
+        try:
+            found.append(path.read_bytes())
+        except FileNotFoundError:
+            raise errors.NotFound(f"{path}: no such file") from None
+        except OSError as error:
+            raise errors.StorageError(f"{path}: {error.strerror}") from None
+    return b"\n".join(found) if found else None
 
 
 def run(work: Callable[[], Awaitable[T]]) -> T:
@@ -149,6 +194,15 @@ def circle_json(circle: Circle) -> dict[str, Any]:
         "sleepers": circle.sleepers,
         "channels": circle.channels,
     }
+
+
+def silence_text(view: SleeperView) -> str:
+    """What the sanctuary says of a platform that has a session and sends nothing; empty while it sends."""
+    if view.silent_ns < LOST_S * 1e9:
+        return ""
+    ever = "the last one" if view.silent_ns < view.session_age_ns else "none since its session was opened"
+    ago = f"{view.silent_ns / 1e9:.0f} s ago"
+    return f"no datagram from it: {ever} {ago}; either it is off, or UDP is blocked on the way"
 
 
 def sleeper_json(view: SleeperView) -> dict[str, Any]:

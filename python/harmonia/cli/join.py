@@ -25,6 +25,7 @@ from harmonia.cli.common import (
     run,
     sleeper_option,
     sleepers_dir,
+    stated_options,
 )
 from harmonia.cli.consent import purpose_type
 from harmonia.client import CircleState, Invitation, Moment, Purpose, Sanctuary, Sleeper
@@ -32,11 +33,13 @@ from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
 from harmonia.client.clock_log import ClockLogWriter
 from harmonia.client.sanctuary import read_admin_token
+from harmonia.client.udp import UdpLoss
 from harmonia.client.words import error_text
 
 OFFSET_STEP = 0.05
 """Turns that one press of an arrow key moves the offset."""
 LINE_MAX = 10_000
+SUSPENDED = "this machine was suspended: the clock began anew, and the sound with it"
 GOODBYE_S = 3.0
 """How long leaving may take before the sleeper simply goes."""
 
@@ -69,13 +72,23 @@ def spread_voice(voice: list[complex], channels: int) -> list[complex]:
     return voice
 
 
-def _simulated(seconds: float, drift_ppm: float, seed: int | None, rate: int, card_ppm: float = 0.0) -> _core.Platform:
+def _simulated(
+    seconds: float,
+    drift_ppm: float,
+    seed: int | None,
+    rate: int,
+    max_drift_ppm: float,
+    max_wander: float,
+    card_ppm: float = 0.0,
+) -> _core.Platform:
     return _core.Platform(
         sample_rate=rate,
         clock_offset_ns=round(seconds * 1e9),
         clock_drift_ppb=round(drift_ppm * 1e3),
         card_drift_ppb=round(card_ppm * 1e3),
         seed=seed,
+        max_drift_ppb=round(max_drift_ppm * 1e3),
+        max_wander=max_wander,
     )
 
 
@@ -119,6 +132,7 @@ def _simulated(seconds: float, drift_ppm: float, seed: int | None, rate: int, ca
     metavar="MS",
     help="How long after the sound card plays a sample it is heard.",
 )
+@stated_options
 @click.option(
     "--clock-log",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -164,6 +178,8 @@ def join(
     card_drift: float,
     seed: int | None,
     output_latency_ms: float,
+    max_drift_ppm: float,
+    max_wander: float,
     clock_log: Path | None,
     log_clock: bool,
     no_view: bool,
@@ -198,7 +214,7 @@ def join(
     voice = None if voice_text is None else parse_voice(voice_text)
 
     async def work() -> None:
-        core = _simulated(clock_offset, clock_drift, seed, int(rate), card_drift)
+        core = _simulated(clock_offset, clock_drift, seed, int(rate), max_drift_ppm, max_wander, card_drift)
         core.set_output_latency(output_latency_ms)
         async with _present(data_dir, circle, sleeper, state_file, output is not None, core) as (who, new):
             if new:
@@ -224,6 +240,7 @@ def join(
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The WAV file to write.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="End after so many seconds.")
 @click.option("--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True)
+@stated_options
 @click.option("--no-view", is_flag=True, help="No live status.")
 @click.option("--json-lines", is_flag=True, help="A line of JSON for each moment, in place of the live status.")
 @click.option(
@@ -242,6 +259,8 @@ def record(
     output: Path,
     seconds: float | None,
     rate: str,
+    max_drift_ppm: float,
+    max_wander: float,
     no_view: bool,
     json_lines: bool,
     interval_s: float,
@@ -253,7 +272,7 @@ def record(
     """
 
     async def work() -> None:
-        core = _simulated(0.0, 0.0, None, int(rate))
+        core = _simulated(0.0, 0.0, None, int(rate), max_drift_ppm, max_wander)
         async with _present(data_dir, circle, None, None, True, core) as (who, _):
             await who.set_levels(hearing=1.0, own=0.0)
             await who.grant(Purpose.PRESENCE, Purpose.HEARING, Purpose.VISIBILITY)
@@ -455,6 +474,8 @@ class _Quiet:
     """Says only what a person must be told: what they allow, where their state is, what was written."""
 
     keys = False
+    _loss: UdpLoss | None = None
+    _suspends = 0
 
     def __enter__(self) -> None:
         pass
@@ -470,7 +491,22 @@ class _Quiet:
             click.echo(f"recording into {output}; `recording` allowed for it")
 
     def moment(self, who: Sleeper, now: Moment) -> None:
-        pass
+        """Says when UDP is lost and when it is back, and when the machine was suspended."""
+        loss = who.udp_loss
+        if (loss is None) != (self._loss is None):
+            self.udp(loss)
+        self._loss = loss
+        if now.suspends != self._suspends:
+            self._suspends = now.suspends
+            self.suspended(now.suspends)
+
+    def udp(self, loss: UdpLoss | None) -> None:
+        """UDP was lost, or is back."""
+        click.echo(f"warning: {loss}" if loss is not None else "UDP gets through again", err=True)
+
+    def suspended(self, count: int) -> None:
+        """The machine was suspended."""
+        click.echo(f"{SUSPENDED} (suspend {count} of this run)", err=True)
 
     def end(self, message: str) -> None:
         click.echo(message)
@@ -491,7 +527,17 @@ class _JsonLines(_Quiet):
         )
 
     def moment(self, who: Sleeper, now: Moment) -> None:
+        super().moment(who, now)
         _line(event="moment", **moment_json(now), connected=who.connected, circle_state=who.circle.state.word)
+
+    def udp(self, loss: UdpLoss | None) -> None:
+        if loss is None:
+            _line(event="udp_back")
+        else:
+            _line(event="udp_lost", **asdict(loss), message=str(loss))
+
+    def suspended(self, count: int) -> None:
+        _line(event="suspended", count=count, message=SUSPENDED)
 
     def end(self, message: str) -> None:
         _line(event="end", message=message)
@@ -536,6 +582,10 @@ class _View(_Quiet):
         lines.append(f" offset {now.offset_turns:+.3f}   level {max(now.level_dbfs, -120):.0f} dBFS")
         if now.muted:
             lines.append("   silent: you have opted out", style="bold magenta")
+        if now.suspends:
+            lines.append(f"\n{SUSPENDED} ({now.suspends} so far)", style="dim")
+        if (loss := who.udp_loss) is not None:
+            lines.append(f"\n{loss}", style="bold yellow")
         lines.append(f"\n{who.trouble or 'o opts out, ← → move the offset, q leaves'}", style="dim")
         self._live.update(lines, refresh=True)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from harmonia import _core, errors
-from harmonia.cli.common import echo_json, json_option
+from harmonia.cli.common import echo_json, json_option, read_certificates, stated_options, stated_text
 
 NTP_PORT = 123
 NTS_PORT = 4460
@@ -33,9 +33,18 @@ def ntp() -> None:
 )
 @click.option("--exchanges", type=click.IntRange(1, 100), default=8, show_default=True, help="How often to ask.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 600), default=10.0, show_default=True, metavar="S")
+@stated_options
 @json_option
 def query(
-    server: str, nts: bool, nts_port: int | None, ca: Path | None, exchanges: int, timeout_s: float, as_json: bool
+    server: str,
+    nts: bool,
+    nts_port: int | None,
+    ca: Path | None,
+    exchanges: int,
+    timeout_s: float,
+    max_drift_ppm: float,
+    max_wander: float,
+    as_json: bool,
 ) -> None:
     """Ask a server for the time, and compare it with this machine's clock, which stays as it is.
 
@@ -45,12 +54,7 @@ def query(
     if not nts and (nts_port is not None or ca is not None):
         raise click.UsageError("--nts-port and --ca are for --nts.")
     host, port = split(server)
-    try:
-        trusted = None if ca is None else ca.read_bytes()
-    except FileNotFoundError:
-        raise errors.NotFound(f"{ca}: no such file") from None
-    except OSError as error:
-        raise errors.StorageError(f"{ca}: {error.strerror}") from None
+    trusted = read_certificates(() if ca is None else (ca,))
     try:
         got = _core.query_time(
             host,
@@ -59,6 +63,8 @@ def query(
             ca=trusted,
             exchanges=exchanges,
             timeout_s=timeout_s,
+            max_drift_ppb=round(max_drift_ppm * 1e3),
+            max_wander=max_wander,
         )
     except _core.IoError as error:
         raise errors.Unreachable(str(error)) from None
@@ -80,6 +86,8 @@ def query(
                 "round_trip_min_ns": got.round_trip_min_ns,
                 "sent": got.sent,
                 "used": got.used,
+                "max_drift_ppb": round(max_drift_ppm * 1e3),
+                "max_wander": max_wander,
             }
         )
         return
@@ -88,6 +96,7 @@ def query(
     click.echo(
         f"{place} is {kind}: stratum {got.stratum}, {proof}\n"
         f"  its time minus this machine's  {in_s(got.offset_ns)} ± {got.bound_ns / 1e9:.9f} s\n"
+        f"                                 {stated_text(round(max_drift_ppm * 1e3), max_wander)}\n"
         f"  its own error, as it says      at most {got.server_bound_ns / 1e9:.9f} s\n"
         f"  shortest round trip            {got.round_trip_min_ns / 1e9:.9f} s; {got.used} of {got.sent} answers used"
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from harmonia.cli.common import data_option, echo_json
+from harmonia.cli.common import data_option, echo_json, read_certificates, stated_options
 from harmonia.rpc.server import serve as run_server
 
 
@@ -33,9 +33,20 @@ from harmonia.rpc.server import serve as run_server
     "--upstream",
     "upstreams",
     multiple=True,
-    metavar="HOST[:PORT]",
-    help="Follow this sanctuary or NTP server (port 123 if none is given); repeat it for several, best three or more.",
+    metavar="[nts://]HOST[:PORT]",
+    help="Follow this sanctuary or NTP server (port 123 if none is given); repeat it for several, best three or more. "
+    "With nts:// it proves its answers, and PORT is that of its key exchange (4460).",
 )
+@click.option(
+    "--ca",
+    "cas",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PEM",
+    help="Who must have signed the certificates of nts:// upstreams (a sanctuary's ca.pem), in place of the system's "
+    "certificates; may be repeated.",
+)
+@stated_options
 @click.option(
     "--nts-port",
     type=click.IntRange(0, 65535),
@@ -71,6 +82,9 @@ def serve(
     port: int,
     udp_port: int,
     upstreams: tuple[str, ...],
+    cas: tuple[Path, ...],
+    max_drift_ppm: float,
+    max_wander: float,
     nts_port: int | None,
     only_authenticated: bool,
     certificate: Path | None,
@@ -93,6 +107,9 @@ def serve(
         raise click.UsageError("--certificate and --key belong together.")
     if only_authenticated and nts_port is None:
         raise click.UsageError("--only-authenticated needs --nts-port: without it nobody could be.")
+    if cas and not any(upstream.startswith("nts://") for upstream in upstreams):
+        raise click.UsageError("--ca is for --upstream nts://HOST.")
+    upstream_ca = read_certificates(cas)
     if with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
 
@@ -123,6 +140,9 @@ def serve(
         port,
         udp_port,
         upstreams=upstreams,
+        upstream_ca=upstream_ca,
+        max_drift_ppb=round(max_drift_ppm * 1e3),
+        max_wander=max_wander,
         nts_port=nts_port,
         only_authenticated=only_authenticated,
         certificate=certificate,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harmonia.cli.common import data_option, find_clock_log, json_option
+from harmonia.cli.common import data_option, find_clock_log, json_option, stated_text
 from harmonia.cli.watching import show, watch_option
 from harmonia.client import Sanctuary
 from harmonia.client.clock_log import ClockLog
@@ -32,6 +32,7 @@ reach         the last eight requests, newest right: # answered, . not
 last          how long ago the last answer came
 offset        the source's time minus this clock's; ± the largest possible error of that, path and source together
 expected      99 % of errors lie within it if both ways of the path are alike
+NTS           yes: every answer is proved to be the source's own, with so many cookies left; no: keys are missing still
 round trip    the shortest of late; no bound of a single exchange is better than half of it
 """
 WINDOW = 64
@@ -64,6 +65,9 @@ def sources(
         else:
             lines.append(HEADER)
             lines += map(_line, seen["sources"])
+            # All of a clock's bounds rest on the same.
+            one = seen["sources"][0]
+            lines.append(f"± {stated_text(one['max_drift_ppb'], one['max_wander'])}")
         return "\n".join(lines)
 
     if log_path is not None:
@@ -84,7 +88,7 @@ def sources(
 
 
 HEADER = (
-    f"  {'source':<24} {'state':<12} str  {'reach':<8}  {'last':>7}  {'offset':>14} ± {'bound':<9}  "
+    f"  {'source':<28} {'state':<12} NTS    str  {'reach':<8}  {'last':>7}  {'offset':>14} ± {'bound':<9}  "
     f"{'expected':>9}  {'round trip':>10}"
 )
 
@@ -94,7 +98,8 @@ def _line(one: dict[str, Any]) -> str:
     last = "never" if one["age_ns"] < 0 else f"{one['age_ns'] / 1e9:.1f} s"
     stratum = "" if one["stratum"] is None else str(one["stratum"])
     line = (
-        f"{MARKS.get(one['state'], '?')} {one['name'][:24]:<24} {one['state']:<12} {stratum:>3}  {reach}  {last:>7}  "
+        f"{MARKS.get(one['state'], '?')} {one['name'][:28]:<28} {one['state']:<12} {_proof(one):<6} {stratum:>3}  "
+        f"{reach}  {last:>7}  "
     )
     if one["exchanges"]:
         line += (
@@ -102,6 +107,12 @@ def _line(one: dict[str, Any]) -> str:
             f"{error_text(one['uncertainty_ns']):>9}  {error_text(one['delay_ns']):>10}"
         )
     return (line + (f"  {one['trouble']}" if one["trouble"] else "")).rstrip()
+
+
+def _proof(one: dict[str, Any]) -> str:
+    if one["authenticated"]:
+        return f"yes {one['cookies']}"
+    return "no" if one["name"].startswith("nts://") else "-"
 
 
 def platform_source(log: ClockLog) -> dict[str, Any]:
@@ -136,4 +147,9 @@ def platform_source(log: ClockLog) -> dict[str, Any]:
         "exchanges": len(log.exchanges),
         "age_ns": age_ns,
         "trouble": "",
+        "authenticated": None,
+        "cookies": None,
+        "key_exchanges": None,
+        "max_drift_ppb": log.max_drift_ppb,
+        "max_wander": log.max_wander,
     }

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import trio
 
-from harmonia.cli.common import data_option, echo_json, find_circle, json_option, run
+from harmonia.cli.common import data_option, echo_json, find_circle, json_option, run, silence_text, stated_text
 from harmonia.client import LockState, Sanctuary
 from harmonia.client.words import error_text
 from harmonia.errors import NotSynchronised
@@ -41,6 +41,11 @@ class Seen:
     lock_state: LockState
     bound_ns: int
     heard: bool = True
+    silence: str = ""
+    """What is wrong with its datagrams, if anything is."""
+    max_drift_ppb: int = 0
+    max_wander: float = 0.0
+    """What its bound rests on."""
 
     def within(self, limit_ns: int) -> bool:
         """Whether this clock is trusted, and its largest possible error below the limit."""
@@ -49,7 +54,7 @@ class Seen:
     def text(self) -> str:
         """For the message that says who is not there yet."""
         if not self.heard:
-            return f"{self.name} is not heard"
+            return f"{self.name} is not heard{self.silence and ': ' + self.silence}"
         if self.lock_state not in GOOD:
             return f"{self.name} is {self.lock_state.word}"
         return f"{self.name} is certain within {error_text(self.bound_ns)} only"
@@ -86,12 +91,17 @@ def waitsync(
 
     async def look(sanctuary: Sanctuary) -> bool:
         now = await sanctuary.tracking()
-        newest[:] = [Seen("the sanctuary's clock", now.lock_state, now.bound_ns)]
+        newest[:] = [
+            Seen("the sanctuary's clock", now.lock_state, now.bound_ns, True, "", now.max_drift_ppb, now.max_wander)
+        ]
         if circle is not None:
             found = await find_circle(sanctuary, circle)
             async with sanctuary.watch(found.circle_id) as answers:
                 async for view in answers:
-                    newest.extend(Seen(s.sleeper_id, s.lock_state, s.bound_ns, s.connected) for s in view.sleepers)
+                    for s in view.sleepers:
+                        stated = (s.max_drift_ppb, s.max_wander)
+                        seen = Seen(s.sleeper_id, s.lock_state, s.bound_ns, s.connected, silence_text(s), *stated)
+                        newest.append(seen)
                     break
             if len(newest) - 1 < (platforms or 1):
                 return False
@@ -113,6 +123,8 @@ def waitsync(
             f"not within {limit_ns / 1e3:g} µs after {timeout_s:g} s: {'; '.join(late) or 'no answer yet'}"
         )
     waited_s = time.monotonic() - began
+    # The widest limits of those who were waited for: all bounds hold under them.
+    rests = (max(one.max_drift_ppb for one in newest), max(one.max_wander for one in newest))
     if as_json:
         echo_json(
             {
@@ -120,8 +132,11 @@ def waitsync(
                 "max_error_ns": limit_ns,
                 "bound_ns": max(one.bound_ns for one in newest),
                 "platforms": len(newest) - 1,
+                "max_drift_ppb": rests[0],
+                "max_wander": rests[1],
             }
         )
     else:
         who = "the sanctuary's clock" + (f" and {len(newest) - 1} platforms" if circle is not None else "")
-        click.echo(f"{who}: certain within {error_text(max(one.bound_ns for one in newest))} after {waited_s:.1f} s")
+        bound = error_text(max(one.bound_ns for one in newest))
+        click.echo(f"{who}: certain within {bound} after {waited_s:.1f} s, {stated_text(*rests)}")

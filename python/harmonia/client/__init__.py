@@ -12,6 +12,7 @@ from harmonia.client.phase import PhaseEstimate, PhaseTracker
 from harmonia.client.platform import Platform
 from harmonia.client.sanctuary import Sanctuary
 from harmonia.client.sleeper import Moment, Sleeper, join, resume
+from harmonia.client.udp import UdpLoss
 from harmonia.client.views import (
     Circle,
     CircleView,
@@ -50,6 +51,7 @@ __all__ = [
     "SleeperView",
     "Source",
     "Tracking",
+    "UdpLoss",
     "join",
     "redeem",
     "resume",

@@ -8,7 +8,8 @@ what it is:
     exchange    each: number, era, t1_ns, t2_ns, t3_ns, t4_ns, stamp_error_ns, node_bound_ns, step_ns
     otherwise   what happened, when it was noticed (raw_ns, platform_ns, node_ns; within a tenth of a second):
                 acquiring, locked, holdover, unsynchronised (the clock's state), reset (an era ended), step (by_ns),
-                offset (turns), opt_out, opt_in, connected, disconnected, end
+                offset (turns), opt_out, opt_in, connected, disconnected, suspend (slept_ns: the machine slept so
+                long), udp_lost (server, since_unix_s), udp_back, end
 
 Times are integer nanoseconds: ``raw`` is CLOCK_MONOTONIC_RAW of the machine, ``platform`` the platform's clock (the
 same, unless a simulation displaces it), ``node`` the sanctuary's. They exceed 2**53: read them as integers. Version 1
@@ -90,6 +91,11 @@ class ClockLogWriter:
         self._changed(
             clock, "connected", self._sleeper.connected, lambda new: {"event": "connected" if new else "disconnected"}
         )
+        # A suspend is told by its total, so that two between two looks are not one.
+        self._changed(clock, "suspends", self._core.suspends()[:2], self._suspended)
+        loss = self._sleeper.udp_loss
+        lost = {} if loss is None else {"server": loss.server, "since_unix_s": round(loss.since_unix_s, 3)}
+        self._changed(clock, "udp", loss is None, lambda back: {"event": "udp_back" if back else "udp_lost", **lost})
         if reading:
             self._write(
                 event="reading",
@@ -126,6 +132,9 @@ class ClockLogWriter:
             node_bound_ns=exchange.node_bound_ns,
             step_ns=exchange.step_ns,
         )
+
+    def _suspended(self, now: tuple[int, int]) -> dict[str, Any]:
+        return {"event": "suspend", "slept_ns": now[1] - self._known["suspends"][1]}
 
     def _changed(self, clock: _core.ClockReading, what: str, now: Any, line: Callable[[Any], dict[str, Any]]) -> None:
         if self._known.get(what, now) != now or (what == "state" and what not in self._known):

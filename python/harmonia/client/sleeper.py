@@ -20,6 +20,7 @@ from harmonia.client.identity import Identity, purpose_bits
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.platform import STAYING, Platform
+from harmonia.client.udp import UdpLoss, loss_of
 from harmonia.client.views import Circle, PlatformState, PurposeConsent, turns
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 
 _POLL_S = 0.05
+_RENEW_S = 60.0
+"""Between two renewals of keys: whoever forges refusals on the way must not keep everybody busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Moment:
     level_dbfs: float
     muted: bool
     """The person has opted out of everything that sounds here."""
+    suspends: int = 0
+    """How often this machine was suspended since the platform began."""
 
 
 class Sleeper:
@@ -67,6 +72,7 @@ class Sleeper:
         self._withdrawals: outbox.Outbox[int] = outbox.Outbox(stubborn=True)
         self._state: PlatformState | None = None
         self._saving = trio.Lock()
+        self._session = trio.CancelScope()
         self._changed = trio.Event()
         self._ended = trio.Event()
         self._end_error: errors.HarmoniaError | None = None
@@ -113,6 +119,7 @@ class Sleeper:
             offset_turns=turns(core.offset),
             level_dbfs=core.level_dbfs(),
             muted=self.platform.silent,
+            suspends=core.suspends()[0],
         )
 
     @property
@@ -124,6 +131,11 @@ class Sleeper:
     def bound_ns(self) -> int:
         """How far the sanctuary's time can be from this platform's idea of it, at most."""
         return self.now().bound_ns
+
+    @property
+    def udp_loss(self) -> UdpLoss | None:
+        """Since when the sanctuary does not answer by UDP, and what to do; None while it does."""
+        return loss_of(self.platform.core)
 
     async def locked(self) -> None:
         """Waits until the platform's clock follows the sanctuary's by slewing alone."""
@@ -268,6 +280,7 @@ class Sleeper:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._withdrawals.run)
                 nursery.start_soon(self._settings.run)
+                nursery.start_soon(self._renew_keys)
                 await self._follow()
                 nursery.cancel_scope.cancel()
         finally:
@@ -280,7 +293,11 @@ class Sleeper:
         attachment = await self._calls.attach(recording=self._recording)
         host = self.identity.endpoint.host
         try:
-            self.platform.core.connect(host, attachment.udp_port, attachment.session_id, attachment.secret)
+            given = attachment.time_keys
+            keys = None
+            if given is not None:
+                keys = _core.TimeKeys(given.algorithm, given.c2s, given.s2c, given.cookies)
+            self.platform.core.connect(host, attachment.udp_port, attachment.session_id, attachment.secret, keys)
         except OSError as error:
             raise errors.Unreachable(f"no data plane to {host}:{attachment.udp_port}: {error}") from None
         self._hear(attachment.state, self.platform.renew)
@@ -297,12 +314,15 @@ class Sleeper:
                 if not attached:
                     await self._attach()
                 attached = False
-                async with self._calls.watch_platform() as states:
-                    async for state in states:
-                        waits_s = outbox.backoff_s()
-                        self._hear(state, self.platform.follow)
-                        if self._ended.is_set():
-                            return
+                with trio.CancelScope() as self._session:
+                    async with self._calls.watch_platform() as states:
+                        async for state in states:
+                            waits_s = outbox.backoff_s()
+                            self._hear(state, self.platform.follow)
+                            if self._ended.is_set():
+                                return
+                if self._session.cancelled_caught:
+                    continue  # at once: the keys are renewed
             except (errors.NotPermitted, errors.NotFound, errors.BadInput) as error:
                 self._finish(error)
                 return
@@ -310,6 +330,15 @@ class Sleeper:
                 self.trouble = str(error)
             self.connected = False
             await trio.sleep(next(waits_s))
+
+    async def _renew_keys(self) -> None:
+        """Opens the session anew where the sanctuary says by UDP that it does not know its keys."""
+        while True:
+            await trio.sleep(1.0)
+            loss = self.udp_loss
+            if self.connected and loss is not None and loss.reason == "keys":
+                self._session.cancel()
+                await trio.sleep(_RENEW_S)
 
     def _hear(self, state: PlatformState, follow: Callable[[PlatformState], None]) -> None:
         follow(state)

@@ -86,6 +86,19 @@ class PlatformState:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeKeys:
+    """What the platform asks for authentic time with, as ``harmonia._core.TimeKeys`` takes it."""
+
+    algorithm: int
+    c2s: bytes
+    s2c: bytes
+    cookies: tuple[bytes, ...]
+
+    def __repr__(self) -> str:
+        return f"TimeKeys(algorithm={self.algorithm})"
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """The data-plane session that the sanctuary opened for a platform."""
 
@@ -93,6 +106,8 @@ class Attachment:
     secret: bytes
     udp_port: int
     state: PlatformState
+    time_keys: TimeKeys | None
+    """None from a sanctuary that gives none: the time is then asked for in plain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +129,16 @@ class SleeperView:
     granted: tuple[Purpose, ...]
     platform_time_ns: int
     node_time_ns: int
+    max_drift_ppb: int
+    """The largest difference of the clocks' rates on which ``bound_ns`` rests, as the platform states it."""
+    max_wander: float
+    """Its largest change in a second, 1/s, on which it rests."""
+    session_age_ns: int
+    """How long the platform's session is open; -1 without one."""
+    silent_ns: int
+    """For how long the sanctuary has had no authentic datagram of it; the session's age if it never had one."""
+    suspends: int
+    """How often its machine was suspended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +189,15 @@ class Source:
     age_ns: int
     """How long ago the last answer came; -1 before the first."""
     trouble: str
+    authenticated: bool
+    """Each answer that was used was proved to be the server's with NTS."""
+    cookies: int
+    """With NTS: requests that can be made before keys must be exchanged anew, if no answer comes."""
+    key_exchanges: int
+    max_drift_ppb: int
+    """The largest difference of the clocks' rates on which ``bound_ns`` rests."""
+    max_wander: float
+    """Its largest change in a second, 1/s, on which it rests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +226,10 @@ class Tracking:
     root_dispersion_ns: int
     leap: int
     steps_left: int
+    max_drift_ppb: int
+    """The largest difference of two clocks' rates on which ``bound_ns`` rests."""
+    max_wander: float
+    """Its largest change in a second, 1/s, on which it rests."""
     sources: tuple[Source, ...]
 
 
@@ -281,7 +319,15 @@ def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
 
 def attachment(message: platform_pb2.AttachPlatformResponse) -> Attachment:
     """The attachment of an answer."""
-    return Attachment(message.session_id, message.secret, message.udp_port, platform_state(message.state))
+    given = message.time_keys
+    keys = TimeKeys(given.aead_algorithm, given.client_key, given.server_key, tuple(given.cookies))
+    return Attachment(
+        message.session_id,
+        message.secret,
+        message.udp_port,
+        platform_state(message.state),
+        keys if message.HasField("time_keys") else None,
+    )
 
 
 def circle_view(message: circle_pb2.WatchCircleResponse) -> CircleView:
@@ -306,6 +352,11 @@ def _sleeper_view(m: circle_pb2.SleeperView) -> SleeperView:
         granted=tuple(p for p in map(Purpose.read, m.granted) if p),
         platform_time_ns=m.platform_time_ns,
         node_time_ns=m.node_time_ns,
+        max_drift_ppb=m.max_drift_ppb,
+        max_wander=m.max_wander,
+        session_age_ns=m.session_age_ns,
+        silent_ns=m.silent_ns,
+        suspends=m.suspends,
     )
 
 
@@ -336,6 +387,8 @@ def tracking(m: sanctuary_pb2.GetTrackingResponse) -> Tracking:
         root_dispersion_ns=max(0, m.bound_ns - m.root_delay_ns // 2),
         leap=m.leap,
         steps_left=m.steps_left,
+        max_drift_ppb=m.max_drift_ppb,
+        max_wander=m.max_wander,
         sources=tuple(map(_source, m.sources)),
     )
 
@@ -358,6 +411,11 @@ def _source(m: sanctuary_pb2.Source) -> Source:
         exchanges=m.exchanges,
         age_ns=m.age_ns,
         trouble=m.trouble,
+        authenticated=m.authenticated,
+        cookies=m.cookies,
+        key_exchanges=m.key_exchanges,
+        max_drift_ppb=m.max_drift_ppb,
+        max_wander=m.max_wander,
     )
 
 

@@ -8,7 +8,7 @@ from harmonia.domain.rhythm import Rhythm, Segment
 from harmonia.domain.states import CircleState
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.person import Person
-from harmonia.engine.plane import ClockSource, ClockTracking
+from harmonia.engine.plane import ClockSource, ClockTracking, TimeKeys
 from harmonia.engine.views import CircleView, SleeperRow
 from harmonia.errors import BadInput
 from harmonia.v1 import circle_pb2, consent_pb2, platform_pb2, sanctuary_pb2, types_pb2
@@ -73,12 +73,16 @@ def sleeper_view(row: SleeperRow) -> circle_pb2.SleeperView:
         granted=map(types_pb2.Purpose.ValueType, row.granted),
     )
     status = row.status
+    message.session_age_ns = -1 if status is None else status.session_age_ns
+    message.silent_ns = -1 if status is None else status.silent_ns
     if status is not None and status.age_ns >= 0:
         message.lock_state = types_pb2.LockState.ValueType(status.lock_state)
         message.bound_ns, message.uncertainty_ns = status.bound_ns, status.uncertainty_ns
+        message.max_drift_ppb, message.max_wander = status.max_drift_ppb, status.max_wander
         message.rate_ppb, message.level_dbfs = status.rate_ppb, status.level_dbfs
         message.phase, message.offset = status.phase, status.offset
         message.platform_time_ns, message.node_time_ns = status.platform_time_ns, status.node_time_ns
+        message.suspends = status.suspends
     return message
 
 
@@ -128,6 +132,13 @@ def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
         hearing_level=sleeper.hearing_level,
         own_level=sleeper.own_level,
         purposes=purpose_consents(sleeper.consent, t_ns),
+    )
+
+
+def time_keys(keys: TimeKeys) -> platform_pb2.TimeKeys:
+    """What the platform asks for the time with."""
+    return platform_pb2.TimeKeys(
+        aead_algorithm=keys.algorithm, client_key=keys.c2s, server_key=keys.s2c, cookies=keys.cookies
     )
 
 
@@ -194,6 +205,11 @@ def source(value: ClockSource) -> sanctuary_pb2.Source:
         exchanges=value.exchanges,
         age_ns=value.age_ns,
         trouble=value.trouble,
+        authenticated=value.authenticated,
+        cookies=value.cookies,
+        key_exchanges=value.key_exchanges,
+        max_drift_ppb=value.max_drift_ppb,
+        max_wander=value.max_wander,
     )
 
 
@@ -217,4 +233,6 @@ def tracking(value: ClockTracking, stats: Mapping[str, int], resumes: int) -> sa
         root_delay_ns=value.root_delay_ns,
         leap=value.leap,
         steps_left=value.steps_left,
+        max_drift_ppb=value.max_drift_ppb,
+        max_wander=value.max_wander,
     )

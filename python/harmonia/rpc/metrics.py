@@ -64,8 +64,10 @@ class SanctuaryCollector(Collector):
         yield _gauge("harmonia_sleepers", "Sleepers in them.", sleepers)
         states = dict.fromkeys(LOCK_STATES.values(), 0)
         within = dict.fromkeys(WITHIN_NS, 0)
+        silent = 0
         for circle_id in circle_ids:
             for status in plane.status(number_of(circle_id)):
+                silent += status.silent_ns > CONNECTED_NS
                 if 0 <= status.age_ns <= CONNECTED_NS and status.lock_state in LOCK_STATES:
                     states[LOCK_STATES[status.lock_state]] += 1
                     for limit_ns in WITHIN_NS:
@@ -74,6 +76,7 @@ class SanctuaryCollector(Collector):
         for state, number in states.items():
             count.add_metric([state], number)
         yield count
+        yield _gauge("harmonia_platforms_silent", "Platforms with a session and no datagram for 5 s.", silent)
         certain = GaugeMetricFamily(
             "harmonia_platforms_certain", "Platforms whose certified bound is at most this.", labels=["within_seconds"]
         )

@@ -82,7 +82,13 @@ class Settings:
     """Binds another address than loopback with a certificate of the local CA."""
     journal_bytes_max: int | None = None
     upstreams: tuple[str, ...] = ()
-    """Whom the node's clock follows, HOST or HOST:PORT each; nobody: it is the root of its time."""
+    """Whom the node's clock follows, HOST[:PORT] or nts://HOST[:PORT] each; nobody: it is the root of its time."""
+    upstream_ca: bytes | None = None
+    """Who must have signed the certificates of those with NTS (PEM); None for the system's certificates."""
+    max_drift_ppb: int = 500_000
+    """The largest difference of the clocks' rates on which bounds rest."""
+    max_wander: float = 1e-7
+    """Its largest change in a second, 1/s."""
     nts_port: int | None = None
     """TCP port of NTS key exchanges, 0 for any; None for none."""
     only_authenticated: bool = False
@@ -115,6 +121,9 @@ def serve(
     udp_port: int = 0,
     *,
     upstreams: tuple[str, ...] = (),
+    upstream_ca: bytes | None = None,
+    max_drift_ppb: int = 500_000,
+    max_wander: float = 1e-7,
     certificate: Path | None = None,
     key: Path | None = None,
     expose: bool = False,
@@ -135,6 +144,9 @@ def serve(
         expose=expose,
         journal_bytes_max=journal_bytes_max,
         upstreams=upstreams,
+        upstream_ca=upstream_ca,
+        max_drift_ppb=max_drift_ppb,
+        max_wander=max_wander,
         nts_port=nts_port,
         only_authenticated=only_authenticated,
         metrics_port=metrics_port,
@@ -316,7 +328,15 @@ def _open_plane(settings: Settings) -> DataPlane:
     from harmonia import _core  # so that the daemon's tests run without the extension
 
     try:
-        return _core.Node(settings.host, settings.udp_port, clock_file, settings.upstreams)
+        return _core.Node(
+            settings.host,
+            settings.udp_port,
+            clock_file,
+            settings.upstreams,
+            ca=settings.upstream_ca,
+            max_drift_ppb=settings.max_drift_ppb,
+            max_wander=settings.max_wander,
+        )
     except ValueError as error:
         raise BadInput(str(error)) from None
     except _core.IoError as error:

@@ -26,6 +26,9 @@ class FakeStatus:
     sleeper: int
     muted: bool
     age_ns: int = -1
+    session_age_ns: int = -1
+    silent_ns: int = -1
+    suspends: int = 0
     lock_state: int = 1
     bound_ns: int = 0
     uncertainty_ns: int = 0
@@ -36,6 +39,18 @@ class FakeStatus:
     platform_time_ns: int = 0
     node_time_ns: int = 0
     gate_open: bool = False
+    max_drift_ppb: int = 0
+    max_wander: float = 0.0
+
+
+@dataclass(frozen=True)
+class FakeTimeKeys:
+    """As ``_core.TimeKeys``; nobody answers to them."""
+
+    algorithm: int = 30
+    c2s: bytes = bytes(16)
+    s2c: bytes = bytes(16)
+    cookies: Sequence[bytes] = (bytes(72),)
 
 
 @dataclass
@@ -74,6 +89,8 @@ class FakeTracking:
     root_delay_ns: int = 0
     leap: int = 0
     steps_left: int = 1
+    max_drift_ppb: int = 500_000
+    max_wander: float = 1e-7
 
 
 class FakePlane:
@@ -144,6 +161,9 @@ class FakePlane:
     def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool) -> None:
         assert len(secret) == 32
         self._held(sleeper).session = (session_id, secret, recording)
+
+    def time_keys(self) -> FakeTimeKeys:
+        return FakeTimeKeys()
 
     def detach(self, sleeper: int) -> None:
         self._held(sleeper).session = None

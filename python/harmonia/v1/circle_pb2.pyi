@@ -418,6 +418,11 @@ class SleeperView(_message.Message):
     GRANTED_FIELD_NUMBER: _builtins.int
     PLATFORM_TIME_NS_FIELD_NUMBER: _builtins.int
     NODE_TIME_NS_FIELD_NUMBER: _builtins.int
+    MAX_DRIFT_PPB_FIELD_NUMBER: _builtins.int
+    MAX_WANDER_FIELD_NUMBER: _builtins.int
+    SESSION_AGE_NS_FIELD_NUMBER: _builtins.int
+    SILENT_NS_FIELD_NUMBER: _builtins.int
+    SUSPENDS_FIELD_NUMBER: _builtins.int
     sleeper_id: _builtins.str
     connected: _builtins.bool
     lock_state: _types_pb2.LockState.ValueType
@@ -437,6 +442,18 @@ class SleeperView(_message.Message):
     platform_time_ns: _builtins.int
     """The platform's clock reading that the phase belongs to, as raw platform nanoseconds and its estimate of node time."""
     node_time_ns: _builtins.int
+    max_drift_ppb: _builtins.int
+    """What bound_ns rests on, as the platform states it: the largest difference of its clock's rate and the sanctuary's,
+    parts per billion, and its largest change in a second, 1/s.
+    """
+    max_wander: _builtins.float
+    session_age_ns: _builtins.int
+    """How long the platform's session is open, and for how long no authentic datagram of it has come, nanoseconds; -1
+    without a session. The same for both means that none ever came: UDP is blocked, or the platform is off.
+    """
+    silent_ns: _builtins.int
+    suspends: _builtins.int
+    """How often the platform's machine was suspended."""
     @_builtins.property
     def granted(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Purpose.ValueType]: ...
     def __init__(
@@ -455,10 +472,15 @@ class SleeperView(_message.Message):
         granted: _abc.Iterable[_types_pb2.Purpose.ValueType] | None = ...,
         platform_time_ns: _builtins.int = ...,
         node_time_ns: _builtins.int = ...,
+        max_drift_ppb: _builtins.int = ...,
+        max_wander: _builtins.float = ...,
+        session_age_ns: _builtins.int = ...,
+        silent_ns: _builtins.int = ...,
+        suspends: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound_ns", b"bound_ns", "connected", b"connected", "granted", b"granted", "level_dbfs", b"level_dbfs", "lock_state", b"lock_state", "muted", b"muted", "node_time_ns", b"node_time_ns", "offset", b"offset", "phase", b"phase", "platform_time_ns", b"platform_time_ns", "rate_ppb", b"rate_ppb", "sleeper_id", b"sleeper_id", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound_ns", b"bound_ns", "connected", b"connected", "granted", b"granted", "level_dbfs", b"level_dbfs", "lock_state", b"lock_state", "max_drift_ppb", b"max_drift_ppb", "max_wander", b"max_wander", "muted", b"muted", "node_time_ns", b"node_time_ns", "offset", b"offset", "phase", b"phase", "platform_time_ns", b"platform_time_ns", "rate_ppb", b"rate_ppb", "session_age_ns", b"session_age_ns", "silent_ns", b"silent_ns", "sleeper_id", b"sleeper_id", "suspends", b"suspends", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

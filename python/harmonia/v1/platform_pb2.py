@@ -26,7 +26,7 @@ from harmonia.v1 import consent_pb2 as harmonia_dot_v1_dot_consent__pb2
 from harmonia.v1 import types_pb2 as harmonia_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aharmonia/v1/platform.proto\x12\x0bharmonia.v1\x1a\x19harmonia/v1/consent.proto\x1a\x17harmonia/v1/types.proto\"*\n\x15\x41ttachPlatformRequest\x12\x11\n\trecording\x18\x01 \x01(\x08\"y\n\x16\x41ttachPlatformResponse\x12\x12\n\nsession_id\x18\x01 \x01(\x06\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x10\n\x08udp_port\x18\x03 \x01(\r\x12)\n\x05state\x18\x04 \x01(\x0b\x32\x1a.harmonia.v1.PlatformState\"\x16\n\x14WatchPlatformRequest\"B\n\x15WatchPlatformResponse\x12)\n\x05state\x18\x01 \x01(\x0b\x32\x1a.harmonia.v1.PlatformState\"\xc6\x01\n\rPlatformState\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\x12\x0e\n\x06offset\x18\x02 \x01(\x10\x12\'\n\x05voice\x18\x03 \x03(\x0b\x32\x18.harmonia.v1.Coefficient\x12\x15\n\rhearing_level\x18\x04 \x01(\x02\x12\x11\n\town_level\x18\x05 \x01(\x02\x12-\n\x08purposes\x18\x06 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\":\n\x0fSetVoiceRequest\x12\'\n\x05voice\x18\x01 \x03(\x0b\x32\x18.harmonia.v1.Coefficient\"\x12\n\x10SetVoiceResponse\"=\n\x11SetHearingRequest\x12\x15\n\rhearing_level\x18\x01 \x01(\x02\x12\x11\n\town_level\x18\x02 \x01(\x02\"\x14\n\x12SetHearingResponse2\xde\x02\n\x0fPlatformService\x12Y\n\x0e\x41ttachPlatform\x12\".harmonia.v1.AttachPlatformRequest\x1a#.harmonia.v1.AttachPlatformResponse\x12X\n\rWatchPlatform\x12!.harmonia.v1.WatchPlatformRequest\x1a\".harmonia.v1.WatchPlatformResponse0\x01\x12G\n\x08SetVoice\x12\x1c.harmonia.v1.SetVoiceRequest\x1a\x1d.harmonia.v1.SetVoiceResponse\x12M\n\nSetHearing\x12\x1e.harmonia.v1.SetHearingRequest\x1a\x1f.harmonia.v1.SetHearingResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aharmonia/v1/platform.proto\x12\x0bharmonia.v1\x1a\x19harmonia/v1/consent.proto\x1a\x17harmonia/v1/types.proto\"*\n\x15\x41ttachPlatformRequest\x12\x11\n\trecording\x18\x01 \x01(\x08\"\xa3\x01\n\x16\x41ttachPlatformResponse\x12\x12\n\nsession_id\x18\x01 \x01(\x06\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x10\n\x08udp_port\x18\x03 \x01(\r\x12)\n\x05state\x18\x04 \x01(\x0b\x32\x1a.harmonia.v1.PlatformState\x12(\n\ttime_keys\x18\x05 \x01(\x0b\x32\x15.harmonia.v1.TimeKeys\"[\n\x08TimeKeys\x12\x16\n\x0e\x61\x65\x61\x64_algorithm\x18\x01 \x01(\r\x12\x12\n\nclient_key\x18\x02 \x01(\x0c\x12\x12\n\nserver_key\x18\x03 \x01(\x0c\x12\x0f\n\x07\x63ookies\x18\x04 \x03(\x0c\"\x16\n\x14WatchPlatformRequest\"B\n\x15WatchPlatformResponse\x12)\n\x05state\x18\x01 \x01(\x0b\x32\x1a.harmonia.v1.PlatformState\"\xc6\x01\n\rPlatformState\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\x12\x0e\n\x06offset\x18\x02 \x01(\x10\x12\'\n\x05voice\x18\x03 \x03(\x0b\x32\x18.harmonia.v1.Coefficient\x12\x15\n\rhearing_level\x18\x04 \x01(\x02\x12\x11\n\town_level\x18\x05 \x01(\x02\x12-\n\x08purposes\x18\x06 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\":\n\x0fSetVoiceRequest\x12\'\n\x05voice\x18\x01 \x03(\x0b\x32\x18.harmonia.v1.Coefficient\"\x12\n\x10SetVoiceResponse\"=\n\x11SetHearingRequest\x12\x15\n\rhearing_level\x18\x01 \x01(\x02\x12\x11\n\town_level\x18\x02 \x01(\x02\"\x14\n\x12SetHearingResponse2\xde\x02\n\x0fPlatformService\x12Y\n\x0e\x41ttachPlatform\x12\".harmonia.v1.AttachPlatformRequest\x1a#.harmonia.v1.AttachPlatformResponse\x12X\n\rWatchPlatform\x12!.harmonia.v1.WatchPlatformRequest\x1a\".harmonia.v1.WatchPlatformResponse0\x01\x12G\n\x08SetVoice\x12\x1c.harmonia.v1.SetVoiceRequest\x1a\x1d.harmonia.v1.SetVoiceResponse\x12M\n\nSetHearing\x12\x1e.harmonia.v1.SetHearingRequest\x1a\x1f.harmonia.v1.SetHearingResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,22 +35,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ATTACHPLATFORMREQUEST']._serialized_start=95
   _globals['_ATTACHPLATFORMREQUEST']._serialized_end=137
-  _globals['_ATTACHPLATFORMRESPONSE']._serialized_start=139
-  _globals['_ATTACHPLATFORMRESPONSE']._serialized_end=260
-  _globals['_WATCHPLATFORMREQUEST']._serialized_start=262
-  _globals['_WATCHPLATFORMREQUEST']._serialized_end=284
-  _globals['_WATCHPLATFORMRESPONSE']._serialized_start=286
-  _globals['_WATCHPLATFORMRESPONSE']._serialized_end=352
-  _globals['_PLATFORMSTATE']._serialized_start=355
-  _globals['_PLATFORMSTATE']._serialized_end=553
-  _globals['_SETVOICEREQUEST']._serialized_start=555
-  _globals['_SETVOICEREQUEST']._serialized_end=613
-  _globals['_SETVOICERESPONSE']._serialized_start=615
-  _globals['_SETVOICERESPONSE']._serialized_end=633
-  _globals['_SETHEARINGREQUEST']._serialized_start=635
-  _globals['_SETHEARINGREQUEST']._serialized_end=696
-  _globals['_SETHEARINGRESPONSE']._serialized_start=698
-  _globals['_SETHEARINGRESPONSE']._serialized_end=718
-  _globals['_PLATFORMSERVICE']._serialized_start=721
-  _globals['_PLATFORMSERVICE']._serialized_end=1071
+  _globals['_ATTACHPLATFORMRESPONSE']._serialized_start=140
+  _globals['_ATTACHPLATFORMRESPONSE']._serialized_end=303
+  _globals['_TIMEKEYS']._serialized_start=305
+  _globals['_TIMEKEYS']._serialized_end=396
+  _globals['_WATCHPLATFORMREQUEST']._serialized_start=398
+  _globals['_WATCHPLATFORMREQUEST']._serialized_end=420
+  _globals['_WATCHPLATFORMRESPONSE']._serialized_start=422
+  _globals['_WATCHPLATFORMRESPONSE']._serialized_end=488
+  _globals['_PLATFORMSTATE']._serialized_start=491
+  _globals['_PLATFORMSTATE']._serialized_end=689
+  _globals['_SETVOICEREQUEST']._serialized_start=691
+  _globals['_SETVOICEREQUEST']._serialized_end=749
+  _globals['_SETVOICERESPONSE']._serialized_start=751
+  _globals['_SETVOICERESPONSE']._serialized_end=769
+  _globals['_SETHEARINGREQUEST']._serialized_start=771
+  _globals['_SETHEARINGREQUEST']._serialized_end=832
+  _globals['_SETHEARINGRESPONSE']._serialized_start=834
+  _globals['_SETHEARINGRESPONSE']._serialized_end=854
+  _globals['_PLATFORMSERVICE']._serialized_start=857
+  _globals['_PLATFORMSERVICE']._serialized_end=1207
 # @@protoc_insertion_point(module_scope)

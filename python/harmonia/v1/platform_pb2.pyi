@@ -48,6 +48,7 @@ class AttachPlatformResponse(_message.Message):
     SECRET_FIELD_NUMBER: _builtins.int
     UDP_PORT_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    TIME_KEYS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.int
     """Names the session in datagrams."""
     secret: _builtins.bytes
@@ -56,6 +57,8 @@ class AttachPlatformResponse(_message.Message):
     """UDP port on the host that answers gRPC."""
     @_builtins.property
     def state(self) -> Global___PlatformState: ...
+    @_builtins.property
+    def time_keys(self) -> Global___TimeKeys: ...
     def __init__(
         self,
         *,
@@ -63,14 +66,52 @@ class AttachPlatformResponse(_message.Message):
         secret: _builtins.bytes = ...,
         udp_port: _builtins.int = ...,
         state: Global___PlatformState | None = ...,
+        time_keys: Global___TimeKeys | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state", "time_keys", b"time_keys"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret", "session_id", b"session_id", "state", b"state", "udp_port", b"udp_port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret", "session_id", b"session_id", "state", b"state", "time_keys", b"time_keys", "udp_port", b"udp_port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttachPlatformResponse: _TypeAlias = AttachPlatformResponse  # noqa: Y015
+
+@_typing.final
+class TimeKeys(_message.Message):
+    """What the platform asks for the time with: a client of NTS (RFC 8915) whose key exchange was this answer. Each time
+    answer then proves that the sanctuary made it. Opening the session anew brings new ones.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AEAD_ALGORITHM_FIELD_NUMBER: _builtins.int
+    CLIENT_KEY_FIELD_NUMBER: _builtins.int
+    SERVER_KEY_FIELD_NUMBER: _builtins.int
+    COOKIES_FIELD_NUMBER: _builtins.int
+    aead_algorithm: _builtins.int
+    """IANA's number of the AEAD algorithm."""
+    client_key: _builtins.bytes
+    """Seals what the platform asks (C2S), and what the sanctuary answers (S2C): as long as the algorithm's keys are."""
+    server_key: _builtins.bytes
+    @_builtins.property
+    def cookies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Opaque; each request uses up one, each answer brings one."""
+
+    def __init__(
+        self,
+        *,
+        aead_algorithm: _builtins.int = ...,
+        client_key: _builtins.bytes = ...,
+        server_key: _builtins.bytes = ...,
+        cookies: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aead_algorithm", b"aead_algorithm", "client_key", b"client_key", "cookies", b"cookies", "server_key", b"server_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimeKeys: _TypeAlias = TimeKeys  # noqa: Y015
 
 @_typing.final
 class WatchPlatformRequest(_message.Message):

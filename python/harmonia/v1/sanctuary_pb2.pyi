@@ -28,7 +28,7 @@ class _SourceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SourceSta
     DESCRIPTOR: _descriptor.EnumDescriptor
     SOURCE_STATE_UNSPECIFIED: _SourceState.ValueType  # 0
     SOURCE_STATE_UNRESOLVED: _SourceState.ValueType  # 1
-    """Its name has no address yet."""
+    """Its name has no address yet, or with NTS no keys."""
     SOURCE_STATE_SILENT: _SourceState.ValueType  # 2
     """It has not answered yet, or not for a while."""
     SOURCE_STATE_MEASURING: _SourceState.ValueType  # 3
@@ -51,7 +51,7 @@ class SourceState(_SourceState, metaclass=_SourceStateEnumTypeWrapper):
 
 SOURCE_STATE_UNSPECIFIED: SourceState.ValueType  # 0
 SOURCE_STATE_UNRESOLVED: SourceState.ValueType  # 1
-"""Its name has no address yet."""
+"""Its name has no address yet, or with NTS no keys."""
 SOURCE_STATE_SILENT: SourceState.ValueType  # 2
 """It has not answered yet, or not for a while."""
 SOURCE_STATE_MEASURING: SourceState.ValueType  # 3
@@ -162,6 +162,8 @@ class GetTrackingResponse(_message.Message):
     LEAP_FIELD_NUMBER: _builtins.int
     STEPS_LEFT_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    MAX_DRIFT_PPB_FIELD_NUMBER: _builtins.int
+    MAX_WANDER_FIELD_NUMBER: _builtins.int
     clock_id: _builtins.int
     """Identifies the node clock's timeline; changes when a reboot broke it."""
     stratum: _builtins.int
@@ -192,6 +194,11 @@ class GetTrackingResponse(_message.Message):
     """NTP's leap indicator."""
     steps_left: _builtins.int
     """How often this clock may still be stepped, in this life or a later one."""
+    max_drift_ppb: _builtins.int
+    """What bound_ns rests on: the largest difference of two clocks' rates, parts per billion, and its largest change in a
+    second, 1/s.
+    """
+    max_wander: _builtins.float
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Source]:
         """Whom the node follows, in the order in which they were given."""
@@ -217,10 +224,12 @@ class GetTrackingResponse(_message.Message):
         leap: _builtins.int = ...,
         steps_left: _builtins.int = ...,
         sources: _abc.Iterable[Global___Source] | None = ...,
+        max_drift_ppb: _builtins.int = ...,
+        max_wander: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "bound_ns", b"bound_ns", "clock_id", b"clock_id", "leap", b"leap", "lock_state", b"lock_state", "malformed", b"malformed", "node_time_ns", b"node_time_ns", "offset_ns", b"offset_ns", "rate_ppb", b"rate_ppb", "refid", b"refid", "resumes", b"resumes", "root_delay_ns", b"root_delay_ns", "slew_ppb", b"slew_ppb", "sources", b"sources", "steps_left", b"steps_left", "stratum", b"stratum", "unauthentic", b"unauthentic", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "bound_ns", b"bound_ns", "clock_id", b"clock_id", "leap", b"leap", "lock_state", b"lock_state", "malformed", b"malformed", "max_drift_ppb", b"max_drift_ppb", "max_wander", b"max_wander", "node_time_ns", b"node_time_ns", "offset_ns", b"offset_ns", "rate_ppb", b"rate_ppb", "refid", b"refid", "resumes", b"resumes", "root_delay_ns", b"root_delay_ns", "slew_ppb", b"slew_ppb", "sources", b"sources", "steps_left", b"steps_left", "stratum", b"stratum", "unauthentic", b"unauthentic", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -247,8 +256,13 @@ class Source(_message.Message):
     EXCHANGES_FIELD_NUMBER: _builtins.int
     AGE_NS_FIELD_NUMBER: _builtins.int
     TROUBLE_FIELD_NUMBER: _builtins.int
+    AUTHENTICATED_FIELD_NUMBER: _builtins.int
+    COOKIES_FIELD_NUMBER: _builtins.int
+    KEY_EXCHANGES_FIELD_NUMBER: _builtins.int
+    MAX_DRIFT_PPB_FIELD_NUMBER: _builtins.int
+    MAX_WANDER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """As it was given: HOST or HOST:PORT."""
+    """As it was given: HOST or HOST:PORT, with nts:// before it where NTS proves its answers."""
     address: _builtins.str
     """Where it was found, address and port; empty before."""
     state: Global___SourceState.ValueType
@@ -272,7 +286,16 @@ class Source(_message.Message):
     age_ns: _builtins.int
     """How long ago the last answer came; -1 before the first."""
     trouble: _builtins.str
-    """Why the last answer was refused, or the name was not found; empty if neither."""
+    """Why the last answer was refused, or the name or keys were not found; empty if neither."""
+    authenticated: _builtins.bool
+    """Each answer that was used was proved to be the server's with NTS."""
+    cookies: _builtins.int
+    """With NTS: requests that can be made before keys must be exchanged anew, if no answer comes."""
+    key_exchanges: _builtins.int
+    """With NTS: how often keys were exchanged."""
+    max_drift_ppb: _builtins.int
+    """What bound_ns rests on, as in GetTrackingResponse."""
+    max_wander: _builtins.float
     def __init__(
         self,
         *,
@@ -291,10 +314,15 @@ class Source(_message.Message):
         exchanges: _builtins.int = ...,
         age_ns: _builtins.int = ...,
         trouble: _builtins.str = ...,
+        authenticated: _builtins.bool = ...,
+        cookies: _builtins.int = ...,
+        key_exchanges: _builtins.int = ...,
+        max_drift_ppb: _builtins.int = ...,
+        max_wander: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "age_ns", b"age_ns", "bound_ns", b"bound_ns", "clock_id", b"clock_id", "delay_ns", b"delay_ns", "exchanges", b"exchanges", "name", b"name", "offset_ns", b"offset_ns", "rate_ppb", b"rate_ppb", "reach", b"reach", "refid", b"refid", "state", b"state", "stratum", b"stratum", "trouble", b"trouble", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "age_ns", b"age_ns", "authenticated", b"authenticated", "bound_ns", b"bound_ns", "clock_id", b"clock_id", "cookies", b"cookies", "delay_ns", b"delay_ns", "exchanges", b"exchanges", "key_exchanges", b"key_exchanges", "max_drift_ppb", b"max_drift_ppb", "max_wander", b"max_wander", "name", b"name", "offset_ns", b"offset_ns", "rate_ppb", b"rate_ppb", "reach", b"reach", "refid", b"refid", "state", b"state", "stratum", b"stratum", "trouble", b"trouble", "uncertainty_ns", b"uncertainty_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,12 +8,13 @@ use thiserror::Error;
 
 use crate::phase::{Phase, PhaseOffset};
 use crate::program::CHANNELS_MAX;
+use crate::stated::Stated;
 use crate::units::{NodeTime, PlatformTime, Span};
 
 /// The longest payload of any kind.
 pub const PAYLOAD_MAX: usize = MIX_HEAD_LEN + CHANNELS_MAX * 8;
 /// The length of a status payload.
-pub const STATUS_LEN: usize = 70;
+pub const STATUS_LEN: usize = 88;
 /// The length of a withdrawal payload.
 pub const WITHDRAW_LEN: usize = 20;
 /// The length of an acknowledgement payload.
@@ -68,6 +69,10 @@ pub struct Status {
     pub platform: PlatformTime,
     /// The same instant as it believes it to be on the node's clock.
     pub node: NodeTime,
+    /// How often its machine was suspended since it began; stays at the largest number.
+    pub suspends: u16,
+    /// What `bound` rests on.
+    pub stated: Stated,
 }
 
 /// A person takes something back.
@@ -181,11 +186,14 @@ impl Status {
             .put(self.phase.bits().to_be_bytes())
             .put(self.level_dbfs.to_be_bytes())
             .put(self.platform.ns().to_be_bytes())
-            .put(self.node.ns().to_be_bytes());
+            .put(self.node.ns().to_be_bytes())
+            .put(self.suspends.to_be_bytes())
+            .put(self.stated.max_drift_ppb.to_be_bytes())
+            .put(self.stated.max_wander.to_be_bytes());
         out
     }
 
-    /// Reads a status; a level that is no number becomes silence.
+    /// Reads a status; a level that is no number becomes silence. Limits that nobody can mean make it malformed.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let mut r = Reader(payload);
         let status = Self {
@@ -200,6 +208,8 @@ impl Status {
             level_dbfs: Some(r.f32()?).filter(|level| level.is_finite()).unwrap_or(-120.0),
             platform: PlatformTime::from_ns(r.i64()?),
             node: NodeTime::from_ns(r.i64()?),
+            suspends: r.take().map(u16::from_be_bytes)?,
+            stated: Stated::new(r.i64()?, f64::from_be_bytes(r.take()?)).map_err(|_| Malformed)?,
         };
         r.end()?;
         Ok(status)
@@ -264,13 +274,17 @@ mod laws {
 
         #[test]
         fn a_status_survives_its_encoding(gate_epoch: u64, lock_state: u8, gate_open: bool, a: i64, b: i64, c: i64,
-                                          offset: i64, phase: u64, level_dbfs in -120.0f32..0.0, t: i64, u: i64) {
+                                          offset: i64, phase: u64, level_dbfs in -120.0f32..0.0, t: i64, u: i64,
+                                          suspends: u16, max_drift_ppb in 0i64..1_000_000, max_wander in 0.0..1e-3) {
             let status = Status {
                 gate_epoch, lock_state, gate_open, bound: Span::from_ns(a), uncertainty: Span::from_ns(b), rate_ppb: c,
                 offset: PhaseOffset::from_bits(offset), phase: Phase::from_bits(phase), level_dbfs,
-                platform: PlatformTime::from_ns(t), node: NodeTime::from_ns(u),
+                platform: PlatformTime::from_ns(t), node: NodeTime::from_ns(u), suspends,
+                stated: Stated { max_drift_ppb, max_wander },
             };
             prop_assert_eq!(Status::decode(&status.encode()), Ok(status));
+            let absurd = Status { stated: Stated { max_drift_ppb: -1, max_wander }, ..status };
+            prop_assert_eq!(Status::decode(&absurd.encode()), Err(Malformed));
         }
 
         #[test]

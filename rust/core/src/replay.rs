@@ -93,11 +93,6 @@ pub struct ReplaySummary {
     pub max_wander: f64,
 }
 
-/// The largest drift that may be assumed, parts per billion: 10 %.
-pub const MAX_DRIFT_PPB: i64 = 100_000_000;
-/// The largest wander that may be assumed, 1/s.
-pub const MAX_WANDER: f64 = 1e-3;
-
 /// A session for replays: no burst, no lead (nobody renders ahead), and the stated assumptions.
 pub fn session(max_drift_ppb: i64, max_wander: f64) -> SyncSession {
     SyncSession::new(SyncConfig { max_drift_ppb, max_wander, lead: Span::ZERO, ..SyncConfig::default() }, 0)

@@ -258,6 +258,14 @@ impl Servo {
         }
     }
 
+    /// Nothing that was known is certain any more, as the platform's own clock stood still: steps are allowed again, and
+    /// the clock goes on along its line until the next estimate, which it does not certify.
+    pub fn forget(&mut self) {
+        self.unlock();
+        self.clock.certified = None;
+        self.clock.uncertainty_ns = f64::INFINITY;
+    }
+
     /// From now on, no steps. Without an estimate it means nothing.
     pub fn lock(&mut self) {
         if self.clock.state != LockState::Unsynchronised {

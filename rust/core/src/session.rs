@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::filter::{Estimate, Exchange, Filter, FilterConfig, Verdict};
 use crate::packet::{self, Answer, PacketError};
 use crate::servo::{DisciplinedClock, LockState, Servo, ServoConfig};
+use crate::stated::Stated;
 use crate::units::{PlatformTime, Span};
 
 /// Requests that can wait for answers at once: more than a burst with a second of round trip has in flight.
@@ -21,6 +22,9 @@ const WAITING_MAX: usize = 16;
 
 /// Intervals of silence after a server has asked for it.
 const KISS_PAUSE: i64 = 16;
+
+/// How much longer than before a machine must have slept to have slept again. Two clocks are read one after the other.
+pub const SUSPEND_MIN: Span = Span::from_ms(5);
 
 /// The stratum of a clock that nobody has set.
 pub const STRATUM_UNKNOWN: u8 = 16;
@@ -59,17 +63,17 @@ pub struct SyncConfig {
 }
 
 impl Default for SyncConfig {
-    /// A request a second after a burst of eight; up to 500 ppm of drift (the worst that common crystals and virtual
-    /// machines show) and 0.1 ppm/s of wander (a crystal of 1 ppm/K warming by 0.1 K/s).
+    /// A request a second after a burst of eight; drift and wander as [`Stated::default`] has them.
     fn default() -> Self {
+        let Stated { max_drift_ppb, max_wander } = Stated::default();
         Self {
             interval: Span::from_s(1),
             burst: 8,
             burst_spacing: Span::from_ms(150),
             timeout: Span::from_s(2),
             lock_after: 6,
-            max_drift_ppb: 500_000,
-            max_wander: 1e-7,
+            max_drift_ppb,
+            max_wander,
             expected_drift_ppb: 100_000,
             expected_wander: 3e-9,
             max_slew_ppb: 499_000,
@@ -82,6 +86,16 @@ impl Default for SyncConfig {
 }
 
 impl SyncConfig {
+    /// The same with these limits of the two clocks.
+    pub const fn with(self, stated: Stated) -> Self {
+        Self { max_drift_ppb: stated.max_drift_ppb, max_wander: stated.max_wander, ..self }
+    }
+
+    /// The limits of the two clocks on which the certificate rests.
+    pub const fn stated(&self) -> Stated {
+        Stated { max_drift_ppb: self.max_drift_ppb, max_wander: self.max_wander }
+    }
+
     /// How the servo of such a session behaves.
     pub const fn servo(&self) -> ServoConfig {
         ServoConfig {
@@ -154,6 +168,7 @@ pub struct SyncSession {
     node_bound: Span,
     stratum: u8,
     refid: u32,
+    asleep: Option<Span>,
 }
 
 impl SyncSession {
@@ -179,6 +194,7 @@ impl SyncSession {
             node_bound: Span::ZERO,
             stratum: STRATUM_UNKNOWN,
             refid: 0,
+            asleep: None,
         }
     }
 
@@ -320,17 +336,39 @@ impl SyncSession {
         &self.config
     }
 
-    /// Forgets everything but the loop: a new burst begins at once. For a platform whose own clock has been stepped or
-    /// has stood still (a suspend), and for a change of node. Answers still under way are refused.
+    /// The platform's machine has been suspended for `asleep` in all, since whenever. Say so before everything else: a
+    /// request that left before a suspend and its answer after it speak of two different relations of the clocks.
+    ///
+    /// Returns for how long it was suspended since the last call, if it was. The platform's clock stood still for about
+    /// that long, known only as well as some machines' clocks of whole seconds; so nothing is certain until the next
+    /// answer. The clock goes on along its line, unlocked, for whoever fades out by it; a new burst begins at once, and
+    /// the first answer may step it.
+    pub fn note_asleep(&mut self, asleep: Span) -> Option<Span> {
+        let slept = asleep - *self.asleep.get_or_insert(asleep);
+        if slept.abs() < SUSPEND_MIN {
+            return None;
+        }
+        self.asleep = Some(asleep);
+        self.servo.forget();
+        self.begin_anew();
+        Some(slept)
+    }
+
+    /// Forgets everything but the loop: a new burst begins at once. For a platform whose own clock has been stepped,
+    /// and for a change of node. Answers still under way are refused.
     pub fn reset(&mut self) {
-        self.filter.reset();
         self.servo.reset();
+        self.begin_anew();
+        self.clock_id = None;
+        (self.stratum, self.refid) = (STRATUM_UNKNOWN, 0);
+    }
+
+    fn begin_anew(&mut self) {
+        self.filter.reset();
         self.waiting.clear();
         self.burst_left = self.config.burst;
         self.next = None;
         self.used = 0;
-        self.clock_id = None;
-        (self.stratum, self.refid) = (STRATUM_UNKNOWN, 0);
     }
 
     /// A number that nobody can guess who does not know the seed.
@@ -510,6 +548,56 @@ mod laws {
         let (received, mut bytes) = answer(&request, &NodeInfo::root(1), ms(0));
         packet::patch_sent(&mut bytes, NodeTime::from_ns(0), Span::ZERO);
         assert_eq!(session.handle_input(received, Span::ZERO, &bytes), Err(SyncError::Backwards));
+    }
+
+    proptest! {
+        #[test]
+        fn after_a_suspend_nothing_is_certain_and_nothing_moves_until_an_answer(
+            slept_ns in 5_000_000i64..40_000_000_000_000, known in 0i64..1_000_000_000_000, ahead in 0i64..10_000
+        ) {
+            let mut session = SyncSession::new(SyncConfig::default(), 1);
+            prop_assert_eq!(session.note_asleep(Span::from_ns(known)), None, "what was before the first call");
+            for i in 0..10 {
+                exchange(&mut session, ms(i * 1000)).unwrap();
+            }
+            let under_way = ask(&mut session, ms(10_000)).unwrap();
+            let before = session.clock();
+            prop_assert_eq!(session.note_asleep(Span::from_ns(known + slept_ns)), Some(Span::from_ns(slept_ns)));
+            prop_assert_eq!(session.note_asleep(Span::from_ns(known + slept_ns)), None, "told once");
+            // What sounds fades out along the line on which it was; that line is worth nothing.
+            let at = ms(10_000 + ahead);
+            let reading = session.clock().read(at);
+            prop_assert_eq!((reading.node, reading.state), (before.node_at(at), LockState::Acquiring));
+            prop_assert_eq!((reading.earliest.ns(), reading.latest.ns()), (i64::MIN, i64::MAX));
+            // An answer to a request from before is heard after: it would mix both times.
+            let (received, bytes) = answer(&under_way, &NodeInfo::root(1), ms(10_000));
+            let refused = session.handle_input(received, Span::ZERO, &bytes);
+            prop_assert_eq!(refused, Err(PacketError::NotAsked.into()));
+            // A burst at once; its first answer is certain, and steps. The node went on meanwhile, the platform did not.
+            let request = ask(&mut session, ms(10_001)).expect("a burst begins at once");
+            let mut out = [0; CIRCLE_PACKET_LEN];
+            let truth = |t: PlatformTime| NodeTime::from_ns(t.ns() + slept_ns) + Span::from_s(5);
+            let at = truth(ms(10_001)) + Span::from_us(100);
+            let len = respond(&request, at, at, &NodeInfo::root(1), &mut out).unwrap();
+            let used = session.handle_input(ms(10_001) + Span::from_us(200), Span::ZERO, &out[..len]).unwrap();
+            prop_assert!((used.step.ns() - slept_ns).abs() < 1_000_000, "{:?}", used.step);
+            let reading = session.clock().read(ms(10_002));
+            prop_assert_eq!(reading.state, LockState::Acquiring);
+            prop_assert!(reading.earliest <= truth(ms(10_002)) && truth(ms(10_002)) <= reading.latest);
+            prop_assert!(reading.bound() < Span::from_ms(1));
+        }
+    }
+
+    #[test]
+    fn two_clocks_read_one_after_the_other_are_no_suspend() {
+        let mut session = SyncSession::new(SyncConfig::default(), 1);
+        exchange(&mut session, ms(0)).unwrap();
+        let before = session.clock();
+        for late_us in [0, 4_999, -4_999, 1_000, 0] {
+            assert_eq!(session.note_asleep(Span::from_s(9) + Span::from_us(late_us)), None);
+        }
+        assert_eq!(session.clock(), before);
+        assert_eq!(session.note_asleep(Span::from_s(9) + Span::from_ms(5)), Some(Span::from_ms(5)));
     }
 
     #[test]

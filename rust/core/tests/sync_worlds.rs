@@ -298,13 +298,19 @@ fn a_stepped_source_is_called_a_contradiction_and_followed() {
 #[test]
 fn a_suspended_platform_begins_anew_when_told() {
     let mut wire = wire(SyncConfig::default(), 0, 50_000.0, 60, Way::LOOPBACK, 8);
+    wire.session.note_asleep(Span::ZERO);
     wire.run(20 * S, 10 * MS, |_| ());
-    wire.clock = WrongClock::new(-9 * S, 50_000.0, 1.0, 500_000.0, 60, &mut Dice::new(9));
-    wire.session.reset();
-    assert_eq!(wire.session.clock().state_at(wire.platform_now()), LockState::Unsynchronised);
+    // Nine seconds in which the node's clock ran and the platform's stood still; answers are on their way all the while.
+    let anchor = wire.node.as_ref().unwrap().anchor().clone();
+    let later = harmonia_core::node_clock::Anchor { node_ns: anchor.node_ns + 9 * S, ..anchor };
+    wire.node = Some(NodeClock::resume(later, "boot", wire.now_ns, TODAY_NS).0);
+    assert_eq!(wire.session.note_asleep(Span::from_s(9)), Some(Span::from_s(9)));
+    assert_eq!(certified(&wire).bound().ns(), i64::MAX);
     wire.run(40 * S, 10 * MS, check);
     assert_eq!(certified(&wire).state, LockState::Locked);
     assert!(wire.error().abs() < Span::from_us(200));
+    let resets: Vec<_> = wire.heard.iter().filter_map(|(_, heard)| heard.ok()?.reset).collect();
+    assert_eq!(resets, [], "a suspend is no contradiction");
 }
 
 /// The circle's phase as the platform has it.

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use harmonia_core::node_clock::NodeClock;
-use harmonia_core::nts::{CookieKeys, Keys, NtsError, NtsServer, Policy, Reply, Rotation, COOKIES_MAX};
+use harmonia_core::nts::{CookieKeys, Keys, NtsError, NtsServer, Policy, Reply, COOKIES_MAX};
 use harmonia_core::packet::{self, NodeInfo, CIRCLE_PACKET_LEN};
 use harmonia_core::rate_limit::{Admission, RateConfig, RateLimit};
 use harmonia_core::units::NodeTime;
@@ -17,6 +17,7 @@ use harmonia_core::units::NodeTime;
 use crate::entropy::Entropy;
 use crate::error::IoError;
 use crate::socket::{Batch, Socket, BATCH};
+use crate::time_keys::TimeKeys;
 
 /// Protected answers that are sealed before they are sent: the first waits for the last, some ten microseconds.
 const GROUP: usize = 4;
@@ -73,10 +74,9 @@ impl<T: Copy> Few<T> {
 }
 
 impl Answering {
-    /// Everybody is answered, at the default rate; cookies are sealed from `now` on.
-    pub fn new(now: NodeTime) -> Result<Self, IoError> {
-        let mut entropy = Entropy::new()?;
-        let cookies = CookieKeys::new(Rotation::default(), now, &mut |out| entropy.fill(out));
+    /// Everybody is answered, at the default rate; `cookies` seals and opens cookies.
+    pub fn new(cookies: CookieKeys) -> Result<Self, IoError> {
+        let entropy = Entropy::new()?;
         let mut answering = Self {
             limit: None,
             server: NtsServer::new(cookies, Policy::Everybody),
@@ -105,6 +105,16 @@ impl Answering {
         self.server.policy = policy;
     }
 
+    /// The keys under which cookies are sealed.
+    pub fn cookies(&self) -> &CookieKeys {
+        &self.server.cookies
+    }
+
+    /// Seals and opens cookies with other keys from here on.
+    pub fn set_cookies(&mut self, cookies: CookieKeys) {
+        self.server.cookies = cookies;
+    }
+
     /// The first cookies for a client that has just exchanged keys.
     pub fn bake(&mut self, keys: &Keys) -> Vec<Vec<u8>> {
         let mut room = [0; harmonia_core::nts::cookie::COOKIE_LEN_MAX];
@@ -113,6 +123,13 @@ impl Answering {
             room[..len].to_vec()
         };
         (0..COOKIES_MAX).map(bake).collect()
+    }
+
+    /// Fresh keys and cookies for a platform's session.
+    pub fn time_keys(&mut self) -> TimeKeys {
+        let mut secrets = [[0; 32]; 2];
+        secrets.iter_mut().for_each(|secret| self.entropy.fill(secret));
+        TimeKeys::new(&secrets, |keys| self.bake(keys))
     }
 
     /// A platform proved who it is from this address.
@@ -196,7 +213,6 @@ impl Answering {
         if self.protected.len == 0 {
             return (left, malformed);
         }
-        self.server.cookies.rotate_if_due(now(), &mut |out| self.entropy.fill(out));
         let mut room = [0; REQUEST_MAX];
         for (nth, (i, received)) in self.protected.iter().enumerate() {
             let Some(request) = batch.datagram(i) else { continue };

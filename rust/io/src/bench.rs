@@ -109,7 +109,16 @@ fn bind(how: impl Fn(SocketAddr) -> std::io::Result<Socket>) -> Result<(Socket, 
 }
 
 /// A folder of this run's own, gone with it.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn make(name: &str) -> Result<Self, IoError> {
+        let name = format!("harmonia-bench-{name}-{}-{}", std::process::id(), os::raw_ns());
+        let folder = Self(std::env::temp_dir().join(name));
+        std::fs::create_dir(&folder.0).map_err(IoError::file(&folder.0))?;
+        Ok(folder)
+    }
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -159,9 +168,7 @@ fn plain() -> [u8; HEADER_LEN] {
 
 /// Measures for about `seconds`. A node of its own answers; nothing else on the machine is touched.
 pub fn clock(seconds: f64) -> Result<ClockBench, IoError> {
-    let name = format!("harmonia-bench-{}-{}", std::process::id(), os::raw_ns());
-    let folder = Folder(std::env::temp_dir().join(name));
-    std::fs::create_dir(&folder.0).map_err(IoError::file(&folder.0))?;
+    let folder = Folder::make("clock")?;
     let node = Node::start("127.0.0.1", 0, &folder.0.join("clock"))?;
     let echo = Echo::start()?;
     let (client, _) = bind(Socket::bind_bare)?;
@@ -221,8 +228,7 @@ mod tests {
 
     #[test]
     fn protected_requests_are_answered_under_protection() {
-        let folder = Folder(std::env::temp_dir().join(format!("harmonia-bench-nts-{}", std::process::id())));
-        std::fs::create_dir_all(&folder.0).unwrap();
+        let folder = Folder::make("nts").unwrap();
         let node = Node::start("127.0.0.1", 0, &folder.0.join("clock")).unwrap();
         let requests = protected(&node, &mut Entropy::new().unwrap(), Algorithm::AesSivCmac256).unwrap();
         let (client, _) = bind(Socket::bind_bare).unwrap();

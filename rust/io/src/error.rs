@@ -65,7 +65,10 @@ pub enum IoError {
         source: std::io::Error,
     },
     /// A source that cannot be meant.
-    #[error("{0:?} names no source: give HOST or HOST:PORT (an IPv6 address with a port as [ADDRESS]:PORT)")]
+    #[error(
+        "{0:?} names no source: give HOST or HOST:PORT, or nts://HOST[:PORT] with the port of its key exchange (an IPv6 \
+         address with a port as [ADDRESS]:PORT)"
+    )]
     Upstream(String),
     /// A file could not be read or written.
     #[error("cannot use {path}: {source}; check that its folder exists, is writable and has room")]

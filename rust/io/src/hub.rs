@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use harmonia_core::packet;
@@ -17,7 +18,7 @@ use harmonia_core::seal;
 use crate::error::IoError;
 use crate::lock::lock;
 use crate::os;
-use crate::platform::Inner;
+use crate::platform::{Departures, Inner};
 use crate::socket::{wait_readable, Batch, Socket};
 
 /// Sync requests of one platform that may be under way at once.
@@ -47,6 +48,7 @@ pub struct Hub {
     v6: Option<Socket>,
     state: Mutex<State>,
     waker: UnixStream,
+    thread: OnceLock<JoinHandle<()>>,
 }
 
 impl State {
@@ -55,6 +57,13 @@ impl State {
             self.timers.remove(&(entry.due_raw_ns, id));
             entry.due_raw_ns = due_raw_ns;
             self.timers.insert((due_raw_ns, id));
+        }
+    }
+
+    /// Services a platform at `due_raw_ns`, if that is before its time.
+    fn advance(&mut self, id: u64, due_raw_ns: i64) {
+        if self.entries.get(&id).is_some_and(|entry| due_raw_ns < entry.due_raw_ns) {
+            self.schedule(id, due_raw_ns);
         }
     }
 
@@ -111,13 +120,25 @@ impl Hub {
         };
         let (waker, woken) = pair().map_err(|source| IoError::System { what: "a socket pair", source })?;
         // A machine without IPv6 is no reason to do without a hub.
-        let hub = Arc::new(Self { v4: bind("0.0.0.0:0")?, v6: bind("[::]:0").ok(), state: Mutex::default(), waker });
+        let hub = Arc::new(Self {
+            v4: bind("0.0.0.0:0")?,
+            v6: bind("[::]:0").ok(),
+            state: Mutex::default(),
+            waker,
+            thread: OnceLock::new(),
+        });
         let running = Arc::clone(&hub);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("harmonia-hub".into())
             .spawn(move || running.run(woken))
             .map_err(|source| IoError::System { what: "a thread", source })?;
+        let _ = hub.thread.set(thread);
         Ok(Arc::clone(HUB.get_or_init(|| hub)))
+    }
+
+    /// CPU time that the hub's thread has used.
+    pub(crate) fn cpu_ns(&self) -> std::io::Result<i64> {
+        self.thread.get().map_or_else(|| Err(std::io::ErrorKind::NotFound.into()), os::thread_cpu_ns)
     }
 
     pub(crate) fn add(&self, platform: &Arc<Inner>) -> u64 {
@@ -151,10 +172,17 @@ impl Hub {
         let _ = (&self.waker).write(&[0]);
     }
 
-    fn send(&self, bytes: &[u8], to: SocketAddr) {
-        let socket = if to.is_ipv4() { Some(&self.v4) } else { self.v6.as_ref() };
-        // What cannot be sent is lost like any datagram: everything that matters is repeated.
-        let _ = socket.map(|socket| socket.send(bytes, to));
+    /// Sends each platform's own at once. What cannot be sent is lost like any datagram: what matters is repeated.
+    fn send(&self, departures: &mut Departures) {
+        for (socket, v4) in [(Some(&self.v4), true), (self.v6.as_ref(), false)] {
+            let items: Vec<_> = departures.items().filter(|(to, _)| to.is_ipv4() == v4).collect();
+            match (socket, items.as_slice()) {
+                (Some(socket), [(to, bytes)]) => _ = socket.send(bytes, *to),
+                (Some(socket), [_, ..]) => _ = socket.send_batch(&items),
+                _ => {}
+            }
+        }
+        departures.clear();
     }
 
     fn run(&self, mut woken: UnixStream) {
@@ -181,7 +209,7 @@ impl Hub {
 
     /// Services every platform whose time has come; returns when the next one's comes.
     fn service_due(&self) -> i64 {
-        let mut nonces = Vec::new();
+        let mut departures = Departures::default();
         loop {
             let due = {
                 let mut state = lock(&self.state);
@@ -202,15 +230,15 @@ impl Hub {
                 }
             };
             let Some((id, platform)) = due else { continue };
-            nonces.clear();
-            // The nonce is known before its answer can be: the answer is read by this very thread, later.
-            let next = platform.service(|bytes, to| self.send(bytes, to), &mut nonces);
+            let next = platform.service(&mut departures);
             let mut state = lock(&self.state);
-            for nonce in nonces.drain(..) {
+            for &nonce in &departures.nonces {
                 state.expect_answer(id, nonce);
             }
             let earlier = state.entries.get(&id).map_or(next, |entry| entry.due_raw_ns.min(next));
             state.schedule(id, earlier);
+            drop(state);
+            self.send(&mut departures);
         }
     }
 
@@ -233,8 +261,8 @@ impl Hub {
                     owner(&state, state.nonces.get(&origin))
                 };
                 if let Some((id, platform)) = found {
-                    platform.handle_sync(datagram.bytes, datagram.raw_ns, datagram.stamp_error_ns);
-                    lock(&self.state).schedule(id, 0);
+                    let due = platform.handle_sync(datagram.bytes, datagram.raw_ns, datagram.stamp_error_ns);
+                    lock(&self.state).advance(id, due);
                 }
             }
         }

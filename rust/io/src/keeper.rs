@@ -6,6 +6,9 @@
 //! change is taken back; if it is full, the clock keeps its course: being exact after a crash is worth more than being
 //! corrected a little sooner.
 //!
+//! What the sources certified is written down too ([`harmonia_core::held`]), so that a new process can say at once how
+//! wrong the clock may be, and need not wait for an agreement.
+//!
 //! A step is possible only while nobody can be listening: before the node answers anybody, or later while it hosts no
 //! circle; and once in a clock's life, restarts included. Everything else is slewed, along
 //! [`harmonia_core::steering`]: gently while platforms follow the clock.
@@ -13,15 +16,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use harmonia_core::filter::Estimate;
+use harmonia_core::held::{self, About, Held};
 use harmonia_core::node_clock::NodeClock;
 use harmonia_core::packet::{NodeInfo, FLAG_DISCIPLINED};
 use harmonia_core::select::Selection;
 use harmonia_core::servo::LockState;
+use harmonia_core::stated::Stated;
 use harmonia_core::steering::{self, FREE, GENTLE};
 use harmonia_core::units::{NodeTime, PlatformTime, Span, NS_PER_S};
 
 use crate::error::IoError;
 use crate::os;
+use crate::state;
 use crate::tracking::{SourceStatus, Tracking};
 use crate::upstream::Sources;
 
@@ -29,8 +35,10 @@ use crate::upstream::Sources;
 const LEAD_NS: i64 = 250_000_000;
 /// What is said of the bound holds for this long; a keeper that is late for longer lets it grow by the second.
 const SAID_FOR_NS: i64 = 3 * NS_PER_S;
-/// How fast it then grows: what crystals may drift.
-const GROWTH_PPB: i64 = 500_000;
+/// It then grows by what crystals may drift, and by this for the sources' own (RFC 5905, PHI).
+const SOURCES_DRIFT_PPB: i64 = 15_000;
+/// A machine that was suspended for longer has a raw clock that stood still.
+const SUSPEND_MIN_NS: i64 = 50_000_000;
 /// The bound of a clock that was told to follow somebody and has not heard them yet: NTP's MAXDISP.
 const UNKNOWN: Span = Span::from_s(16);
 /// A new clock waits for its sources, but not for ever.
@@ -74,15 +82,16 @@ pub(crate) struct Published {
     pub(crate) uncertainty: Span,
     pub(crate) sources: Vec<SourceStatus>,
     pub(crate) at_raw_ns: i64,
+    stated: Stated,
 }
 
 impl Published {
-    fn new(clock_id: u64, alone: bool) -> Self {
+    fn new(clock_id: u64, alone: bool, stated: Stated) -> Self {
         let root = Said::root(clock_id);
         let said = if alone { root } else { Said { info: NodeInfo { bound: UNKNOWN, ..root.info }, ..root } };
         let state = if alone { LockState::Locked } else { LockState::Unsynchronised };
         let at_raw_ns = os::raw_ns();
-        Self { said, state, offset: Span::ZERO, uncertainty: Span::ZERO, sources: Vec::new(), at_raw_ns }
+        Self { said, state, offset: Span::ZERO, uncertainty: Span::ZERO, sources: Vec::new(), at_raw_ns, stated }
     }
 
     /// How `clock` stands at `raw_ns`.
@@ -104,6 +113,7 @@ impl Published {
             root_delay: info.root_delay,
             leap: info.leap,
             steps_left: anchor.steps_left,
+            stated: self.stated,
         }
     }
 
@@ -124,17 +134,9 @@ pub(crate) struct Keeper {
     sources: Sources,
     /// What the last majority certified: the bound in holdover grows out of it.
     held: Option<Held>,
+    asleep_ns: i64,
     started_raw_ns: i64,
     resumed: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Held {
-    estimate: Estimate,
-    stratum: u8,
-    root_delay: Span,
-    refid: u32,
-    leap: u8,
 }
 
 /// Who relies on the clock.
@@ -183,7 +185,13 @@ impl Keeper {
     ) -> Result<(Self, Published), IoError> {
         let started_raw_ns = os::raw_ns();
         let alone = sources.is_empty();
-        let mut keeper = Self { file: file.to_owned(), sources, held: None, started_raw_ns, resumed };
+        let asleep_ns = os::asleep_ns();
+        let mut keeper = Self { file: file.to_owned(), sources, held: None, asleep_ns, started_raw_ns, resumed };
+        if !alone && resumed {
+            // Whatever is wrong with the file, the sources will say it anew.
+            let text = state::read(&keeper.held_file()).ok().flatten();
+            keeper.held = text.and_then(|text| Held::from_text(&text, &keeper.about(clock)));
+        }
         if !alone && !resumed {
             let never = AtomicBool::new(false);
             while !keeper.sources.all_measured() && os::raw_ns() < started_raw_ns + FIRST_WAIT_NS {
@@ -196,11 +204,43 @@ impl Keeper {
         }
         // The first writing down also shows whether the file can be written at all.
         write(&keeper.file, clock)?;
-        let mut published = Published::new(clock.clock_id(), alone);
+        let mut published = Published::new(clock.clock_id(), alone, keeper.sources.stated());
         if !alone {
             published = keeper.judge(clock, os::raw_ns()).1;
+            keeper.write_held(clock);
         }
         Ok((keeper, published))
+    }
+
+    fn held_file(&self) -> PathBuf {
+        state::beside(&self.file, "held")
+    }
+
+    fn about(&self, clock: &NodeClock) -> About {
+        let anchor = clock.anchor();
+        About {
+            clock_id: anchor.clock_id,
+            boot_id: anchor.boot_id.clone(),
+            suspended: Span::from_ns(self.asleep_ns),
+            followed: held::followed(self.sources.names()),
+        }
+    }
+
+    /// A disk that refuses costs a successor some seconds of knowledge, and nobody else anything.
+    fn write_held(&self, clock: &NodeClock) {
+        if let Some(held) = &self.held {
+            let _ = state::replace(&self.held_file(), &held.to_text(&self.about(clock)));
+        }
+    }
+
+    /// What was certified is about a raw clock that ran through.
+    fn notice_suspend(&mut self) {
+        let asleep_ns = os::asleep_ns();
+        if asleep_ns - self.asleep_ns > SUSPEND_MIN_NS {
+            self.asleep_ns = asleep_ns;
+            self.held = None;
+            self.sources.forget();
+        }
     }
 
     fn step(&mut self, clock: &mut NodeClock, estimate: &Estimate, now: i64) {
@@ -229,6 +269,7 @@ impl Keeper {
             let _ = write(&self.file, &next);
             return Kept { clock: None, published: None };
         }
+        self.notice_suspend();
         let (selection, _) = self.judge(clock, now);
         let audience = audience();
         let settled = !self.resumed || now - self.started_raw_ns > SETTLING_NS;
@@ -254,6 +295,7 @@ impl Keeper {
         let in_time = written && os::raw_ns() < begins;
         let clock = if in_time { &next } else { clock };
         let (_, published) = self.judge(clock, os::raw_ns());
+        self.write_held(clock);
         Kept { clock: in_time.then(|| next.clone()), published: Some(published) }
     }
 
@@ -266,7 +308,8 @@ impl Keeper {
     /// What the sources say, and what is to be said of `clock` therefore.
     fn judge(&mut self, clock: &NodeClock, now: i64) -> (Selection, Published) {
         let selection = self.sources.select(now);
-        let mut published = Published::new(clock.clock_id(), false);
+        let stated = self.sources.stated();
+        let mut published = Published::new(clock.clock_id(), false, stated);
         let node_minus_raw = clock.node_at(now).ns().saturating_sub(now);
         if let (Some(estimate), Some(reference)) = (selection.estimate, selection.reference) {
             let (refid, root_delay, leap) = self.sources.reference(reference);
@@ -286,7 +329,7 @@ impl Keeper {
                 ..*info
             };
             published.said.until_raw_ns = now + SAID_FOR_NS;
-            published.said.growth_ppb = GROWTH_PPB;
+            published.said.growth_ppb = stated.max_drift_ppb + SOURCES_DRIFT_PPB;
             published.state = if follows { LockState::Locked } else { LockState::Holdover };
             published.offset = Span::from_ns(likely(&held.estimate, now).saturating_sub(node_minus_raw));
             let dt = (PlatformTime::from_ns(now) - held.estimate.at).as_s_f64();
@@ -304,28 +347,46 @@ fn even(rate_ppb: f64) -> i64 {
     2 * (rate_ppb / 2.0).round() as i64
 }
 
-/// Written beside and renamed over, so that a reader or a crash meets the old line or the new one, never half of one.
 fn write(file: &Path, clock: &NodeClock) -> Result<(), IoError> {
-    // The whole name and more, so that two clocks in one folder never share a file.
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    std::fs::write(&beside, clock.anchor().to_text()).map_err(IoError::file(&beside))?;
-    std::fs::rename(&beside, file).map_err(IoError::file(file))
+    state::replace(file, &clock.anchor().to_text())
 }
 
 /// The clock in `file`, and whether it is the former one; a new one if there is none that can be used.
 pub(crate) fn resume(file: &Path) -> Result<(NodeClock, bool), IoError> {
     let boot_id = os::boot_id().map_err(|source| IoError::System { what: "its boot id", source })?;
-    let text = match std::fs::read(file) {
-        // A damaged file may hold any bytes.
-        Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(IoError::file(file)(error)),
-    };
+    let text = state::read(file)?;
     let (raw_ns, realtime_ns) = (os::raw_ns(), os::realtime_ns());
     Ok(text
         .and_then(|text| NodeClock::resume_text(&text, &boot_id, raw_ns, realtime_ns).ok())
         // Never written, or torn: a clock of its own, which every platform will recognise as another.
         .unwrap_or_else(|| (NodeClock::new(&boot_id, raw_ns, realtime_ns), false)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::Following;
+    use crate::Node;
+
+    #[test]
+    fn what_was_certified_before_a_suspend_is_forgotten() {
+        let folder = std::env::temp_dir().join(format!("harmonia-suspend-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let root = Node::start("127.0.0.1", 0, &folder.join("root")).unwrap();
+        let file = folder.join("clock");
+        let upstreams = vec![format!("127.0.0.1:{}", root.port()).parse().unwrap()];
+        let (mut clock, resumed) = resume(&file).unwrap();
+        let sources = Sources::new(Following { upstreams, ..Following::default() }, clock.clock_id()).unwrap();
+        let (mut keeper, said) = Keeper::start(&file, sources, &mut clock, resumed).unwrap();
+        assert!(said.state == LockState::Locked && said.said.info.bound < Span::from_s(1));
+        keeper.notice_suspend();
+        assert!(keeper.held.is_some(), "nobody slept");
+        // As if the machine had slept since it was looked at.
+        keeper.asleep_ns -= 2 * SUSPEND_MIN_NS;
+        keeper.notice_suspend();
+        let (_, said) = keeper.judge(&clock, os::raw_ns());
+        assert!(said.state == LockState::Unsynchronised && said.said.info.bound == UNKNOWN);
+        drop(root);
+        let _ = std::fs::remove_dir_all(&folder);
+    }
 }

@@ -3,8 +3,8 @@
 //! * The *responder* answers sync requests and opens what platforms seal. A withdrawal mutes right there, under the
 //!   world's lock, before anything else learns of it.
 //! * The *ticker* seals mix frames: to everybody at the frame rate, and at once where a voice was cut.
-//! * The *keeper* writes the clock down every second, so that a restart continues every phase, and leads it after its
-//!   sources where there are any (see [`crate::upstream`]).
+//! * The *keeper* writes the clock down every second, so that a restart continues every phase, leads it after its
+//!   sources where there are any (see [`crate::upstream`]), and replaces the keys under which NTS cookies are sealed.
 //!
 //! The invariant that everything here serves: **no frame sealed after a mute holds the voice.** Muting and sealing both
 //! hold the world's lock, and a frame is computed and sealed within one holding of it.
@@ -33,14 +33,16 @@ use harmonia_core::voice::Voice;
 use num_complex::Complex;
 
 use crate::answering::{AnswerStats, Answering};
+use crate::cookie_file::CookieFile;
 use crate::error::IoError;
 use crate::keeper::{self, Audience, Keeper, Published};
 use crate::lock::lock;
 use crate::nts_ke::{KeListener, KeStats};
 use crate::os;
 use crate::socket::{wait_readable_one, Batch, Socket};
+use crate::time_keys::TimeKeys;
 use crate::tracking::{SourceStatus, Tracking};
-use crate::upstream::{Sources, Upstream};
+use crate::upstream::{Following, Sources};
 
 /// How often every listener gets a frame. Platforms interpolate; a lost frame costs nothing.
 const FRAME_INTERVAL: Span = Span::from_ms(200);
@@ -73,6 +75,9 @@ pub struct SleeperStatus {
     pub last: Option<(Span, Status)>,
     /// The latch on this sleeper's voice.
     pub muted: bool,
+    /// How long the platform's session is open, and how long ago a datagram of it was last authentic; none ever makes
+    /// both the same. `None` without a session.
+    pub session: Option<(Span, Span)>,
 }
 
 /// Counters since the start.
@@ -99,6 +104,8 @@ struct Session {
     sealer: Sealer,
     opener: Opener,
     address: Option<SocketAddr>,
+    opened_raw_ns: i64,
+    /// When its newest datagram arrived; when the session was opened, before the first.
     heard_raw_ns: i64,
     delivery: Delivery,
     status: Option<Status>,
@@ -170,25 +177,22 @@ pub fn resolve(host: &str, port: u16) -> Result<SocketAddr, IoError> {
 impl Node {
     /// [`Node::start_following`] nobody: the root of its own time.
     pub fn start(host: &str, port: u16, clock_file: &Path) -> Result<Self, IoError> {
-        Self::start_following(host, port, clock_file, Vec::new())
+        Self::start_following(host, port, clock_file, Following::default())
     }
 
     /// Binds `host:port` (0 for any), resumes the clock from `clock_file` or makes it, and starts the threads.
     ///
-    /// A new clock first asks its `upstreams`, for at most some seconds.
-    pub fn start_following(
-        host: &str,
-        port: u16,
-        clock_file: &Path,
-        upstreams: Vec<Upstream>,
-    ) -> Result<Self, IoError> {
+    /// A new clock first asks its upstreams, for at most some seconds. What a successor has to know lies beside the
+    /// clock's file: `.held` (what the upstreams certified) and `.cookies` (keys, mode 0600).
+    pub fn start_following(host: &str, port: u16, clock_file: &Path, following: Following) -> Result<Self, IoError> {
         let address = resolve(host, port)?;
         let socket = Socket::bind(address).map_err(|source| IoError::Bind { address, source })?;
         let (mut clock, resumed) = keeper::resume(clock_file)?;
-        let sources = Sources::new(upstreams, clock.clock_id())?;
+        let sources = Sources::new(following, clock.clock_id())?;
         let (keeper, published) = Keeper::start(clock_file, sources, &mut clock, resumed)?;
         let port = socket.local_addr().map_err(|source| IoError::Bind { address, source })?.port();
-        let answering = Answering::new(clock.node_at(os::raw_ns()))?;
+        let (cookie_file, cookies) = CookieFile::open(clock_file, clock.node_at(os::raw_ns()))?;
+        let answering = Answering::new(cookies)?;
         let shared = Arc::new(Shared {
             socket: ArcSwapOption::from_pointee(socket),
             clock: ArcSwap::from_pointee(clock),
@@ -205,7 +209,7 @@ impl Node {
         let threads = vec![
             spawn("responder", &shared, respond)?,
             spawn("ticker", &shared, tick)?,
-            spawn("keeper", &shared, move |shared| keep(shared, keeper))?,
+            spawn("keeper", &shared, move |shared| keep(shared, keeper, cookie_file))?,
         ];
         Ok(Self { shared, port, resumed, threads: Mutex::new(threads), nts: Mutex::default() })
     }
@@ -235,6 +239,11 @@ impl Node {
     /// The first cookies for `keys`, as a key exchange gives them.
     pub(crate) fn bake(&self, keys: &Keys) -> Vec<Vec<u8>> {
         lock(&self.shared.answering).bake(keys)
+    }
+
+    /// What a platform needs to ask for authentic time: fresh, for one session. Give it over a channel that is secret.
+    pub fn time_keys(&self) -> TimeKeys {
+        lock(&self.shared.answering).time_keys()
     }
 
     /// CPU time that the responder has used. Errors once the node is closed.
@@ -364,6 +373,7 @@ impl Node {
             return Err(IoError::State("a session with this id is open already; draw another id and secret at random"));
         }
         circle.mixer.set_recorder(sleeper, recording)?;
+        let now = os::raw_ns();
         let former = entry.session.take();
         if let Some(former) = &former {
             sessions.remove(&former.id);
@@ -374,7 +384,8 @@ impl Node {
             sealer: Sealer::new(secret, session, Direction::Down),
             opener: Opener::new(secret, session, Direction::Up),
             address: None,
-            heard_raw_ns: 0,
+            opened_raw_ns: now,
+            heard_raw_ns: now,
             delivery: Delivery::from_epoch(circle.mixer.gate_epoch()),
             status: None,
             // A platform whose acknowledgement was lost with the former session repeats its withdrawal in this one: it
@@ -469,7 +480,13 @@ impl Node {
             .map(|&sleeper| {
                 let session = sleepers.get(&sleeper).and_then(|entry| entry.session.as_ref());
                 let last = session.and_then(|s| s.status.map(|status| (Span::from_ns(now - s.heard_raw_ns), status)));
-                SleeperStatus { sleeper, last, muted: circle.mixer.is_muted(sleeper) }
+                let ages = |s: &Session| [s.opened_raw_ns, s.heard_raw_ns].map(|then| Span::from_ns(now - then));
+                SleeperStatus {
+                    sleeper,
+                    last,
+                    muted: circle.mixer.is_muted(sleeper),
+                    session: session.map(ages).map(|[open, heard]| (open, heard)),
+                }
             })
             .collect())
     }
@@ -753,9 +770,10 @@ impl Outbox {
 }
 
 /// The keeper's loop.
-fn keep(shared: Arc<Shared>, mut keeper: Keeper) {
+fn keep(shared: Arc<Shared>, mut keeper: Keeper, mut cookie_file: CookieFile) {
     while !shared.is_stopping() {
         let clock = shared.clock.load_full();
+        cookie_file.keep(&shared.answering, clock.node_at(os::raw_ns()));
         let kept = keeper.run(&clock, &shared.stopping, || lock(&shared.world).audience());
         if let Some(next) = kept.clock {
             let world = lock(&shared.world);

@@ -13,12 +13,15 @@ use rustls::ClientConfig;
 
 use crate::entropy::Entropy;
 use crate::error::IoError;
-use crate::nts_ke;
+use crate::nts_ke::{self, Exchanged};
 
 /// After a failed exchange, and between two in any case: a server in trouble must not be stormed.
 const RETRY_MIN_NS: i64 = 8_000_000_000;
 /// The longest wait after many failures.
 const RETRY_MAX_NS: i64 = 1_024_000_000_000;
+
+/// What a key exchange led to.
+pub type KeyExchange = Result<Exchanged, IoError>;
 
 /// One server that speaks NTS. Not shared: whoever talks to the server owns it.
 pub struct NtsSource {
@@ -64,10 +67,22 @@ impl NtsSource {
     ///
     /// A failure leaves the former keys in place, and doubles the time until [`NtsSource::exchange_due`].
     pub fn exchange(&mut self, raw_ns: i64, timeout: Duration) -> Result<SocketAddr, IoError> {
+        let exchange = self.begin(raw_ns, timeout);
+        self.finish(raw_ns, exchange())
+    }
+
+    /// The first half of [`NtsSource::exchange`], for those who must not block: returns what does, to be called in
+    /// another thread, and its result to be given to [`NtsSource::finish`].
+    pub fn begin(&mut self, raw_ns: i64, timeout: Duration) -> impl FnOnce() -> KeyExchange + Send + 'static {
         let pause = RETRY_MIN_NS.saturating_mul(1 << self.failures.min(30)).min(RETRY_MAX_NS);
         self.retry_raw_ns = raw_ns.saturating_add(pause);
-        let exchanged = nts_ke::exchange(&self.host, self.ke_port, &self.config, timeout)
-            .inspect_err(|_| self.failures = self.failures.saturating_add(1))?;
+        let (host, ke_port, config) = (self.host.clone(), self.ke_port, Arc::clone(&self.config));
+        move || nts_ke::exchange(&host, ke_port, &config, timeout)
+    }
+
+    /// The second half: takes the keys, and returns the server to ask.
+    pub fn finish(&mut self, raw_ns: i64, exchange: KeyExchange) -> Result<SocketAddr, IoError> {
+        let exchanged = exchange.inspect_err(|_| self.failures = self.failures.saturating_add(1))?;
         self.failures = 0;
         self.retry_raw_ns = raw_ns.saturating_add(RETRY_MIN_NS);
         self.client = Some(NtsClient::new(&exchanged.keys, exchanged.cookies));

@@ -41,6 +41,28 @@ pub fn boottime_ns() -> i64 {
     read_clock(libc::CLOCK_BOOTTIME)
 }
 
+/// For how long this machine has been suspended since it booted, in nanoseconds, to [`ASLEEP_ERROR_NS`]: what the clock
+/// that runs through a suspend has gained on the one that stands still, and the raw clock with it. Realtime-safe.
+pub fn asleep_ns() -> i64 {
+    let (mut asleep_ns, mut width_min_ns) = (0, i64::MAX);
+    // The scheduler may come between any two readings, but hardly ten times.
+    for _ in 0..10 {
+        let before = read_clock(libc::CLOCK_MONOTONIC);
+        let through = boottime_ns();
+        let width_ns = read_clock(libc::CLOCK_MONOTONIC) - before;
+        if width_ns < width_min_ns {
+            (asleep_ns, width_min_ns) = (through - before - width_ns / 2, width_ns);
+        }
+        if width_min_ns <= ASLEEP_ERROR_NS {
+            break;
+        }
+    }
+    asleep_ns
+}
+
+/// How far two readings of [`asleep_ns`] may be apart on a machine that is merely busy.
+pub const ASLEEP_ERROR_NS: i64 = 1_000_000;
+
 /// CPU time that a thread of this process has used, in nanoseconds. Errors once it has ended.
 pub fn thread_cpu_ns<T>(thread: &std::thread::JoinHandle<T>) -> io::Result<i64> {
     use std::os::unix::thread::JoinHandleExt;
@@ -117,6 +139,19 @@ mod tests {
         let after = raw_ns();
         let (raw, error) = Bracket::take().to_raw(stamp).expect("nobody steps the clock within a microsecond");
         assert!(raw + error >= before && raw - error <= after, "{before} {raw}±{error} {after}");
+    }
+
+    #[test]
+    fn a_machine_that_is_awake_gains_no_sleep() {
+        let first = asleep_ns();
+        assert!(first >= -ASLEEP_ERROR_NS);
+        for _ in 0..100_000 {
+            assert!(
+                (asleep_ns() - first).abs() <= ASLEEP_ERROR_NS,
+                "or this machine was suspended in this very moment"
+            );
+        }
+        assert!(ASLEEP_ERROR_NS * 2 < harmonia_core::session::SUSPEND_MIN.ns());
     }
 
     #[test]

@@ -6,33 +6,40 @@
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 use harmonia_core::filter::Exchange;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PURPOSE_HEARING};
 use harmonia_core::listener::{Counters, Listener};
+use harmonia_core::nts::NtsError;
+use harmonia_core::packet::{PacketError, CIRCLE_PACKET_LEN};
 use harmonia_core::phase::{Phase, PhaseOffset};
 use harmonia_core::program::Program;
 use harmonia_core::rhythm::Rhythm;
 use harmonia_core::sample::{ConverterReading, Taken};
 use harmonia_core::seal::{Direction, Opener, SealError, Sealer, Secret, Use, DATAGRAM_MAX};
 use harmonia_core::servo::{DisciplinedClock, Reading};
-use harmonia_core::session::{Received, SyncConfig, SyncSession};
+use harmonia_core::session::{Received, SyncConfig, SyncError, SyncSession, SUSPEND_MIN};
+use harmonia_core::stated::Stated;
 use harmonia_core::units::{NodeTime, PlatformTime, Span};
 use harmonia_core::voice::Voice;
 use num_complex::Complex;
 
+use crate::entropy::Entropy;
 use crate::error::IoError;
 use crate::hub::Hub;
 use crate::local_clock::LocalClock;
 use crate::lock::lock;
 use crate::os;
 use crate::player::{Player, Recording};
+use crate::time_keys::{TimeKeys, TimeSeal};
 
 /// How often a platform says how it stands; far below the time after which a NAT forgets the path.
 const STATUS_INTERVAL_NS: i64 = 1_000_000_000;
+/// A status that is due within this goes with a request for the time: one waking and one system call for both.
+const STATUS_EARLY_NS: i64 = 250_000_000;
 /// When a withdrawal is repeated, counted from the last time; the last one for ever, until acknowledged.
 const WITHDRAW_REPEATS_NS: [i64; 5] = [5_000_000, 15_000_000, 80_000_000, 250_000_000, 1_000_000_000];
 /// Acknowledged withdrawals that a platform remembers for whoever asks.
@@ -71,6 +78,43 @@ struct Session {
     server: SocketAddr,
     sealer: Sealer,
     opener: Opener,
+    /// Protects what is asked and answered of the time; without, it is asked in plain.
+    time: Option<TimeSeal>,
+    silence: Option<Silence>,
+}
+
+/// What platforms have to say, until the hub has sent it: buffers that are kept.
+#[derive(Default)]
+pub(crate) struct Departures {
+    bytes: Vec<u8>,
+    items: Vec<(SocketAddr, usize, usize)>,
+    /// The random numbers of the requests for the time among them.
+    pub nonces: Vec<u64>,
+}
+
+impl Departures {
+    /// Adds a datagram that `write` writes into the room that it is given, if it does.
+    fn put(&mut self, to: SocketAddr, write: impl FnOnce(&mut [u8]) -> Option<usize>) {
+        let start = self.bytes.len();
+        self.bytes.resize(start + DATAGRAM_MAX, 0);
+        let len = write(&mut self.bytes[start..]).unwrap_or(0);
+        self.bytes.truncate(start + len);
+        if len > 0 {
+            self.items.push((to, start, start + len));
+        }
+    }
+
+    /// What is to be sent, and to whom.
+    pub(crate) fn items(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        self.items.iter().map(|&(to, start, end)| (to, &self.bytes[start..end]))
+    }
+
+    /// Forgets what was sent.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.items.clear();
+        self.nonces.clear();
+    }
 }
 
 struct Pending {
@@ -93,8 +137,36 @@ struct Link {
     history: VecDeque<Exchanged>,
     /// Times that the session forgot everything before.
     resets: u64,
+    suspends: Suspends,
     unauthentic: u64,
     replayed: u64,
+    entropy: Entropy,
+}
+
+/// Requests for the time that nobody has answered, since the last answer or since the session began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Silence {
+    /// Who does not answer.
+    pub server: SocketAddr,
+    /// When the first of them left, on the raw clock.
+    pub since_raw_ns: i64,
+    /// How many they are.
+    pub requests: u64,
+    /// Answers that came and were not the sanctuary's own.
+    pub forged: u64,
+    /// Whether somebody said that the session's keys are of no use to them: the sanctuary, or anybody on the path.
+    pub keys_refused: bool,
+}
+
+/// How often this machine was suspended while the platform ran.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Suspends {
+    /// Times.
+    pub count: u64,
+    /// How long in all.
+    pub total: Span,
+    /// When the last one was noticed, on the raw clock.
+    pub noticed_raw_ns: i64,
 }
 
 /// One exchange with the sanctuary, as it was used.
@@ -115,7 +187,9 @@ pub struct Exchanged {
 pub(crate) struct Inner {
     pub(crate) local: LocalClock,
     pub(crate) sample_rate: u32,
+    /// For the player; not kept up before there is one.
     pub(crate) heard: ArcSwap<Heard>,
+    plays: AtomicBool,
     pub(crate) wishes: ArcSwap<Wishes>,
     link: Mutex<Link>,
     player: Mutex<Player>,
@@ -125,6 +199,9 @@ pub(crate) struct Inner {
     pub(crate) offset_in_use: AtomicU64,
     output_latency_ns: AtomicI64,
     card_drift_ppb: AtomicI64,
+    /// For how long the machine had been suspended when the session was last told.
+    asleep_told_ns: AtomicI64,
+    asleep_simulated_ns: AtomicI64,
 }
 
 /// One sleeper's device. Thread-safe.
@@ -151,8 +228,19 @@ pub struct FrameCounters {
 }
 
 impl Platform {
-    /// A platform with a clock of its own, silent and unsynchronised.
+    /// [`Platform::stating`] the limits of [`Stated::default`].
     pub fn new(
+        sample_rate: u32,
+        clock_offset_ns: i64,
+        clock_drift_ppb: i64,
+        seed: Option<u64>,
+    ) -> Result<Self, IoError> {
+        Self::stating(Stated::default(), sample_rate, clock_offset_ns, clock_drift_ppb, seed)
+    }
+
+    /// A platform with a clock of its own, silent and unsynchronised. Its bounds rest on `stated`.
+    pub fn stating(
+        stated: Stated,
         sample_rate: u32,
         clock_offset_ns: i64,
         clock_drift_ppb: i64,
@@ -167,7 +255,9 @@ impl Platform {
             Some(seed) => seed,
             None => os::random_u64().map_err(|source| IoError::System { what: "random bytes", source })?,
         };
-        let sync = SyncSession::new(SyncConfig::default(), seed);
+        let mut sync = SyncSession::new(SyncConfig::default().with(stated), seed);
+        let asleep_ns = os::asleep_ns();
+        sync.note_asleep(Span::from_ns(asleep_ns));
         let listener = Listener::default();
         let wishes = Wishes {
             program: None,
@@ -183,6 +273,7 @@ impl Platform {
             local,
             sample_rate,
             heard: ArcSwap::from_pointee(Heard { clock: sync.clock(), listener: listener.clone() }),
+            plays: AtomicBool::new(false),
             wishes: ArcSwap::from_pointee(wishes),
             link: Mutex::new(Link {
                 sync,
@@ -196,14 +287,18 @@ impl Platform {
                 exchanges: 0,
                 history: VecDeque::new(),
                 resets: 0,
+                suspends: Suspends::default(),
                 unauthentic: 0,
                 replayed: 0,
+                entropy: Entropy::new()?,
             }),
             player: Mutex::new(Player::default()),
             level: AtomicU64::new(u64::from((-120.0f32).to_bits())),
             offset_in_use: AtomicU64::new(0),
             output_latency_ns: AtomicI64::new(0),
             card_drift_ppb: AtomicI64::new(0),
+            asleep_told_ns: AtomicI64::new(asleep_ns),
+            asleep_simulated_ns: AtomicI64::new(0),
         });
         let id = hub.add(&inner);
         Ok(Self { inner, id, hub, recording: Mutex::new(None) })
@@ -211,16 +306,26 @@ impl Platform {
 
     /// Opens or re-opens the data plane. The clock estimate and the wishes stay.
     ///
+    /// With `time_keys` only answers that the sanctuary itself made move the clock; without, anybody on the path could.
     /// The open session may be given again, to look for its sanctuary anew; it goes on where it was. Errors on a former
-    /// one, whose nonces would repeat, and once the platform is closed.
-    pub fn connect(&self, host: &str, port: u16, session: u64, secret: &Secret) -> Result<(), IoError> {
+    /// one, whose nonces would repeat, on keys that cannot be used, and once the platform is closed.
+    pub fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        session: u64,
+        secret: &Secret,
+        time_keys: Option<&TimeKeys>,
+    ) -> Result<(), IoError> {
         let server = crate::node::resolve(host, port)?;
+        let time = time_keys.map(TimeSeal::new).transpose()?;
         let mut link = lock(&self.inner.link);
         if link.closed {
             return Err(IoError::State("this platform is closed; make another"));
         }
         if let Some(open) = link.session.as_mut().filter(|open| open.id == session && open.secret == *secret) {
-            open.server = server;
+            (open.server, open.time) = (server, time);
+            open.silence = open.silence.filter(|silence| silence.server == server);
             drop(link);
             self.hub.hurry(self.id);
             return Ok(());
@@ -234,7 +339,14 @@ impl Platform {
             server,
             sealer: Sealer::new(secret, session, Direction::Up),
             opener: Opener::new(secret, session, Direction::Down),
+            time,
+            silence: None,
         });
+        // Another session is no answer.
+        let silence = former.as_ref().and_then(|former| former.silence).filter(|silence| silence.server == server);
+        if let Some(open) = &mut link.session {
+            open.silence = silence.map(|silence| Silence { forged: 0, keys_refused: false, ..silence });
+        }
         link.former.extend(former.as_ref().map(|former| former.id));
         // What the former session could not deliver is as urgent as on its first day.
         for pending in &mut link.withdrawals {
@@ -251,9 +363,27 @@ impl Platform {
 
     /// One instant, on both clocks, and how many exchanges it rests on.
     pub fn clock(&self) -> (i64, Reading, u64) {
+        let mut link = lock(&self.inner.link);
+        self.inner.look_asleep(&mut link);
         let raw_ns = os::raw_ns();
-        let reading = self.inner.heard.load().clock.read(self.inner.local.at_raw(raw_ns));
-        (raw_ns, reading, lock(&self.inner.link).exchanges)
+        (raw_ns, link.sync.clock().read(self.inner.local.at_raw(raw_ns)), link.exchanges)
+    }
+
+    /// Since when the sanctuary has not answered, if a request is waiting. A second or two of it is an answer's way.
+    pub fn silence(&self) -> Option<Silence> {
+        lock(&self.inner.link).session.as_ref()?.silence
+    }
+
+    /// How often this machine was suspended. Afterwards the clock begins anew: the sound fades out, and comes back.
+    pub fn suspends(&self) -> Suspends {
+        let mut link = lock(&self.inner.link);
+        self.inner.look_asleep(&mut link);
+        link.suspends
+    }
+
+    /// For simulations: the machine says that it was suspended for `asleep`, by and by.
+    pub fn simulate_suspend(&self, asleep: Span) {
+        self.inner.asleep_simulated_ns.fetch_add(asleep.ns(), Ordering::Relaxed);
     }
 
     /// The exchanges after number `after`, oldest first; the oldest may be forgotten already.
@@ -261,10 +391,9 @@ impl Platform {
         lock(&self.inner.link).history.iter().filter(|one| one.number > after).copied().collect()
     }
 
-    /// The clocks' largest drift (ppb) and wander (1/s) on which every bound rests.
-    pub fn assumptions(&self) -> (i64, f64) {
-        let link = lock(&self.inner.link);
-        (link.sync.config().max_drift_ppb, link.sync.config().max_wander)
+    /// The limits of the two clocks on which every bound rests.
+    pub fn stated(&self) -> Stated {
+        lock(&self.inner.link).sync.config().stated()
     }
 
     /// How long after the card has played a sample it is heard. What sounds glides there.
@@ -415,6 +544,7 @@ impl Platform {
         if lock(&self.recording).is_some() {
             return Err(IoError::State("this platform is recording in real time; stop that before rendering by hand"));
         }
+        self.inner.begin_to_play();
         lock(&self.inner.player).render(&self.inner, interleaved)
     }
 
@@ -430,6 +560,7 @@ impl Platform {
         if recording.is_some() {
             return Err(IoError::State("this platform is recording already; stop that first"));
         }
+        self.inner.begin_to_play();
         *recording = Some(Recording::start(Arc::clone(&self.inner), path)?);
         Ok(())
     }
@@ -468,6 +599,35 @@ impl Drop for Platform {
     }
 }
 
+impl Session {
+    /// Writes into `out` what asks for the time by a session's plain `request`; returns its length.
+    fn ask(&mut self, request: &[u8], entropy: &mut Entropy, out: &mut [u8]) -> Option<usize> {
+        let since =
+            Silence { server: self.server, since_raw_ns: os::raw_ns(), requests: 0, forged: 0, keys_refused: false };
+        self.silence.get_or_insert(since).requests += 1;
+        let Some(time) = &mut self.time else {
+            out[..request.len()].copy_from_slice(request);
+            return Some(request.len());
+        };
+        time.seal(request, entropy, out).ok()
+    }
+
+    /// The plain answer, if the sanctuary made it; `room` is for that.
+    fn believe<'a>(&mut self, answer: &'a [u8], room: &'a mut [u8]) -> Option<&'a [u8]> {
+        let Some(time) = &mut self.time else { return Some(answer) };
+        match time.open(answer, room) {
+            Ok(len) => Some(&room[..len]),
+            Err(error) => {
+                if let Some(silence) = &mut self.silence {
+                    silence.keys_refused |= error == NtsError::Nak;
+                    silence.forged += u64::from(error != NtsError::Nak);
+                }
+                None
+            }
+        }
+    }
+}
+
 impl Link {
     fn note_exchange(&mut self, used: &Received) {
         self.exchanges += 1;
@@ -494,7 +654,41 @@ impl Link {
 }
 
 impl Inner {
+    fn asleep_ns(&self) -> i64 {
+        os::asleep_ns().saturating_add(self.asleep_simulated_ns.load(Ordering::Relaxed))
+    }
+
+    /// Whether the machine was suspended since anybody looked: what is published is worth nothing. Realtime-safe.
+    pub(crate) fn has_slept(&self) -> bool {
+        self.asleep_ns() - self.asleep_told_ns.load(Ordering::Relaxed) >= SUSPEND_MIN.ns()
+    }
+
+    /// Tells the session whether the machine was suspended. Before it hears anything, and before anybody reads it.
+    fn look_asleep(&self, link: &mut Link) {
+        let asleep_ns = self.asleep_ns();
+        let Some(slept) = link.sync.note_asleep(Span::from_ns(asleep_ns)) else { return };
+        let Suspends { count, total, .. } = link.suspends;
+        link.suspends = Suspends { count: count + 1, total: total + slept, noticed_raw_ns: os::raw_ns() };
+        link.resets += 1;
+        link.status_due_raw_ns = 0;
+        self.publish(link);
+        self.asleep_told_ns.store(asleep_ns, Ordering::Relaxed);
+    }
+
+    /// From now on what the network brings is published for a player. A thousand platforms of a simulation play nothing.
+    pub(crate) fn begin_to_play(&self) {
+        if !self.plays.load(Ordering::Relaxed) {
+            let link = lock(&self.link);
+            self.plays.store(true, Ordering::Relaxed);
+            self.publish(&link);
+        }
+    }
+
+    /// The link's lock is held, so nothing older can follow.
     fn publish(&self, link: &Link) {
+        if !self.plays.load(Ordering::Relaxed) {
+            return;
+        }
         self.heard.store(Arc::new(Heard { clock: link.sync.clock(), listener: link.listener.clone() }));
     }
 
@@ -516,7 +710,7 @@ impl Inner {
 
     fn phase_at(&self, now: PlatformTime) -> Phase {
         let wishes = self.wishes.load();
-        let node = self.heard.load().clock.read(now).node;
+        let node = lock(&self.link).sync.clock().node_at(now);
         let theta = wishes.rhythm.as_ref().map_or(Phase::ZERO, |rhythm| rhythm.phase_at(node));
         theta + wishes.offset
     }
@@ -536,50 +730,70 @@ impl Inner {
             level_dbfs: self.level_dbfs(),
             platform: now,
             node: reading.node,
+            suspends: link.suspends.count.try_into().unwrap_or(u16::MAX),
+            stated: link.sync.config().stated(),
         }
     }
 
-    /// Sends what is due, through `send`; returns when to come back, on the raw clock, and the sync nonces used.
-    pub(crate) fn service(&self, mut send: impl FnMut(&[u8], SocketAddr), nonces: &mut Vec<u64>) -> i64 {
+    /// Puts what is due into `departures`; returns when to come back, on the raw clock. Send at once: requests are stamped.
+    pub(crate) fn service(&self, departures: &mut Departures) -> i64 {
         let mut link = lock(&self.link);
         let link = &mut *link;
+        self.look_asleep(link);
         let Some(session) = &mut link.session else { return i64::MAX };
-        let mut out = [0; DATAGRAM_MAX];
-        while let Some(len) = link.sync.poll_transmit(self.local.now(), &mut out) {
-            nonces.push(u64::from_be_bytes(out[40..48].try_into().expect("eight bytes")));
-            send(&out[..len], session.server);
+        let server = session.server;
+        let mut request = [0; CIRCLE_PACKET_LEN];
+        let mut early_ns = 0;
+        while let Some(len) = link.sync.poll_transmit(self.local.now(), &mut request) {
+            departures.nonces.push(u64::from_be_bytes(request[40..48].try_into().expect("eight bytes")));
+            departures.put(server, |room| session.ask(&request[..len], &mut link.entropy, room));
+            early_ns = STATUS_EARLY_NS;
         }
         let now = os::raw_ns();
-        let mut next = self.local.to_raw(link.sync.poll_timeout());
+        let mut next = self.next_request(&link.sync);
         for pending in &mut link.withdrawals {
             if pending.due_raw_ns <= now {
-                if let Ok(len) = session.sealer.seal(Use::Withdraw, &pending.withdraw.encode(), &mut out) {
-                    send(&out[..len], session.server);
-                }
+                departures
+                    .put(server, |room| session.sealer.seal(Use::Withdraw, &pending.withdraw.encode(), room).ok());
                 pending.due_raw_ns = now + WITHDRAW_REPEATS_NS[pending.repeats.min(WITHDRAW_REPEATS_NS.len() - 1)];
                 pending.repeats += 1;
             }
             next = next.min(pending.due_raw_ns);
         }
-        if link.status_due_raw_ns <= now {
+        if link.status_due_raw_ns <= now + early_ns {
             link.status_due_raw_ns = now + STATUS_INTERVAL_NS;
             let status = self.status(link, self.local.at_raw(now));
             let session = link.session.as_mut().expect("checked above");
-            if let Ok(len) = session.sealer.seal(Use::Status, &status.encode(), &mut out) {
-                send(&out[..len], session.server);
-            }
+            departures.put(server, |room| session.sealer.seal(Use::Status, &status.encode(), room).ok());
         }
         next.min(link.status_due_raw_ns)
     }
 
-    /// An answer to one of this platform's sync requests arrived.
-    pub(crate) fn handle_sync(&self, datagram: &[u8], raw_ns: i64, stamp_error_ns: i64) {
+    /// When the next request for the time is due, on the raw clock.
+    fn next_request(&self, sync: &SyncSession) -> i64 {
+        self.local.to_raw(sync.poll_timeout())
+    }
+
+    /// An answer to one of this platform's sync requests arrived, or what looks like one. Returns when the hub should
+    /// service it at the latest, on the raw clock.
+    pub(crate) fn handle_sync(&self, datagram: &[u8], raw_ns: i64, stamp_error_ns: i64) -> i64 {
         let mut link = lock(&self.link);
+        let link = &mut *link;
+        self.look_asleep(link);
+        let Some(session) = &mut link.session else { return i64::MAX };
+        let mut plain = [0; CIRCLE_PACKET_LEN];
+        let Some(answer) = session.believe(datagram, &mut plain) else { return i64::MAX };
         let received = self.local.at_raw(raw_ns);
-        if let Ok(used) = link.sync.handle_input(received, Span::from_ns(stamp_error_ns), datagram) {
-            link.note_exchange(&used);
-            self.publish(&link);
+        let heard = link.sync.handle_input(received, Span::from_ns(stamp_error_ns), answer);
+        if heard != Err(SyncError::Packet(PacketError::NotAsked)) {
+            // Even a refusal has come through.
+            session.silence = None;
         }
+        if let Ok(used) = heard {
+            link.note_exchange(&used);
+            self.publish(link);
+        }
+        self.next_request(&link.sync)
     }
 
     /// A sealed datagram for this platform's session arrived; returns whether the hub should service it soon.

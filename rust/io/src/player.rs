@@ -151,7 +151,7 @@ impl Player {
 
         let reading = heard.clock.read(begins);
         let trusted = match reading.state {
-            LockState::Locked | LockState::Holdover => reading.bound() <= BOUND_MAX,
+            LockState::Locked | LockState::Holdover => reading.bound() <= BOUND_MAX && !inner.has_slept(),
             LockState::Unsynchronised | LockState::Acquiring => false,
         };
         let lost = cursor.node_fine.abs_diff(from) > (LOST.ns() as u128) << 32;
@@ -356,6 +356,8 @@ mod tests {
         listener: Listener,
         frames: i64,
         ahead: Span,
+        /// Whether the machine was just suspended, and no answer has come since.
+        asleep: bool,
         last: Option<f32>,
         step: f32,
     }
@@ -365,8 +367,17 @@ mod tests {
             let platform = Platform::new(RATE, 0, 0, Some(1)).unwrap();
             platform.set_program(Some(program()));
             platform.set_levels(1.0, own).unwrap();
+            platform.inner.begin_to_play();
             platform.inner.player().restart(RATE, ms(10_000));
-            Self { platform, listener: Listener::default(), frames: 0, ahead: Span::ZERO, last: None, step: 0.0 }
+            Self {
+                platform,
+                listener: Listener::default(),
+                frames: 0,
+                ahead: Span::ZERO,
+                asleep: false,
+                last: None,
+                step: 0.0,
+            }
         }
 
         fn now(&self) -> PlatformTime {
@@ -381,6 +392,10 @@ mod tests {
                 let t2 = NodeTime::from_ns(t1.ns() + self.ahead.ns() + 10_000);
                 let t4 = t1 + Span::from_us(20);
                 sync.take(Exchange { t1, t2, t3: t2, t4, stamp_error: Span::ZERO });
+            }
+            if self.asleep {
+                sync.note_asleep(Span::ZERO);
+                sync.note_asleep(Span::from_s(3_600));
             }
             sync.clock()
         }
@@ -471,6 +486,41 @@ mod tests {
         let (platform, node) = bench.platform.next_sample().unwrap();
         assert!(((node.ns() - platform.ns()) - bench.ahead.ns()).abs() < LOST.ns(), "it has followed");
         assert!(bench.tenths(70, 0, 1.0) > 0.5, "and is back");
+        assert!(bench.step < STEP_MAX, "no click: {}", bench.step);
+    }
+
+    #[test]
+    fn a_suspend_is_faded_out_and_the_step_after_it_is_silent() {
+        let mut bench = Bench::new(1.0);
+        assert!(bench.tenths(70, 0, 1.0) > 0.5);
+        // The clock as the session leaves it after a suspend; then what the first answers say: the node went on.
+        bench.asleep = true;
+        assert!(bench.tenths(10, 0, 1.0) > 0.4, "fading, on the line on which it was");
+        bench.ahead = Span::from_s(3_600);
+        bench.asleep = false;
+        assert!(bench.tenths(30, 0, 1.0) > 0.0, "a step that is there before the silence waits for it");
+        let far = |bench: &Bench| {
+            let (platform, node) = bench.platform.next_sample().unwrap();
+            ((node.ns() - platform.ns()) - bench.ahead.ns()).abs() > LOST.ns()
+        };
+        assert!(far(&bench));
+        bench.tenths(13, 0, 1.0);
+        assert_eq!(bench.render(BLOCK), 0.0, "six seconds after the suspend");
+        while far(&bench) {
+            // The block that begins with the step is the first of the fade-in.
+            assert!(bench.render(BLOCK) < 0.01, "stepped in the silence");
+        }
+        assert!(bench.tenths(70, 0, 1.0) > 0.5, "and is back");
+        assert!(bench.step < STEP_MAX, "no click: {}", bench.step);
+    }
+
+    #[test]
+    fn a_suspend_that_the_session_has_not_heard_of_yet_fades_out_too() {
+        let mut bench = Bench::new(1.0);
+        assert!(bench.tenths(70, 0, 1.0) > 0.5);
+        bench.platform.simulate_suspend(Span::from_ms(10));
+        bench.tenths(60, 0, 1.0);
+        assert_eq!(bench.render(BLOCK), 0.0);
         assert!(bench.step < STEP_MAX, "no click: {}", bench.step);
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use harmonia_core::nts::PACKET_MAX;
 use harmonia_core::packet::{Answer, Header, PacketError, CIRCLE_PACKET_LEN};
 use harmonia_core::session::{SyncConfig, SyncError, SyncSession};
+use harmonia_core::stated::Stated;
 use harmonia_core::units::{PlatformTime, Span};
 
 use crate::error::IoError;
@@ -50,7 +51,7 @@ pub struct Measured {
 }
 
 /// Asks the server at `host:port` some `exchanges` times within `timeout`; with `nts`, the server that its key exchange
-/// names is asked, and `host` and `port` are not used.
+/// names is asked, and `host` and `port` are not used. The bound rests on `stated`.
 ///
 /// Errors without a single acceptable answer: with its reason if there was one, else that nobody answered.
 pub fn query(
@@ -59,6 +60,7 @@ pub fn query(
     mut nts: Option<NtsSource>,
     exchanges: u32,
     timeout: Duration,
+    stated: Stated,
 ) -> Result<Measured, IoError> {
     let server = match &mut nts {
         Some(source) => source.exchange(os::raw_ns(), timeout)?,
@@ -66,7 +68,7 @@ pub fn query(
     };
     let any: SocketAddr = if server.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
     let socket = Socket::bind(any).map_err(|source| IoError::Bind { address: any, source })?;
-    let config = SyncConfig { strangers: true, ..SyncConfig::default() };
+    let config = SyncConfig { strangers: true, ..SyncConfig::default() }.with(stated);
     let seed = os::random_u64().map_err(|source| IoError::System { what: "a random number", source })?;
     let mut session = SyncSession::new(config, seed);
     let mut seen = Seen::default();

@@ -1,5 +1,6 @@
 //! How a sanctuary's clock stands, and each source that it was told to follow: what an operator is shown.
 use harmonia_core::servo::LockState;
+use harmonia_core::stated::Stated;
 use harmonia_core::units::{NodeTime, Span};
 
 /// The sanctuary's own clock at one instant.
@@ -31,12 +32,14 @@ pub struct Tracking {
     pub leap: u8,
     /// How often this clock may still be stepped, in this life or a later one.
     pub steps_left: u8,
+    /// What `bound` rests on.
+    pub stated: Stated,
 }
 
 /// What became of a source in the last selection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SourceState {
-    /// Its name has no address yet.
+    /// Its name has no address yet, or with NTS no keys.
     Unresolved,
     /// It has not answered yet, or not for a while.
     Silent,
@@ -76,7 +79,7 @@ impl SourceState {
 /// One source as it stands.
 #[derive(Clone, Debug)]
 pub struct SourceStatus {
-    /// As it was given: `HOST` or `HOST:PORT`.
+    /// As it was given: `HOST` or `HOST:PORT`, or one of these after `nts://`.
     pub name: String,
     /// Where it was found; empty before.
     pub address: String,
@@ -104,6 +107,14 @@ pub struct SourceStatus {
     pub exchanges: u64,
     /// How long ago the last one came; -1 ns before the first.
     pub age: Span,
-    /// Why the last answer was refused, or the name was not found; empty if neither.
+    /// Whether each answer used was proved to be the server's with NTS; `false` before the first.
+    pub authenticated: bool,
+    /// With NTS, how many requests can be made before keys must be exchanged anew, if no answer comes.
+    pub cookies: usize,
+    /// With NTS, how often keys were exchanged.
+    pub key_exchanges: u64,
+    /// What `bound` rests on.
+    pub stated: Stated,
+    /// Why the last answer was refused, or the name or keys were not found; empty if neither.
     pub trouble: String,
 }

@@ -6,6 +6,11 @@
 //! Strangers are asked less often than sanctuaries (they are somebody else's machines), and loops are looked for twice:
 //! the selector compares identities, which works through any network; here the address that a stranger names as its
 //! own source is compared with ours.
+//!
+//! A source given as `nts://HOST` is heard only where NTS proves that it is the one: nothing that somebody else sends
+//! reaches its session. Its keys are exchanged in a thread of their own, which may wait for seconds, whenever cookies
+//! run out or the server says that it does not know them any more; until that has succeeded the source goes on with what
+//! it has.
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::str::FromStr;
@@ -13,22 +18,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use harmonia_core::nts::{NtsError, PACKET_MAX};
 use harmonia_core::packet::{Header, PacketError, CIRCLE_PACKET_LEN};
 use harmonia_core::select::{Report, SelectConfig, Selection, Selector, SourceId, Standing};
 use harmonia_core::servo::LockState;
 use harmonia_core::session::{SyncConfig, SyncError, SyncSession};
+use harmonia_core::stated::Stated;
 use harmonia_core::units::{PlatformTime, Span, NS_PER_S};
 use sha2::{Digest, Sha256};
 
 use crate::error::IoError;
+use crate::nts_source::{KeyExchange, NtsSource};
 use crate::os;
 use crate::socket::{wait_readable, Batch, Socket};
 use crate::tracking::{SourceState, SourceStatus};
 
 /// The port of NTP.
 pub const NTP_PORT: u16 = 123;
+/// The port of NTS key exchanges, TCP.
+pub const NTS_KE_PORT: u16 = 4460;
+/// How long a key exchange may take, for each address of its host.
+const KE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How a stranger's server is asked: no more often than its operators are used to.
-fn stranger() -> SyncConfig {
+fn stranger(stated: Stated) -> SyncConfig {
     SyncConfig {
         interval: Span::from_s(8),
         burst: 4,
@@ -39,6 +51,12 @@ fn stranger() -> SyncConfig {
         strangers: true,
         ..SyncConfig::default()
     }
+    .with(stated)
+}
+
+/// How a source is asked that may turn out to be a sanctuary.
+fn sanctuary(stated: Stated) -> SyncConfig {
+    SyncConfig { strangers: true, ..SyncConfig::default() }.with(stated)
 }
 
 /// How often a name without an address is looked up again.
@@ -47,13 +65,26 @@ const RESOLVE_AGAIN_NS: i64 = 30 * NS_PER_S;
 const BARRED_NS: i64 = 60 * NS_PER_S;
 const STOP_CHECK_NS: i64 = 100_000_000;
 
-/// A source as an operator names it: `HOST`, `HOST:PORT`, `IPV6` or `[IPV6]:PORT`.
+/// A source as an operator names it: `HOST`, `HOST:PORT`, `IPV6` or `[IPV6]:PORT`, any of them after `nts://` for one
+/// whose key exchange is there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Upstream {
     /// As it was given.
     pub name: String,
     host: String,
     port: u16,
+    nts: bool,
+}
+
+/// Whom to follow, and what to rely on.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Following {
+    /// The sources; nobody: the clock is the root of its own time.
+    pub upstreams: Vec<Upstream>,
+    /// Who must have signed the certificates of those with NTS (PEM); `None` for the system's certificates.
+    pub ca_pem: Option<Vec<u8>>,
+    /// The limits of this machine's clock against theirs.
+    pub stated: Stated,
 }
 
 impl FromStr for Upstream {
@@ -61,19 +92,21 @@ impl FromStr for Upstream {
 
     fn from_str(name: &str) -> Result<Self, IoError> {
         let bad = || IoError::Upstream(name.to_owned());
-        let (host, port) = match name.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let (nts, place) = name.strip_prefix("nts://").map_or((false, name), |place| (true, place));
+        let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, "")) => (host, None),
             Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or_else(bad)?)),
-            None if name.parse::<IpAddr>().is_ok() => (name, None),
-            None => name.split_once(':').map_or((name, None), |(host, port)| (host, Some(port))),
+            None if place.parse::<IpAddr>().is_ok() => (place, None),
+            None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
         };
-        let port = port.map_or(Ok(NTP_PORT), |port| port.parse().map_err(|_| bad()))?;
+        let usual = if nts { NTS_KE_PORT } else { NTP_PORT };
+        let port = port.map_or(Ok(usual), |port| port.parse().map_err(|_| bad()))?;
         let strange = |c: char| c.is_whitespace() || c.is_control() || "[]/@".contains(c);
         let is_v6 = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6());
         if host.is_empty() || port == 0 || host.contains(strange) || (host.contains(':') && !is_v6) {
             return Err(bad());
         }
-        Ok(Self { name: name.to_owned(), host: host.to_owned(), port })
+        Ok(Self { name: name.to_owned(), host: host.to_owned(), port, nts })
     }
 }
 
@@ -86,6 +119,10 @@ struct Facts {
 
 struct Source {
     upstream: Upstream,
+    stated: Stated,
+    nts: Option<NtsSource>,
+    exchanging: Option<mpsc::Receiver<KeyExchange>>,
+    key_exchanges: u64,
     address: Option<SocketAddr>,
     /// Our own address on the way there.
     local: Option<IpAddr>,
@@ -113,6 +150,7 @@ pub(crate) struct Sources {
     selector: Selector,
     own_clock_id: u64,
     following: bool,
+    stated: Stated,
 }
 
 /// How a sanctuary that follows the clock `clock_id` says so: half of a number that is a hash already.
@@ -132,7 +170,7 @@ fn refid_of_address(address: IpAddr) -> u32 {
 }
 
 impl Sources {
-    pub(crate) fn new(upstreams: Vec<Upstream>, own_clock_id: u64) -> Result<Self, IoError> {
+    pub(crate) fn new(following: Following, own_clock_id: u64) -> Result<Self, IoError> {
         let bind = |address: &str| {
             let address: SocketAddr = address.parse().expect("an address");
             Socket::bind(address).map_err(|source| IoError::Bind { address, source })
@@ -143,8 +181,13 @@ impl Sources {
             (Err(_), Ok(v6)) => vec![v6],
             (Err(error), Err(_)) => return Err(error),
         };
+        let Following { upstreams, ca_pem, stated } = following;
         let seed = || os::random_u64().map_err(|source| IoError::System { what: "random bytes", source });
-        let list = upstreams.into_iter().map(|upstream| Ok(Source::new(upstream, seed()?)));
+        let nts = |upstream: &Upstream| NtsSource::new(&upstream.host, upstream.port, ca_pem.as_deref());
+        let list = upstreams.into_iter().map(|upstream| {
+            let nts = upstream.nts.then(|| nts(&upstream)).transpose()?;
+            Ok(Source::new(upstream, nts, stated, seed()?))
+        });
         let list = list.collect::<Result<_, IoError>>()?;
         Ok(Self {
             sockets,
@@ -153,7 +196,26 @@ impl Sources {
             selector: selector(own_clock_id),
             own_clock_id,
             following: false,
+            stated,
         })
+    }
+
+    /// The limits on which all certificates rest.
+    pub(crate) fn stated(&self) -> Stated {
+        self.stated
+    }
+
+    /// The sources as they were given.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|source| source.upstream.name.as_str())
+    }
+
+    /// The raw clock stood still: nothing that was measured before says anything now.
+    pub(crate) fn forget(&mut self) {
+        for source in &mut self.list {
+            source.session.reset();
+        }
+        self.set_own_clock(self.own_clock_id);
     }
 
     /// Our clock begins anew: what follows it is another's from now on.
@@ -203,17 +265,27 @@ impl Sources {
     fn send_due(&mut self) -> i64 {
         let mut next = i64::MAX;
         for source in &mut self.list {
-            source.resolve();
+            if source.nts.is_some() {
+                source.exchange_keys();
+            } else {
+                source.resolve();
+            }
             let Some(to) = source.address else { continue };
             let socket = self.sockets.iter().find(|s| s.local_addr().is_ok_and(|at| at.is_ipv4() == to.is_ipv4()));
             let mut out = [0; CIRCLE_PACKET_LEN];
             if let Some(len) = source.session.poll_transmit(PlatformTime::from_ns(os::raw_ns()), &mut out) {
                 source.reach <<= 1;
-                let sent = socket.map(|socket| socket.send(&out[..len], to));
-                match sent {
-                    None => "this machine has no address of that family".clone_into(&mut source.trouble),
-                    Some(Err(error)) => source.trouble = error.to_string(),
-                    Some(Ok(())) => {}
+                let mut sealed = [0; PACKET_MAX];
+                let request = match &mut source.nts {
+                    Some(nts) => nts.seal(&out[..len], &mut sealed).map(|len| &sealed[..len]),
+                    None => Ok(&out[..len]),
+                };
+                match request.map(|request| socket.map(|socket| socket.send(request, to))) {
+                    // Why there are no new ones is more useful to know.
+                    Err(error) if source.trouble.is_empty() => source.trouble = error.to_string(),
+                    Err(_) | Ok(Some(Ok(()))) => {}
+                    Ok(None) => "this machine has no address of that family".clone_into(&mut source.trouble),
+                    Ok(Some(Err(error))) => source.trouble = error.to_string(),
                 }
             }
             next = next.min(source.session.poll_timeout().ns());
@@ -275,14 +347,18 @@ fn selector(own_clock_id: u64) -> Selector {
 }
 
 impl Source {
-    fn new(upstream: Upstream, seed: u64) -> Self {
+    fn new(upstream: Upstream, nts: Option<NtsSource>, stated: Stated, seed: u64) -> Self {
         Self {
             upstream,
+            stated,
+            nts,
+            exchanging: None,
+            key_exchanges: 0,
             address: None,
             local: None,
             resolving: None,
             resolve_again_raw_ns: i64::MIN,
-            session: SyncSession::new(SyncConfig { strangers: true, ..SyncConfig::default() }, seed),
+            session: SyncSession::new(sanctuary(stated), seed),
             stranger: false,
             facts: Facts::default(),
             reach: 0,
@@ -327,6 +403,39 @@ impl Source {
         }
     }
 
+    /// Exchanges keys when that is due, in a thread of its own: it takes round trips, or waits for seconds in vain.
+    fn exchange_keys(&mut self) {
+        let Some(nts) = &mut self.nts else { return };
+        let now = os::raw_ns();
+        match self.exchanging.as_ref().map(mpsc::Receiver::try_recv) {
+            None if nts.exchange_due(now) => {
+                let exchange = nts.begin(now, KE_TIMEOUT);
+                let (tell, hear) = mpsc::channel();
+                let asking = std::thread::Builder::new().name("harmonia-keys".into()).spawn(move || {
+                    let _ = tell.send(exchange());
+                });
+                self.exchanging = asking.is_ok().then_some(hear);
+            }
+            None | Some(Err(mpsc::TryRecvError::Empty)) => {}
+            Some(Err(mpsc::TryRecvError::Disconnected)) => self.exchanging = None,
+            Some(Ok(exchanged)) => {
+                self.exchanging = None;
+                match nts.finish(now, exchanged) {
+                    Ok(server) => {
+                        self.key_exchanges += 1;
+                        self.trouble.clear();
+                        if self.address.replace(server).is_some_and(|former| former != server) {
+                            // Another server, which need not agree with the one before.
+                            self.session.reset();
+                        }
+                        self.local = local_address(server);
+                    }
+                    Err(error) => self.trouble = error.to_string(),
+                }
+            }
+        }
+    }
+
     fn is_at(&self, from: SocketAddr) -> bool {
         self.address.is_some_and(|at| at.ip() == from.ip() && at.port() == from.port())
     }
@@ -341,6 +450,17 @@ impl Source {
     }
 
     fn handle(&mut self, datagram: &[u8], raw_ns: i64, stamp_error_ns: i64) {
+        let mut opened = [0; CIRCLE_PACKET_LEN];
+        let datagram = match self.nts.as_mut().map(|nts| nts.open(datagram, &mut opened)) {
+            None => datagram,
+            Some(Ok(len)) => &opened[..len],
+            // These answer a request of ours, whoever sent them; all else says nothing about the source.
+            Some(Err(error @ (NtsError::Nak | NtsError::Unauthenticated | NtsError::Forged))) => {
+                self.trouble = error.to_string();
+                return;
+            }
+            Some(Err(_)) => return,
+        };
         let heard = self.session.handle_input(PlatformTime::from_ns(raw_ns), Span::from_ns(stamp_error_ns), datagram);
         match heard {
             Ok(received) => {
@@ -357,7 +477,7 @@ impl Source {
                     // Nothing of what was heard is lost but one answer.
                     self.stranger = true;
                     let seed = os::random_u64().unwrap_or(raw_ns as u64);
-                    self.session = SyncSession::new(stranger(), seed);
+                    self.session = SyncSession::new(stranger(self.stated), seed);
                 }
             }
             // Anybody can send anything: what was not asked for says nothing about the source.
@@ -419,6 +539,10 @@ impl Source {
             reach: self.reach,
             exchanges: self.exchanges,
             age: Span::from_ns(if self.exchanges > 0 { raw_ns - self.heard_raw_ns } else { -1 }),
+            authenticated: self.nts.is_some() && self.exchanges > 0,
+            cookies: self.nts.as_ref().map_or(0, NtsSource::cookies),
+            key_exchanges: self.key_exchanges,
+            stated: self.stated,
             trouble: self.trouble.clone(),
         }
     }
@@ -444,6 +568,7 @@ mod tests {
     #[test]
     fn a_source_is_named_as_operators_do() {
         let parsed = |name: &str| name.parse::<Upstream>().map(|u| (u.host, u.port)).ok();
+        let nts = |name: &str| name.parse::<Upstream>().unwrap().nts;
         let is = |host: &str, port| Some((host.to_owned(), port));
         assert_eq!(parsed("ntp.example.org"), is("ntp.example.org", 123));
         assert_eq!(parsed("ntp.example.org:7117"), is("ntp.example.org", 7117));
@@ -451,7 +576,25 @@ mod tests {
         assert_eq!(parsed("2001:db8::1"), is("2001:db8::1", 123));
         assert_eq!(parsed("[2001:db8::1]"), is("2001:db8::1", 123));
         assert_eq!(parsed("[2001:db8::1]:99"), is("2001:db8::1", 99));
-        for bad in ["", ":1", "host:", "host:0", "host:65536", "host:x", "[::1", "[::1]x", "a b", "a:b:c", "http://a"] {
+        assert_eq!(parsed("nts://time.example.org"), is("time.example.org", 4460));
+        assert_eq!(parsed("nts://time.example.org:99"), is("time.example.org", 99));
+        assert_eq!(parsed("nts://[2001:db8::1]:99"), is("2001:db8::1", 99));
+        assert!(nts("nts://time.example.org") && !nts("time.example.org"));
+        for bad in [
+            "nts://",
+            "nts://nts://a",
+            "NTS://a",
+            ":1",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:x",
+            "[::1",
+            "[::1]x",
+            "a b",
+            "a:b:c",
+            "http://a",
+        ] {
             let refused = bad.parse::<Upstream>().expect_err(bad).to_string();
             assert!(refused.contains(&format!("{bad:?}")) && refused.contains("HOST:PORT"), "{refused}");
         }

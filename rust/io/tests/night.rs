@@ -1,16 +1,19 @@
 //! A node and its platforms over real sockets on loopback.
 use std::net::UdpSocket;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harmonia_core::frame::{Withdraw, PURPOSE_VOICE};
+use harmonia_core::packet::{self, CIRCLE_PACKET_LEN, HEADER_LEN};
 use harmonia_core::phase::Phase;
 use harmonia_core::program::{Beat, Channel, Curve, Ear, Program, Wave};
 use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
 use harmonia_core::seal::{Direction, Opener, Sealer, Use, DATAGRAM_MAX};
 use harmonia_core::servo::LockState;
-use harmonia_io::{Node, Platform};
+use harmonia_core::units::Span;
+use harmonia_io::{Node, Platform, TimeKeys};
 use num_complex::Complex;
 
 /// Far longer than anything here takes: a limit for a hang, not a measurement.
@@ -62,7 +65,7 @@ fn attach(node: &Node, sleeper: u64, offset_ns: i64, drift_ppb: i64) -> Platform
     let platform = Platform::new(RATE, offset_ns, drift_ppb, Some(sleeper)).unwrap();
     let (session, secret) = (sleeper << 32 | u64::from(node.port()), [sleeper as u8; 32]);
     node.attach(sleeper, session, &secret, false).unwrap();
-    platform.connect("127.0.0.1", node.port(), session, &secret).unwrap();
+    platform.connect("127.0.0.1", node.port(), session, &secret, Some(&node.time_keys())).unwrap();
     platform
 }
 
@@ -441,14 +444,197 @@ fn a_session_is_opened_once_and_found_again() {
     let (port, secret) = (node.port(), [1; 32]);
     let session = 1 << 32 | u64::from(port);
     until("frames", || ann.frames().frames.followed > 0);
-    ann.connect("127.0.0.1", port, session, &secret).unwrap();
+    ann.connect("127.0.0.1", port, session, &secret, None).unwrap();
     let unauthentic = || node.stats().unauthentic.load(std::sync::atomic::Ordering::Relaxed);
     ann.withdraw(Withdraw { event_id: [5; 16], purposes: PURPOSE_VOICE });
     assert!(node.next_event(PATIENCE).is_some());
     assert_eq!(unauthentic(), 0, "nonces began anew");
     node.attach(1, 9, &secret, false).unwrap();
-    ann.connect("127.0.0.1", port, 9, &secret).unwrap();
-    assert!(ann.connect("127.0.0.1", port, session, &secret).is_err(), "its nonces would begin anew");
+    ann.connect("127.0.0.1", port, 9, &secret, None).unwrap();
+    assert!(ann.connect("127.0.0.1", port, session, &secret, None).is_err(), "its nonces would begin anew");
     ann.close();
-    assert!(ann.connect("127.0.0.1", port, 10, &secret).is_err(), "closed");
+    assert!(ann.connect("127.0.0.1", port, 10, &secret, None).is_err(), "closed");
+}
+
+/// Stands on the path between a platform and its node, and does to their datagrams what it is told.
+struct Path {
+    port: u16,
+    deed: Arc<AtomicU8>,
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+const PASS: u8 = 0;
+const SWALLOW: u8 = 1;
+/// Before each answer about the time come two that say that it is a second later: one made up, one changed.
+const FORGE: u8 = 2;
+
+/// What an answer's circle field says of the node's time.
+fn a_second_later(answer: &mut [u8]) {
+    for at in [HEADER_LEN + 16, HEADER_LEN + 24] {
+        let stamp = &mut answer[at..at + 8];
+        let later = i64::from_be_bytes((&*stamp).try_into().unwrap()) + 1_000_000_000;
+        stamp.copy_from_slice(&later.to_be_bytes());
+    }
+}
+
+impl Path {
+    fn to(node: &Node, deed: u8) -> Self {
+        let (front, back) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        back.connect(("127.0.0.1", node.port())).unwrap();
+        for socket in [&front, &back] {
+            socket.set_nonblocking(true).unwrap();
+        }
+        let port = front.local_addr().unwrap().port();
+        let (deed, stop) = (Arc::new(AtomicU8::new(deed)), Arc::new(AtomicBool::new(false)));
+        let (told, stopping) = (Arc::clone(&deed), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let (mut platform, mut room) = (None, [0; 1500]);
+            while !stopping.load(Ordering::SeqCst) {
+                let deed = told.load(Ordering::SeqCst);
+                if let Ok((len, from)) = front.recv_from(&mut room) {
+                    platform = Some(from);
+                    if deed != SWALLOW {
+                        back.send(&room[..len]).unwrap();
+                    }
+                } else if let Ok(len) = back.recv(&mut room) {
+                    let to = platform.expect("who is answered has asked");
+                    if deed == FORGE && packet::is_ntp_answer(&room[..len]) {
+                        let mut forged = room;
+                        a_second_later(&mut forged);
+                        front.send_to(&forged[..len], to).unwrap();
+                        front.send_to(&forged[..len.min(CIRCLE_PACKET_LEN)], to).unwrap();
+                    }
+                    if deed != SWALLOW {
+                        front.send_to(&room[..len], to).unwrap();
+                    }
+                } else {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        Self { port, deed, stop, thread: Some(thread) }
+    }
+
+    fn tell(&self, deed: u8) {
+        self.deed.store(deed, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Path {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+/// A platform that reaches its node by `path`, with time keys or without.
+fn by(path: &Path, node: &Node, sleeper: u64, keys: bool) -> Platform {
+    node.add_sleeper(CIRCLE, sleeper).unwrap();
+    let secret = [sleeper as u8; 32];
+    let session = sleeper << 32 | u64::from(node.port());
+    node.attach(sleeper, session, &secret, false).unwrap();
+    let platform = Platform::new(RATE, 300_000_000, 20_000, Some(sleeper)).unwrap();
+    let keys = keys.then(|| node.time_keys());
+    platform.connect("127.0.0.1", path.port, session, &secret, keys.as_ref()).unwrap();
+    platform
+}
+
+fn error(platform: &Platform, node: &Node) -> Span {
+    let (raw_ns, reading, _) = platform.clock();
+    (reading.node - node.clock().node_at(raw_ns)).abs()
+}
+
+#[test]
+fn who_forges_the_time_on_the_way_moves_no_clock_that_has_keys() {
+    let folder = Folder::new("forged");
+    let node = start(&folder);
+    for keys in [true, false] {
+        let path = Path::to(&node, FORGE);
+        let platform = by(&path, &node, if keys { 1 } else { 2 }, keys);
+        until("locked", || locked(&platform));
+        let (raw_ns, reading, _) = platform.clock();
+        let truth = node.clock().node_at(raw_ns);
+        // Without keys the forgery is believed, which shows that it is a good one.
+        assert_eq!(reading.earliest <= truth && truth <= reading.latest, keys, "{truth:?} {reading:?}");
+        assert_eq!(error(&platform, &node) < Span::from_ms(500), keys);
+        let protected = node.stats().answers.protected.load(Ordering::Relaxed);
+        assert!(protected >= 6, "{protected} protected answers");
+    }
+}
+
+#[test]
+fn time_keys_that_cannot_be_used_are_refused_in_words() {
+    let folder = Folder::new("keys");
+    let node = start(&folder);
+    let good = node.time_keys();
+    let platform = Platform::new(RATE, 0, 0, Some(1)).unwrap();
+    for (bad, word) in [
+        (TimeKeys { algorithm: 1, ..good.clone() }, "algorithm"),
+        (TimeKeys { c2s: vec![0; 15], ..good.clone() }, "length"),
+        (TimeKeys { s2c: Vec::new(), ..good.clone() }, "length"),
+        (TimeKeys { cookies: Vec::new(), ..good.clone() }, "cookie"),
+    ] {
+        let refused = platform.connect("127.0.0.1", node.port(), 1, &[1; 32], Some(&bad)).unwrap_err().to_string();
+        assert!(refused.contains(word), "{refused}");
+    }
+    platform.connect("127.0.0.1", node.port(), 1, &[1; 32], Some(&good)).unwrap();
+}
+
+#[test]
+fn a_loss_of_udp_is_known_at_both_ends_and_costs_no_new_keys() {
+    let folder = Folder::new("udp");
+    let node = start(&folder);
+    let path = Path::to(&node, SWALLOW);
+    let platform = by(&path, &node, 1, true);
+    // More requests than there are cookies.
+    until("asked often", || platform.silence().is_some_and(|silence| silence.requests > 9));
+    let silence = platform.silence().unwrap();
+    assert_eq!((silence.server.port(), silence.forged, silence.keys_refused), (path.port, 0, false));
+    assert_eq!(platform.clock().1.state, LockState::Unsynchronised);
+    let (open, silent) = node.status(CIRCLE).unwrap()[0].session.expect("it has a session");
+    assert!(open == silent && silent > Span::from_s(1), "{open:?} {silent:?}");
+    path.tell(PASS);
+    until("locked", || locked(&platform));
+    until("answered", || platform.silence().is_none());
+    until("heard", || node.status(CIRCLE).unwrap()[0].session.is_some_and(|(open, silent)| silent < open));
+    // Lost again, under a clock that is locked; another session to the same address does not make it forget since when.
+    path.tell(SWALLOW);
+    until("silent", || platform.silence().is_some_and(|silence| silence.requests > 1));
+    let since = platform.silence().unwrap().since_raw_ns;
+    node.attach(1, 99, &[9; 32], false).unwrap();
+    platform.connect("127.0.0.1", path.port, 99, &[9; 32], Some(&node.time_keys())).unwrap();
+    until("asked", || platform.silence().is_some_and(|silence| silence.requests > 3));
+    assert_eq!(platform.silence().unwrap().since_raw_ns, since);
+}
+
+#[test]
+fn a_node_that_does_not_know_the_keys_is_heard_saying_so() {
+    let (folder, other) = (Folder::new("ours"), Folder::new("theirs"));
+    let (node, stranger) = (start(&folder), start(&other));
+    let platform = Platform::new(RATE, 0, 0, Some(1)).unwrap();
+    platform.connect("127.0.0.1", node.port(), 1, &[1; 32], Some(&stranger.time_keys())).unwrap();
+    until("refused", || platform.silence().is_some_and(|silence| silence.keys_refused));
+    assert_eq!(platform.clock().1.state, LockState::Unsynchronised);
+    platform.connect("127.0.0.1", node.port(), 1, &[1; 32], Some(&node.time_keys())).unwrap();
+    until("locked", || locked(&platform));
+}
+
+#[test]
+fn a_suspend_unlocks_at_once_and_is_told() {
+    let folder = Folder::new("suspend");
+    let node = start(&folder);
+    let platform = join(&node, 1, 0, 0);
+    until("locked", || locked(&platform));
+    let era = platform.exchanges(0).last().unwrap().era;
+    platform.simulate_suspend(Span::from_s(3_600));
+    // Nobody has to wait for the hub: who reads the clock first finds out.
+    let (_, reading, exchanges) = platform.clock();
+    assert_eq!((reading.state, reading.earliest.ns()), (LockState::Acquiring, i64::MIN));
+    let suspends = platform.suspends();
+    assert!(suspends.count == 1 && (suspends.total - Span::from_s(3_600)).abs() < Span::from_ms(5), "{suspends:?}");
+    until("locked again", || locked(&platform));
+    assert!(error(&platform, &node) <= platform.clock().1.bound());
+    assert_eq!(platform.exchanges(exchanges).first().unwrap().era, era + 1);
+    until("told", || node.status(CIRCLE).unwrap()[0].last.is_some_and(|(_, status)| status.suspends == 1));
 }

@@ -10,6 +10,7 @@ use harmonia_core::packet::{self, Answer, Header, HEADER_LEN};
 use harmonia_core::servo::LockState;
 use harmonia_core::units::Span;
 use harmonia_io::tracking::SourceState;
+use harmonia_io::upstream::Following;
 use harmonia_io::{os, Node};
 
 /// Far longer than anything here takes: a limit for a hang, not a measurement.
@@ -58,7 +59,7 @@ fn root(folder: &Folder, name: &str, ahead: Span) -> Node {
 
 fn follow(clock: PathBuf, port: u16, upstreams: &[u16]) -> Node {
     let upstreams = upstreams.iter().map(|port| format!("127.0.0.1:{port}").parse().unwrap()).collect();
-    Node::start_following("127.0.0.1", port, &clock, upstreams).unwrap()
+    Node::start_following("127.0.0.1", port, &clock, Following { upstreams, ..Following::default() }).unwrap()
 }
 
 fn assert_within_bound(follower: &Node, truth: &Node) {
@@ -205,6 +206,70 @@ fn a_clock_without_a_circle_is_stepped_once_and_is_another_then() {
     until("said", || node.tracking().state == LockState::Locked);
     assert_ne!(node.clock().clock_id(), id, "platforms can tell");
     assert_within_bound(&node, &truth);
+}
+
+#[test]
+fn what_was_certain_is_certain_after_a_restart_and_grows() {
+    let folder = Folder::new("held");
+    let truth = root(&folder, "truth", Span::from_s(1));
+    let file = folder.new_clock("node");
+    let node = follow(file.clone(), 0, &[truth.port()]);
+    until("locked", || node.tracking().state == LockState::Locked);
+    let (before, stratum) = (node.tracking(), node.tracking().stratum);
+    let from = truth.port();
+    drop(node);
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Its source is gone, too: nothing that it says from here on is measured anew.
+    let truth_clock = truth.clock();
+    drop(truth);
+    let node = follow(file.clone(), 0, &[from]);
+    let after = node.tracking();
+    assert_eq!((after.state, after.stratum, after.refid), (LockState::Holdover, stratum, u32::from_be_bytes(*b"LOCL")));
+    assert!(after.bound < before.bound + Span::from_ms(100), "{:?} then {:?}", before.bound, after.bound);
+    let (clock, raw) = (node.clock(), os::raw_ns());
+    assert!((clock.node_at(raw) - truth_clock.node_at(raw)).abs() <= node.tracking().bound);
+    let circle = ask(&node).circle.unwrap();
+    assert!(Span::from_ns(circle.bound_ns as i64) < Span::from_s(1), "and it is what others are told");
+    until("it grows", || node.tracking().bound > after.bound + Span::from_us(1));
+    drop(node);
+    // Told to follow somebody else, it knows nothing of how far it is from them.
+    let node = follow(file.clone(), 0, &[silent]);
+    assert_eq!(node.tracking().state, LockState::Unsynchronised);
+    assert!(node.tracking().bound >= Span::from_s(16));
+    drop(node);
+    // And what another boot wrote says nothing, although the clock file itself fits.
+    let held = folder.new_clock("node.held");
+    let text = std::fs::read_to_string(&held).unwrap();
+    std::fs::write(&held, text.replace(&os::boot_id().unwrap(), "another-boot")).unwrap();
+    let node = follow(file, 0, &[from]);
+    assert!(node.resumed() && node.tracking().bound >= Span::from_s(16));
+}
+
+#[test]
+fn a_restart_gives_no_new_step() {
+    let folder = Folder::new("budget");
+    let (file, truth) = (folder.new_clock("node"), root(&folder, "truth", Span::from_s(2)));
+    let port = truth.port();
+    let node = follow(file.clone(), 0, &[port]);
+    assert_eq!(node.tracking().steps_left, 0, "it was stepped as it began");
+    let id = node.clock().clock_id();
+    drop((node, truth));
+    // Its source comes back another second away, and nobody would mind a step: but it was had.
+    let truth = Node::start("127.0.0.1", port, &folder.clock("moved", Span::from_s(3))).unwrap();
+    let node = follow(file, 0, &[port]);
+    assert!(node.resumed());
+    until("slewed", || node.tracking().slew_ppb > 100_000);
+    let start = os::raw_ns();
+    until("settled", || os::raw_ns() > start + 22_000_000_000);
+    assert_eq!((node.tracking().steps_left, node.clock().clock_id()), (0, id));
+    assert!(node.tracking().slew_ppb > 100_000, "still on its way");
+    assert_within_bound_of_seconds(&node, &truth);
+}
+
+fn assert_within_bound_of_seconds(follower: &Node, truth: &Node) {
+    let (clock, bound, raw) = (follower.clock(), follower.tracking().bound, os::raw_ns());
+    let error = clock.node_at(raw) - truth.clock().node_at(raw);
+    assert!(error.abs() <= bound && bound < Span::from_s(2), "{error:?} {bound:?}");
 }
 
 #[test]

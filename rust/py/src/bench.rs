@@ -1,5 +1,6 @@
-//! `bench_clock`: what an answer costs.
+//! `bench_clock`: what an answer costs; `bench_hub`: what a platform costs.
 use harmonia_io::bench::{self, Cost};
+use harmonia_io::bench_hub::hub;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -25,5 +26,22 @@ pub fn bench_clock(py: Python<'_>, seconds: f64) -> PyResult<Bound<'_, PyDict>> 
     add("circle", measured.circle)?;
     add("nts", measured.nts)?;
     add("nts_gcm_siv", measured.nts_gcm_siv)?;
+    Ok(dict)
+}
+
+#[pyfunction]
+pub fn bench_hub(py: Python<'_>, platforms: usize, seconds: f64) -> PyResult<Bound<'_, PyDict>> {
+    if !(1..=20_000).contains(&platforms) || !(0.0..=600.0).contains(&seconds) {
+        return Err(PyValueError::new_err(format!(
+            "1 to 20000 platforms are measured for 0 to 600 seconds, not {platforms} for {seconds}"
+        )));
+    }
+    let cost = py.detach(|| hub(platforms, seconds)).map_err(errors::io)?;
+    let dict = PyDict::new(py);
+    dict.set_item("platforms", cost.platforms)?;
+    dict.set_item("locked", cost.locked)?;
+    dict.set_item("exchanges", cost.exchanges)?;
+    dict.set_item("frames", cost.frames)?;
+    dict.set_item("us_per_platform_s", cost.us_per_platform_s())?;
     Ok(dict)
 }

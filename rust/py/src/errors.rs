@@ -3,6 +3,7 @@ use harmonia_core::phase::NotFinite;
 use harmonia_core::replay::TraceError;
 use harmonia_core::rhythm::RhythmError as CoreRhythmError;
 use harmonia_core::score::ScoreError as CoreScoreError;
+use harmonia_core::stated::Stated;
 use harmonia_io::IoError as CoreIoError;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -18,6 +19,11 @@ pub fn rhythm(error: CoreRhythmError) -> PyErr {
 
 pub fn offset(error: NotFinite) -> PyErr {
     RhythmError::new_err(error.to_string())
+}
+
+/// The limits of two clocks, as Python states them.
+pub fn stated(max_drift_ppb: i64, max_wander: f64) -> PyResult<Stated> {
+    Stated::new(max_drift_ppb, max_wander).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 pub fn trace(error: TraceError) -> PyErr {

@@ -8,13 +8,14 @@ use harmonia_core::rate_limit::RateConfig;
 use harmonia_io::node::{Node as Core, SleeperStatus, WithdrawEvent};
 use harmonia_io::os::raw_ns;
 use harmonia_io::tracking::{SourceStatus, Tracking};
-use harmonia_io::upstream::Upstream;
+use harmonia_io::upstream::{Following, Upstream};
 use num_complex::Complex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::errors;
+use crate::platform::TimeKeys;
 use crate::rhythm::Rhythm;
 use crate::score::coefficients;
 
@@ -60,6 +61,14 @@ macro_rules! status_getters {
             fn age_ns(&self) -> i64 {
                 self.0.last.map_or(-1, |(age, _)| age.ns())
             }
+            #[getter]
+            fn session_age_ns(&self) -> i64 {
+                self.0.session.map_or(-1, |(age, _)| age.ns())
+            }
+            #[getter]
+            fn silent_ns(&self) -> i64 {
+                self.0.session.map_or(-1, |(_, silent)| silent.ns())
+            }
             $(#[getter]
             fn $name(&self) -> $type {
                 self.0.last.map_or($unset, |(_, $status)| $value)
@@ -79,6 +88,9 @@ status_getters! {
     platform_time_ns: i64 = 0, |s| s.platform.ns();
     node_time_ns: i64 = 0, |s| s.node.ns();
     gate_open: bool = false, |s| s.gate_open;
+    max_drift_ppb: i64 = 0, |s| s.stated.max_drift_ppb;
+    max_wander: f64 = 0.0, |s| s.stated.max_wander;
+    suspends: u16 = 0, |s| s.suspends;
 }
 
 #[pyclass(frozen, module = "harmonia._core")]
@@ -115,6 +127,8 @@ getters! {
     root_delay_ns: i64 = |t| t.root_delay.ns();
     leap: u8 = |t| t.leap;
     steps_left: u8 = |t| t.steps_left;
+    max_drift_ppb: i64 = |t| t.stated.max_drift_ppb;
+    max_wander: f64 = |t| t.stated.max_wander;
 }
 
 getters! {
@@ -133,6 +147,11 @@ getters! {
     reach: u8 = |s| s.reach;
     exchanges: u64 = |s| s.exchanges;
     age_ns: i64 = |s| s.age.ns();
+    authenticated: bool = |s| s.authenticated;
+    cookies: usize = |s| s.cookies;
+    key_exchanges: u64 = |s| s.key_exchanges;
+    max_drift_ppb: i64 = |s| s.stated.max_drift_ppb;
+    max_wander: f64 = |s| s.stated.max_wander;
     trouble: &str = |s| &s.trouble;
 }
 
@@ -142,11 +161,24 @@ pub struct Node(Core);
 #[pymethods]
 impl Node {
     #[new]
-    #[pyo3(signature = (host, port, clock_file, upstreams = Vec::new()))]
-    fn new(py: Python<'_>, host: &str, port: u16, clock_file: PathBuf, upstreams: Vec<String>) -> PyResult<Self> {
+    #[pyo3(signature = (
+        host, port, clock_file, upstreams = Vec::new(), *, ca = None, max_drift_ppb = 500_000, max_wander = 1e-7
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "all but three have names and defaults in Python")]
+    fn new(
+        py: Python<'_>,
+        host: &str,
+        port: u16,
+        clock_file: PathBuf,
+        upstreams: Vec<String>,
+        ca: Option<Vec<u8>>,
+        max_drift_ppb: i64,
+        max_wander: f64,
+    ) -> PyResult<Self> {
         let upstreams: Result<Vec<Upstream>, _> = upstreams.iter().map(|name| name.parse()).collect();
         let upstreams = upstreams.map_err(errors::io)?;
-        py.detach(|| Core::start_following(host, port, &clock_file, upstreams)).map(Self).map_err(errors::io)
+        let following = Following { upstreams, ca_pem: ca, stated: errors::stated(max_drift_ppb, max_wander)? };
+        py.detach(|| Core::start_following(host, port, &clock_file, following)).map(Self).map_err(errors::io)
     }
 
     #[getter]
@@ -215,6 +247,10 @@ impl Node {
     fn attach(&self, py: Python<'_>, sleeper: u64, session_id: u64, secret: &[u8], recording: bool) -> PyResult<()> {
         let secret = errors::exactly("a session's secret", secret)?;
         py.detach(|| self.0.attach(sleeper, session_id, &secret, recording)).map_err(errors::io)
+    }
+
+    fn time_keys(&self, py: Python<'_>) -> TimeKeys {
+        TimeKeys(py.detach(|| self.0.time_keys()))
     }
 
     fn detach(&self, py: Python<'_>, sleeper: u64) {

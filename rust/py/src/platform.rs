@@ -5,12 +5,12 @@ use harmonia_core::frame::Withdraw;
 use harmonia_core::phase::PhaseOffset;
 use harmonia_core::servo::Reading;
 use harmonia_core::units::Span;
-use harmonia_io::{Exchanged, Platform as Core};
+use harmonia_io::{Exchanged, Platform as Core, TimeKeys as CoreTimeKeys};
 use num_complex::Complex;
 use numpy::PyArray2;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::errors;
 use crate::rhythm::Rhythm;
@@ -107,12 +107,43 @@ impl ClockExchange {
 }
 
 #[pyclass(frozen, module = "harmonia._core")]
+pub struct TimeKeys(pub CoreTimeKeys);
+
+#[pymethods]
+impl TimeKeys {
+    #[new]
+    fn new(algorithm: u16, c2s: Vec<u8>, s2c: Vec<u8>, cookies: Vec<Vec<u8>>) -> Self {
+        Self(CoreTimeKeys { algorithm, c2s, s2c, cookies })
+    }
+    #[getter]
+    fn algorithm(&self) -> u16 {
+        self.0.algorithm
+    }
+    #[getter]
+    fn c2s<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.c2s)
+    }
+    #[getter]
+    fn s2c<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.s2c)
+    }
+    #[getter]
+    fn cookies<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        self.0.cookies.iter().map(|cookie| PyBytes::new(py, cookie)).collect()
+    }
+}
+
+#[pyclass(frozen, module = "harmonia._core")]
 pub struct Platform(Core);
 
 #[pymethods]
 impl Platform {
     #[new]
-    #[pyo3(signature = (*, sample_rate = 48_000, clock_offset_ns = 0, clock_drift_ppb = 0, card_drift_ppb = 0, seed = None))]
+    #[pyo3(signature = (
+        *, sample_rate = 48_000, clock_offset_ns = 0, clock_drift_ppb = 0, card_drift_ppb = 0, seed = None,
+        max_drift_ppb = 500_000, max_wander = 1e-7
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "all have names and defaults in Python")]
     fn new(
         py: Python<'_>,
         sample_rate: u32,
@@ -120,18 +151,55 @@ impl Platform {
         clock_drift_ppb: i64,
         card_drift_ppb: i64,
         seed: Option<u64>,
+        max_drift_ppb: i64,
+        max_wander: f64,
     ) -> PyResult<Self> {
+        let stated = errors::stated(max_drift_ppb, max_wander)?;
         let make = || {
-            let core = Core::new(sample_rate, clock_offset_ns, clock_drift_ppb, seed)?;
+            let core = Core::stating(stated, sample_rate, clock_offset_ns, clock_drift_ppb, seed)?;
             core.simulate_card(card_drift_ppb)?;
             Ok(Self(core))
         };
         py.detach(make).map_err(errors::io)
     }
 
-    fn connect(&self, py: Python<'_>, host: &str, port: u16, session_id: u64, secret: &[u8]) -> PyResult<()> {
+    #[pyo3(signature = (host, port, session_id, secret, time_keys = None))]
+    fn connect(
+        &self,
+        py: Python<'_>,
+        host: &str,
+        port: u16,
+        session_id: u64,
+        secret: &[u8],
+        time_keys: Option<&TimeKeys>,
+    ) -> PyResult<()> {
         let secret = errors::exactly("a session's secret", secret)?;
-        py.detach(|| self.0.connect(host, port, session_id, &secret)).map_err(errors::io)
+        let time_keys = time_keys.map(|keys| &keys.0);
+        py.detach(|| self.0.connect(host, port, session_id, &secret, time_keys)).map_err(errors::io)
+    }
+
+    fn silence<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(silence) = py.detach(|| self.0.silence()) else { return Ok(None) };
+        let dict = PyDict::new(py);
+        dict.set_item("server", silence.server.to_string())?;
+        dict.set_item("since_raw_ns", silence.since_raw_ns)?;
+        dict.set_item("requests", silence.requests)?;
+        dict.set_item("forged", silence.forged)?;
+        dict.set_item("keys_refused", silence.keys_refused)?;
+        Ok(Some(dict))
+    }
+
+    fn suspends(&self, py: Python<'_>) -> (u64, i64, i64) {
+        let suspends = py.detach(|| self.0.suspends());
+        (suspends.count, suspends.total.ns(), suspends.noticed_raw_ns)
+    }
+
+    fn simulate_suspend(&self, seconds: f64) -> PyResult<()> {
+        if !(0.0..=1e6).contains(&seconds) {
+            return Err(PyValueError::new_err(format!("a simulated suspend lasts 0 to 1000000 s, not {seconds}")));
+        }
+        self.0.simulate_suspend(Span::from_ns((seconds * 1e9) as i64));
+        Ok(())
     }
 
     fn clock(&self, py: Python<'_>) -> ClockReading {
@@ -144,7 +212,8 @@ impl Platform {
     }
 
     fn assumptions(&self, py: Python<'_>) -> (i64, f64) {
-        py.detach(|| self.0.assumptions())
+        let stated = py.detach(|| self.0.stated());
+        (stated.max_drift_ppb, stated.max_wander)
     }
 
     fn set_output_latency(&self, ms: f64) -> PyResult<()> {

@@ -41,7 +41,9 @@ getters! {
 }
 
 #[pyfunction]
-#[pyo3(signature = (host, port, *, nts_port = None, ca = None, exchanges = 8, timeout_s = 10.0))]
+#[pyo3(signature = (host, port, *, nts_port = None, ca = None, exchanges = 8, timeout_s = 10.0,
+    max_drift_ppb = 500_000, max_wander = 1e-7))]
+#[expect(clippy::too_many_arguments, reason = "all but two have names and defaults in Python")]
 pub fn query_time(
     py: Python<'_>,
     host: &str,
@@ -50,6 +52,8 @@ pub fn query_time(
     ca: Option<&[u8]>,
     exchanges: u32,
     timeout_s: f64,
+    max_drift_ppb: i64,
+    max_wander: f64,
 ) -> PyResult<TimeMeasurement> {
     let timeout = Duration::try_from_secs_f64(timeout_s).ok().filter(|timeout| !timeout.is_zero());
     let (Some(timeout), true) = (timeout, exchanges > 0) else {
@@ -57,9 +61,10 @@ pub fn query_time(
             "exchanges and the time-out in seconds must be more than 0, not {exchanges} and {timeout_s}"
         )));
     };
+    let stated = errors::stated(max_drift_ppb, max_wander)?;
     py.detach(|| {
         let nts = nts_port.map(|ke_port| NtsSource::new(host, ke_port, ca)).transpose()?;
-        query::query(host, port, nts, exchanges, timeout)
+        query::query(host, port, nts, exchanges, timeout, stated)
     })
     .map(TimeMeasurement)
     .map_err(errors::io)

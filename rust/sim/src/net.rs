@@ -66,6 +66,8 @@ pub struct Net {
     pub now_ns: i64,
     /// What somebody added to all servers' clocks: from then on that is the truth.
     stepped_ns: i64,
+    /// For how long the platform was suspended, in all.
+    asleep_ns: i64,
     /// The servers; the scenario may change them under way.
     pub sources: Vec<Source>,
     /// The platform's clock.
@@ -106,9 +108,10 @@ impl Net {
             let servo = config.servo();
             SourcePool::new(PoolConfig { servo, lock_after: config.lock_after, ..PoolConfig::default() })
         });
-        Self {
+        let mut net = Self {
             now_ns: 0,
             stepped_ns: 0,
+            asleep_ns: 0,
             sources,
             clock,
             selection: None,
@@ -117,7 +120,9 @@ impl Net {
             flights: BinaryHeap::new(),
             order: 0,
             dice,
-        }
+        };
+        net.look_asleep();
+        net
     }
 
     /// What the platform's own clock reads now.
@@ -143,15 +148,20 @@ impl Net {
         }
     }
 
-    /// The platform slept, its own clock with it, and has noticed.
+    /// The platform is suspended: the servers' time goes on, its own clock stands still. It looks before anybody reads
+    /// its clock, as `Platform` does; what is under way arrives nevertheless.
     pub fn suspend(&mut self, asleep_ns: i64) {
-        self.clock.offset_ns -= asleep_ns;
-        self.flights.clear();
-        for source in &mut self.sources {
-            source.session.reset();
-        }
+        self.stepped_ns += asleep_ns;
+        self.asleep_ns += asleep_ns;
+        self.look_asleep();
         if let Some(pool) = &mut self.pool {
             pool.reset();
+        }
+    }
+
+    fn look_asleep(&mut self) {
+        for source in &mut self.sources {
+            source.session.note_asleep(Span::from_ns(self.asleep_ns));
         }
     }
 

@@ -116,8 +116,7 @@ impl Crystal {
 /// A platform's clock over true time; each second's frequency is constant.
 #[derive(Clone, Debug)]
 pub struct WrongClock {
-    /// What is added to it, by a suspend, say.
-    pub offset_ns: i64,
+    offset_ns: i64,
     /// Frequency error in each second, and the error gained before it, ns.
     pieces: Vec<(f64, f64)>,
 }

@@ -28,6 +28,7 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
             secret=secret,
             udp_port=self._house.sanctuary.plane.port,
             state=codec.platform_state(person, self._house.now_ns()),
+            time_keys=codec.time_keys(self._house.sanctuary.plane.time_keys()),
         )
 
     async def WatchPlatform(  # noqa: N802

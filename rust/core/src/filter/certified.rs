@@ -21,6 +21,8 @@ pub struct Certified {
 /// Where the chords of [`Certified`] meet, in seconds after `at`.
 pub(super) const KNOTS_S: [f64; KNOTS] = [0.0, 2.0, 16.0];
 const KNOTS: usize = 3;
+/// How many numbers a [`Certified`] is, besides its instant and base.
+pub(crate) const NUMBERS: usize = 2 * KNOTS + 4;
 
 /// One side's bound after `dt` seconds: chords between the knots, then the steepest slope.
 fn chord(values: [f64; KNOTS], slope: f64, dt: f64) -> f64 {
@@ -71,6 +73,21 @@ impl Certified {
                 return Some(Self::grown(at, (low, high), &given));
             }
         }
+    }
+
+    /// All that it is, to be written down: instant and base in ns, then its offsets, rates and limits.
+    pub(crate) fn to_numbers(self) -> ([i64; 2], [f64; NUMBERS]) {
+        let ([u0, u1, u2], [l0, l1, l2], [slow, fast]) = (self.upper, self.lower, self.rate);
+        let numbers = [u0, u1, u2, l0, l1, l2, slow, fast, self.max_drift, self.max_wander];
+        ([self.at.ns(), self.base_ns], numbers)
+    }
+
+    /// What [`Certified::to_numbers`] gave; `None` if no certificate can look so.
+    pub(crate) fn from_numbers([at, base_ns]: [i64; 2], numbers: [f64; NUMBERS]) -> Option<Self> {
+        let [u0, u1, u2, l0, l1, l2, slow, fast, max_drift, max_wander] = numbers;
+        let (upper, lower, rate) = ([u0, u1, u2], [l0, l1, l2], [slow, fast]);
+        let sane = numbers.iter().all(|number| number.is_finite()) && l0 <= u0 && max_drift >= 0.0 && max_wander >= 0.0;
+        sane.then_some(Self { at: PlatformTime::from_ns(at), base_ns, upper, lower, rate, max_drift, max_wander })
     }
 
     pub(super) fn offset_within(&self, t: PlatformTime, error: Span) -> (i64, i64) {

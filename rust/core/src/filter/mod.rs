@@ -45,6 +45,7 @@ mod walk;
 use std::collections::VecDeque;
 
 pub use certified::Certified;
+pub(crate) use certified::NUMBERS;
 use channel::Channel;
 pub use exchange::Exchange;
 use fuzz::Fuzz;

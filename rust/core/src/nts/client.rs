@@ -47,10 +47,16 @@ impl NtsClient {
             waiting: VecDeque::with_capacity(WAITING_MAX),
             nak: false,
         };
-        for cookie in cookies {
-            client.keep(cookie);
-        }
+        client.refill(cookies);
         client
+    }
+
+    /// Takes more cookies, as many as there is room for. Former ones may be among them where their owner is known on
+    /// the path anyway, and does not mind that a repeated cookie shows it.
+    pub fn refill(&mut self, cookies: impl IntoIterator<Item = Vec<u8>>) {
+        for cookie in cookies {
+            self.keep(cookie);
+        }
     }
 
     fn keep(&mut self, cookie: Vec<u8>) {

@@ -10,9 +10,15 @@
 //! | key id | nonce, 16   | sealed: algorithm, 0, C2S key, S2C key   |        104 bytes, or 72 with the shorter keys
 //! ```
 //!
+//! The keys outlive the server's process: [`CookieKeys::to_text`] is kept in a file that nobody else can read, so that
+//! clients need not notice a restart. But a key must not live longer because the process did not. So their age is told
+//! by node time, and however long nobody asked or nothing ran, a key opens cookies for no longer than it would have.
+//!
 //! Nonces are random: two cookies of one client have nothing in common that others could see. (RFC 8915, section 6,
 //! suggests such a format; nobody but the server itself reads it.)
 use std::collections::VecDeque;
+
+use sha2::{Digest, Sha256};
 
 use super::aead::{Algorithm, Cipher, TAG_LEN};
 use super::{Entropy, Keys};
@@ -48,15 +54,38 @@ impl Default for Rotation {
     }
 }
 
+const FORMAT: &str = "harmonia-cookies-1";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// So that a torn write is noticed; it keeps nobody from making one up.
+fn checksum(body: &str) -> String {
+    hex(&Sha256::digest(body.as_bytes())[..8])
+}
+
 struct SealingKey {
     id: u32,
+    made: NodeTime,
     secret: [u8; 32],
     cipher: Cipher,
 }
 
 impl SealingKey {
-    fn new(id: u32, secret: [u8; 32]) -> Self {
-        Self { id, secret, cipher: Cipher::new(SEALING, &secret) }
+    fn new(id: u32, made: NodeTime, secret: [u8; 32]) -> Self {
+        Self { id, made, secret, cipher: Cipher::new(SEALING, &secret) }
     }
 }
 
@@ -64,14 +93,13 @@ impl SealingKey {
 pub struct CookieKeys {
     rotation: Rotation,
     keys: VecDeque<SealingKey>,
-    since: NodeTime,
 }
 
 impl Clone for CookieKeys {
     /// The same keys, for another thread that answers.
     fn clone(&self) -> Self {
-        let keys = self.keys.iter().map(|key| SealingKey::new(key.id, key.secret)).collect();
-        Self { rotation: self.rotation, keys, since: self.since }
+        let keys = self.keys.iter().map(|key| SealingKey::new(key.id, key.made, key.secret)).collect();
+        Self { rotation: self.rotation, keys }
     }
 }
 
@@ -80,31 +108,69 @@ impl CookieKeys {
     pub fn new(rotation: Rotation, now: NodeTime, entropy: Entropy<'_>) -> Self {
         let mut id = [0; 4];
         entropy(&mut id);
-        let mut keys = Self { rotation, keys: VecDeque::new(), since: now };
-        keys.add(u32::from_be_bytes(id), entropy);
+        let mut keys = Self { rotation, keys: VecDeque::new() };
+        keys.add(u32::from_be_bytes(id), now, entropy);
         keys
     }
 
-    fn add(&mut self, id: u32, entropy: Entropy<'_>) {
+    fn add(&mut self, id: u32, now: NodeTime, entropy: Entropy<'_>) {
         let mut secret = [0; 32];
         entropy(&mut secret);
-        self.keys.push_front(SealingKey::new(id, secret));
+        self.keys.push_front(SealingKey::new(id, now, secret));
         self.keys.truncate(self.rotation.former + 1);
     }
 
     /// When [`CookieKeys::rotate_if_due`] will next make a key.
     pub fn due(&self) -> NodeTime {
-        self.since + self.rotation.interval
+        self.keys[0].made + self.rotation.interval
+    }
+
+    /// Whether [`CookieKeys::rotate_if_due`] would make a key at `now`: the newest has served its time, or was made in
+    /// the future, so that its age cannot be told.
+    pub fn is_due(&self, now: NodeTime) -> bool {
+        now >= self.due() || now < self.keys[0].made
     }
 
     /// Replaces the sealing key if it has served its time. Call it as often as you like; says whether it did.
+    ///
+    /// Keys that would have been forgotten meanwhile are, however long nobody called.
     pub fn rotate_if_due(&mut self, now: NodeTime, entropy: Entropy<'_>) -> bool {
-        let due = now >= self.due();
+        let due = self.is_due(now);
         if due {
-            self.since = now;
-            self.add(self.keys[0].id.wrapping_add(1), entropy);
+            let id = self.keys[0].id.wrapping_add(1);
+            let oldest = Span::from_ns(self.rotation.interval.ns().saturating_mul(self.rotation.former as i64 + 1));
+            // One from the future is as old as can be told: it ages from here on.
+            self.keys.iter_mut().for_each(|key| key.made = key.made.min(now));
+            self.keys.retain(|key| now - key.made < oldest);
+            self.add(id, now, entropy);
         }
         due
+    }
+
+    /// The keys as one line of text: whoever can read it can read all cookies.
+    ///
+    /// `harmonia-cookies-1 ID:MADE_NS:KEY ... CHECKSUM`, the newest first; ids and keys in hexadecimal.
+    pub fn to_text(&self) -> String {
+        let line = |key: &SealingKey| format!(" {:08x}:{}:{}", key.id, key.made.ns(), hex(&key.secret));
+        let body = format!("{FORMAT}{}", self.keys.iter().map(line).collect::<String>());
+        format!("{body} {}\n", checksum(&body))
+    }
+
+    /// Reads what [`CookieKeys::to_text`] wrote; `None` for everything else. Rotate before the first use: keys that are
+    /// too old by then are forgotten.
+    pub fn from_text(rotation: Rotation, text: &str) -> Option<Self> {
+        let (body, sum) = text.strip_suffix('\n')?.rsplit_once(' ')?;
+        if checksum(body) != sum {
+            return None;
+        }
+        let key = |text: &str| {
+            let &[id, made, secret] = text.split(':').collect::<Vec<_>>().as_slice() else { return None };
+            let made = NodeTime::from_ns(made.parse().ok()?);
+            Some(SealingKey::new(u32::from_str_radix(id, 16).ok()?, made, unhex(secret)?))
+        };
+        let mut keys: VecDeque<_> = body.strip_prefix(FORMAT)?.split(' ').skip(1).map(key).collect::<Option<_>>()?;
+        keys.truncate(rotation.former + 1);
+        (!keys.is_empty()).then_some(Self { rotation, keys })
     }
 
     /// Seals `keys` into the beginning of `out`, and returns the cookie's length, [`cookie_len`].
@@ -197,6 +263,32 @@ pub(super) mod laws {
         }
 
         #[test]
+        fn keys_survive_their_file_and_a_torn_or_flipped_one_is_noticed(
+            rotations in 0i64..5, at: prop::sample::Index, bit in 0u8..7,
+        ) {
+            let (mut jar, keys) = (jar(), keys(Algorithm::AesSivCmac256));
+            let mut cookies = vec![sealed(&mut jar, &keys, 1)];
+            for day in 1..=rotations {
+                jar.rotate_if_due(START + Span::from_s(86_400 * day), &mut seeded(day as u64));
+                cookies.push(sealed(&mut jar, &keys, 1));
+            }
+            let text = jar.to_text();
+            let mut read = CookieKeys::from_text(Rotation::default(), &text).unwrap();
+            prop_assert_eq!(read.due(), jar.due());
+            prop_assert_eq!(read.to_text(), text.clone());
+            for cookie in cookies {
+                prop_assert_eq!(read.open(&cookie), jar.open(&cookie));
+            }
+            prop_assert!(CookieKeys::from_text(Rotation::default(), &text[..at.index(text.len())]).is_none());
+            let mut bytes = text.into_bytes();
+            let i = at.index(bytes.len());
+            bytes[i] ^= 1 << bit;
+            if let Ok(flipped) = String::from_utf8(bytes) {
+                prop_assert!(CookieKeys::from_text(Rotation::default(), &flipped).is_none());
+            }
+        }
+
+        #[test]
         fn noise_is_no_cookie(noise in prop::collection::vec(any::<u8>(), 0..300)) {
             let mut jar = jar();
             prop_assert_eq!(jar.open(&noise), None);
@@ -227,6 +319,34 @@ pub(super) mod laws {
             assert_ne!(fresh[..4], old[..4], "sealed under the newest key");
             assert_eq!(jar.open(&fresh), Some(keys.clone()));
         }
+    }
+
+    #[test]
+    fn nobody_asking_for_days_makes_no_key_live_longer() {
+        for (days, lives) in [(1, true), (2, true), (3, false), (1000, false)] {
+            let (mut jar, keys) = (jar(), keys(Algorithm::AesSivCmac256));
+            let old = sealed(&mut jar, &keys, 1);
+            // As if read from the file after so long.
+            let mut jar = CookieKeys::from_text(Rotation::default(), &jar.to_text()).unwrap();
+            assert!(jar.rotate_if_due(START + Span::from_s(86_400 * days + 5), &mut seeded(2)));
+            assert_eq!(jar.open(&old), lives.then(|| keys.clone()), "{days} days");
+            let fresh = sealed(&mut jar, &keys, 3);
+            assert_ne!(fresh[..4], old[..4]);
+            assert_eq!(jar.open(&fresh), Some(keys.clone()));
+            // Nor does a gap give it another day later.
+            jar.rotate_if_due(START + Span::from_s(86_400 * (days + 1) + 5), &mut seeded(4));
+            assert_eq!(jar.open(&old), (days + 1 < 3).then_some(keys));
+        }
+    }
+
+    #[test]
+    fn a_key_from_the_future_seals_no_longer() {
+        let (mut jar, keys) = (jar(), keys(Algorithm::AesSivCmac256));
+        let old = sealed(&mut jar, &keys, 1);
+        let before = NodeTime::from_ns(START.ns() - 1);
+        assert!(jar.is_due(before) && jar.rotate_if_due(before, &mut seeded(2)) && !jar.is_due(before));
+        assert_ne!(sealed(&mut jar, &keys, 2)[..4], old[..4]);
+        assert_eq!(jar.open(&old), Some(keys));
     }
 
     #[test]
