@@ -119,7 +119,7 @@ def test_the_predictor_beats_its_peers_on_waves_that_nobody_tuned_it_for(rate_hz
         assert ours > max(lengths.values()) + 0.03, lengths
 
 
-def test_confidence_is_the_resultant_length_that_errors_then_have() -> None:
+def test_confidence_grows_with_the_resultant_length_of_the_errors_and_claims_no_more() -> None:
     confidences, phasors = [], []
     for seed in range(20, 26):
         samples = slow_waves(seed)
@@ -132,7 +132,9 @@ def test_confidence_is_the_resultant_length_that_errors_then_have() -> None:
     for low in (0.0, 0.2, 0.4, 0.6, 0.8):
         where = (confidence >= low) & (confidence < low + 0.2)
         lengths.append(abs(phasor[where].mean()))
-        assert lengths[-1] == pytest.approx(confidence[where].mean(), abs=0.12), low
+        claimed = confidence[where].mean()
+        assert claimed - 0.05 < lengths[-1] < claimed + 0.25, low
+    assert lengths[-1] == pytest.approx(claimed, abs=0.03)
     assert lengths == sorted(lengths)
 
 

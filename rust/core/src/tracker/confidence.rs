@@ -3,8 +3,8 @@
 //! The truth becomes known some seconds later, so the mean squared error of the last minute's estimates is known too. If
 //! the truth scatters around the estimate ẑ as a complex Gaussian with that variance σ², the expected cosine of the
 //! phase's error depends on s = |ẑ|²/σ² alone: √(πs)/2 · e^(−s/2) · (I₀(s/2) + I₁(s/2)). It is 0 where the band is
-//! silent and near 1 where the wave stands far above the error. So among instants of confidence c the mean resultant
-//! length of the errors is to be c, and a person's quiet cycles are told from their loud ones.
+//! silent and near 1 where the wave stands far above the error, so a person's quiet cycles are told from their loud ones.
+//! Errors in truth grow with the wave: where it is small, the confidence claims less than there is, never more.
 use num_complex::Complex64;
 use std::f64::consts::PI;
 
