@@ -28,8 +28,8 @@ impl SampleScreen {
 
     /// The sample, unless it says nothing.
     pub(super) fn pass(&mut self, sample: f64) -> Option<f64> {
-        if !(sample.abs() < ABSURD) {
-            return None; // nor is it a number, perhaps
+        if sample.is_nan() || sample.abs() >= ABSURD {
+            return None;
         }
         self.equal = if sample == self.last { self.equal.saturating_add(1) } else { 0 };
         self.last = sample;

@@ -29,7 +29,7 @@ impl Band {
         if !(lo_hz >= Self::LO_MIN_HZ && hi_hz > lo_hz) {
             return Err(TrackerError::Order { lo_hz, hi_hz });
         }
-        if !(hi_hz < rate_hz / 2.0) {
+        if hi_hz >= rate_hz / 2.0 {
             return Err(TrackerError::Nyquist { hi_hz, rate_hz });
         }
         let band = Self { lo_hz, hi_hz };
