@@ -15,6 +15,7 @@ __all__ = [
     "ClockExchange",
     "ClockReading",
     "IoError",
+    "LiveTracker",
     "Node",
     "NodeEvent",
     "NodeSource",
@@ -29,6 +30,7 @@ __all__ = [
     "ScoreError",
     "TimeKeys",
     "TimeMeasurement",
+    "Tracker",
     "WeaveThread",
     "__version__",
     "bench_clock",
@@ -42,6 +44,7 @@ __all__ = [
 __version__: str
 
 _Segment = tuple[int, int, int, int, int]
+_EstimatorName = Literal["predictor", "end-corrected", "hilbert", "pll"]
 """start_ns, phase (2**-64 turn), frequency (2**-128 turn/ns), half_ramp (2**-128 turn/ns**2), ramp_ns."""
 
 class ScoreError(ValueError):
@@ -127,6 +130,36 @@ class Score:
         """JSON: duration_s (or null), tone_sets, timeline, channels_max and more."""
     def rhythm(self, epoch_ns: int) -> Rhythm:
         """The rhythm that the score proposes if it begins at node time ``epoch_ns``."""
+
+@final
+class Tracker:
+    """The phase of a living rhythm in samples at one steady rate, causally: nothing to come changes what was said.
+
+    Raises ValueError for a band that cannot be tracked at that rate.
+    """
+
+    def __new__(
+        cls, lo_hz: float, hi_hz: float, rate_hz: float, estimator: _EstimatorName = "predictor"
+    ) -> Tracker: ...
+    def feed(
+        self, samples: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Takes the next samples, NaN where one is missing. Returns, for each: its phase in turns (0 at the peak of the
+        band-passed signal), frequency in Hz, and confidence (the resultant length to be expected of the phase's error,
+        0 to 1).
+        """
+
+@final
+class LiveTracker:
+    """The same for samples with time stamps, some late, some lost. Realtime-safe but for its lock."""
+
+    def __new__(
+        cls, lo_hz: float, hi_hz: float, rate_hz: float, estimator: _EstimatorName = "predictor"
+    ) -> LiveTracker: ...
+    def push(self, platform_ns: int, sample: float) -> bool:
+        """Takes a sample; False if a later one is known already, and this one is left out."""
+    def at(self, platform_ns: int) -> tuple[float, float, float]:
+        """Phase in turns, frequency in Hz and confidence at an instant."""
 
 @final
 class Renderer:

@@ -107,7 +107,7 @@ def test_a_loss_of_udp_is_said_in_words_everywhere_and_so_is_its_end(data: Path,
             tracked = seen(data, circle, sleeper)
             assert "no datagram from it: none since its session was opened" in tracked["udp"]
             shown = harmonia("tracking", "--circle", circle, data=data).stdout
-            assert tracked["udp"].split(" ago")[0][:60] in shown
+            assert "no datagram from it: none since its session was opened" in shown
             waited = harmonia("waitsync", "--circle", circle, "--timeout", "0.3", data=data)
             assert waited.returncode == 9
             assert f"{sleeper} is not heard: no datagram from it" in waited.stderr

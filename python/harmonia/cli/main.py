@@ -40,6 +40,7 @@ _COMMANDS = {
     "score": "score",
     "ntp": "ntp",
     "bench": "bench",
+    "phase": "phase_group",
 }
 """Each command's module in this package; the function has the command's name."""
 

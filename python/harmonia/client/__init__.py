@@ -8,6 +8,7 @@ from harmonia.client.calls import SleeperCalls, redeem
 from harmonia.client.identity import Identity
 from harmonia.client.invitation import Endpoint, Invitation
 from harmonia.client.names import EVERY_PURPOSE, CircleMode, CircleState, LockState, Purpose
+from harmonia.client.phase import PhaseEstimate, PhaseTracker
 from harmonia.client.platform import Platform
 from harmonia.client.sanctuary import Sanctuary
 from harmonia.client.sleeper import Moment, Sleeper, join, resume
@@ -39,6 +40,8 @@ __all__ = [
     "Invitation",
     "LockState",
     "Moment",
+    "PhaseEstimate",
+    "PhaseTracker",
     "Platform",
     "PlatformState",
     "Purpose",

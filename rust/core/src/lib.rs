@@ -42,3 +42,4 @@ pub mod oscillators;
 pub mod limiter;
 pub mod gate;
 pub mod renderer;
+pub mod tracker;

@@ -1,4 +1,4 @@
-//! After it is made, a renderer allocates nothing: counted by the allocator itself.
+//! After they are made, a renderer and a tracker allocate nothing: counted by the allocator itself.
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use harmonia_core::phase::{Phase, PhaseOffset};
 use harmonia_core::program::{Beat, Channel, Curve, Ear, NoiseColor, Program, Wave};
 use harmonia_core::renderer::{BlockClock, Renderer, Targets};
 use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
+use harmonia_core::tracker::{Estimator, Tracker};
 use harmonia_core::units::{NodeTime, Span};
 use num_complex::Complex;
 
@@ -79,4 +80,18 @@ fn mixing_allocates_nothing() {
     let mut out = [Complex::default(); 8];
     let counted = allocations(|| (0..20).for_each(|sleeper| mixer.mix_for(sleeper, black_box(&mut out))));
     assert_eq!(counted, 0);
+}
+
+#[test]
+fn a_tracker_allocates_nothing() {
+    for estimator in Estimator::ALL {
+        let mut tracker = Tracker::new(0.5, 1.5, 64.0, estimator).unwrap();
+        let calls = allocations(|| {
+            for i in 0..20_000u32 {
+                let sample = if i % 997 < 50 { f64::NAN } else { (f64::from(i) * 0.1).sin() + f64::from(i % 7) };
+                black_box(tracker.push(sample));
+            }
+        });
+        assert_eq!(calls, 0, "{}", estimator.name());
+    }
 }

@@ -11,6 +11,7 @@ mod replay;
 mod query;
 mod rhythm;
 mod score;
+mod tracker;
 
 use pyo3::prelude::*;
 
@@ -36,6 +37,8 @@ mod core_module {
     use super::rhythm::{offset_from_turns, Rhythm};
     #[pymodule_export]
     use super::score::{Renderer, Score};
+    #[pymodule_export]
+    use super::tracker::{LiveTracker, Tracker};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
