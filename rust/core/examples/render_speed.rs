@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use harmonia_core::oscillators::{Sine, RUN_MAX};
+use harmonia_core::oscillators::{Bank, RUN_MAX, SINES_MAX};
 use harmonia_core::phase::{Phase, PhaseOffset};
 use harmonia_core::program::{Beat, Channel, Curve, Ear, Program, Wave};
 use harmonia_core::renderer::{BlockClock, Renderer, Targets};
@@ -19,7 +19,7 @@ use num_complex::Complex;
 
 const RATE: u32 = 48_000;
 const CHANNELS: usize = 32;
-const BLOCKS: usize = 40_000;
+const BLOCKS: usize = 100;
 const BLOCK: usize = 256;
 
 fn steady(hz: f64) -> Rhythm {
@@ -27,22 +27,26 @@ fn steady(hz: f64) -> Rhythm {
 }
 
 fn kernel() -> f64 {
+    let mut bank = Bank::default();
+    for k in 0..SINES_MAX {
+        let m = Complex::new(1e-3, 1e-4 * k as f32);
+        let step = ((170.0 + 17.0 * k as f64) / f64::from(RATE) * 2f64.powi(64)) as i64;
+        bank.push(Phase::from_bits((k as u64) << 57), step, m, m, RUN_MAX);
+    }
     let mut out = [0.0f32; RUN_MAX];
-    let one = Complex::new(1e-3, 0.0);
-    let runs = 2_000_000u64;
+    let runs = 500u64;
     let start = Instant::now();
-    for run in 0..runs {
-        let phase = Phase::from_bits(run << 40);
-        Sine { phase, step: black_box(1 << 56), from: one, to: one }.add_to(&mut out);
+    for _ in 0..runs {
+        black_box(&mut bank).add_to(&mut out);
     }
     black_box(&out);
-    (runs * RUN_MAX as u64) as f64 / start.elapsed().as_secs_f64()
+    (runs * (SINES_MAX * RUN_MAX) as u64) as f64 / start.elapsed().as_secs_f64()
 }
 
 fn renderer(gliding: bool) -> f64 {
     let channel = |k: usize| Channel {
         wave: Wave::Binaural { lead: Ear::Right },
-        carrier: steady(160.0 + 17.0 * k as f64),
+        carrier: steady(170.0 + 17.0 * k as f64),
         beat: Beat::Locked(1 + k as u32 % 3),
         amplitude: Curve::constant(0.02),
     };
@@ -73,8 +77,19 @@ fn renderer(gliding: bool) -> f64 {
     (2 * CHANNELS * BLOCK * BLOCKS) as f64 / start.elapsed().as_secs_f64()
 }
 
+/// The best of many slices: others use the machine, too.
+fn best(slice: impl Fn() -> f64) -> f64 {
+    (0..300).map(|_| slice()).fold(0.0, f64::max) / 1e9
+}
+
 fn main() {
-    println!("kernel             {:6.2}e9 sine-samples/s", kernel() / 1e9);
-    println!("renderer, steady   {:6.2}e9 sine-samples/s", renderer(false) / 1e9);
-    println!("renderer, gliding  {:6.2}e9 sine-samples/s", renderer(true) / 1e9);
+    if std::env::args().len() > 1 {
+        for _ in 0..10 {
+            best(kernel);
+        }
+        return;
+    }
+    println!("kernel             {:6.2}e9 sine-samples/s", best(kernel));
+    println!("renderer, steady   {:6.2}e9 sine-samples/s", best(|| renderer(false)));
+    println!("renderer, gliding  {:6.2}e9 sine-samples/s", best(|| renderer(true)));
 }

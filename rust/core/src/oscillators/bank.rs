@@ -46,7 +46,8 @@ pub const SLOW_TURNS: f64 = 150.0 / 44_100.0;
 /// The most sines in a bank.
 pub const SINES_MAX: usize = 64;
 
-const TURN: f64 = 18_446_744_073_709_551_616.0; // 2^64
+/// The same in 2⁻⁶⁴ turn.
+const SLOW_STEP: u64 = (SLOW_TURNS * 18_446_744_073_709_551_616.0) as u64;
 /// Sines that go through time together.
 const TOGETHER: usize = 8;
 /// Room for sines of no amplitude that fill the last eight.
@@ -76,10 +77,6 @@ pub(crate) struct Coefficients {
 
 impl Coefficients {
     const ZERO: Self = Self { re: [0.0; ROOM], im: [0.0; ROOM] };
-
-    pub(crate) fn get(&self, index: usize) -> Complex<f32> {
-        Complex::new(self.re[index], self.im[index])
-    }
 
     fn set(&mut self, index: usize, value: Complex<f32>) {
         (self.re[index], self.im[index]) = (value.re, value.im);
@@ -146,12 +143,19 @@ impl Bank {
         Sum { bank: self, out }.with_simd(Scalar);
     }
 
-    fn is_heard(&self, k: usize) -> bool {
-        (self.m.re[k] != 0.0) | (self.m.im[k] != 0.0) | (self.slope.re[k] != 0.0) | (self.slope.im[k] != 0.0)
-    }
-
-    fn is_slow(&self, k: usize) -> bool {
-        self.step[k].unsigned_abs() < (SLOW_TURNS * TURN) as u64
+    /// Whether all come to more than nothing and none is slow, as usual.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        let (mut slow, mut silent) = (0, 0);
+        for k in 0..self.len {
+            slow |= u64::from(self.step[k].unsigned_abs() < SLOW_STEP);
+        }
+        for k in 0..self.len {
+            let peak =
+                self.m.re[k].abs().max(self.m.im[k].abs()).max(self.slope.re[k].abs()).max(self.slope.im[k].abs());
+            silent |= u32::from(peak == 0.0);
+        }
+        slow == 0 && silent == 0
     }
 
     /// Those that come to more than nothing and are slow or not, and some of no amplitude to make fours of them.
@@ -159,10 +163,12 @@ impl Bank {
     fn select(&self, slow: bool) -> Selection {
         let mut selection = Selection { len: 0, index: [self.len as u8; ROOM] };
         for k in 0..self.len {
-            selection.index[selection.len] = k as u8;
-            selection.len += usize::from(self.is_heard(k) & (self.is_slow(k) == slow));
+            let parts = [self.m.re[k], self.m.im[k], self.slope.re[k], self.slope.im[k]];
+            if parts != [0.0; 4] && (self.step[k].unsigned_abs() < SLOW_STEP) == slow {
+                selection.index[selection.len] = k as u8;
+                selection.len += 1;
+            }
         }
-        selection.index[selection.len] = self.len as u8;
         selection.len = selection.len.next_multiple_of(4);
         selection
     }
@@ -172,6 +178,17 @@ impl Bank {
 struct Selection {
     len: usize,
     index: Each<u8>,
+}
+
+impl Selection {
+    #[inline(always)]
+    fn all(len: usize) -> Self {
+        let mut index = [0; ROOM];
+        for k in 0..ROOM {
+            index[k] = k.min(len) as u8;
+        }
+        Self { len: len.next_multiple_of(4), index }
+    }
 }
 
 struct Sum<'a> {
@@ -189,11 +206,19 @@ impl WithSimd for Sum<'_> {
         // The sine of no amplitude.
         bank.m.set(bank.len, Complex::default());
         bank.slope.set(bank.len, Complex::default());
-        let gliding = (0..bank.len).fold(0.0f32, |sum, k| sum + bank.slope.re[k].abs() + bank.slope.im[k].abs()) != 0.0;
+        let mut gliding = 0;
+        for k in 0..bank.len {
+            gliding |= u32::from((bank.slope.re[k] != 0.0) | (bank.slope.im[k] != 0.0));
+        }
+        let gliding = gliding != 0;
         let turns = Turns::new(bank);
-        let fast = bank.select(false);
+        let plain = bank.is_plain();
+        let fast = if plain { Selection::all(bank.len) } else { bank.select(false) };
         if fast.len > 0 {
             turns.add_to(simd, bank, &fast, 0, gliding, out);
+        }
+        if plain {
+            return;
         }
         let slow = bank.select(true);
         if slow.len > 0 {
@@ -243,23 +268,39 @@ impl Turns {
         out: &mut [f32],
     ) {
         let (groups, rest) = out.as_chunks_mut::<LANES>();
-        let whole = groups.len();
-        let mut extra = [[0.0; LANES]; RUN_MAX / LANES];
-        // What is no multiple of the lanes is computed beside, and added.
-        let groups = if rest.is_empty() { groups } else { &mut extra[..whole + 1] };
+        if rest.is_empty() {
+            self.add_groups(simd, bank, selection, after, gliding, groups);
+        } else {
+            // What is no multiple of the lanes is computed beside, and added.
+            let mut beside = [[0.0; LANES]; RUN_MAX / LANES];
+            let groups = groups.len() + 1;
+            self.add_groups(simd, bank, selection, after, gliding, &mut beside[..groups]);
+            let beside = beside.as_flattened();
+            for i in 0..out.len() {
+                out[i] += beside[i];
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_groups<S: Simd>(
+        &self,
+        simd: S,
+        bank: &Bank,
+        selection: &Selection,
+        after: usize,
+        gliding: bool,
+        groups: &mut [Lanes],
+    ) {
         self.advance(simd, bank, &bank.m, selection, after, groups);
         if gliding {
             let mut slopes = [[0.0; LANES]; RUN_MAX / LANES];
             let slopes = &mut slopes[..groups.len()];
             self.advance(simd, bank, &bank.slope, selection, after, slopes);
-            for (g, (group, slope)) in groups.iter_mut().zip(slopes).enumerate() {
-                for l in 0..LANES {
-                    group[l] = slope[l].mul_add((after + g * LANES + l) as f32, group[l]);
-                }
+            let (groups, slopes) = (groups.as_flattened_mut(), slopes.as_flattened());
+            for i in 0..groups.len().min(slopes.len()) {
+                groups[i] = slopes[i].mul_add((after + i) as i32 as f32, groups[i]);
             }
-        }
-        if !rest.is_empty() {
-            out.iter_mut().zip(extra.as_flattened()).for_each(|(out, x)| *out += x);
         }
     }
 
@@ -274,23 +315,40 @@ impl Turns {
         out: &mut [Lanes],
     ) {
         let mut seeds = Seeds::ZERO;
+        let mut turned = Coefficients::ZERO;
+        for k in 0..(bank.len + 1).next_multiple_of(TOGETHER).min(ROOM) {
+            turned.re[k] = m.re[k].mul_add(self.cos[k], -(m.im[k] * self.sin[k]));
+            turned.im[k] = m.re[k].mul_add(self.sin[k], m.im[k] * self.cos[k]);
+        }
         for eight in selection.index[..selection.len].chunks(TOGETHER) {
-            for (j, k) in eight.iter().enumerate() {
-                let k = usize::from(*k);
+            for j in 0..eight.len() {
+                let k = usize::from(eight[j]);
                 let phase = bank.phase[k].wrapping_add((bank.step[k] as u64).wrapping_mul(after as u64));
-                let turned = Complex::new(
-                    m.re[k].mul_add(self.cos[k], -(m.im[k] * self.sin[k])),
-                    m.re[k].mul_add(self.sin[k], m.im[k] * self.cos[k]),
-                );
+                let (start, step) = ((phase >> 32) as u32, self.step[k]);
+                let (re, im, turned_re, turned_im) = (m.re[k], m.im[k], turned.re[k], turned.im[k]);
                 seeds.twice_cos[j] = self.twice_cos[k];
-                seed((phase >> 32) as u32, self.step[k], m.get(k), turned, &mut seeds.older[j], &mut seeds.newer[j]);
+                let (older, newer) = (&mut seeds.older[j], &mut seeds.newer[j]);
+                for l in 0..LANES {
+                    let (flip, x) = within_quarter(start.wrapping_add(step.wrapping_mul(l as u32)));
+                    let x = x as f32 * UNIT as f32;
+                    let u = x * x;
+                    let (cos, sin) = (polynomial(&COS, u), polynomial(&SIN, u) * x);
+                    older[l] = f32::from_bits(re.mul_add(cos, -(im * sin)).to_bits() ^ flip);
+                    newer[l] = f32::from_bits(turned_re.mul_add(cos, -(turned_im * sin)).to_bits() ^ flip);
+                }
             }
             match (S::F32_LANES, eight.len()) {
                 (16, 8) => seeds.advance::<S, [S::f32s; 1], 8>(simd, 0, out),
                 (16, _) => seeds.advance::<S, [S::f32s; 1], 4>(simd, 0, out),
-                (8, len) => (0..len).step_by(4).for_each(|j| seeds.advance::<S, [S::f32s; 2], 4>(simd, j, out)),
-                (4, len) => (0..len).step_by(4).for_each(|j| seeds.advance::<S, [S::f32s; 4], 4>(simd, j, out)),
-                (_, len) => (0..len).step_by(4).for_each(|j| seeds.advance::<S, [S::f32s; 16], 4>(simd, j, out)),
+                (lanes, len) => {
+                    for j in (0..len).step_by(4) {
+                        match lanes {
+                            8 => seeds.advance::<S, [S::f32s; 2], 4>(simd, j, out),
+                            4 => seeds.advance::<S, [S::f32s; 4], 4>(simd, j, out),
+                            _ => seeds.advance::<S, [S::f32s; 16], 4>(simd, j, out),
+                        }
+                    }
+                }
             }
         }
     }
@@ -317,10 +375,14 @@ impl Seeds {
         out: &mut [Lanes],
     ) {
         for v in 0..LANES / S::F32_LANES {
-            let of = |lanes: &Lanes| cast::<Lanes, G>(*lanes).as_ref()[v];
-            let mut a: [S::f32s; N] = core::array::from_fn(|j| of(&self.older[first + j]));
-            let mut b: [S::f32s; N] = core::array::from_fn(|j| of(&self.newer[first + j]));
-            let c: [S::f32s; N] = core::array::from_fn(|j| simd.splat_f32s(self.twice_cos[first + j]));
+            // Closures would not be inlined into the vectorised function.
+            let (mut a, mut b, mut c) =
+                ([simd.splat_f32s(0.0); N], [simd.splat_f32s(0.0); N], [simd.splat_f32s(0.0); N]);
+            for j in 0..N {
+                a[j] = cast::<Lanes, G>(self.older[first + j]).as_ref()[v];
+                b[j] = cast::<Lanes, G>(self.newer[first + j]).as_ref()[v];
+                c[j] = simd.splat_f32s(self.twice_cos[first + j]);
+            }
             let (pairs, last) = out.as_chunks_mut::<2>();
             for [even, odd] in pairs {
                 add::<S, G, N>(simd, &a, v, even);
@@ -332,7 +394,9 @@ impl Seeds {
                     b[j] = simd.mul_add_f32s(c[j], a[j], simd.neg_f32s(b[j]));
                 }
             }
-            last.iter_mut().for_each(|group| add::<S, G, N>(simd, &a, v, group));
+            for group in last {
+                add::<S, G, N>(simd, &a, v, group);
+            }
         }
     }
 }
@@ -353,19 +417,6 @@ fn add<S: Simd, G: Pod + AsRef<[S::f32s]> + AsMut<[S::f32s]>, const N: usize>(
         *sum = simd.add_f32s(*sum, four);
     }
     *group = cast(vectors);
-}
-
-/// Samples 0 to L − 1 of a sine into `older`, and L to 2·L − 1 into `newer`, given m and m·e^{2πi·L·s}.
-#[inline(always)]
-fn seed(start: u32, step: u32, m: Complex<f32>, turned: Complex<f32>, older: &mut Lanes, newer: &mut Lanes) {
-    for l in 0..LANES {
-        let (flip, x) = within_quarter(start.wrapping_add(step.wrapping_mul(l as u32)));
-        let x = x as f32 * UNIT as f32;
-        let u = x * x;
-        let (cos, sin) = (polynomial(&COS, u), polynomial(&SIN, u) * x);
-        older[l] = f32::from_bits(m.re.mul_add(cos, -(m.im * sin)).to_bits() ^ flip);
-        newer[l] = f32::from_bits(turned.re.mul_add(cos, -(turned.im * sin)).to_bits() ^ flip);
-    }
 }
 
 /// 2⁻³² turn, in turns.
@@ -411,5 +462,9 @@ fn polynomial(coefficients: &[f32; 5], u: f32) -> f32 {
 
 #[inline(always)]
 fn polynomial_64<const N: usize>(coefficients: &[f64; N], u: f64) -> f64 {
-    coefficients.iter().rev().fold(0.0, |sum, coefficient| sum.mul_add(u, *coefficient))
+    let mut sum = coefficients[N - 1];
+    for k in (0..N - 1).rev() {
+        sum = sum.mul_add(u, coefficients[k]);
+    }
+    sum
 }
