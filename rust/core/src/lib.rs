@@ -32,6 +32,7 @@ pub mod seal;
 pub mod frame;
 pub mod follower;
 pub mod listener;
+pub mod loudness;
 pub mod delivery;
 pub mod voice;
 pub mod field;
