@@ -42,5 +42,6 @@ pub mod score;
 pub mod oscillators;
 pub mod limiter;
 pub mod gate;
+pub mod light;
 pub mod renderer;
 pub mod tracker;

@@ -208,12 +208,12 @@ impl Weights {
     }
 }
 
-/// The K-weighted power on both ears of noise whose coefficient is 1, at 48 kHz: measured, once.
+/// The K-weighted power on both ears of noise whose coefficient is 1: its spectrum under K², integrated at 48 kHz.
 pub const fn noise_power(color: NoiseColor) -> f32 {
     match color {
-        NoiseColor::White => 0.130,
-        NoiseColor::Pink => 0.060,
-        NoiseColor::Brown => 0.010,
+        NoiseColor::White => 0.156_5,
+        NoiseColor::Pink => 0.076_0,
+        NoiseColor::Brown => 0.008_63,
     }
 }
 

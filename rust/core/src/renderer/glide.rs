@@ -16,12 +16,14 @@ pub(super) struct Glide {
     to: Vec<Complex<f32>>,
     done: u64,
     total: u64,
+    /// The channels whose target is no number.
+    broken: u64,
 }
 
 impl Glide {
     pub(super) fn new(channels: usize) -> Self {
         let rest = vec![Complex::default(); channels];
-        Self { from: rest.clone(), to: rest, done: 0, total: 0 }
+        Self { from: rest.clone(), to: rest, done: 0, total: 0, broken: 0 }
     }
 
     pub(super) fn left(&self) -> u64 {
@@ -38,18 +40,23 @@ impl Glide {
         self.to[channel] + (self.from[channel] - self.to[channel]) * share
     }
 
-    /// Heads for `target` within `samples`; for the target that it has already, it only ever hurries.
-    pub(super) fn head_for(&mut self, target: &[Complex<f32>], samples: u64) {
+    /// Heads for `target` within `samples`; for the target that it has already, it only ever hurries. Returns
+    /// how many channels' targets became no numbers: they head for silence.
+    pub(super) fn head_for(&mut self, target: &[Complex<f32>], samples: u64) -> u64 {
         let wanted = |channel: usize| target.get(channel).copied().map_or(Complex::default(), harmless);
         let same = (0..self.to.len()).all(|channel| self.to[channel] == wanted(channel));
         if same && self.left() <= samples {
-            return;
+            return 0;
         }
+        let before = core::mem::take(&mut self.broken);
         for channel in 0..self.to.len() {
             self.from[channel] = self.at(channel, 0);
             self.to[channel] = wanted(channel);
+            let broken = target.get(channel).is_some_and(|m| !m.is_finite());
+            self.broken |= u64::from(broken) << channel;
         }
         (self.done, self.total) = (0, samples);
+        u64::from((self.broken & !before).count_ones())
     }
 
     pub(super) fn advance(&mut self, samples: usize) {

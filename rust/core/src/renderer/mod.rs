@@ -17,8 +17,8 @@
 //!
 //! A block is cut into runs that end where a glide ends. In a run every phase goes from its exact value at the first
 //! sample to its exact value at the sample after the last, and every coefficient linearly: whatever moves, moves
-//! without a step. After the mix: what is not finite is dropped, the limiter holds the ceiling, and the gate comes
-//! last. A channel is silent before the program's epoch, after its end, and on an ear whose frequency the
+//! without a step. After the mix: what is not finite is dropped, the limiter holds the ceiling and lets nothing become
+//! loud suddenly, and the gate comes last. A channel is silent before the program's epoch, after its end, and on an ear whose frequency the
 //! converter cannot play.
 //!
 //! After [`Renderer::new`] nothing allocates, locks or calls the system.
@@ -33,7 +33,8 @@ use num_complex::Complex;
 use thiserror::Error;
 
 use crate::gate::Gate;
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, Strength};
+use crate::loudness::Weights;
 use crate::oscillators::{Noise, RUN_MAX};
 use crate::phase::PhaseOffset;
 use crate::program::{Channel, Program, Wave, CHANNELS_MAX};
@@ -119,10 +120,12 @@ pub struct Renderer {
     own: Glide,
     offset: PhaseOffset,
     noises: Vec<Option<Noise>>,
+    weights: Weights,
     limiter: Limiter,
     gate: Gate,
     meter: Meter,
     started: bool,
+    dropped: u64,
 }
 
 impl Renderer {
@@ -146,17 +149,20 @@ impl Renderer {
             own: Glide::new(channels),
             offset: PhaseOffset::ZERO,
             noises: program.channels.iter().enumerate().map(noise).collect(),
+            weights: Weights::new(sample_rate),
             limiter: Limiter::new(sample_rate),
             gate: Gate::new(sample_rate),
             meter: Meter::new(sample_rate),
             started: false,
+            dropped: 0,
             program,
         })
     }
 
     /// A renderer for a file: its gate is open from the first sample. Errors as [`Renderer::new`].
     pub fn offline(program: Arc<Program>, sample_rate: u32) -> Result<Self, BadSampleRate> {
-        Ok(Self { gate: Gate::wide_open(sample_rate), ..Self::new(program, sample_rate)? })
+        let (gate, limiter) = (Gate::wide_open(sample_rate), Limiter::unpaced(sample_rate));
+        Ok(Self { gate, limiter, ..Self::new(program, sample_rate)? })
     }
 
     /// The program being played.
@@ -182,6 +188,11 @@ impl Renderer {
     /// The limiter. Realtime-safe.
     pub fn limiter(&self) -> &Limiter {
         &self.limiter
+    }
+
+    /// Coefficients that became, and samples that were, no numbers: each was made silence. Realtime-safe.
+    pub fn dropped(&self) -> u64 {
+        self.dropped + self.limiter.dropped()
     }
 
     /// The level of the last 400 ms in dB, where a full-scale sine on both ears is 0; at least [`LEVEL_MIN_DBFS`].
@@ -215,8 +226,8 @@ impl Renderer {
             }
         };
         let (others_samples, own_samples) = (samples(input.others_glide), samples(OWN_GLIDE));
-        self.others.head_for(input.others, others_samples);
-        self.own.head_for(input.own, own_samples);
+        self.dropped += self.others.head_for(input.others, others_samples);
+        self.dropped += self.own.head_for(input.own, own_samples);
         if first {
             self.offset = input.offset;
             self.started = true;
@@ -233,12 +244,15 @@ impl Renderer {
             right = rest;
             let offset = self.offset.towards(input.offset, self.offset_step().saturating_mul(samples as u64));
             if self.gate.is_silent() {
+                self.limiter.rest();
+            }
+            if self.gate.is_silent() && !self.gate.is_open() {
                 l.fill(0.0);
                 r.fill(0.0);
             } else {
-                let bound = self.mix(clock, rhythm, offset, l, r);
+                let strength = self.mix(clock, rhythm, offset, l, r);
                 if input.limit {
-                    self.limiter.process(l, r, bound, input.ceiling);
+                    self.limiter.process(l, r, strength, input.ceiling);
                 } else {
                     l.iter_mut().chain(r.iter_mut()).filter(|x| !x.is_finite()).for_each(|x| *x = 0.0);
                 }
@@ -266,7 +280,7 @@ impl Renderer {
             .fold(block.min(RUN_MAX), |shortest, samples| shortest.min(usize::try_from(samples).unwrap_or(RUN_MAX)))
     }
 
-    /// Writes the sum of all channels while φ goes to `offset`; returns Σ|m_k| at the run's two ends.
+    /// Writes the sum of all channels while φ goes to `offset`; returns how strong it is.
     fn mix(
         &mut self,
         clock: BlockClock,
@@ -274,13 +288,13 @@ impl Renderer {
         offset: PhaseOffset,
         left: &mut [f32],
         right: &mut [f32],
-    ) -> (f32, f32) {
+    ) -> Strength {
         left.fill(0.0);
         right.fill(0.0);
         let samples = left.len();
         let theta = [0, samples].map(|sample| motion(rhythm, clock, sample));
         let run = Run { clock, rhythm, theta, offset: self.offset, way: offset + -self.offset, samples };
-        let mut bound = (0.0, 0.0);
+        let mut strength = Strength::default();
         for (k, channel) in self.program.channels.iter().enumerate() {
             let coefficient = |sample: usize| {
                 let amplitude = waves::amplitude(&self.program, channel, clock.at(sample).0);
@@ -290,11 +304,10 @@ impl Renderer {
             if from == Complex::default() && to == from {
                 continue;
             }
-            let crest = waves::crest(channel.wave);
-            bound.0 += crest * from.norm();
-            bound.1 += crest * to.norm();
+            let weights = waves::weights(channel, &self.weights, &run);
+            strength.add((from.norm(), to.norm()), waves::crest(channel.wave), weights);
             waves::add(channel, &mut self.noises[k], &run, (from, to), left, right);
         }
-        bound
+        strength
     }
 }

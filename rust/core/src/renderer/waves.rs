@@ -2,12 +2,21 @@
 use num_complex::Complex;
 
 use super::run::Run;
+use crate::loudness::{noise_power, Weights};
 use crate::oscillators::{Noise, RUN_MAX};
 use crate::program::{Channel, Ear, Program, Wave};
 use crate::units::NodeTime;
 
 /// What noise counts in the limiter's bound: its curve rises higher between samples than a sine's.
 const NOISE_CREST: f32 = 1.5;
+
+/// The K-weighted power of `channel` on both ears at the run's two ends while its coefficient is 1, at its crest.
+pub(super) fn weights(channel: &Channel, weights: &Weights, run: &Run<'_>) -> (f32, f32) {
+    match channel.wave {
+        Wave::Noise(color) => (noise_power(color), noise_power(color)),
+        _ => (weights.of(run.carrier(channel, 0).hz), weights.of(run.carrier(channel, run.samples).hz)),
+    }
+}
 
 /// Adds what `channel` sounds like in `run` while its coefficient goes linearly from the first of `m` to the second.
 ///
