@@ -62,6 +62,11 @@ impl Gate {
         self.level == 0.0
     }
 
+    /// Whether it is silent and stays so.
+    pub fn is_shut(&self) -> bool {
+        self.is_silent() && !self.open
+    }
+
     /// Lets the next samples through, as far as it is open.
     pub fn process(&mut self, left: &mut [f32], right: &mut [f32]) {
         if self.open && !self.closing && self.level == 1.0 {

@@ -49,17 +49,6 @@ pub struct Strength {
     pub power: (f32, f32),
 }
 
-impl Strength {
-    /// One channel more: the sizes of its coefficient, its crest and its power at 1. Realtime-safe.
-    #[inline]
-    pub fn add(&mut self, sizes: (f32, f32), crest: f32, weights: (f32, f32)) {
-        self.peak.0 += crest * sizes.0;
-        self.peak.1 += crest * sizes.1;
-        self.power.0 += weights.0 * sizes.0 * sizes.0;
-        self.power.1 += weights.1 * sizes.1 * sizes.1;
-    }
-}
-
 /// A gain that follows what is known of the mix. Realtime-safe throughout.
 #[derive(Clone, Debug)]
 pub struct Limiter {

@@ -2,7 +2,7 @@
 //!
 //! Each mix is a few hundred samples of a renderer that goes on from the mix before it, so that whatever one leaves
 //! behind meets the next: coefficients that are no numbers, denormal or 10³⁰, offsets that jump, voices that come and
-//! go at once, ceilings anywhere, scores with steps, gates that change their mind. The meter is written here and shares
+//! go at once, ceilings anywhere, scores with steps, gates that change their mind, in blocks of 64 to 256 samples. The meter is written here and shares
 //! nothing with the core: 16 times oversampling by a Kaiser-windowed sinc of 64 taps (−100 dB in the stop band).
 //!
 //! `HARMONIA_MIXES=1000000 cargo test --release -p harmonia-core --test sound_adversarial` is the whole million; a slice
@@ -182,7 +182,7 @@ fn torment(mixes: u64, seed: u64) -> Worst {
             if chance.below(12) == 0 {
                 ceiling = if chance.below(3) == 0 { chance.part() } else { chance.share() as f32 };
             }
-            let samples = 1 + chance.below(256) as usize;
+            let samples = 64 + chance.below(193) as usize;
             let input = Targets {
                 others: &others,
                 own: &own,
@@ -237,7 +237,7 @@ fn whatever_is_mixed_it_is_finite_below_the_ceiling_and_below_minus_one_db_betwe
         worst.loud,
         worst.dropped
     );
-    assert!(worst.loud > mixes / 4 && worst.dropped > mixes / 50, "the mixes were harmless");
+    assert!(worst.loud > mixes / 10 && worst.dropped > mixes / 50, "the mixes were harmless");
 }
 
 /// The meter itself: crests that lie between samples are found to 0.02 dB, wherever they lie.

@@ -3,27 +3,21 @@ use num_complex::Complex;
 
 use super::run::Run;
 use crate::loudness::{noise_power, Weights};
-use crate::oscillators::{Noise, RUN_MAX};
-use crate::program::{Channel, Ear, Program, Wave};
+use crate::oscillators::RUN_MAX;
+use crate::program::{Channel, Program, Wave};
 use crate::units::NodeTime;
 
 /// What noise counts in the limiter's bound: its curve rises higher between samples than a sine's.
 const NOISE_CREST: f32 = 1.5;
 
-/// The K-weighted power of `channel` on both ears at the run's two ends while its coefficient is 1, at its crest.
-pub(super) fn weights(channel: &Channel, weights: &Weights, run: &Run<'_>) -> (f32, f32) {
-    match channel.wave {
-        Wave::Noise(color) => (noise_power(color), noise_power(color)),
-        _ => (weights.of(run.carrier(channel, 0).hz), weights.of(run.carrier(channel, run.samples).hz)),
-    }
-}
-
-/// Adds what `channel` sounds like in `run` while its coefficient goes linearly from the first of `m` to the second.
+/// Adds what channel `k` sounds like in `run` while its coefficient goes linearly from the first of `m` to the second.
 ///
-/// `noise` is the channel's own, where it is noise.
+/// Sines are not added here but with all others of their ear. `noise` is the run's part of the channel's own, where it is
+/// noise.
 pub(super) fn add(
     channel: &Channel,
-    noise: &mut Option<Noise>,
+    k: usize,
+    noise: &[f32],
     run: &Run<'_>,
     m: (Complex<f32>, Complex<f32>),
     left: &mut [f32],
@@ -31,41 +25,34 @@ pub(super) fn add(
 ) {
     let ((from, to), samples) = (m, run.samples);
     match channel.wave {
-        Wave::Tone => {
-            let mut tone = [0.0; RUN_MAX];
-            run.sine(from, to, &mut tone[..samples], &|at| run.carrier(channel, at));
-            sum(&tone, left);
-            sum(&tone, right);
-        }
-        Wave::Binaural { lead } => {
-            let (leading, resting) = match lead {
-                Ear::Left => (left, right),
-                Ear::Right => (right, left),
-            };
-            let ends = [run.carrier(channel, 0), run.carrier(channel, samples)];
-            let carrier = |at| run.at_end(&ends, at).unwrap_or_else(|| run.carrier(channel, at));
-            run.sine(from, to, resting, &carrier);
-            run.sine(from, to, leading, &|at| carrier(at) + run.beat(channel, at));
-        }
+        Wave::Tone | Wave::Binaural { .. } => {}
         Wave::Isochronic => {
             let (mut tone, mut beat) = ([0.0; RUN_MAX], [0.0; RUN_MAX]);
-            run.sine(from, to, &mut tone[..samples], &|at| run.carrier(channel, at));
+            run.sine(from, to, run.carrier(k), &mut tone[..samples]);
             // Re[−i·e^{2πix}] = sin 2πx
             let sine = Complex::new(0.0, -1.0);
-            run.sine(sine, sine, &mut beat[..samples], &|at| run.beat(channel, at));
+            run.sine(sine, sine, run.beat(k), &mut beat[..samples]);
             tone.iter_mut().zip(&beat).for_each(|(x, sine)| *x *= pulse(*sine));
             sum(&tone, left);
             sum(&tone, right);
         }
         Wave::Noise(_) => {
-            let Some(noise) = noise else { return };
             let mut hiss = [0.0; RUN_MAX];
-            noise.fill(run.clock.start, run.clock.fraction, run.clock.step, &mut hiss[..samples]);
             let slope = (to.norm() - from.norm()) / samples as f32;
-            hiss.iter_mut().enumerate().for_each(|(i, x)| *x *= from.norm() + slope * i as f32);
+            hiss.iter_mut().zip(noise).enumerate().for_each(|(i, (x, noise))| {
+                *x = noise * (from.norm() + slope * i as f32);
+            });
             sum(&hiss, left);
             sum(&hiss, right);
         }
+    }
+}
+
+/// Whether a wave is one sine on each ear.
+pub(super) fn is_sine(wave: Wave) -> bool {
+    match wave {
+        Wave::Tone | Wave::Binaural { .. } => true,
+        Wave::Isochronic | Wave::Noise(_) => false,
     }
 }
 
@@ -74,6 +61,14 @@ pub(super) fn crest(wave: Wave) -> f32 {
     match wave {
         Wave::Noise(_) => NOISE_CREST,
         Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic => 1.0,
+    }
+}
+
+/// What the power of a wave of coefficient 1 counts in loudness, on both ears, at its crest, with its carrier at `hz`.
+pub(super) fn weight(wave: Wave, weights: &Weights, hz: f64) -> f32 {
+    match wave {
+        Wave::Noise(color) => noise_power(color),
+        Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic => weights.of(hz),
     }
 }
 
