@@ -54,11 +54,7 @@ impl Biquad {
         let band = high.powf(0.499_666_774_154_541_6);
         let a0 = 1.0 + k / q + k * k;
         Self {
-            b: [
-                (high + band * k / q + k * k) / a0,
-                2.0 * (k * k - high) / a0,
-                (high - band * k / q + k * k) / a0,
-            ],
+            b: [(high + band * k / q + k * k) / a0, 2.0 * (k * k - high) / a0, (high - band * k / q + k * k) / a0],
             a: [2.0 * (k * k - 1.0) / a0, (1.0 - k / q + k * k) / a0],
         }
     }

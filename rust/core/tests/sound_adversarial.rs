@@ -83,10 +83,8 @@ impl Chance {
         };
         let locked = Beat::Locked(1 + self.below(5) as u32);
         let beat = if self.below(2) == 0 { locked } else { Beat::Free(self.rhythm(0.1, 8.0)) };
-        let amplitude = match self.below(4) {
-            0 => self.part(),
-            _ => self.share() as f32,
-        };
+        // A score's amplitudes are checked when it is read; but for what is no number, which is silence here, too.
+        let amplitude = if self.below(16) == 0 { f32::NAN } else { self.share() as f32 };
         // Steps in the score: from one amplitude to another within a nanosecond.
         let points = (0..4).map(|i| {
             (NodeTime::from_ns(i * 40_000_000 + i % 2), if i / 2 == 0 { amplitude } else { self.share() as f32 })
@@ -98,10 +96,14 @@ impl Chance {
 
 /// The kernel for each sixteenth of a sample: a sinc under a Kaiser window of β = 10.
 fn kernels() -> Vec<[f32; 2 * REACH]> {
-    let bessel = |x: f64| (1..40).fold((1.0, 1.0), |(sum, term), k| {
-        let term = term * (x / 2.0 / f64::from(k)).powi(2);
-        (sum + term, term)
-    }).0;
+    let bessel = |x: f64| {
+        (1..40)
+            .fold((1.0, 1.0), |(sum, term), k| {
+                let term = term * (x / 2.0 / f64::from(k)).powi(2);
+                (sum + term, term)
+            })
+            .0
+    };
     let pi = core::f64::consts::PI;
     (0..OVER)
         .map(|part| {
@@ -135,14 +137,13 @@ fn true_peak(x: &[f32], kernels: &[[f32; 2 * REACH]]) -> f32 {
 
 struct Worst {
     true_peak: f32,
-    over_ceiling: f32,
     loud: u64,
     dropped: u64,
 }
 
 fn torment(mixes: u64, seed: u64) -> Worst {
     let kernels = kernels();
-    let mut worst = Worst { true_peak: 0.0, over_ceiling: f32::MIN, loud: 0, dropped: 0 };
+    let mut worst = Worst { true_peak: 0.0, loud: 0, dropped: 0 };
     let mut done = 0;
     let mut life = 0;
     while done < mixes {
@@ -208,7 +209,6 @@ fn torment(mixes: u64, seed: u64) -> Worst {
             for (ear, heard) in [&*left, &*right].into_iter().zip(&mut heard) {
                 assert!(ear.iter().all(|x| x.is_finite()), "seed {seed}, life {life}: not finite");
                 let loudest = ear.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-                worst.over_ceiling = worst.over_ceiling.max(loudest - held);
                 worst.loud += u64::from(loudest > 0.3);
                 assert!(loudest <= held, "seed {seed}, life {life}: {loudest} above the ceiling {held}");
                 heard.extend_from_slice(ear);
@@ -230,10 +230,8 @@ fn whatever_is_mixed_it_is_finite_below_the_ceiling_and_below_minus_one_db_betwe
     let (mixes, seed) = (of("HARMONIA_MIXES", 4_000), of("HARMONIA_SEED", 1));
     let worst = torment(mixes, seed);
     println!(
-        "{mixes} mixes, seed {seed}: {:.3} dBTP at most, {:.1e} of full scale from the ceiling, {} blocks louder than \
-         -10 dB, {} voices dropped",
+        "{mixes} mixes, seed {seed}: {:.3} dBTP at most, {} blocks louder than -10 dB, {} voices dropped",
         20.0 * worst.true_peak.log10(),
-        -worst.over_ceiling,
         worst.loud,
         worst.dropped
     );

@@ -389,7 +389,7 @@ fn the_curve_between_the_samples_stays_below_minus_one_db() {
 #[test]
 fn the_limiter_leaves_alone_what_cannot_reach_the_ceiling() {
     let channels = vec![binaural(200.0, Beat::Locked(1)), channel(Wave::Tone, 100.0, Beat::Locked(1))];
-    let own = [Complex::new(1.7, 0.0), Complex::new(0.0, 1.8)]; // 0.425 + 0.45 < 0.891
+    let own = [Complex::new(1.7, 0.0), Complex::new(0.0, 1.7)]; // 0.425 + 0.425 < 0.873
     let [with, without] = [true, false]
         .map(|limit| Player::offline(channels.clone(), LATE).play(48_000, &Targets { limit, ..targets(&own) }));
     assert_eq!(with, without);

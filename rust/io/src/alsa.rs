@@ -176,9 +176,7 @@ impl Pcm {
         for format in [FLOAT_LE, S32_LE, S16_LE] {
             pcm.format = format;
             // SAFETY: the handle is open. 1: ALSA may resample where the card has another rate.
-            code = unsafe {
-                (alsa.set_params)(handle.as_ptr(), format, INTERLEAVED, 2, sample_rate, 1, buffer_us)
-            };
+            code = unsafe { (alsa.set_params)(handle.as_ptr(), format, INTERLEAVED, 2, sample_rate, 1, buffer_us) };
             if code >= 0 {
                 break;
             }

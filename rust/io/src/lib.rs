@@ -29,8 +29,8 @@ pub mod bench;
 pub mod bench_rhythm;
 pub mod bench_hub;
 
-pub use error::IoError;
 pub use device::DeviceReport;
+pub use error::IoError;
 pub use node::Node;
 pub use nts_source::NtsSource;
 pub use platform::{Exchanged, Platform, Silence, Suspends};

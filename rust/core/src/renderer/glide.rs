@@ -8,9 +8,9 @@ use crate::program::CHANNELS_MAX;
 
 /// Larger coefficients are turned down to this (140 dB), so that no sum of them overflows.
 const COEFFICIENT_MAX: f32 = 1e7;
-/// A target of more than this in all (48 dB above full scale) is turned down as a whole. The limiter would do so anyway;
+/// A target of more than this in all (36 dB above full scale) is turned down as a whole. The limiter would do so anyway;
 /// but on the straight line to it, all that sounded before would vanish from one sample to the next.
-const SIZE_MAX: f32 = 256.0;
+const SIZE_MAX: f32 = 64.0;
 /// Smaller ones (−240 dB) are silence; they would only be slow.
 const COEFFICIENT_MIN: f32 = 1e-12;
 
@@ -100,10 +100,8 @@ impl Glide {
         to[channels..].copy_from_slice(im);
         (self.done, self.total) = (0, samples);
         let broken = |bits: u64, (k, m): (usize, &Complex<f32>)| bits | u64::from(!m.is_finite()) << k;
-        let before = core::mem::replace(
-            &mut self.broken,
-            target.iter().take(self.channels).enumerate().fold(0, broken),
-        );
+        let before =
+            core::mem::replace(&mut self.broken, target.iter().take(self.channels).enumerate().fold(0, broken));
         u64::from((self.broken & !before).count_ones())
     }
 
