@@ -51,6 +51,8 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::NoTime { .. }
         | CoreIoError::Resolve { .. }
         | CoreIoError::File { .. }
+        | CoreIoError::NoAlsa { .. }
+        | CoreIoError::Device { .. }
         | CoreIoError::System { .. } => IoError::new_err(message),
         CoreIoError::State(_) => PyRuntimeError::new_err(message),
         CoreIoError::UnknownCircle(_)
@@ -64,6 +66,7 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::Upstream(_)
         | CoreIoError::Certificate { .. }
         | CoreIoError::OutputLatency { .. }
+        | CoreIoError::DeviceBuffer { .. }
         | CoreIoError::LocalClock { .. } => PyValueError::new_err(message),
     }
 }

@@ -8,7 +8,7 @@ use super::run::{Added, FillBanks};
 use super::stage::Stage;
 use super::{waves, BlockClock, Targets};
 use crate::gate::Gate;
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, Strength};
 use crate::phase::PhaseOffset;
 use crate::rhythm::Rhythm;
 use crate::units::{Span, NS_PER_S};
@@ -27,20 +27,23 @@ pub(super) struct Ears {
     pub(super) meter: Meter,
     sample_rate: u32,
     started: bool,
+    /// Coefficients that became no numbers.
+    pub(super) dropped: u64,
 }
 
 impl Ears {
-    pub(super) fn new(stage: &Stage, gate: Gate) -> Self {
+    pub(super) fn new(stage: &Stage, gate: Gate, limiter: Limiter) -> Self {
         let (channels, sample_rate) = (stage.program.channels.len(), stage.sample_rate);
         Self {
             others: Glide::new(channels),
             own: Glide::new(channels),
             offset: PhaseOffset::ZERO,
-            limiter: Limiter::new(sample_rate),
+            limiter,
             gate,
             meter: Meter::new(sample_rate),
             sample_rate,
             started: false,
+            dropped: 0,
         }
     }
 
@@ -56,8 +59,8 @@ impl Ears {
             }
         };
         let (others_samples, own_samples) = (samples(input.others_glide), samples(OWN_GLIDE));
-        self.others.head_for(input.others, others_samples);
-        self.own.head_for(input.own, own_samples);
+        self.dropped += self.others.head_for(input.others, others_samples);
+        self.dropped += self.own.head_for(input.own, own_samples);
         if first {
             self.offset = input.offset;
             self.started = true;
@@ -84,12 +87,15 @@ impl Ears {
             let (l, r) = (&mut left[n..n + samples], &mut right[n..n + samples]);
             let offset = self.offset.towards(input.offset, self.offset_step().saturating_mul(samples as u64));
             if self.gate.is_silent() {
+                self.limiter.rest();
+            }
+            if self.gate.is_shut() {
                 l.fill(0.0);
                 r.fill(0.0);
             } else {
-                let bound = self.mix(stage, &theta, n, offset, l, r);
+                let strength = self.mix(stage, &theta, n, offset, l, r);
                 if input.limit {
-                    self.limiter.process(l, r, bound, input.ceiling);
+                    self.limiter.process(l, r, strength, input.ceiling);
                 } else {
                     l.iter_mut().chain(r.iter_mut()).filter(|x| !x.is_finite()).for_each(|x| *x = 0.0);
                 }
@@ -117,8 +123,8 @@ impl Ears {
             .fold(longest, |shortest, samples| shortest.min(usize::try_from(samples).unwrap_or(longest)))
     }
 
-    /// Writes the sum of all channels from sample `n` of the stage's run on, while φ goes to `offset`; returns Σ|m_k| at the
-    /// two ends.
+    /// Writes the sum of all channels from sample `n` of the stage's run on, while φ goes to `offset`; returns how
+    /// strong that is.
     fn mix(
         &self,
         stage: &mut Stage,
@@ -127,12 +133,12 @@ impl Ears {
         offset: PhaseOffset,
         left: &mut [f32],
         right: &mut [f32],
-    ) -> (f32, f32) {
+    ) -> Strength {
         left.fill(0.0);
         right.fill(0.0);
         let samples = left.len();
         let Stage { program, lines, banks, others, .. } = stage;
-        let bound = Arch::new().dispatch(FillBanks {
+        let strength = Arch::new().dispatch(FillBanks {
             lines,
             banks,
             channels: program.channels.len(),
@@ -152,6 +158,6 @@ impl Ears {
                 waves::add(&program.channels[k], k, noise, &banks.run(samples), m, left, right);
             }
         }
-        bound
+        strength
     }
 }

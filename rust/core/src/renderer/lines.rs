@@ -6,6 +6,7 @@
 use super::course::Course;
 use super::glide::Parts;
 use super::{waves, BlockClock};
+use crate::loudness::Weights;
 use crate::program::{Beat, Ear, Program, Wave, CHANNELS_MAX};
 
 /// One line of each channel.
@@ -30,6 +31,8 @@ pub(super) struct Lines {
     pub(super) sine: Parts,
     /// How high a wave of coefficient 1 rises at most.
     pub(super) crest: Parts,
+    /// How much the power of a wave of coefficient 1 counts in its loudness, on both ears, at the same two instants.
+    pub(super) weight: [Parts; 2],
     /// The amplitudes at the first sample and at the sample after the last.
     pub(super) amplitude: [Parts; 2],
     pub(super) samples: usize,
@@ -38,10 +41,12 @@ pub(super) struct Lines {
     theta_max: u32,
     /// The clock of the run that follows, if it follows.
     next: Option<BlockClock>,
+    weights: Weights,
+    sample_rate: u32,
 }
 
 impl Lines {
-    pub(super) fn new(program: &Program) -> Self {
+    pub(super) fn new(program: &Program, sample_rate: u32) -> Self {
         let line = Line {
             phase: [0; CHANNELS_MAX],
             step: [0; CHANNELS_MAX],
@@ -54,11 +59,14 @@ impl Lines {
             ears: [line.clone(), line],
             sine: [0.0; CHANNELS_MAX],
             crest: [0.0; CHANNELS_MAX],
+            weight: [[0.0; CHANNELS_MAX]; 2],
             amplitude: [[0.0; CHANNELS_MAX]; 2],
             samples: 0,
             bend_max: 0,
             theta_max: 0,
             next: None,
+            weights: Weights::new(sample_rate),
+            sample_rate,
         };
         for (k, channel) in program.channels.iter().enumerate() {
             lines.sine[k] = if waves::is_sine(channel.wave) { 1.0 } else { 0.0 };
@@ -84,6 +92,9 @@ impl Lines {
                 Beat::Free(timeline) if channel.wave != Wave::Tone => Course::new(timeline, clock, samples),
                 _ => Course::default(),
             };
+            let weight = waves::weight(channel.wave, &self.weights, carrier.rate * f64::from(self.sample_rate));
+            self.weight[0][k] = if follows { self.weight[1][k] } else { weight };
+            self.weight[1][k] = weight;
             let is_sine = self.sine[k] != 0.0;
             for (ear, line) in self.ears.iter_mut().enumerate() {
                 let beats = ear == beat_ear(channel.wave) && channel.wave != Wave::Tone;

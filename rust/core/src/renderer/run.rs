@@ -1,7 +1,7 @@
 //! A stretch of at most 256 samples in which everything moves linearly, for one sleeper.
 //!
 //! What all share lies in [`Lines`]; here a sleeper's own rhythm, offset and coefficients are added, over all channels at
-//! once, and become two banks of sines and the limiter's bound.
+//! once, and become two banks of sines and what the limiter has to know.
 // A channel goes through many arrays at once, and reads as one line where its index stands at each of them.
 #![allow(clippy::needless_range_loop)]
 
@@ -11,6 +11,7 @@ use pulp::{Simd, WithSimd};
 use super::course::Course;
 use super::glide::{harmless, At, Parts};
 use super::lines::Lines;
+use crate::limiter::Strength;
 use crate::oscillators::{Bank, Sine};
 use crate::phase::{Phase, PhaseOffset};
 use crate::program::CHANNELS_MAX;
@@ -114,7 +115,7 @@ impl Banks {
     }
 }
 
-/// Fills the banks for the run of `samples` from sample `n` of the lines on; its result is Σ|m_k| at the run's two ends.
+/// Fills the banks for the run of `samples` from sample `n` of the lines on; its result is how strong the run is.
 pub(super) struct FillBanks<'a> {
     pub(super) lines: &'a Lines,
     pub(super) banks: &'a mut Banks,
@@ -129,29 +130,32 @@ pub(super) struct FillBanks<'a> {
 }
 
 impl WithSimd for FillBanks<'_> {
-    type Output = (f32, f32);
+    type Output = Strength;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> (f32, f32) {
+    fn with_simd<S: Simd>(self, _: S) -> Strength {
         let Self { lines, banks, channels, n, samples, theta, phi, own, others } = self;
-        let mut bounds = [0.0; 2];
+        let (mut peaks, mut powers) = ([0.0; 2], [0.0; 2]);
         for end in 0..2 {
             let share = (n + end * samples) as f32 / lines.samples as f32;
-            let mut sums = [0.0; SUM_LANES];
+            let (mut peak, mut power) = ([0.0; SUM_LANES], [0.0; SUM_LANES]);
             let [re, im] = &mut banks.ends[end];
-            let mut norm = [0.0; CHANNELS_MAX];
+            let (mut norm, mut loud) = ([0.0; CHANNELS_MAX], [0.0; CHANNELS_MAX]);
             for k in 0..channels {
                 let amplitude = lines.amplitude[0][k] + (lines.amplitude[1][k] - lines.amplitude[0][k]) * share;
                 let part = |part| (own[end].part(part, k) + others[end].part(part, k)) * amplitude;
                 (re[k], im[k]) = harmless(part(0), part(1));
-                norm[k] = lines.crest[k] * (re[k] * re[k] + im[k] * im[k]).sqrt();
+                let square = re[k] * re[k] + im[k] * im[k];
+                norm[k] = lines.crest[k] * square.sqrt();
+                loud[k] = lines.weight[end][k] * square;
             }
-            for norms in norm.chunks_exact(SUM_LANES) {
+            for (norms, louds) in norm.chunks_exact(SUM_LANES).zip(loud.chunks_exact(SUM_LANES)) {
                 for lane in 0..SUM_LANES {
-                    sums[lane] += norms[lane];
+                    peak[lane] += norms[lane];
+                    power[lane] += louds[lane];
                 }
             }
-            bounds[end] = sums.iter().sum();
+            (peaks[end], powers[end]) = (peak.iter().sum(), power.iter().sum());
         }
         let [from, to] = &banks.ends;
         for ear in 0..2 {
@@ -180,6 +184,6 @@ impl WithSimd for FillBanks<'_> {
                 bank.slope.im[k] = (to[1][k] - from[1][k]) * share * heard;
             }
         }
-        (bounds[0], bounds[1])
+        Strength { peak: peaks.into(), power: powers.into() }
     }
 }

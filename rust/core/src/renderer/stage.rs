@@ -46,7 +46,7 @@ impl Stage {
         }
         let channels = program.channels.len();
         assert!(channels <= CHANNELS_MAX, "a program has at most {CHANNELS_MAX} channels");
-        let lines = Lines::new(&program);
+        let lines = Lines::new(&program, sample_rate);
         let wave = |(k, channel): (usize, &Channel)| (k, channel.wave);
         let others = program.channels.iter().enumerate().map(wave).filter(|(k, _)| lines.sine[*k] == 0.0);
         let others = others.map(Other::new).collect();

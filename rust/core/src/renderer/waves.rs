@@ -2,6 +2,7 @@
 use num_complex::Complex;
 
 use super::run::Run;
+use crate::loudness::{noise_power, Weights};
 use crate::oscillators::RUN_MAX;
 use crate::program::{Channel, Program, Wave};
 use crate::units::NodeTime;
@@ -60,6 +61,14 @@ pub(super) fn crest(wave: Wave) -> f32 {
     match wave {
         Wave::Noise(_) => NOISE_CREST,
         Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic => 1.0,
+    }
+}
+
+/// What the power of a wave of coefficient 1 counts in loudness, on both ears, at its crest, with its carrier at `hz`.
+pub(super) fn weight(wave: Wave, weights: &Weights, hz: f64) -> f32 {
+    match wave {
+        Wave::Noise(color) => noise_power(color),
+        Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic => weights.of(hz),
     }
 }
 
