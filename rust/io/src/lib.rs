@@ -26,6 +26,7 @@ pub mod tracking;
 pub mod upstream;
 mod keeper;
 pub mod bench;
+pub mod bench_mix;
 pub mod bench_rhythm;
 pub mod bench_hub;
 

@@ -35,6 +35,8 @@ pub(super) struct Lines {
     pub(super) weight: [Parts; 2],
     /// The amplitudes at the first sample and at the sample after the last.
     pub(super) amplitude: [Parts; 2],
+    /// Whether no amplitude changes on the way.
+    pub(super) is_steady: bool,
     pub(super) samples: usize,
     /// The largest bend of any line, and the most often that any counts θ.
     bend_max: u64,
@@ -61,6 +63,7 @@ impl Lines {
             crest: [0.0; CHANNELS_MAX],
             weight: [[0.0; CHANNELS_MAX]; 2],
             amplitude: [[0.0; CHANNELS_MAX]; 2],
+            is_steady: false,
             samples: 0,
             bend_max: 0,
             theta_max: 0,
@@ -92,9 +95,10 @@ impl Lines {
                 Beat::Free(timeline) if channel.wave != Wave::Tone => Course::new(timeline, clock, samples),
                 _ => Course::default(),
             };
-            let weight = waves::weight(channel.wave, &self.weights, carrier.rate * f64::from(self.sample_rate));
-            self.weight[0][k] = if follows { self.weight[1][k] } else { weight };
-            self.weight[1][k] = weight;
+            for (end, weights) in self.weight.iter_mut().enumerate() {
+                let hz = carrier.rate_at(end * samples) * f64::from(self.sample_rate);
+                weights[k] = waves::weight(channel.wave, &self.weights, hz);
+            }
             let is_sine = self.sine[k] != 0.0;
             for (ear, line) in self.ears.iter_mut().enumerate() {
                 let beats = ear == beat_ear(channel.wave) && channel.wave != Wave::Tone;
@@ -113,6 +117,7 @@ impl Lines {
                 if follows { self.amplitude[1][k] } else { waves::amplitude(program, channel, clock.start) };
             self.amplitude[1][k] = waves::amplitude(program, channel, after.start);
         }
+        self.is_steady = self.amplitude[0] == self.amplitude[1];
         self.samples = samples;
         self.next = Some(after);
     }

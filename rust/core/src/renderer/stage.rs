@@ -1,8 +1,7 @@
-//! What all who play a program share in a run: the channels' lines, their noise, and the room to work in.
+//! What all who play a program share in a run: the channels' lines and their noise.
 use std::sync::Arc;
 
 use super::lines::Lines;
-use super::run::Banks;
 use super::{BadSampleRate, BlockClock, SAMPLE_RATES};
 use crate::oscillators::{Noise, RUN_MAX};
 use crate::program::{Channel, Program, Wave, CHANNELS_MAX};
@@ -13,7 +12,6 @@ pub(super) struct Stage {
     pub(super) program: Arc<Program>,
     pub(super) sample_rate: u32,
     pub(super) lines: Lines,
-    pub(super) banks: Banks,
     /// The channels that are no sines, and what they were made of for this run.
     pub(super) others: Vec<Other>,
 }
@@ -50,7 +48,7 @@ impl Stage {
         let wave = |(k, channel): (usize, &Channel)| (k, channel.wave);
         let others = program.channels.iter().enumerate().map(wave).filter(|(k, _)| lines.sine[*k] == 0.0);
         let others = others.map(Other::new).collect();
-        Ok(Self { sample_rate, lines, banks: Banks::default(), others, program })
+        Ok(Self { sample_rate, lines, others, program })
     }
 
     /// Prepares the run of `samples`, at most [`RUN_MAX`], that `clock` dates. Realtime-safe.
