@@ -25,6 +25,8 @@ pub const RATE: u32 = 48_000;
 pub const CHANNELS: usize = 32;
 /// Samples that are rendered at once.
 pub const BLOCK: usize = 512;
+/// Sleepers whose block is rendered, and would be sent off, at once: what they hear fits a core's own cache.
+pub const TOGETHER: usize = 100;
 
 /// Work, and its CPU time on this thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -90,7 +92,7 @@ pub fn kernel(duration: Duration) -> Done {
 
 /// Sleepers of one circle that are rendered for as long as anybody wants.
 pub struct MixBench {
-    batch: Batch,
+    batches: Vec<Batch>,
     rhythms: Vec<Rhythm>,
     own: Vec<Complex<f32>>,
     others: [Vec<Complex<f32>>; 2],
@@ -119,7 +121,11 @@ impl MixBench {
             })
             .collect::<Result<_, IoError>>()?;
         let program = Program { epoch: NodeTime::from_ns(0), duration: None, rhythm: glide(4.0, 5.0, 0)?, channels };
-        let batch = Batch::offline(Arc::new(program), RATE, sleepers).map_err(|_| IoError::SampleRate(RATE))?;
+        let program = Arc::new(program);
+        let batches = (0..sleepers).step_by(TOGETHER).map(|first| {
+            let together = TOGETHER.min(sleepers - first);
+            Batch::offline(Arc::clone(&program), RATE, together).map_err(|_| IoError::SampleRate(RATE))
+        });
         // The golden ratio's multiples fill the circle evenly.
         let spread = |i: usize| (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let rhythms = (0..sleepers).map(|i| {
@@ -133,46 +139,50 @@ impl MixBench {
                 .collect()
         };
         Ok(Self {
+            batches: batches.collect::<Result<_, _>>()?,
             rhythms: rhythms.collect::<Result<_, _>>()?,
             own: coefficients(1.0, 0),
             others: [coefficients(0.3, 1), coefficients(0.3, 2)],
             offsets: (0..sleepers).map(|i| PhaseOffset::from_bits(spread(i + 5) as i64)).collect(),
             clock: BlockClock::nominal(NodeTime::from_ns(1_000_000), RATE),
-            out: vec![0.0; sleepers * 2 * BLOCK],
+            out: vec![0.0; TOGETHER * 2 * BLOCK],
             blocks: 0,
-            batch,
         })
     }
 
     /// Renders blocks for about `duration` of CPU time, at least one: sine-samples. `gliding`: every coefficient is on its
     /// way all the time, as when a frame arrives before the last one's glide is over.
     pub fn run(&mut self, duration: Duration, gliding: bool) -> Done {
-        let Self { batch, rhythms, own, others, offsets, clock, out, blocks } = self;
-        let sleepers = batch.len();
+        let Self { batches, rhythms, own, others, offsets, clock, out, blocks } = self;
+        let sleepers = rhythms.len();
         repeat(duration, || {
             let others = if gliding { &others[*blocks % 2] } else { &others[0] };
-            let targets = |i: usize| {
-                let channels = i * CHANNELS..(i + 1) * CHANNELS;
-                let targets = Targets {
-                    others: &others[channels.clone()],
-                    own: &own[channels],
-                    others_glide: Span::from_ms(250),
-                    offset: offsets[i],
-                    ceiling: 1.0,
-                    gate_open: true,
-                    limit: true,
+            for (group, batch) in batches.iter_mut().enumerate() {
+                let targets = |i: usize| {
+                    let i = group * TOGETHER + i;
+                    let channels = i * CHANNELS..(i + 1) * CHANNELS;
+                    let targets = Targets {
+                        others: &others[channels.clone()],
+                        own: &own[channels],
+                        others_glide: Span::from_ms(250),
+                        offset: offsets[i],
+                        ceiling: 1.0,
+                        gate_open: true,
+                        limit: true,
+                    };
+                    (&rhythms[i], targets)
                 };
-                (&rhythms[i], targets)
-            };
-            batch.render(*clock, BLOCK, targets, out);
-            black_box(&out);
+                let len = batch.len() * 2 * BLOCK;
+                batch.render(*clock, BLOCK, targets, &mut out[..len]);
+                black_box(&out);
+            }
             *clock = clock.after(BLOCK);
             *blocks += 1;
             (2 * CHANNELS * BLOCK * sleepers) as u64
         })
     }
 
-    /// The last block, (sleepers, 2, [`BLOCK`]).
+    /// The last block of those rendered last, ([`TOGETHER`] or fewer, 2, [`BLOCK`]).
     pub fn out(&self) -> &[f32] {
         &self.out
     }
@@ -192,7 +202,7 @@ mod tests {
             let done = bench.run(Duration::ZERO, gliding);
             assert_eq!(done.count, 3 * 64 * BLOCK as u64);
         }
-        let ears: Vec<_> = bench.out().chunks(BLOCK).collect();
+        let ears: Vec<_> = bench.out().chunks(BLOCK).take(6).collect();
         for (i, ear) in ears.iter().enumerate() {
             assert!(ear.iter().any(|x| x.abs() > 1e-3), "ear {i} is silent");
             assert!(ears[..i].iter().all(|other| other != ear), "no two hear the same");

@@ -177,6 +177,7 @@ impl Bank {
     }
 
     /// Adds the sum of all sines to `out`, a run of at most [`RUN_MAX`] samples. Realtime-safe.
+    #[inline(never)]
     pub fn add_to(&mut self, out: &mut [f32]) {
         Arch::new().dispatch(Sum { bank: self, out });
     }

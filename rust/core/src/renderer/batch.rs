@@ -2,7 +2,7 @@
 //!
 //! They play one program, so a run's lines are laid once for all; rhythm, offset, coefficients, limiter and gate are
 //! everybody's own. Thousands of sleepers fit no cache, and waiting for memory would cost more than their sines. So
-//! [`RUNS`] runs are laid at a time, each sleeper plays them in a row, and each row of samples is written once.
+//! a few runs are laid at a time, and each sleeper plays them in a row.
 //!
 //! What each hears is to the bit what a [`super::Renderer`] of their own would have given.
 use std::sync::Arc;
@@ -86,30 +86,25 @@ impl Batch {
     ) {
         let Self { stages, banks, sleepers } = self;
         assert_eq!(out.len(), 2 * sleepers.len() * frames, "a block for each ear of each sleeper");
-        let (mut left, mut right) = ([0.0; RUN_MAX], [0.0; RUN_MAX]);
         let mut clock = clock;
         for begin in (0..frames).step_by(RUNS * RUN_MAX) {
             let end = frames.min(begin + RUNS * RUN_MAX);
-            // Each run's clock, and where it lies in the block.
-            let mut runs = [(clock, 0, 0); RUNS];
-            for (run, n) in runs.iter_mut().zip((begin..end).step_by(RUN_MAX)) {
+            let mut clocks = [clock; RUNS];
+            for (run, n) in (begin..end).step_by(RUN_MAX).enumerate() {
                 let samples = RUN_MAX.min(end - n);
-                *run = (clock, n, samples);
+                clocks[run] = clock;
+                stages[run].lay(clock, samples);
                 clock = clock.after(samples);
             }
-            for (stage, (clock, _, samples)) in stages.iter_mut().zip(runs).filter(|(_, run)| run.2 > 0) {
-                stage.lay(clock, samples);
-            }
-            for ((i, ears), row) in sleepers.iter_mut().enumerate().zip(out.chunks_exact_mut(2 * frames)) {
+            for (i, ears) in sleepers.iter_mut().enumerate() {
                 let (rhythm, targets) = input(i);
                 if begin == 0 {
                     ears.head_for(&targets);
                 }
-                for (stage, (clock, n, samples)) in stages.iter().zip(runs).filter(|(_, run)| run.2 > 0) {
-                    let (left, right) = (&mut left[..samples], &mut right[..samples]);
-                    ears.play(stage, banks, clock, rhythm, &targets, left, right);
-                    row[n..n + samples].copy_from_slice(left);
-                    row[frames + n..frames + n + samples].copy_from_slice(right);
+                let (left, right) = out[2 * i * frames..][..2 * frames].split_at_mut(frames);
+                let ears_runs = left[begin..end].chunks_mut(RUN_MAX).zip(right[begin..end].chunks_mut(RUN_MAX));
+                for (run, (left, right)) in ears_runs.enumerate() {
+                    ears.play(&stages[run], banks, clocks[run], rhythm, &targets, left, right);
                 }
             }
         }

@@ -1,6 +1,4 @@
 //! What is one sleeper's own between blocks: coefficients and offset on their way, and the safety chain.
-use pulp::Arch;
-
 use super::course::Course;
 use super::glide::Glide;
 use super::meter::Meter;
@@ -141,7 +139,7 @@ impl Ears {
     ) -> Strength {
         let samples = left.len();
         let Stage { program, lines, others, .. } = stage;
-        let strength = Arch::new().dispatch(FillBanks {
+        let fill = FillBanks {
             lines,
             banks,
             channels: program.channels.len(),
@@ -151,7 +149,8 @@ impl Ears {
             phi: Added::phi(self.offset, offset, samples),
             own: [self.own.at(0), self.own.at(samples)],
             others: [self.others.at(0), self.others.at(samples)],
-        });
+        };
+        let strength = fill.fill();
         banks.write_to(left, right);
         for other in others {
             let k = other.channel;

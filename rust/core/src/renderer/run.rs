@@ -6,7 +6,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use num_complex::Complex;
-use pulp::{Simd, WithSimd};
+use pulp::{Arch, Simd, WithSimd};
 
 use super::course::Course;
 use super::glide::{harmless, At, Parts};
@@ -44,6 +44,9 @@ impl Added {
     /// φ on its way from `from` to `to`.
     pub(super) fn phi(from: PhaseOffset, to: PhaseOffset, samples: usize) -> Self {
         let way = to + -from;
+        if way == PhaseOffset::ZERO {
+            return Self { phase: from.bits() as u64, step: 0, rate: 0.0 };
+        }
         Self { phase: from.bits() as u64, step: way.bits() / samples as i64, rate: way.turns() / samples as f64 }
     }
 }
@@ -129,6 +132,14 @@ pub(super) struct FillBanks<'a> {
     pub(super) others: [At<'a>; 2],
 }
 
+impl FillBanks<'_> {
+    // By itself: what it becomes on machines without vectors would slow down what calls it on those that have them.
+    #[inline(never)]
+    pub(super) fn fill(self) -> Strength {
+        Arch::new().dispatch(self)
+    }
+}
+
 impl WithSimd for FillBanks<'_> {
     type Output = Strength;
 
@@ -149,19 +160,32 @@ impl WithSimd for FillBanks<'_> {
         for ear in 0..2 {
             let line = &lines.ears[ear];
             let (bank, audible) = (banks.ears[ear].fill(channels, !still), &mut banks.audible[ear]);
+            if n == 0 && samples == lines.samples {
+                bank.phase[..channels].copy_from_slice(&line.phase[..channels]);
+                bank.step[..channels].copy_from_slice(&line.straight[..channels]);
+            } else {
+                for k in 0..channels {
+                    let along = line.step[k].wrapping_add(line.bend[k].wrapping_mul(n as i64));
+                    bank.phase[k] = line.phase[k].wrapping_add((along as u64).wrapping_mul(n as u64));
+                    bank.step[k] = line.step[k].wrapping_add(line.bend[k].wrapping_mul((2 * n + samples) as i64));
+                }
+            }
             for k in 0..channels {
-                let (thetas, phis) = (line.theta[k], line.phi[k]);
-                let along = line.step[k].wrapping_add(line.bend[k].wrapping_mul(n as i64));
-                bank.phase[k] = line.phase[k]
-                    .wrapping_add((along as u64).wrapping_mul(n as u64))
-                    .wrapping_add(theta.phase.wrapping_mul(u64::from(thetas)))
-                    .wrapping_add(phi.phase.wrapping_mul(u64::from(phis)));
-                bank.step[k] = line.step[k]
-                    .wrapping_add(line.bend[k].wrapping_mul((2 * n + samples) as i64))
-                    .wrapping_add(theta.step.wrapping_mul(i64::from(thetas)))
-                    .wrapping_add(phi.step.wrapping_mul(i64::from(phis)));
-                let rate = line.rate[k] + f64::from(thetas) * theta.rate + f64::from(phis) * phi.rate;
-                audible[k] = if rate.abs() < 0.5 { 1.0 } else { 0.0 };
+                let (count, locked) = (line.count[k], line.locked[k]);
+                let phase = (theta.phase & locked).wrapping_add(phi.phase).wrapping_mul(count);
+                let step = (theta.step as u64 & locked).wrapping_add(phi.step as u64).wrapping_mul(count);
+                bank.phase[k] = bank.phase[k].wrapping_add(phase);
+                bank.step[k] = bank.step[k].wrapping_add(step as i64);
+            }
+            let rate_max = lines.rate_max + f64::from(lines.count_max) * (theta.rate.abs() + phi.rate.abs());
+            if rate_max < 0.5 {
+                *audible = [1.0; CHANNELS_MAX];
+            } else {
+                for k in 0..channels {
+                    let theta_rate = if line.locked[k] == 0 { 0.0 } else { theta.rate };
+                    let rate = line.rate[k] + line.count[k] as f64 * (theta_rate + phi.rate);
+                    audible[k] = if rate.abs() < 0.5 { 1.0 } else { 0.0 };
+                }
             }
             let share = 1.0 / samples as f32;
             for k in 0..channels {
