@@ -21,13 +21,13 @@ _SLICES = 6
 class NumpySines:
     """The same sum of sines as one would write it in numpy: one array operation over 64 sines × 512 samples at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: str = "float64") -> None:
         import numpy as np
 
         self._np = np
-        hz = 170.0 + 17.0 * np.arange(_SINES, dtype=np.float32)
-        self._steps = (2 * math.pi * hz / _RATE)[:, None] * np.arange(512, dtype=np.float32)[None, :]
-        self._phases = np.linspace(0, 6, _SINES, dtype=np.float32)[:, None]
+        hz = 170.0 + 17.0 * np.arange(_SINES)
+        self._steps = ((2 * math.pi * hz / _RATE)[:, None] * np.arange(512)[None, :]).astype(dtype)
+        self._phases = np.linspace(0, 6, _SINES)[:, None].astype(dtype)
 
     def run(self, seconds: float) -> tuple[int, float]:
         """Sine-samples in about ``seconds`` of CPU time, at least one block's, and the CPU time."""
@@ -40,32 +40,36 @@ class NumpySines:
 
 def measure(seconds: float, sleepers: int = SLEEPERS) -> tuple[dict[str, float | None], str | None]:
     """All figures a second of CPU time, and why SuperCollider has none, if so."""
-    mixes, numpy = _core.MixBench(sleepers), NumpySines()
+    mixes, gliding = _core.MixBench(sleepers), _core.MixBench(sleepers)
     kinds: dict[str, Callable[[float], tuple[int, float]]] = {
-        "multiply_adds_per_s": _core.bench_mix_peak,
-        "kernel_sine_samples_per_s": _core.bench_mix_kernel,
-        "sine_samples_per_s": mixes.run,
-        "gliding_sine_samples_per_s": lambda seconds: mixes.run(seconds, gliding=True),
-        "numpy_sine_samples_per_s": numpy.run,
+        "multiply_adds": _core.bench_mix_peak,
+        "kernel_sine_samples": _core.bench_mix_kernel,
+        "sine_samples": mixes.run,
+        "gliding_sine_samples": lambda seconds: gliding.run(seconds, gliding=True),
+        "numpy_sine_samples": NumpySines().run,
+        "numpy_float32_sine_samples": NumpySines("float32").run,
     }
-    mixes.run(0)  # fades begin, caches warm, and it does not count
     share = seconds / (len(kinds) * _SLICES)
     totals = {kind: [0.0, 0.0] for kind in kinds}
-    for _ in range(_SLICES):
+    # The first round warms caches and lets the first coefficients arrive, and does not count.
+    for turn in range(_SLICES + 1):
         for kind, run in kinds.items():
-            done, cpu_s = run(share)
-            totals[kind][0] += done
-            totals[kind][1] += cpu_s
-    measured: dict[str, float | None] = {kind: done / cpu_s for kind, (done, cpu_s) in totals.items()}
+            done, cpu_s = run(share if turn > 0 else 0)
+            if turn > 0:
+                totals[kind][0] += done
+                totals[kind][1] += cpu_s
     rates = {kind: done / cpu_s for kind, (done, cpu_s) in totals.items()}
-    measured["sleepers_realtime"] = rates["sine_samples_per_s"] / (_SINES * _RATE)
-    measured["sleepers_realtime_gliding"] = rates["gliding_sine_samples_per_s"] / (_SINES * _RATE)
+    kernel = rates["kernel_sine_samples"]
     klang, reason = scsynth.klang_sine_samples_per_s()
-    measured["scsynth_sine_samples_per_s"] = klang
-    kernel = rates["kernel_sine_samples_per_s"]
-    measured["kernel_of_peak"] = kernel / rates["multiply_adds_per_s"]
-    measured["kernel_to_numpy"] = kernel / rates["numpy_sine_samples_per_s"]
-    measured["kernel_to_scsynth"] = None if klang is None else kernel / klang
+    measured: dict[str, float | None] = {f"{kind}_per_s": rate for kind, rate in rates.items()}
+    measured |= {
+        "scsynth_sine_samples_per_s": klang,
+        "sleepers_realtime": rates["sine_samples"] / (_SINES * _RATE),
+        "sleepers_realtime_gliding": rates["gliding_sine_samples"] / (_SINES * _RATE),
+        "kernel_of_peak": kernel / rates["multiply_adds"],
+        "kernel_to_numpy": kernel / rates["numpy_sine_samples"],
+        "kernel_to_scsynth": None if klang is None else kernel / klang,
+    }
     return measured, reason
 
 
@@ -74,6 +78,7 @@ _TABLE = {
     "sine_samples_per_s": "whole mixes, limiter and all",
     "gliding_sine_samples_per_s": "the same, all gliding",
     "numpy_sine_samples_per_s": "numpy, sin and sum",
+    "numpy_float32_sine_samples_per_s": "numpy in float32",
     "scsynth_sine_samples_per_s": "scsynth, Klang",
 }
 
