@@ -137,7 +137,7 @@ def latency_ms(card: "NDArray[np.float64]", ear: "NDArray[np.float64]", rate: in
     shifts = round(LATENCY_MAX_MS / 1e3 * rate)
     window = np.concatenate((correlation[-shifts:], correlation[: shifts + 1]))
     best = int(np.argmax(np.abs(window)))
-    if np.abs(window[best]) < SHARP * np.sqrt(np.mean(window**2)):
+    if np.abs(window[best]) <= SHARP * np.sqrt(np.mean(window**2)):
         raise BadInput(
             "the two tracks have nothing in common: one must be the card's output by cable, the other the microphone, "
             "both hearing `harmonia platform calibrate clicks`"
@@ -147,6 +147,6 @@ def latency_ms(card: "NDArray[np.float64]", ear: "NDArray[np.float64]", rate: in
         before, here, after = np.abs(window[best - 1 : best + 2])
         fraction = float(0.5 * (before - after) / min(before - 2 * here + after, -1e-30))
     late_ms = (best - shifts + fraction) / rate * 1e3
-    if late_ms < 0:
-        raise BadInput(f"the ear hears it {-late_ms:.1f} ms before the card plays it: give the tracks the other way round")
-    return late_ms
+    if late_ms < -1e3 / rate:
+        raise BadInput(f"the ear hears it {-late_ms:.1f} ms before the card plays it: swap the two tracks")
+    return max(late_ms, 0.0)
