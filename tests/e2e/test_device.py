@@ -59,5 +59,5 @@ def test_a_night_through_a_device_comes_in_slowly_keeps_its_ceiling_and_fades_ou
     rises_db = 20 * np.diff(np.log10(np.maximum(levels, 1e-3)))
     assert rises_db.max() <= 0.4 * 3, "3 dB/s"
     falling = levels[np.argmax(levels) :]
-    assert len(falling) > 9, "it took seconds to go"
+    assert len(falling) > 6, "it took seconds to go"
     assert levels[-1] < 1e-4

@@ -130,12 +130,7 @@ fn open(inner: &Inner, name: &str, buffer: Span) -> Result<Pcm, IoError> {
 }
 
 /// Plays until it is told to stop, or the device is lost.
-fn play(
-    inner: &Inner,
-    mut sink: impl Sink,
-    stopping: &AtomicBool,
-    told: &Mutex<DeviceReport>,
-) -> Result<(), IoError> {
+fn play(inner: &Inner, mut sink: impl Sink, stopping: &AtomicBool, told: &Mutex<DeviceReport>) -> Result<(), IoError> {
     let rate = inner.sample_rate;
     let mut samples = [0.0f32; 2 * BLOCK];
     let block = BLOCK as u64;
