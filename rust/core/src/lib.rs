@@ -36,6 +36,8 @@ pub mod delivery;
 pub mod voice;
 pub mod field;
 pub mod mixer;
+pub mod envelope;
+pub mod stem;
 pub mod program;
 pub mod score;
 pub mod oscillators;
