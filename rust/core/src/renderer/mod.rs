@@ -22,6 +22,11 @@
 //! converter cannot play.
 //!
 //! After [`Renderer::new`] nothing allocates, locks or calls the system.
+mod glide;
+mod meter;
+mod run;
+mod waves;
+
 use std::sync::Arc;
 
 use num_complex::Complex;
@@ -29,26 +34,20 @@ use thiserror::Error;
 
 use crate::gate::Gate;
 use crate::limiter::Limiter;
-use crate::oscillators::{Noise, Sine, RUN_MAX};
-use crate::phase::{Phase, PhaseOffset};
-use crate::program::{Beat, Channel, Ear, Program, Wave, CHANNELS_MAX};
+use crate::oscillators::{Noise, RUN_MAX};
+use crate::phase::PhaseOffset;
+use crate::program::{Channel, Program, Wave, CHANNELS_MAX};
 use crate::rhythm::Rhythm;
 use crate::units::{NodeTime, Span, NS_PER_S};
+use glide::{harmless, Glide};
+use meter::Meter;
+pub use meter::LEVEL_MIN_DBFS;
+use run::{motion, Run};
 
 /// The sample rates that can be rendered, in hertz.
 pub const SAMPLE_RATES: core::ops::RangeInclusive<u32> = 8_000..=192_000;
 /// How long a new own voice takes to be reached.
 const OWN_GLIDE: Span = Span::from_ms(20);
-/// Larger coefficients are turned down to this (140 dB), so that no sum of them overflows.
-const COEFFICIENT_MAX: f32 = 1e7;
-/// Smaller ones (−240 dB) are silence; they would only be slow.
-const COEFFICIENT_MIN: f32 = 1e-12;
-/// What noise counts in the limiter's bound: its curve rises higher between samples than a sine's.
-const NOISE_CREST: f32 = 1.5;
-/// The momentary level is a mean over 400 ms, in bins of 100 ms.
-const LEVEL_BINS: usize = 4;
-/// The level of silence.
-pub const LEVEL_MIN_DBFS: f32 = -120.0;
 
 /// A sample rate that cannot be rendered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -111,86 +110,6 @@ pub struct Targets<'a> {
     pub limit: bool,
 }
 
-/// K coefficients on their way to others, linearly.
-#[derive(Clone, Debug)]
-struct Glide {
-    from: Vec<Complex<f32>>,
-    to: Vec<Complex<f32>>,
-    done: u64,
-    total: u64,
-}
-
-impl Glide {
-    fn new(channels: usize) -> Self {
-        let rest = vec![Complex::default(); channels];
-        Self { from: rest.clone(), to: rest, done: 0, total: 0 }
-    }
-
-    fn left(&self) -> u64 {
-        self.total - self.done
-    }
-
-    /// The coefficients `ahead` samples from now.
-    fn at(&self, channel: usize, ahead: usize) -> Complex<f32> {
-        let left = self.left().saturating_sub(ahead as u64);
-        if left == 0 {
-            return self.to[channel];
-        }
-        let share = (left as f64 / self.total as f64) as f32;
-        self.to[channel] + (self.from[channel] - self.to[channel]) * share
-    }
-
-    /// Heads for `target` within `samples`; for the target that it has already, it only ever hurries.
-    fn head_for(&mut self, target: &[Complex<f32>], samples: u64) {
-        let wanted = |channel: usize| target.get(channel).copied().map_or(Complex::default(), harmless);
-        let same = (0..self.to.len()).all(|channel| self.to[channel] == wanted(channel));
-        if same && self.left() <= samples {
-            return;
-        }
-        for channel in 0..self.to.len() {
-            self.from[channel] = self.at(channel, 0);
-            self.to[channel] = wanted(channel);
-        }
-        (self.done, self.total) = (0, samples);
-    }
-
-    fn advance(&mut self, samples: usize) {
-        self.done = (self.done + samples as u64).min(self.total);
-    }
-}
-
-/// A coefficient that cannot do harm: 0 for what is not finite, and within range.
-fn harmless(m: Complex<f32>) -> Complex<f32> {
-    if !m.is_finite() {
-        return Complex::default();
-    }
-    let part = |x: f32| if x.abs() < COEFFICIENT_MIN { 0.0 } else { x.clamp(-COEFFICIENT_MAX, COEFFICIENT_MAX) };
-    Complex::new(part(m.re), part(m.im))
-}
-
-/// The mean power of the last 400 ms.
-#[derive(Clone, Debug)]
-struct Meter {
-    bins: [f64; LEVEL_BINS],
-    sum: f64,
-    count: u32,
-    bin_samples: u32,
-}
-
-impl Meter {
-    fn take(&mut self, left: &[f32], right: &[f32]) {
-        for (left, right) in left.iter().zip(right) {
-            self.sum += f64::from(left * left + right * right);
-            self.count += 1;
-            if self.count == self.bin_samples {
-                self.bins.rotate_left(1);
-                self.bins[LEVEL_BINS - 1] = self.sum / f64::from(2 * self.count);
-                (self.sum, self.count) = (0.0, 0);
-            }
-        }
-    }
-}
-
 /// One sleeper's renderer. It belongs to one thread; give it a new program by making a new one.
 #[derive(Clone, Debug)]
 pub struct Renderer {
@@ -229,7 +148,7 @@ impl Renderer {
             noises: program.channels.iter().enumerate().map(noise).collect(),
             limiter: Limiter::new(sample_rate),
             gate: Gate::new(sample_rate),
-            meter: Meter { bins: [0.0; LEVEL_BINS], sum: 0.0, count: 0, bin_samples: sample_rate / 10 },
+            meter: Meter::new(sample_rate),
             started: false,
             program,
         })
@@ -268,8 +187,7 @@ impl Renderer {
     /// The level of the last 400 ms in dB, where a full-scale sine on both ears is 0; at least [`LEVEL_MIN_DBFS`].
     /// Realtime-safe.
     pub fn level_dbfs(&self) -> f32 {
-        let power = self.meter.bins.iter().sum::<f64>() / LEVEL_BINS as f64;
-        ((10.0 * (2.0 * power).log10()) as f32).max(LEVEL_MIN_DBFS)
+        self.meter.level_dbfs()
     }
 
     /// Fills `left` and `right` with the block that `clock` dates. Realtime-safe.
@@ -365,162 +283,18 @@ impl Renderer {
         let mut bound = (0.0, 0.0);
         for (k, channel) in self.program.channels.iter().enumerate() {
             let coefficient = |sample: usize| {
-                let amplitude = amplitude(&self.program, channel, clock.at(sample).0);
+                let amplitude = waves::amplitude(&self.program, channel, clock.at(sample).0);
                 harmless((self.own.at(k, sample) + self.others.at(k, sample)) * amplitude)
             };
             let (from, to) = (coefficient(0), coefficient(samples));
             if from == Complex::default() && to == from {
                 continue;
             }
-            let crest = if matches!(channel.wave, Wave::Noise(_)) { NOISE_CREST } else { 1.0 };
+            let crest = waves::crest(channel.wave);
             bound.0 += crest * from.norm();
             bound.1 += crest * to.norm();
-            match channel.wave {
-                Wave::Tone => {
-                    let mut tone = [0.0; RUN_MAX];
-                    run.sine(from, to, &mut tone[..samples], &|at| run.carrier(channel, at));
-                    add(&tone, left);
-                    add(&tone, right);
-                }
-                Wave::Binaural { lead } => {
-                    let (leading, resting) = match lead {
-                        Ear::Left => (&mut *left, &mut *right),
-                        Ear::Right => (&mut *right, &mut *left),
-                    };
-                    let ends = [run.carrier(channel, 0), run.carrier(channel, samples)];
-                    let carrier = |at| run.at_end(&ends, at).unwrap_or_else(|| run.carrier(channel, at));
-                    run.sine(from, to, resting, &carrier);
-                    run.sine(from, to, leading, &|at| carrier(at) + run.beat(channel, at));
-                }
-                Wave::Isochronic => {
-                    let (mut tone, mut beat) = ([0.0; RUN_MAX], [0.0; RUN_MAX]);
-                    run.sine(from, to, &mut tone[..samples], &|at| run.carrier(channel, at));
-                    // Re[−i·e^{2πix}] = sin 2πx
-                    let sine = Complex::new(0.0, -1.0);
-                    run.sine(sine, sine, &mut beat[..samples], &|at| run.beat(channel, at));
-                    tone.iter_mut().zip(&beat).for_each(|(x, sine)| *x *= pulse(*sine));
-                    add(&tone, left);
-                    add(&tone, right);
-                }
-                Wave::Noise(_) => {
-                    let Some(noise) = &mut self.noises[k] else { continue };
-                    let mut hiss = [0.0; RUN_MAX];
-                    noise.fill(clock.start, clock.fraction, clock.step, &mut hiss[..samples]);
-                    let slope = (to.norm() - from.norm()) / samples as f32;
-                    hiss.iter_mut().enumerate().for_each(|(i, x)| *x *= from.norm() + slope * i as f32);
-                    add(&hiss, left);
-                    add(&hiss, right);
-                }
-            }
+            waves::add(channel, &mut self.noises[k], &run, (from, to), left, right);
         }
         bound
-    }
-}
-
-/// The channel's amplitude at `t`; 0 outside the program.
-fn amplitude(program: &Program, channel: &Channel, t: NodeTime) -> f32 {
-    let over = program.duration.is_some_and(|duration| t >= program.epoch + duration);
-    if t < program.epoch || over {
-        0.0
-    } else {
-        channel.amplitude.at(t)
-    }
-}
-
-/// The shape of an isochronic pulse from the sine of its phase; see the module's essay.
-fn pulse(sine: f32) -> f32 {
-    let p = ((sine - 0.3) / 0.7).clamp(0.0, 1.0);
-    p * p * (3.0 - 2.0 * p)
-}
-
-fn add(from: &[f32], to: &mut [f32]) {
-    to.iter_mut().zip(from).for_each(|(to, x)| *to += x);
-}
-
-/// Where a phase is, and how fast it goes there.
-#[derive(Clone, Copy)]
-struct Motion {
-    phase: Phase,
-    hz: f64,
-}
-
-impl core::ops::Add for Motion {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        let phase = Phase::from_bits(self.phase.bits().wrapping_add(other.phase.bits()));
-        Self { phase, hz: self.hz + other.hz }
-    }
-}
-
-fn motion(rhythm: &Rhythm, clock: BlockClock, sample: usize) -> Motion {
-    let (t, fraction) = clock.at(sample);
-    Motion { phase: rhythm.phase_at_fine(t, fraction), hz: rhythm.frequency_at(t).hz() }
-}
-
-/// A stretch of at most [`RUN_MAX`] samples in which everything moves linearly.
-struct Run<'a> {
-    clock: BlockClock,
-    rhythm: &'a Rhythm,
-    /// θ at the first sample and at the sample after the last, which all locked channels need.
-    theta: [Motion; 2],
-    /// φ at the first sample, and its way to the sample after the last.
-    offset: PhaseOffset,
-    way: PhaseOffset,
-    samples: usize,
-}
-
-impl Run<'_> {
-    /// What is known already of the run's two ends.
-    fn at_end(&self, ends: &[Motion; 2], sample: usize) -> Option<Motion> {
-        match sample {
-            0 => Some(ends[0]),
-            sample if sample == self.samples => Some(ends[1]),
-            _ => None,
-        }
-    }
-
-    /// ψ
-    fn carrier(&self, channel: &Channel, sample: usize) -> Motion {
-        motion(&channel.carrier, self.clock, sample)
-    }
-
-    /// β + nφ
-    fn beat(&self, channel: &Channel, sample: usize) -> Motion {
-        let n = channel.beat.multiple();
-        let beat = match &channel.beat {
-            Beat::Locked(_) => {
-                let theta = self.at_end(&self.theta, sample).unwrap_or_else(|| motion(self.rhythm, self.clock, sample));
-                Motion { phase: theta.phase.times(n), hz: theta.hz * f64::from(n) }
-            }
-            Beat::Free(timeline) => motion(timeline, self.clock, sample),
-        };
-        let way = match sample {
-            0 => 0,
-            sample if sample == self.samples => self.way.bits(),
-            sample => (i128::from(self.way.bits()) * sample as i128 / self.samples as i128) as i64,
-        };
-        let offset = (self.offset + PhaseOffset::from_bits(way)).times(n);
-        let turning_hz = self.way.turns() * f64::from(n) / self.clock.seconds(self.samples).max(1e-9);
-        Motion { phase: beat.phase + offset, hz: beat.hz + turning_hz }
-    }
-
-    /// Adds the sine whose coefficient goes from `from` to `to` and whose phase is `motion(sample)`.
-    fn sine(&self, from: Complex<f32>, to: Complex<f32>, out: &mut [f32], motion: &dyn Fn(usize) -> Motion) {
-        let mut start = 0;
-        let mut here = motion(0);
-        let longest = Sine::run_max(here.hz);
-        let nyquist_hz = 0.5 / self.clock.seconds(1).max(1e-9);
-        for part in out.chunks_mut(longest) {
-            let end = start + part.len();
-            let there = motion(end);
-            let hz = (here.hz + there.hz) / 2.0;
-            if hz.abs() < nyquist_hz {
-                let turns = hz * self.clock.seconds(part.len());
-                let step = Sine::step_between(here.phase, there.phase, turns, part.len());
-                let m = |sample: usize| from + (to - from) * (sample as f32 / self.samples as f32);
-                Sine { phase: here.phase, step, from: m(start), to: m(end) }.add_to(part);
-            }
-            (start, here) = (end, there);
-        }
     }
 }
