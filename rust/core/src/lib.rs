@@ -38,6 +38,7 @@ pub mod field;
 pub mod mixer;
 pub mod envelope;
 pub mod stem;
+pub mod bell;
 pub mod program;
 pub mod score;
 pub mod oscillators;

@@ -7,8 +7,8 @@
 //! [`STEPS`] fractions with a line between two (errors below −90 dB up to 18 kHz). So a correction of the clock changes
 //! the rate a little, as it does for every other wave, and all rooms play the same.
 //!
-//! What is looped overlaps its end with its new beginning. The two are strangers to each other, so their powers add:
-//! their weights are √u and √(1 − u), and the overlap is as loud as the rest.
+//! What is looped overlaps its end with its new beginning, with weights u and 1 − u: so the sum never rises above what
+//! was recorded, which the limiter counts on.
 //!
 //! Everything is computed from the position alone: no state, no history, any start.
 use std::collections::BTreeMap;
@@ -27,6 +27,10 @@ const STEPS: usize = 512;
 const KAISER_BETA: f64 = 9.0;
 /// Where the band ends, as a share of half the sample rate.
 const CUTOFF: f64 = 0.95;
+/// Samples below this share of the largest one are not next to the highest point of the curve.
+const NEAR_PEAK: f32 = 0.7;
+/// What a quarter of a sample may miss.
+const PEAK_MARGIN: f32 = 1.03;
 /// The sample rates that a recording may have, in hertz.
 pub const RATES: core::ops::RangeInclusive<u32> = 8_000..=192_000;
 /// The longest recording, in frames: four hours at 48 kHz (5.5 GB of floats would be a mistake, not music).
@@ -36,7 +40,7 @@ pub const FRAMES_MAX: usize = 4 * 3600 * 48_000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum PcmError {
     /// A rate that nobody records at.
-    #[error("a recording's sample rate must be from {} to {} Hz, not {0}", RATES.start(), RATES.end())]
+    #[error("a recording's sample rate must be from {lowest} to {highest} Hz, not {0}", lowest = RATES.start(), highest = RATES.end())]
     BadRate(u32),
     /// Nothing in it, or too much.
     #[error("a recording must have 1 to {FRAMES_MAX} frames, not {0}")]
@@ -52,6 +56,7 @@ pub struct Pcm {
     rate: u32,
     left: Box<[f32]>,
     right: Box<[f32]>,
+    peak: f32,
 }
 
 impl Pcm {
@@ -67,7 +72,31 @@ impl Pcm {
             return Err(PcmError::BadLength(left.len()));
         }
         left.iter_mut().chain(&mut right).filter(|x| !x.is_finite()).for_each(|x| *x = 0.0);
-        Ok(Self { rate, left: left.into(), right: right.into() })
+        let mut pcm = Self { rate, left: left.into(), right: right.into(), peak: 0.0 };
+        pcm.peak = pcm.highest();
+        Ok(pcm)
+    }
+
+    /// How high its curve rises, between samples too.
+    pub fn peak(&self) -> f32 {
+        self.peak
+    }
+
+    /// Looks between two samples only where they are so large that the curve between them could be the highest.
+    fn highest(&self) -> f32 {
+        let largest = |ear: &[f32]| ear.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        let sampled = largest(&self.left).max(largest(&self.right));
+        let mut highest = sampled;
+        for i in 0..self.frames() {
+            if self.left[i].abs().max(self.right[i].abs()) < NEAR_PEAK * sampled {
+                continue;
+            }
+            for quarter in [-3i128, -2, -1, 1, 2, 3] {
+                let (left, right) = self.at(weights(), ((i as i128) << 32) + (quarter << 30), false);
+                highest = highest.max(left.abs()).max(right.abs());
+            }
+        }
+        highest * PEAK_MARGIN
     }
 
     /// Frames a second.
@@ -197,6 +226,11 @@ impl Stem {
         Self { pcm, start, looped, envelope: None, turned: false, weights: weights() }
     }
 
+    /// How high it rises; 0 if it is missing. Realtime-safe.
+    pub fn peak(&self) -> f32 {
+        self.pcm.as_ref().map_or(0.0, |pcm| pcm.peak)
+    }
+
     /// Fills `left` and `right` with the music from `start` + `fraction`·2⁻³² ns on, each sample `step`·2⁻³² ns after
     /// the other. Silent before its start, and after its end unless it is looped. Realtime-safe.
     pub fn fill(&self, start: NodeTime, fraction: u32, step: u64, left: &mut [f32], right: &mut [f32]) {
@@ -225,8 +259,7 @@ impl Stem {
                     } else {
                         let u = within as f32 / overlap as f32;
                         let before = pcm.at(self.weights, within + period, false);
-                        let (rise, fall) = (u.sqrt(), (1.0 - u).sqrt());
-                        (here.0 * rise + before.0 * fall, here.1 * rise + before.1 * fall)
+                        (before.0 + (here.0 - before.0) * u, before.1 + (here.1 - before.1) * u)
                     }
                 }
             };
@@ -271,7 +304,7 @@ mod laws {
         }
 
         #[test]
-        fn a_loop_is_gapless_and_as_loud_as_the_rest(seed in 1u32..1000, overlap_ms in 1i64..400) {
+        fn a_loop_is_gapless_and_never_louder_than_the_rest(seed in 1u32..1000, overlap_ms in 1i64..400) {
             // Noise, so that the two voices of an overlap are strangers.
             let mut x = seed;
             let mut noise = || { x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); (x >> 8) as f32 / 8_388_608.0 - 1.0 };
@@ -280,8 +313,10 @@ mod laws {
             let (left, _) = play(&stem, 0.1, 48_000 * 4);
             for part in left.chunks_exact(4_800) {
                 let power = part.iter().map(|x| x * x).sum::<f32>() / part.len() as f32;
-                prop_assert!((0.25..0.40).contains(&power), "{power}");
+                // Two strangers at a half each have half of the power.
+                prop_assert!((0.14..0.40).contains(&power), "{power}");
             }
+            prop_assert!(left.iter().all(|x| x.abs() <= stem.peak()), "above {}", stem.peak());
         }
     }
 

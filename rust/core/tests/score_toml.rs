@@ -50,7 +50,7 @@ proptest! {
             channel(carriers.0), channel(carriers.1))).program(EPOCH, Span::from_s(1000));
         prop_assert_eq!(program.channels.len(), 1);
         let channel = &program.channels[0];
-        prop_assert_eq!(channel.wave, Wave::Binaural { lead: if left { Ear::Left } else { Ear::Right } });
+        prop_assert_eq!(channel.wave.clone(), Wave::Binaural { lead: if left { Ear::Left } else { Ear::Right } });
         prop_assert_eq!(&channel.beat, &Beat::Locked(n));
         for pair in channel.carrier.segments().windows(2) {
             prop_assert_eq!(pair[0].phase_at(pair[1].start), pair[1].phase);

@@ -8,7 +8,12 @@
 //! Binaural      resting ear    Re[m·e^{2πiψ}]        leading ear  Re[m·e^{2πi(ψ + β + nφ)}]
 //! Isochronic    both ears      Re[m·e^{2πiψ}] · pulse(β + nφ)
 //! Noise         both ears      |m| · noise(node time)
+//! Spin          left, right    |m| · noise(node time ± width·sin 2π(β + nφ))
+//! Bell          both ears      Re[m·e^{2πiψ}] · what is left of the last strike
+//! Stem          left, right    |m| · recording(node time), · envelope(β + nφ)
 //! ```
+//!
+//! and a shaped channel is one of the first three with another shape than a sine's, or under another envelope.
 //!
 //! The argument of m turns the carrier of both ears alike and the offset acts on one ear whole, so the interaural phase
 //! of a binaural channel *is* n(θ + φ) for every voice. (Half of the offset on each ear would change sign when φ wraps.)
@@ -24,7 +29,12 @@
 //! After [`Renderer::new`] nothing allocates, locks or calls the system.
 mod glide;
 mod meter;
+mod bell;
+mod music;
 mod run;
+mod shaped;
+mod source;
+mod spin;
 mod waves;
 
 use std::sync::Arc;
@@ -34,15 +44,16 @@ use thiserror::Error;
 
 use crate::gate::Gate;
 use crate::limiter::Limiter;
-use crate::oscillators::{Noise, RUN_MAX};
+use crate::oscillators::RUN_MAX;
 use crate::phase::PhaseOffset;
-use crate::program::{Channel, Program, Wave, CHANNELS_MAX};
+use crate::program::{Channel, Program, CHANNELS_MAX};
 use crate::rhythm::Rhythm;
 use crate::units::{NodeTime, Span, NS_PER_S};
 use glide::{harmless, Glide};
 use meter::Meter;
 pub use meter::LEVEL_MIN_DBFS;
 use run::{motion, Run};
+use source::Source;
 
 /// The sample rates that can be rendered, in hertz.
 pub const SAMPLE_RATES: core::ops::RangeInclusive<u32> = 8_000..=192_000;
@@ -118,7 +129,7 @@ pub struct Renderer {
     others: Glide,
     own: Glide,
     offset: PhaseOffset,
-    noises: Vec<Option<Noise>>,
+    sources: Vec<Source>,
     limiter: Limiter,
     gate: Gate,
     meter: Meter,
@@ -136,16 +147,13 @@ impl Renderer {
         }
         let channels = program.channels.len();
         assert!(channels <= CHANNELS_MAX, "a program has at most {CHANNELS_MAX} channels");
-        let noise = |(index, channel): (usize, &Channel)| match channel.wave {
-            Wave::Noise(color) => Some(Noise::new(color, index as u64 + 1)),
-            _ => None,
-        };
+        let source = |(index, channel): (usize, &Channel)| Source::new(&channel.wave, index);
         Ok(Self {
             sample_rate,
             others: Glide::new(channels),
             own: Glide::new(channels),
             offset: PhaseOffset::ZERO,
-            noises: program.channels.iter().enumerate().map(noise).collect(),
+            sources: program.channels.iter().enumerate().map(source).collect(),
             limiter: Limiter::new(sample_rate),
             gate: Gate::new(sample_rate),
             meter: Meter::new(sample_rate),
@@ -290,10 +298,10 @@ impl Renderer {
             if from == Complex::default() && to == from {
                 continue;
             }
-            let crest = waves::crest(channel.wave);
+            let crest = waves::crest(&channel.wave);
             bound.0 += crest * from.norm();
             bound.1 += crest * to.norm();
-            waves::add(channel, &mut self.noises[k], &run, (from, to), left, right);
+            waves::add(channel, &mut self.sources[k], &run, (from, to), left, right);
         }
         bound
     }

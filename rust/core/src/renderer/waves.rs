@@ -2,26 +2,30 @@
 use num_complex::Complex;
 
 use super::run::Run;
-use crate::oscillators::{Noise, RUN_MAX};
-use crate::program::{Channel, Ear, Program, Wave};
+use super::source::Source;
+use super::{bell, music, shaped};
+use crate::oscillators::RUN_MAX;
+use crate::program::{Channel, Ear, NoiseColor, Program, Shape, Wave};
 use crate::units::NodeTime;
 
 /// What noise counts in the limiter's bound: its curve rises higher between samples than a sine's.
 const NOISE_CREST: f32 = 1.5;
+/// White noise is even, and has no sample above √3 times its RMS.
+const WHITE_CREST: f32 = NOISE_CREST * 0.312;
 
 /// Adds what `channel` sounds like in `run` while its coefficient goes linearly from the first of `m` to the second.
 ///
-/// `noise` is the channel's own, where it is noise.
+/// `source` is the channel's own.
 pub(super) fn add(
     channel: &Channel,
-    noise: &mut Option<Noise>,
+    source: &mut Source,
     run: &Run<'_>,
     m: (Complex<f32>, Complex<f32>),
     left: &mut [f32],
     right: &mut [f32],
 ) {
     let ((from, to), samples) = (m, run.samples);
-    match channel.wave {
+    match &channel.wave {
         Wave::Tone => {
             let mut tone = [0.0; RUN_MAX];
             run.sine(from, to, &mut tone[..samples], &|at| run.carrier(channel, at));
@@ -48,8 +52,15 @@ pub(super) fn add(
             sum(&tone, left);
             sum(&tone, right);
         }
+        Wave::Shaped(shape) => shaped::add(channel, shape, run, m, left, right),
+        Wave::Bell(strikes) => bell::add(channel, strikes, run, m, left, right),
+        Wave::Stem(stem) => music::add(channel, stem, run, m, left, right),
+        Wave::Spin(_) => {
+            let Source::Spin(spin) = source else { return };
+            spin.add(channel, run, m, left, right);
+        }
         Wave::Noise(_) => {
-            let Some(noise) = noise else { return };
+            let Source::Noise(noise) = source else { return };
             let mut hiss = [0.0; RUN_MAX];
             noise.fill(run.clock.start, run.clock.fraction, run.clock.step, &mut hiss[..samples]);
             let slope = (to.norm() - from.norm()) / samples as f32;
@@ -61,10 +72,13 @@ pub(super) fn add(
 }
 
 /// How high the curve of a wave of coefficient 1 rises at most, between samples too.
-pub(super) fn crest(wave: Wave) -> f32 {
+pub(super) fn crest(wave: &Wave) -> f32 {
     match wave {
-        Wave::Noise(_) => NOISE_CREST,
-        Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic => 1.0,
+        Wave::Noise(NoiseColor::White) | Wave::Spin(NoiseColor::White) => WHITE_CREST,
+        Wave::Noise(_) | Wave::Spin(_) => NOISE_CREST,
+        Wave::Stem(stem) => stem.peak() * if stem.turned { 2.0 } else { 1.0 },
+        Wave::Shaped(shape) if shape.shape != Shape::Sine => shaped::CREST,
+        Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic | Wave::Shaped(_) | Wave::Bell(_) => 1.0,
     }
 }
 
@@ -84,6 +98,6 @@ fn pulse(sine: f32) -> f32 {
     p * p * (3.0 - 2.0 * p)
 }
 
-fn sum(from: &[f32], to: &mut [f32]) {
+pub(super) fn sum(from: &[f32], to: &mut [f32]) {
     to.iter_mut().zip(from).for_each(|(to, x)| *to += x);
 }

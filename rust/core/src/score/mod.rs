@@ -251,8 +251,8 @@ struct Sheet {
     envelopes: Vec<Arc<Envelope>>,
     /// The music that [`Kind::Stem`] counts.
     stems: Vec<StemNeed>,
-    /// How loud noise of each colour is for its author, relative to ours.
-    noise_gain: fn(NoiseColor) -> f64,
+    /// How loud noise is for its author, relative to ours: white, pink, brown, in the order of [`NoiseColor`].
+    noise_gains: [f64; 3],
 }
 
 /// A score as its author wrote it, read and validated.

@@ -54,9 +54,13 @@ pub(super) fn summary(score: &Score) -> Value {
 fn channel(score: &Score, slot: usize, tone: &Tone) -> Value {
     let line = score.lines.iter().find(|line| line.slot == slot && line.voice == tone.voice);
     let beats = tone.beat_hz != 0.0 || tone.voice.lock.is_some();
-    let pitched = !matches!(tone.voice.kind, Kind::Noise(_));
+    let pitched = tone.voice.kind.is_pitched();
     let wave = match tone.voice.kind {
         Kind::Noise(_) => "noise",
+        Kind::Spin(_) => "spin",
+        Kind::Bell => "bell",
+        Kind::Stem(_) | Kind::TurnedStem(_) => "stem",
+        Kind::Monaural => "monaural",
         Kind::Isochronic => "isochronic",
         Kind::Binaural if beats => "binaural",
         Kind::Binaural | Kind::Tone => "tone",
@@ -64,12 +68,11 @@ fn channel(score: &Score, slot: usize, tone: &Tone) -> Value {
     json!({
         "slot": slot,
         "wave": wave,
-        "color": match tone.voice.kind {
-            Kind::Noise(NoiseColor::White) => Some("white"),
-            Kind::Noise(NoiseColor::Pink) => Some("pink"),
-            Kind::Noise(NoiseColor::Brown) => Some("brown"),
-            _ => None,
-        },
+        "color": tone.voice.kind.color().map(|color| match color {
+            NoiseColor::White => "white",
+            NoiseColor::Pink => "pink",
+            NoiseColor::Brown => "brown",
+        }),
         "carrier_hz": pitched.then_some(tone.carrier_hz),
         "beat_hz": (beats && tone.voice.lock.is_none()).then_some(tone.beat_hz),
         "lead": (wave == "binaural").then_some(line).flatten().map(|line| match line.lead {

@@ -227,6 +227,9 @@ fn sheet(source: &str, table: &Spanned<DeTable<'_>>) -> Read<Sheet> {
         clock_ns: 0,
         duration_ns: end_ns,
         rhythm,
+        envelopes: Vec::new(),
+        stems: Vec::new(),
+        noise_gains: [1.0; 3],
     })
 }
 
@@ -363,7 +366,7 @@ fn tone(node: &Node<'_>, locked: &mut Option<Range<usize>>) -> Read<Option<Tone>
             }
         }
     };
-    let voice = Voice { kind, lead, lock };
+    let voice = Voice { lead, lock, ..Voice::plain(kind) };
     Ok(Some(Tone { voice, carrier_hz, beat_hz, amplitude: amplitude_pct / 100.0 }))
 }
 

@@ -14,8 +14,6 @@ use super::Reason;
 
 /// How loud the copy of the soundtrack is that an effect adds.
 const EFFECT_LEVEL: f64 = 0.7;
-/// The depth of `mixspin` in turns of the stage per microsecond of width: 44100 samples a second, of which 128 are all.
-pub(super) const TURN_PER_US: f64 = 44_100.0 / 128.0 / 1e6;
 
 /// What a word means, before its tone-set and the file's definitions are known.
 #[derive(Clone, PartialEq, Debug)]
