@@ -245,7 +245,8 @@ impl Stem {
         let stride = i128::from(step) * rate / i128::from(NS_PER_S);
         let end = (pcm.frames() as i128) << 32;
         // An overlap is at most half of the recording, so that only two voices ever meet.
-        let overlap = self.looped.map(|span| ((i128::from(span.ns().max(0)) * rate / i128::from(NS_PER_S)) << 32).min(end / 2));
+        let overlap =
+            self.looped.map(|span| ((i128::from(span.ns().max(0)) * rate / i128::from(NS_PER_S)) << 32).min(end / 2));
         for (left, right) in left.iter_mut().zip(right) {
             (*left, *right) = match overlap {
                 _ if position < 0 => (0.0, 0.0),

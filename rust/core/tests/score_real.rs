@@ -49,7 +49,10 @@ fn every_real_score_plays_or_is_refused_with_a_true_reason() {
                 let lines = text.lines().map(|line| line.split('#').next().unwrap()).filter(is_set);
                 let words = lines.filter_map(|line| line.split_once(": ")).map(|(_, tones)| tones.split_whitespace());
                 let session = text.contains("-p ") || name.ends_with(".sbgf");
-                for (slots, summary) in words.take(if session { 0 } else { usize::MAX }).zip(score.summary()["tone_sets"].as_array().unwrap()) {
+                for (slots, summary) in words
+                    .take(if session { 0 } else { usize::MAX })
+                    .zip(score.summary()["tone_sets"].as_array().unwrap())
+                {
                     let written = slots.filter(|word| *word != "-" && *word != "{").count();
                     assert_eq!(summary["channels"].as_array().unwrap().len(), written, "{name}: {summary}");
                 }

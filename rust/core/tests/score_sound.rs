@@ -179,8 +179,7 @@ fn drawn_envelopes_stand_over_both_ears() {
     let only = |channel: usize| Program { channels: vec![program.channels[channel].clone()], ..program.clone() };
     let times = |n: usize| (0..n).map(|i| 7.0 + i as f64 / 48e3);
     let ears = render(only(0), 48_000, 7.0, 4.0);
-    let formula: Vec<f64> =
-        times(ears[0].len()).map(|t| 0.2 * (400.0 * t * TAU).cos() * custom(2.0 * t)).collect();
+    let formula: Vec<f64> = times(ears[0].len()).map(|t| 0.2 * (400.0 * t * TAU).cos() * custom(2.0 * t)).collect();
     for ear in &ears {
         let (level, rest) = compare(ear, &formula);
         assert!(level.abs() < 0.1 && rest < -50.0, "isochronic {level} {rest}");
@@ -237,9 +236,8 @@ fn squares_triangles_and_saws_have_their_shape_and_level() {
     for (name, shape) in shapes {
         for text in [format!("a: {name}:200+4/20\n0:00 a"), format!("-w {name}\na: 200+4/20\n0:00 a")] {
             for (ear, hz) in render(program(&text), 48_000, 100.0, 3.0).iter().zip([202.0, 198.0]) {
-                let formula: Vec<f64> = (0..ear.len())
-                    .map(|i| 0.2 * shape((hz * (100.0 + i as f64 / 48e3)).rem_euclid(1.0)))
-                    .collect();
+                let formula: Vec<f64> =
+                    (0..ear.len()).map(|i| 0.2 * shape((hz * (100.0 + i as f64 / 48e3)).rem_euclid(1.0))).collect();
                 let (level, rest) = compare(ear, &formula);
                 // What is left over is what no converter can play.
                 assert!(level.abs() < 0.1 && rest < -18.0, "{name} {level} {rest}");
@@ -264,7 +262,9 @@ fn rms(samples: &[f64]) -> f64 {
 fn noise_is_as_loud_as_the_format_makes_it() {
     // White: even over −1 … 1. Pink: ten such sources of a tenth, nine of them with lines between their numbers.
     let pink = (1.0f64 / 300.0 + 9.0 * 2.0 / 900.0).sqrt();
-    for (word, expected) in [("white/30", 0.3 / 3f64.sqrt()), ("pink/40", 0.4 * pink), ("wspin:300+2/30", 0.3 / 3f64.sqrt())] {
+    for (word, expected) in
+        [("white/30", 0.3 / 3f64.sqrt()), ("pink/40", 0.4 * pink), ("wspin:300+2/30", 0.3 / 3f64.sqrt())]
+    {
         for ear in render(program(&format!("a: {word}\n0:00 a")), 48_000, 50.0, 20.0) {
             let off = db(rms(&ear) / expected);
             assert!(off.abs() < if word.starts_with("pink") { 0.3 } else { 0.1 }, "{word} is {off} dB off");
@@ -313,7 +313,8 @@ fn spinning_noise_is_early_on_one_ear_and_late_on_the_other() {
     }
     // Backwards, the other ear leads.
     let [left, right] = render(program("a: spin:500-0.1/80\n0:00 a"), 48_000, 2.0, 1.0);
-    let likeness = |delay: i64| -> f64 { (0..2400).map(|i| left[24_000 + i] * right[(24_000 + i as i64 + delay) as usize]).sum() };
+    let likeness =
+        |delay: i64| -> f64 { (0..2400).map(|i| left[24_000 + i] * right[(24_000 + i as i64 + delay) as usize]).sum() };
     let best = (-80..=80).max_by(|a, b| likeness(*a).total_cmp(&likeness(*b))).unwrap();
     assert!((best + 48).abs() <= 2, "{best}");
 }
@@ -340,7 +341,10 @@ fn a_bell_is_struck_on_its_line_and_dies_by_the_twentieth_of_a_second() {
         }
         assert_eq!(ears[0], ears[1]);
         if strike_s > 0.0 {
-            assert!(render(program(text), 48_000, strike_s - 1.0, 0.99)[0].iter().all(|x| *x == 0.0), "early in {text}");
+            assert!(
+                render(program(text), 48_000, strike_s - 1.0, 0.99)[0].iter().all(|x| *x == 0.0),
+                "early in {text}"
+            );
         }
     }
 }
@@ -442,15 +446,21 @@ fn sessions_follow_their_formulas() {
             let a = 9.7 / (first - last);
             (205.0 - m / 6.0, 10.0 - a * (1.0 - (-0.15 * m).exp()), 0.01)
         }),
-        ("beat<8 = seg(m,0,8,b0,6)\nbeat<18 = seg(m,8,18,6,3)\nbeat>=18 = seg(m,18,D,3,b1)\ncarrier = 200 + m", 30.0, |m| {
-            let seg = |x: f64, x0: f64, x1: f64, y0: f64, y1: f64| y0 + (y1 - y0) * ((x - x0) / (x1 - x0)).clamp(0.0, 1.0);
-            let beat = match m {
-                m if m < 8.0 => seg(m, 0.0, 8.0, 10.0, 6.0),
-                m if m < 18.0 => seg(m, 8.0, 18.0, 6.0, 3.0),
-                m => seg(m, 18.0, 30.0, 3.0, 0.3),
-            };
-            (200.0 + m, beat, 0.01)
-        }),
+        (
+            "beat<8 = seg(m,0,8,b0,6)\nbeat<18 = seg(m,8,18,6,3)\nbeat>=18 = seg(m,18,D,3,b1)\ncarrier = 200 + m",
+            30.0,
+            |m| {
+                let seg = |x: f64, x0: f64, x1: f64, y0: f64, y1: f64| {
+                    y0 + (y1 - y0) * ((x - x0) / (x1 - x0)).clamp(0.0, 1.0)
+                };
+                let beat = match m {
+                    m if m < 8.0 => seg(m, 0.0, 8.0, 10.0, 6.0),
+                    m if m < 18.0 => seg(m, 8.0, 18.0, 6.0, 3.0),
+                    m => seg(m, 18.0, 30.0, 3.0, 0.3),
+                };
+                (200.0 + m, beat, 0.01)
+            },
+        ),
     ];
     for (text, minutes, formula) in cases {
         let score = score(text);
@@ -478,7 +488,10 @@ fn a_stepped_session_rests_on_each_step_and_wakes_up() {
         let carrier = 205.0 - 5.0 * f64::from(step + 1) * 3.0 / 30.0;
         for s in [1.0, 90.0, 169.0] {
             let (c, b, _) = heard(&program, 5.0 + f64::from(step) * 180.0 + s);
-            assert!((c - carrier).abs() < 0.01 && (b - beat).abs() < 0.01, "step {step}: {c} {b}, not {carrier} {beat}");
+            assert!(
+                (c - carrier).abs() < 0.01 && (b - beat).abs() < 0.01,
+                "step {step}: {c} {b}, not {carrier} {beat}"
+            );
         }
     }
     let (carrier, beat, level) = heard(&program, 5.0 + 3590.0 + 180.0);
@@ -512,7 +525,10 @@ fn a_faster_clock_shortens_times_and_leaves_pitches() {
     assert_eq!(program.duration, Some(Span::from_s(90)));
     for (t, carrier, beat, level) in [(0.0, 200.0, 4.0, 0.4), (30.0, 250.0, 5.0, 0.3), (70.0, 300.0, 6.0, 0.2)] {
         let (c, b, l) = heard(&program, t);
-        assert!((c - carrier).abs() < 1e-3 && (b - beat).abs() < 1e-4 && (l - level).abs() < 1e-4, "{c} {b} {l} at {t}");
+        assert!(
+            (c - carrier).abs() < 1e-3 && (b - beat).abs() < 1e-4 && (l - level).abs() < 1e-4,
+            "{c} {b} {l} at {t}"
+        );
     }
 }
 

@@ -221,7 +221,10 @@ fn refusals_name_line_column_and_reason() {
         (a("«{ wave = \"spin\", width_us = 300, color = \"pink\", amplitude_pct = 1 }"), "beat_hz or locked"),
         (a("{ wave = \"spin\", width_us = «3000, color = \"pink\", locked = 1, amplitude_pct = 1 }"), "from 0 to 2880"),
         (a("{ wave = \"stem\", stem = «\"s\", amplitude_pct = 1 }"), "add a table [stems]"),
-        (a("{ wave = \"isochronic\", carrier_hz = 9, locked = 1, envelope = «\"e\", amplitude_pct = 1 }"), "[envelopes]"),
+        (
+            a("{ wave = \"isochronic\", carrier_hz = 9, locked = 1, envelope = «\"e\", amplitude_pct = 1 }"),
+            "[envelopes]",
+        ),
         (format!("stems.s = «{{ loop = true }}\n{}", sets(tail)), "file or sha256"),
         (format!("stems.s = {{ sha256 = «\"00\" }}\n{}", sets(tail)), "64 hexadecimal"),
         (format!("stems.s = {{ file = \"a\", loop = «1 }}\n{}", sets(tail)), "true or false"),

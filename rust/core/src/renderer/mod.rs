@@ -10,7 +10,7 @@
 //! Noise         both ears      |m| · noise(node time)
 //! Spin          left, right    |m| · noise(node time ± width·sin 2π(β + nφ))
 //! Bell          both ears      Re[m·e^{2πiψ}] · what is left of the last strike
-//! Stem          left, right    |m| · recording(node time), · envelope(β + nφ)
+//! Stem          left, right    |m| · recording(node time) · envelope(β + nφ)
 //! ```
 //!
 //! and a shaped channel is one of the first three with another shape than a sine's, or under another envelope.
@@ -27,14 +27,16 @@
 //! converter cannot play.
 //!
 //! After [`Renderer::new`] nothing allocates, locks or calls the system.
+mod course;
+mod ears;
 mod glide;
+mod lines;
 mod meter;
-mod bell;
 mod music;
 mod run;
 mod shaped;
-mod source;
 mod spin;
+mod stage;
 mod waves;
 
 use std::sync::Arc;
@@ -46,20 +48,15 @@ use crate::gate::Gate;
 use crate::limiter::Limiter;
 use crate::oscillators::RUN_MAX;
 use crate::phase::PhaseOffset;
-use crate::program::{Channel, Program, CHANNELS_MAX};
+use crate::program::Program;
 use crate::rhythm::Rhythm;
 use crate::units::{NodeTime, Span, NS_PER_S};
-use glide::{harmless, Glide};
-use meter::Meter;
+use ears::Ears;
 pub use meter::LEVEL_MIN_DBFS;
-use run::{motion, Run};
-use source::Source;
+use stage::Stage;
 
 /// The sample rates that can be rendered, in hertz.
 pub const SAMPLE_RATES: core::ops::RangeInclusive<u32> = 8_000..=192_000;
-/// How long a new own voice takes to be reached.
-const OWN_GLIDE: Span = Span::from_ms(20);
-
 /// A sample rate that cannot be rendered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error(
@@ -96,10 +93,6 @@ impl BlockClock {
         let since = u128::from(self.fraction) + u128::from(self.step) * sample as u128;
         (self.start + Span::from_ns(i64::try_from(since >> 32).unwrap_or(i64::MAX)), since as u32)
     }
-
-    fn seconds(&self, samples: usize) -> f64 {
-        self.step as f64 * samples as f64 / (4_294_967_296.0 * NS_PER_S as f64)
-    }
 }
 
 /// What a block is to become. Coefficients that are missing count as 0, and so does one that is not finite.
@@ -124,78 +117,56 @@ pub struct Targets<'a> {
 /// One sleeper's renderer. It belongs to one thread; give it a new program by making a new one.
 #[derive(Clone, Debug)]
 pub struct Renderer {
-    program: Arc<Program>,
-    sample_rate: u32,
-    others: Glide,
-    own: Glide,
-    offset: PhaseOffset,
-    sources: Vec<Source>,
-    limiter: Limiter,
-    gate: Gate,
-    meter: Meter,
-    started: bool,
+    // Large, and a renderer is moved about.
+    stage: Box<Stage>,
+    ears: Ears,
 }
 
 impl Renderer {
     /// A renderer for a person: its gate is closed. Errors unless the rate is one of [`SAMPLE_RATES`].
     ///
     /// # Panics
-    /// If the program has more than [`CHANNELS_MAX`] channels.
+    /// If the program has more than [`crate::program::CHANNELS_MAX`] channels.
     pub fn new(program: Arc<Program>, sample_rate: u32) -> Result<Self, BadSampleRate> {
-        if !SAMPLE_RATES.contains(&sample_rate) {
-            return Err(BadSampleRate(sample_rate));
-        }
-        let channels = program.channels.len();
-        assert!(channels <= CHANNELS_MAX, "a program has at most {CHANNELS_MAX} channels");
-        let source = |(index, channel): (usize, &Channel)| Source::new(&channel.wave, index);
-        Ok(Self {
-            sample_rate,
-            others: Glide::new(channels),
-            own: Glide::new(channels),
-            offset: PhaseOffset::ZERO,
-            sources: program.channels.iter().enumerate().map(source).collect(),
-            limiter: Limiter::new(sample_rate),
-            gate: Gate::new(sample_rate),
-            meter: Meter::new(sample_rate),
-            started: false,
-            program,
-        })
+        let stage = Box::new(Stage::new(program, sample_rate)?);
+        Ok(Self { ears: Ears::new(&stage, Gate::new(sample_rate)), stage })
     }
 
     /// A renderer for a file: its gate is open from the first sample. Errors as [`Renderer::new`].
     pub fn offline(program: Arc<Program>, sample_rate: u32) -> Result<Self, BadSampleRate> {
-        Ok(Self { gate: Gate::wide_open(sample_rate), ..Self::new(program, sample_rate)? })
+        let stage = Box::new(Stage::new(program, sample_rate)?);
+        Ok(Self { ears: Ears::new(&stage, Gate::wide_open(sample_rate)), stage })
     }
 
     /// The program being played.
     pub fn program(&self) -> &Arc<Program> {
-        &self.program
+        &self.stage.program
     }
 
     /// Samples a second.
     pub fn sample_rate(&self) -> u32 {
-        self.sample_rate
+        self.stage.sample_rate
     }
 
     /// φ at the end of what was rendered: on its way to the one wanted. Realtime-safe.
     pub fn offset(&self) -> PhaseOffset {
-        self.offset
+        self.ears.offset
     }
 
     /// The gate. Realtime-safe.
     pub fn gate(&self) -> &Gate {
-        &self.gate
+        &self.ears.gate
     }
 
     /// The limiter. Realtime-safe.
     pub fn limiter(&self) -> &Limiter {
-        &self.limiter
+        &self.ears.limiter
     }
 
     /// The level of the last 400 ms in dB, where a full-scale sine on both ears is 0; at least [`LEVEL_MIN_DBFS`].
     /// Realtime-safe.
     pub fn level_dbfs(&self) -> f32 {
-        self.meter.level_dbfs()
+        self.ears.meter.level_dbfs()
     }
 
     /// Fills `left` and `right` with the block that `clock` dates. Realtime-safe.
@@ -213,96 +184,15 @@ impl Renderer {
         right: &mut [f32],
     ) {
         assert_eq!(left.len(), right.len(), "both ears need a block of the same length");
-        let first = !self.started;
-        let samples = |span: Span| {
-            let samples = i128::from(span.ns().max(0)) * i128::from(self.sample_rate) / i128::from(NS_PER_S);
-            if first {
-                0
-            } else {
-                samples as u64
-            }
-        };
-        let (others_samples, own_samples) = (samples(input.others_glide), samples(OWN_GLIDE));
-        self.others.head_for(input.others, others_samples);
-        self.own.head_for(input.own, own_samples);
-        if first {
-            self.offset = input.offset;
-            self.started = true;
-        }
-        self.gate.set(input.gate_open);
-
+        let Self { stage, ears } = self;
+        ears.head_for(input);
         let mut clock = clock;
-        let (mut left, mut right) = (left, right);
-        while !left.is_empty() {
-            let samples = self.run_length(left.len(), input.offset);
-            let (l, rest) = left.split_at_mut(samples);
-            left = rest;
-            let (r, rest) = right.split_at_mut(samples);
-            right = rest;
-            let offset = self.offset.towards(input.offset, self.offset_step().saturating_mul(samples as u64));
-            if self.gate.is_silent() {
-                l.fill(0.0);
-                r.fill(0.0);
-            } else {
-                let bound = self.mix(clock, rhythm, offset, l, r);
-                if input.limit {
-                    self.limiter.process(l, r, bound, input.ceiling);
-                } else {
-                    l.iter_mut().chain(r.iter_mut()).filter(|x| !x.is_finite()).for_each(|x| *x = 0.0);
-                }
-                self.gate.process(l, r);
+        for (left, right) in left.chunks_mut(RUN_MAX).zip(right.chunks_mut(RUN_MAX)) {
+            if !ears.gate.is_silent() {
+                stage.lay(clock, left.len());
             }
-            self.meter.take(l, r);
-            self.offset = offset;
-            self.others.advance(samples);
-            self.own.advance(samples);
-            clock = clock.after(samples);
+            ears.play(stage, clock, rhythm, input, left, right);
+            clock = clock.after(left.len());
         }
-    }
-
-    /// One turn a second, in 2⁻⁶⁴ turn a sample.
-    fn offset_step(&self) -> u64 {
-        u64::MAX / u64::from(self.sample_rate)
-    }
-
-    /// How far to go before something that glides arrives, so that everything is linear until then.
-    fn run_length(&self, block: usize, offset: PhaseOffset) -> usize {
-        let way = (offset + -self.offset).bits().unsigned_abs();
-        [self.others.left(), self.own.left(), way.div_ceil(self.offset_step())]
-            .into_iter()
-            .filter(|samples| *samples > 0)
-            .fold(block.min(RUN_MAX), |shortest, samples| shortest.min(usize::try_from(samples).unwrap_or(RUN_MAX)))
-    }
-
-    /// Writes the sum of all channels while φ goes to `offset`; returns Σ|m_k| at the run's two ends.
-    fn mix(
-        &mut self,
-        clock: BlockClock,
-        rhythm: &Rhythm,
-        offset: PhaseOffset,
-        left: &mut [f32],
-        right: &mut [f32],
-    ) -> (f32, f32) {
-        left.fill(0.0);
-        right.fill(0.0);
-        let samples = left.len();
-        let theta = [0, samples].map(|sample| motion(rhythm, clock, sample));
-        let run = Run { clock, rhythm, theta, offset: self.offset, way: offset + -self.offset, samples };
-        let mut bound = (0.0, 0.0);
-        for (k, channel) in self.program.channels.iter().enumerate() {
-            let coefficient = |sample: usize| {
-                let amplitude = waves::amplitude(&self.program, channel, clock.at(sample).0);
-                harmless((self.own.at(k, sample) + self.others.at(k, sample)) * amplitude)
-            };
-            let (from, to) = (coefficient(0), coefficient(samples));
-            if from == Complex::default() && to == from {
-                continue;
-            }
-            let crest = waves::crest(&channel.wave);
-            bound.0 += crest * from.norm();
-            bound.1 += crest * to.norm();
-            waves::add(channel, &mut self.sources[k], &run, (from, to), left, right);
-        }
-        bound
     }
 }

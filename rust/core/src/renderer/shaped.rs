@@ -9,111 +9,94 @@ use num_complex::Complex;
 
 use super::run::{Motion, Run};
 use super::waves::sum;
-use crate::oscillators::{Sine, RUN_MAX, SLOW_RUN_MAX};
+use crate::envelope::Envelope;
+use crate::oscillators::RUN_MAX;
 use crate::phase::Phase;
-use crate::program::{Channel, Ear, Ears, Shape, Shaped};
+use crate::program::{Ear, Ears, Shape, Shaped};
 
 /// How high the curve through the samples of a jumping shape rises at most.
 pub(super) const CREST: f32 = 1.3;
 
 const TURN: f32 = 18_446_744_073_709_551_616.0; // 2^64
 
-/// Adds `shaped`, whose coefficient goes from the first of `m` to the second. Realtime-safe.
+/// Adds channel `k`, which is `shaped`, and whose coefficient goes from the first of `m` to the second. Realtime-safe.
 pub(super) fn add(
-    channel: &Channel,
     shaped: &Shaped,
+    k: usize,
     run: &Run<'_>,
     m: (Complex<f32>, Complex<f32>),
     left: &mut [f32],
     right: &mut [f32],
 ) {
     let samples = run.samples;
-    let carrier = |at: usize| run.carrier(channel, at);
-    let second = |at: usize| carrier(at) + run.beat(channel, at);
+    let carrier = run.carrier(k);
+    let second = carrier.zip(run.beat(k)).and_then(|(carrier, beat)| {
+        let step = carrier.step.checked_add(beat.step)?;
+        Some(Motion { phase: Phase::from_bits(carrier.phase.bits().wrapping_add(beat.phase.bits())), step })
+    });
     let half = (m.0 * 0.5, m.1 * 0.5);
     let (mut resting, mut leading) = ([0.0; RUN_MAX], [0.0; RUN_MAX]);
     let (resting, leading) = (&mut resting[..samples], &mut leading[..samples]);
     match shaped.ears {
-        Ears::Both => oscillate(shaped.shape, run, m, &carrier, resting),
+        Ears::Both => oscillate(shaped.shape, run, m, carrier, resting),
         Ears::Lead(_) => {
-            oscillate(shaped.shape, run, m, &carrier, resting);
-            oscillate(shaped.shape, run, m, &second, leading);
+            oscillate(shaped.shape, run, m, carrier, resting);
+            oscillate(shaped.shape, run, m, second, leading);
         }
         Ears::Sum => {
-            oscillate(shaped.shape, run, half, &carrier, resting);
-            oscillate(shaped.shape, run, half, &second, resting);
+            oscillate(shaped.shape, run, half, carrier, resting);
+            oscillate(shaped.shape, run, half, second, resting);
         }
     }
     if let Some(envelope) = &shaped.envelope {
-        parts(run, &|at| run.beat(channel, at), |start, len, phase, step| {
-            let mut phase = phase.bits();
-            for i in start..start + len {
-                let loudness = envelope.at(Phase::from_bits(phase));
-                resting[i] *= loudness;
-                leading[i] *= loudness;
-                phase = phase.wrapping_add(step as u64);
-            }
-        });
+        loudness(envelope, run.beat(k), resting);
+        loudness(envelope, run.beat(k), leading);
     }
-    let (other, resting) = (&*leading, &*resting);
     match shaped.ears {
         Ears::Both | Ears::Sum => {
             sum(resting, left);
             sum(resting, right);
         }
         Ears::Lead(Ear::Left) => {
-            sum(other, left);
+            sum(leading, left);
             sum(resting, right);
         }
         Ears::Lead(Ear::Right) => {
             sum(resting, left);
-            sum(other, right);
+            sum(leading, right);
         }
     }
 }
 
-/// Calls `each` with the beginning, the length, the first phase and the step of parts in which a phase is linear.
-pub(super) fn parts(run: &Run<'_>, motion: &dyn Fn(usize) -> Motion, mut each: impl FnMut(usize, usize, Phase, i64)) {
-    let (mut start, mut here) = (0, motion(0));
-    while start < run.samples {
-        let len = SLOW_RUN_MAX.min(run.samples - start);
-        let there = motion(start + len);
-        let turns = (here.hz + there.hz) / 2.0 * run.clock.seconds(len);
-        each(start, len, here.phase, Sine::step_between(here.phase, there.phase, turns, len));
-        (start, here) = (start + len, there);
+/// Puts `out` under `envelope`; to silence where nobody could follow its beat.
+pub(super) fn loudness(envelope: &Envelope, beat: Option<Motion>, out: &mut [f32]) {
+    let Some(Motion { phase, step }) = beat else { return out.fill(0.0) };
+    let mut bits = phase.bits();
+    for x in out {
+        *x *= envelope.at(Phase::from_bits(bits));
+        bits = bits.wrapping_add(step as u64);
     }
 }
 
 /// Adds one oscillator to `out`; nothing where the converter cannot play its frequency.
-fn oscillate(
-    shape: Shape,
-    run: &Run<'_>,
-    m: (Complex<f32>, Complex<f32>),
-    motion: &dyn Fn(usize) -> Motion,
-    out: &mut [f32],
-) {
+fn oscillate(shape: Shape, run: &Run<'_>, m: (Complex<f32>, Complex<f32>), motion: Option<Motion>, out: &mut [f32]) {
     if shape == Shape::Sine {
-        return run.sine(m.0, m.1, out, motion);
+        return run.sine(m.0, m.1, motion, out);
     }
+    let Some(Motion { phase, step }) = motion else { return };
     // Only a sine can be turned by a complex number; of the others that is a size and a beginning. What grows out of
     // nothing has the beginning that it grows to.
     let (from, to) = (m.0.norm(), m.1.norm());
     let (first, last) = (if from > 0.0 { m.0 } else { m.1 }, if to > 0.0 { m.1 } else { m.0 });
-    let (first, last) = (Phase::from_bits(turned(first)), Phase::from_bits(turned(last)));
-    let way = (last - first).bits() / run.samples.max(1) as i64;
+    let (first, last) = (turned(first), turned(last));
+    let way = (last.wrapping_sub(first) as i64) / run.samples.max(1) as i64;
     let each = (to - from) / run.samples.max(1) as f32;
-    parts(run, motion, |start, len, phase, step| {
-        // Half a turn a sample is the converter's limit.
-        if step == i64::MIN || step.unsigned_abs() >= 1 << 63 {
-            return;
-        }
-        let mut bits = phase.bits().wrapping_add(first.bits()).wrapping_add((way as u64).wrapping_mul(start as u64));
-        let jump = step as f32 / TURN;
-        for (i, x) in out[start..start + len].iter_mut().enumerate() {
-            *x += (from + each * (start + i) as f32) * value(shape, bits as f32 / TURN, jump);
-            bits = bits.wrapping_add(step as u64).wrapping_add(way as u64);
-        }
-    });
+    let mut bits = phase.bits().wrapping_add(first);
+    let jump = step as f32 / TURN;
+    for (i, x) in out.iter_mut().enumerate() {
+        *x += (from + each * i as f32) * value(shape, bits as f32 / TURN, jump);
+        bits = bits.wrapping_add(step as u64).wrapping_add(way as u64);
+    }
 }
 
 /// The argument of `m`, in 2⁻⁶⁴ turn.

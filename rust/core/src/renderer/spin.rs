@@ -12,8 +12,10 @@
 use num_complex::Complex;
 
 use super::run::Run;
+use super::stage::Other;
+use super::BlockClock;
 use crate::oscillators::{Noise, NOISE_RATE, RUN_MAX};
-use crate::program::{Channel, NoiseColor};
+use crate::program::NoiseColor;
 use crate::units::{NodeTime, NS_PER_S};
 
 /// Samples of the ring: the longest run at the lowest rate, and the widest swing to both sides.
@@ -31,11 +33,14 @@ pub(super) struct Spin {
     /// The indices that the ring holds: from `first` up to and without `end`.
     first: i64,
     end: i64,
+    /// Where the run begins, and how far its samples lie apart, in 2⁻³² sample of the grid.
+    begin: i128,
+    stride: i128,
 }
 
 impl Spin {
     pub(super) fn new(color: NoiseColor, seed: u64) -> Self {
-        Self { noise: Noise::new(color, seed), ring: [0.0; RING], first: 0, end: 0 }
+        Self { noise: Noise::new(color, seed), ring: [0.0; RING], first: 0, end: 0, begin: 0, stride: 0 }
     }
 
     /// Brings the indices from `first` up to and without `end` (at most [`RING`]) into the ring.
@@ -60,43 +65,38 @@ impl Spin {
         self.ring[index.rem_euclid(RING as i64) as usize]
     }
 
-    /// Adds the swinging noise, whose coefficient goes from the first of `m` to the second. Realtime-safe.
+    /// Prepares the run of `samples` that `clock` dates: every sample that a swing can reach. Realtime-safe.
+    pub(super) fn lay(&mut self, clock: BlockClock, samples: usize) {
+        let rate = i128::from(NOISE_RATE);
+        let now = (i128::from(clock.start.ns()) << 32) + i128::from(clock.fraction);
+        self.stride = (i128::from(clock.step) * rate / i128::from(NS_PER_S)).min(STRIDE_MAX);
+        // Half a sample more, so that cutting off rounds to the nearest.
+        self.begin = (now * rate).div_euclid(i128::from(NS_PER_S)) + (1 << 31);
+        let last = self.begin + self.stride * samples as i128;
+        let reach = SWING_MAX as i64 + 1;
+        self.reach((self.begin >> 32) as i64 - reach, (last >> 32) as i64 + reach + 1);
+    }
+
+    /// Adds the swinging noise of the channel of `other` from sample `n` of what was laid on, while its coefficient goes
+    /// from the first of `m` to the second. Realtime-safe.
     pub(super) fn add(
-        &mut self,
-        channel: &Channel,
+        &self,
+        other: &Other,
+        n: usize,
         run: &Run<'_>,
         m: (Complex<f32>, Complex<f32>),
         left: &mut [f32],
         right: &mut [f32],
     ) {
-        let samples = run.samples;
         let mut swing = [0.0; RUN_MAX];
-        let sine = Complex::new(0.0, -1.0);
-        run.sine(sine, sine, &mut swing[..samples], &|at| run.beat(channel, at));
-
-        let rate = i128::from(NOISE_RATE);
-        let clock = &run.clock;
-        let now = (i128::from(clock.start.ns()) << 32) + i128::from(clock.fraction);
-        let stride = (i128::from(clock.step) * rate / i128::from(NS_PER_S)).min(STRIDE_MAX);
-        // In 2⁻³² sample of the grid, and half a sample more, so that cutting off rounds to the nearest.
-        let begin = (now * rate).div_euclid(i128::from(NS_PER_S)) + (1 << 31);
-        let last = begin + stride * samples as i128;
-        let reach = SWING_MAX as i64 + 1;
-        self.reach((begin >> 32) as i64 - reach, (last >> 32) as i64 + reach + 1);
-
-        let width = |sample: usize| {
-            let us = channel.carrier.frequency_at(clock.at(sample).0).hz();
-            (us * 1e-6 * f64::from(NOISE_RATE)).clamp(-SWING_MAX, SWING_MAX)
-        };
-        let (width_from, width_to) = (width(0), width(samples));
+        run.swing(other.channel, &mut swing[..run.samples]);
         let (from, to) = (m.0.norm(), m.1.norm());
-        let each = 1.0 / samples as f32;
+        let each = (to - from) / run.samples as f32;
         for (i, (left, right)) in left.iter_mut().zip(right).enumerate() {
-            let share = i as f32 * each;
-            let width = width_from + (width_to - width_from) * f64::from(share);
+            let width = (other.width_us(n + i) * 1e-6 * f64::from(NOISE_RATE)).clamp(-SWING_MAX, SWING_MAX);
             let away = (width * f64::from(swing[i]) * 4_294_967_296.0) as i128;
-            let at = begin + stride * i as i128;
-            let loudness = from + (to - from) * share;
+            let at = self.begin + self.stride * (n + i) as i128;
+            let loudness = from + each * i as f32;
             *left += loudness * self.at(((at + away) >> 32) as i64);
             *right += loudness * self.at(((at - away) >> 32) as i64);
         }

@@ -2,73 +2,70 @@
 use num_complex::Complex;
 
 use super::run::Run;
-use super::source::Source;
-use super::{bell, music, shaped};
+use super::stage::Other;
+use super::{music, shaped};
 use crate::oscillators::RUN_MAX;
-use crate::program::{Channel, Ear, NoiseColor, Program, Shape, Wave};
+use crate::program::{Channel, NoiseColor, Program, Shape, Wave};
 use crate::units::NodeTime;
 
 /// What noise counts in the limiter's bound: its curve rises higher between samples than a sine's.
 const NOISE_CREST: f32 = 1.5;
-/// White noise is even, and has no sample above √3 times its RMS.
-const WHITE_CREST: f32 = NOISE_CREST * 0.312;
+/// White noise is even: no sample is above √3 times its RMS, 0.312, and the curve between two hardly above twice that.
+const WHITE_CREST: f32 = 2.0 * 0.312;
 
 /// Adds what `channel` sounds like in `run` while its coefficient goes linearly from the first of `m` to the second.
 ///
-/// `source` is the channel's own.
+/// Sines are not added here but with all others of their ear. `other` is what the channel shares with all who play it,
+/// and the run begins at sample `n` of that.
 pub(super) fn add(
     channel: &Channel,
-    source: &mut Source,
+    other: &Other,
+    n: usize,
     run: &Run<'_>,
     m: (Complex<f32>, Complex<f32>),
     left: &mut [f32],
     right: &mut [f32],
 ) {
-    let ((from, to), samples) = (m, run.samples);
+    let ((from, to), samples, k) = (m, run.samples, other.channel);
     match &channel.wave {
-        Wave::Tone => {
-            let mut tone = [0.0; RUN_MAX];
-            run.sine(from, to, &mut tone[..samples], &|at| run.carrier(channel, at));
-            sum(&tone, left);
-            sum(&tone, right);
-        }
-        Wave::Binaural { lead } => {
-            let (leading, resting) = match lead {
-                Ear::Left => (left, right),
-                Ear::Right => (right, left),
-            };
-            let ends = [run.carrier(channel, 0), run.carrier(channel, samples)];
-            let carrier = |at| run.at_end(&ends, at).unwrap_or_else(|| run.carrier(channel, at));
-            run.sine(from, to, resting, &carrier);
-            run.sine(from, to, leading, &|at| carrier(at) + run.beat(channel, at));
-        }
+        Wave::Tone | Wave::Binaural { .. } => {}
         Wave::Isochronic => {
             let (mut tone, mut beat) = ([0.0; RUN_MAX], [0.0; RUN_MAX]);
-            run.sine(from, to, &mut tone[..samples], &|at| run.carrier(channel, at));
-            // Re[−i·e^{2πix}] = sin 2πx
-            let sine = Complex::new(0.0, -1.0);
-            run.sine(sine, sine, &mut beat[..samples], &|at| run.beat(channel, at));
+            run.sine(from, to, run.carrier(k), &mut tone[..samples]);
+            run.swing(k, &mut beat[..samples]);
             tone.iter_mut().zip(&beat).for_each(|(x, sine)| *x *= pulse(*sine));
             sum(&tone, left);
             sum(&tone, right);
         }
-        Wave::Shaped(shape) => shaped::add(channel, shape, run, m, left, right),
-        Wave::Bell(strikes) => bell::add(channel, strikes, run, m, left, right),
-        Wave::Stem(stem) => music::add(channel, stem, run, m, left, right),
+        Wave::Bell(_) => {
+            let mut tone = [0.0; RUN_MAX];
+            run.sine(from, to, run.carrier(k), &mut tone[..samples]);
+            tone.iter_mut().zip(&other.shared[0][n..n + samples]).for_each(|(x, left)| *x *= left);
+            sum(&tone, left);
+            sum(&tone, right);
+        }
+        Wave::Shaped(shape) => shaped::add(shape, k, run, m, left, right),
+        Wave::Stem(stem) => music::add(stem, other, n, run, m, left, right),
         Wave::Spin(_) => {
-            let Source::Spin(spin) = source else { return };
-            spin.add(channel, run, m, left, right);
+            if let Some(spin) = &other.spin {
+                spin.add(other, n, run, m, left, right);
+            }
         }
         Wave::Noise(_) => {
-            let Source::Noise(noise) = source else { return };
             let mut hiss = [0.0; RUN_MAX];
-            noise.fill(run.clock.start, run.clock.fraction, run.clock.step, &mut hiss[..samples]);
             let slope = (to.norm() - from.norm()) / samples as f32;
-            hiss.iter_mut().enumerate().for_each(|(i, x)| *x *= from.norm() + slope * i as f32);
+            hiss.iter_mut().zip(&other.shared[0][n..n + samples]).enumerate().for_each(|(i, (x, noise))| {
+                *x = noise * (from.norm() + slope * i as f32);
+            });
             sum(&hiss, left);
             sum(&hiss, right);
         }
     }
+}
+
+/// Whether a wave is one sine on each ear.
+pub(super) fn is_sine(wave: &Wave) -> bool {
+    matches!(wave, Wave::Tone | Wave::Binaural { .. })
 }
 
 /// How high the curve of a wave of coefficient 1 rises at most, between samples too.

@@ -17,10 +17,10 @@ use super::{How, Kind, Ramp, Section, Sheet, Tone, Voice, FOREVER_NS, HORIZON_MA
 use crate::phase::Phase;
 use std::sync::Arc;
 
-use crate::program::{Beat, Channel, Curve, Ear, Ears, Program, Shape, Shaped, Strike, Wave, CHANNELS_MAX};
-use crate::rhythm::{Frequency, Rhythm, Segment};
 use crate::bell;
 use crate::envelope::Envelope;
+use crate::program::{Beat, Channel, Curve, Ear, Ears, Program, Shape, Shaped, Strike, Wave, CHANNELS_MAX};
+use crate::rhythm::{Frequency, Rhythm, Segment};
 use crate::stem::{Stem, Stems};
 use crate::units::{NodeTime, Span, NS_PER_S};
 

@@ -443,7 +443,16 @@ fn tones(node: &Node<'_>, names: &Names<'_>, locked: &mut Option<Range<usize>>) 
 /// One channel of a tone-set; `{}` leaves its slot empty.
 fn tone(node: &Node<'_>, names: &Names<'_>, locked: &mut Option<Range<usize>>) -> Read<Option<Tone>> {
     let keys = [
-        "wave", "carrier_hz", "width_us", "beat_hz", "locked", "lead", "color", "shape", "envelope", "stem",
+        "wave",
+        "carrier_hz",
+        "width_us",
+        "beat_hz",
+        "locked",
+        "lead",
+        "color",
+        "shape",
+        "envelope",
+        "stem",
         "amplitude_pct",
     ];
     let fields = Fields::from(node, "a channel", Some(&keys))?;

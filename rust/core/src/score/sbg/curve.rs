@@ -169,7 +169,8 @@ pub(super) fn read(text: &str) -> At<Laid> {
     };
     let silence = Tones { tones: Vec::new(), bound: None };
     lay(&plan, &silence, target_lines[BEAT], &point).map_err(|reason| {
-        let line = if reason.contains("carrier") && target_lines[CARRIER] > 0 { target_lines[CARRIER] } else { blame.get() };
+        let line =
+            if reason.contains("carrier") && target_lines[CARRIER] > 0 { target_lines[CARRIER] } else { blame.get() };
         (line, reason)
     })
 }
@@ -225,8 +226,9 @@ fn param(text: &str) -> Result<(&str, f64), Reason> {
 }
 
 fn solve_line(text: &str) -> Result<Line<'_>, Reason> {
-    let (unknowns, equations) =
-        text.split_once(':').ok_or("solve needs a colon between unknowns and equations: solve A,C : A+C=b0 ; A-C=b1")?;
+    let (unknowns, equations) = text
+        .split_once(':')
+        .ok_or("solve needs a colon between unknowns and equations: solve A,C : A+C=b0 ; A-C=b1")?;
     let unknowns: Vec<&str> = unknowns.split(',').map(str::trim).collect();
     let equations = equations
         .split(';')
@@ -312,7 +314,9 @@ fn solve(unknowns: &[&str], equations: &[(&str, &str)], names: &[String], values
         places.iter().zip(&step).for_each(|(place, step)| values[*place] -= step);
     }
     let left = errors(values).iter().fold(0.0, |worst: f64, error| worst.max(error.abs()));
-    (left < 1e-6).then_some(()).ok_or_else(|| "these equations were not solved; give the unknowns better first values".into())
+    (left < 1e-6)
+        .then_some(())
+        .ok_or_else(|| "these equations were not solved; give the unknowns better first values".into())
 }
 
 /// Gauss's elimination with the largest pivot; the last column is the right side. `None` if it is singular.

@@ -284,7 +284,9 @@ impl<'a> Reader<'a> {
         let words: Vec<&str> = words.split_whitespace().collect();
         let Tones { tones, bound } = self.tones(line, &words)?;
         if bound.is_some() {
-            return Err("mixam:beat follows the beat of a session, and there is none; write a rate, such as mixam:8".into());
+            return Err(
+                "mixam:beat follows the beat of a session, and there is none; write a rate, such as mixam:8".into()
+            );
         }
         self.definitions.insert(name, Definition::ToneSet(self.tone_sets.len()));
         self.tone_sets.push(ToneSet { name: name.into(), line, tones });
@@ -307,15 +309,16 @@ impl<'a> Reader<'a> {
         if words.len() > CHANNELS_MAX {
             return Err(format!("a tone-set may have {CHANNELS_MAX} tones, not {}", words.len()));
         }
-        let words =
-            words.iter().map(|word| tone::read(word, &self.options.words)).collect::<Result<Vec<_>, _>>()?;
+        let words = words.iter().map(|word| tone::read(word, &self.options.words)).collect::<Result<Vec<_>, _>>()?;
         let mix = words.iter().find_map(|word| match word {
             Word::Mix(amplitude) => Some(*amplitude),
             _ => None,
         });
         let of_the_mix = |word: &Word| matches!(word, Word::Effect { .. } | Word::Am { .. });
         if mix.is_none() && words.iter().any(of_the_mix) {
-            return Err("mixspin, mixpulse and mixam change the soundtrack; say how loud it is with mix/AMPLITUDE".into());
+            return Err(
+                "mixspin, mixpulse and mixam change the soundtrack; say how loud it is with mix/AMPLITUDE".into()
+            );
         }
         let ams = words.iter().filter(|word| matches!(word, Word::Am { .. })).count();
         if ams > 1 || (ams == 1 && words.iter().any(|word| matches!(word, Word::Effect { .. }))) {
@@ -332,8 +335,12 @@ impl<'a> Reader<'a> {
             tones.push(match word {
                 Word::Empty | Word::Am { .. } => None,
                 Word::Mix(amplitude) => {
-                    let mut tone =
-                        Tone { voice: Voice::plain(Kind::Stem(self.stem(line))), carrier_hz: 0.0, beat_hz: 0.0, amplitude };
+                    let mut tone = Tone {
+                        voice: Voice::plain(Kind::Stem(self.stem(line))),
+                        carrier_hz: 0.0,
+                        beat_hz: 0.0,
+                        amplitude,
+                    };
                     if let Some((hz, envelope)) = am {
                         tone.voice.envelope = Some(envelope);
                         tone.beat_hz = hz.unwrap_or(1.0);

@@ -65,7 +65,8 @@ impl Options {
     pub(super) fn read<'a>(&mut self, line: &'a str) -> Result<Rest<'a>, Reason> {
         let mut words = line.split_whitespace().peekable();
         let (mut immediate, mut session) = (false, false);
-        while let Some(word) = words.next_if(|word| (word.starts_with('-') && *word != "-") || !(immediate || session)) {
+        while let Some(word) = words.next_if(|word| (word.starts_with('-') && *word != "-") || !(immediate || session))
+        {
             let letters = match word.strip_prefix('-') {
                 Some(letters) if !letters.is_empty() => letters,
                 _ => return Err(format!("an option such as -SE was expected, not {word:?}")),
@@ -113,9 +114,8 @@ impl Options {
                     }
                     'w' => {
                         let given = argument("a waveform")?;
-                        self.words.shape = tone::shape_named(given).ok_or_else(|| {
-                            format!("-w needs sine, square, triangle or sawtooth, not {given:?}")
-                        })?;
+                        self.words.shape = tone::shape_named(given)
+                            .ok_or_else(|| format!("-w needs sine, square, triangle or sawtooth, not {given:?}"))?;
                     }
                     'I' | 'H' | 'A' => {
                         let spec = words.next_if(|word| word.contains('=')).unwrap_or_default();

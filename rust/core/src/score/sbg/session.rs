@@ -72,7 +72,8 @@ impl Wander {
     pub(super) fn read(spec: &str) -> Result<Self, Reason> {
         let mut wander = Self { depth: 0.3, steepness: 0.3, half_period_m: 10.0, end: 0.7 };
         for part in spec.split(':').filter(|part| !part.is_empty()) {
-            let bad = || format!("-A takes d=, e=, k= and E= with numbers, such as -A d=0.3:e=0.3:k=10:E=0.7, not {part:?}");
+            let bad =
+                || format!("-A takes d=, e=, k= and E= with numbers, such as -A d=0.3:e=0.3:k=10:E=0.7, not {part:?}");
             let (key, value) = part.split_once('=').ok_or_else(bad)?;
             let (value, "") = number(value).ok_or_else(bad)? else { return Err(bad()) };
             let (place, most) = match key {
@@ -337,15 +338,12 @@ pub(super) fn read(
 }
 
 /// `[tMINUTES] CARRIER+BEAT/AMPLITUDE …`
-fn slide(
-    words: &[&str],
-    line: usize,
-    tones: &mut dyn FnMut(&[&str]) -> Result<Tones, Reason>,
-) -> Result<Laid, Reason> {
+fn slide(words: &[&str], line: usize, tones: &mut dyn FnMut(&[&str]) -> Result<Tones, Reason>) -> Result<Laid, Reason> {
     let mut words = words;
     let mut drop_m = 30.0;
     if let Some(given) = words.first().and_then(|word| word.strip_prefix('t')) {
-        drop_m = minutes(given).filter(|m| *m > 0.0).ok_or_else(|| format!("{given:?} should be minutes, such as t60"))?;
+        drop_m =
+            minutes(given).filter(|m| *m > 0.0).ok_or_else(|| format!("{given:?} should be minutes, such as t60"))?;
         words = &words[1..];
     }
     let all = tones(words)?;
@@ -440,7 +438,11 @@ pub(super) fn lay(
         let mut tones = vec![tone(point)];
         tones.extend(extras.tones.iter().enumerate().map(|(slot, extra)| {
             extra.map(|extra| Tone {
-                amplitude: if extra.voice.kind.stem().is_some() { (extra.amplitude * point.mix).min(1.0) } else { extra.amplitude },
+                amplitude: if extra.voice.kind.stem().is_some() {
+                    (extra.amplitude * point.mix).min(1.0)
+                } else {
+                    extra.amplitude
+                },
                 beat_hz: if extras.bound == Some(slot) { point.beat_hz.abs() } else { extra.beat_hz },
                 ..extra
             })
@@ -451,7 +453,10 @@ pub(super) fn lay(
     let duration_ns = ns(end_m) + GOES_NS;
     entries.push(Entry { at_ns: duration_ns, set: 0 });
     if entries.len() > ENTRIES_MAX {
-        return Err(format!("this session would need {} points, and {ENTRIES_MAX} are allowed; draw it calmer", entries.len()));
+        return Err(format!(
+            "this session would need {} points, and {ENTRIES_MAX} are allowed; draw it calmer",
+            entries.len()
+        ));
     }
     let mut sections: Vec<Section> = entries
         .windows(2)
@@ -490,7 +495,8 @@ fn trace(
             for share in [0.25, 0.5, 0.75] {
                 let drawn = at(from_m + (to_m - from_m) * share)?;
                 let line = |a: f64, b: f64| a + (b - a) * share;
-                let level_near = |drawn: f64, line: f64| (drawn - line).abs() <= LEVEL_NEAR + LEVEL_RATIO_NEAR * drawn.abs();
+                let level_near =
+                    |drawn: f64, line: f64| (drawn - line).abs() <= LEVEL_NEAR + LEVEL_RATIO_NEAR * drawn.abs();
                 near &= (drawn.carrier_hz - line(from.carrier_hz, to.carrier_hz)).abs() <= CARRIER_NEAR_HZ
                     && (drawn.beat_hz - line(from.beat_hz, to.beat_hz)).abs() <= BEAT_NEAR_HZ
                     && level_near(drawn.level, line(from.level, to.level))

@@ -82,7 +82,9 @@ pub(super) fn read(word: &str, defaults: &Defaults) -> Result<Word, Reason> {
         return Err(format!("{word:?} shifts every frequency of a soundtrack, which is not supported; leave it out"));
     }
     if rest.contains('~') {
-        return Err(format!("{word:?} is a modulated binaural tone, which is not supported; write 440+10/20 or 440@10/20"));
+        return Err(format!(
+            "{word:?} is a modulated binaural tone, which is not supported; write 440+10/20 or 440@10/20"
+        ));
     }
     if drawn.is_none() && prefix_is(rest, "spin", 2) {
         return Err(format!("{word:?} has a spin of its own shape, which is not supported; only sines spin"));
@@ -148,7 +150,9 @@ pub(super) fn read(word: &str, defaults: &Defaults) -> Result<Word, Reason> {
     };
     match (drawn, kind) {
         (None, _) | (Some(_), Kind::Binaural) | (Some((true, _)), Kind::Isochronic) => {}
-        (Some((false, _)), _) => return Err(format!("in {word:?}, waveNN is for binaural tones, such as wave00:200+4/20")),
+        (Some((false, _)), _) => {
+            return Err(format!("in {word:?}, waveNN is for binaural tones, such as wave00:200+4/20"))
+        }
         (Some((true, _)), _) => {
             return Err(format!("in {word:?}, customNN is for tones such as custom00:200+4/20 and custom00:200@4/20"))
         }
@@ -177,7 +181,10 @@ pub(super) fn drawn_named(name: &str) -> Option<(bool, usize)> {
         Some(digits) => (false, digits),
         None => (true, name.strip_prefix("custom")?),
     };
-    (digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok()).flatten().map(|n| (custom, n))
+    (digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit()))
+        .then(|| digits.parse().ok())
+        .flatten()
+        .map(|n| (custom, n))
 }
 
 /// Whether `word` begins with `name`, so many digits, and a colon.
