@@ -147,6 +147,13 @@ def _simulated(
     metavar="BRIGHTEST",
     help="With --json-lines: `light` for a lamp, up to this; it never flashes.",
 )
+@click.option(
+    "--stems",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Look for the score's music here, by name or hash; may be repeated.",
+)
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Leave after so many seconds.")
 @click.option("--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True)
 @click.option(
@@ -206,6 +213,7 @@ def join(
     ceiling_spl: float | None,
     loudspeaker: bool,
     brightest: float | None,
+    folders: tuple[Path, ...],
     seconds: float | None,
     rate: str,
     clock_offset: float,
@@ -267,6 +275,8 @@ def join(
                 await who.set_levels(hearing=1.0 if hearing is None else hearing, own=1.0 if own is None else own)
             if offset_turns is not None:
                 await who.set_offset(offset_turns)
+            for line in (await who.find_stems(*folders)).words():
+                click.echo(line, err=True)
             show = _shower(json_lines, no_view)
             show.calibration, show.brightest = calibration, brightest
             show.begin(who, new, target)

@@ -69,10 +69,10 @@ impl Lines {
             sample_rate,
         };
         for (k, channel) in program.channels.iter().enumerate() {
-            lines.sine[k] = if waves::is_sine(channel.wave) { 1.0 } else { 0.0 };
-            lines.crest[k] = waves::crest(channel.wave);
+            lines.sine[k] = if waves::is_sine(&channel.wave) { 1.0 } else { 0.0 };
+            lines.crest[k] = waves::crest(&channel.wave);
             if channel.wave != Wave::Tone {
-                let line = &mut lines.ears[beat_ear(channel.wave)];
+                let line = &mut lines.ears[beat_ear(&channel.wave)];
                 line.phi[k] = channel.beat.multiple();
                 line.theta[k] = if let Beat::Locked(n) = channel.beat { n } else { 0 };
                 lines.theta_max = lines.theta_max.max(line.theta[k]);
@@ -92,12 +92,12 @@ impl Lines {
                 Beat::Free(timeline) if channel.wave != Wave::Tone => Course::new(timeline, clock, samples),
                 _ => Course::default(),
             };
-            let weight = waves::weight(channel.wave, &self.weights, carrier.rate * f64::from(self.sample_rate));
+            let weight = waves::weight(&channel.wave, &self.weights, carrier.rate * f64::from(self.sample_rate));
             self.weight[0][k] = if follows { self.weight[1][k] } else { weight };
             self.weight[1][k] = weight;
             let is_sine = self.sine[k] != 0.0;
             for (ear, line) in self.ears.iter_mut().enumerate() {
-                let beats = ear == beat_ear(channel.wave) && channel.wave != Wave::Tone;
+                let beats = ear == beat_ear(&channel.wave) && channel.wave != Wave::Tone;
                 let (a, b) = match (is_sine, beats) {
                     (true, true) => (carrier, beat),
                     (true, false) | (false, false) => (carrier, Course::default()),
@@ -131,7 +131,7 @@ impl Lines {
 }
 
 /// Which of the two lines holds the beat.
-fn beat_ear(wave: Wave) -> usize {
+fn beat_ear(wave: &Wave) -> usize {
     match wave {
         Wave::Binaural { lead: Ear::Left } => 0,
         _ => 1,

@@ -2,44 +2,60 @@
 use num_complex::Complex;
 
 use super::run::Run;
+use super::stage::Other;
+use super::{music, shaped};
 use crate::loudness::{noise_power, Weights};
 use crate::oscillators::RUN_MAX;
-use crate::program::{Channel, Program, Wave};
+use crate::program::{Channel, NoiseColor, Program, Shape, Wave};
 use crate::units::NodeTime;
 
 /// What noise counts in the limiter's bound: its curve rises higher between samples than a sine's.
 const NOISE_CREST: f32 = 1.5;
+/// White noise is even: no sample is above √3 times its RMS, 0.312, and the curve between two hardly above twice that.
+const WHITE_CREST: f32 = 2.0 * 0.312;
 
-/// Adds what channel `k` sounds like in `run` while its coefficient goes linearly from the first of `m` to the second.
+/// Adds what `channel` sounds like in `run` while its coefficient goes linearly from the first of `m` to the second.
 ///
-/// Sines are not added here but with all others of their ear. `noise` is the run's part of the channel's own, where it is
-/// noise.
+/// Sines are not added here but with all others of their ear. `other` is what the channel shares with all who play it,
+/// and the run begins at sample `n` of that.
 pub(super) fn add(
     channel: &Channel,
-    k: usize,
-    noise: &[f32],
+    other: &Other,
+    n: usize,
     run: &Run<'_>,
     m: (Complex<f32>, Complex<f32>),
     left: &mut [f32],
     right: &mut [f32],
 ) {
-    let ((from, to), samples) = (m, run.samples);
-    match channel.wave {
+    let ((from, to), samples, k) = (m, run.samples, other.channel);
+    match &channel.wave {
         Wave::Tone | Wave::Binaural { .. } => {}
         Wave::Isochronic => {
             let (mut tone, mut beat) = ([0.0; RUN_MAX], [0.0; RUN_MAX]);
             run.sine(from, to, run.carrier(k), &mut tone[..samples]);
-            // Re[−i·e^{2πix}] = sin 2πx
-            let sine = Complex::new(0.0, -1.0);
-            run.sine(sine, sine, run.beat(k), &mut beat[..samples]);
+            run.swing(k, &mut beat[..samples]);
             tone.iter_mut().zip(&beat).for_each(|(x, sine)| *x *= pulse(*sine));
             sum(&tone, left);
             sum(&tone, right);
         }
+        Wave::Bell(_) => {
+            let mut tone = [0.0; RUN_MAX];
+            run.sine(from, to, run.carrier(k), &mut tone[..samples]);
+            tone.iter_mut().zip(&other.shared[0][n..n + samples]).for_each(|(x, left)| *x *= left);
+            sum(&tone, left);
+            sum(&tone, right);
+        }
+        Wave::Shaped(shape) => shaped::add(shape, k, run, m, left, right),
+        Wave::Stem(stem) => music::add(stem, other, n, run, m, left, right),
+        Wave::Spin(_) => {
+            if let Some(spin) = &other.spin {
+                spin.add(other, n, run, m, left, right);
+            }
+        }
         Wave::Noise(_) => {
             let mut hiss = [0.0; RUN_MAX];
             let slope = (to.norm() - from.norm()) / samples as f32;
-            hiss.iter_mut().zip(noise).enumerate().for_each(|(i, (x, noise))| {
+            hiss.iter_mut().zip(&other.shared[0][n..n + samples]).enumerate().for_each(|(i, (x, noise))| {
                 *x = noise * (from.norm() + slope * i as f32);
             });
             sum(&hiss, left);
@@ -49,26 +65,31 @@ pub(super) fn add(
 }
 
 /// Whether a wave is one sine on each ear.
-pub(super) fn is_sine(wave: Wave) -> bool {
-    match wave {
-        Wave::Tone | Wave::Binaural { .. } => true,
-        Wave::Isochronic | Wave::Noise(_) => false,
-    }
+pub(super) fn is_sine(wave: &Wave) -> bool {
+    matches!(wave, Wave::Tone | Wave::Binaural { .. })
 }
 
 /// How high the curve of a wave of coefficient 1 rises at most, between samples too.
-pub(super) fn crest(wave: Wave) -> f32 {
+pub(super) fn crest(wave: &Wave) -> f32 {
     match wave {
-        Wave::Noise(_) => NOISE_CREST,
-        Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic => 1.0,
+        Wave::Noise(NoiseColor::White) | Wave::Spin(NoiseColor::White) => WHITE_CREST,
+        Wave::Noise(_) | Wave::Spin(_) => NOISE_CREST,
+        Wave::Stem(stem) => stem.peak() * if stem.turned { 2.0 } else { 1.0 },
+        Wave::Shaped(shape) if shape.shape != Shape::Sine => shaped::CREST,
+        Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic | Wave::Shaped(_) | Wave::Bell(_) => 1.0,
     }
 }
 
 /// What the power of a wave of coefficient 1 counts in loudness, on both ears, at its crest, with its carrier at `hz`.
-pub(super) fn weight(wave: Wave, weights: &Weights, hz: f64) -> f32 {
+///
+/// A square holds twice the power of a sine, much of it in harmonics, where ears are keener; music is taken to be as loud
+/// as a sine of its peak, which it never is for long.
+pub(super) fn weight(wave: &Wave, weights: &Weights, hz: f64) -> f32 {
     match wave {
-        Wave::Noise(color) => noise_power(color),
-        Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic => weights.of(hz),
+        Wave::Noise(color) | Wave::Spin(color) => noise_power(*color),
+        Wave::Stem(stem) => stem.peak() * stem.peak(),
+        Wave::Shaped(shape) if shape.shape != Shape::Sine => 2.0 * weights.of(10.0 * hz),
+        Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic | Wave::Shaped(_) | Wave::Bell(_) => weights.of(hz),
     }
 }
 
@@ -90,6 +111,6 @@ fn pulse(sine: f32) -> f32 {
     p * p * (3.0 - 2.0 * p)
 }
 
-fn sum(from: &[f32], to: &mut [f32]) {
+pub(super) fn sum(from: &[f32], to: &mut [f32]) {
     to.iter_mut().zip(from).for_each(|(to, x)| *to += x);
 }
