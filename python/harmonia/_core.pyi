@@ -5,7 +5,8 @@ offsets are integers in 2**-64 turn where they must be exact, floats in turns wh
 releases the GIL while it works or waits, and every object may be used from any thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any, Literal, final
 
 import numpy as np
@@ -185,7 +186,7 @@ class Renderer:
     def __new__(
         cls, score: Score, epoch_ns: int, sample_rate: int, stems: Mapping[str, Stem] | None = None
     ) -> Renderer:
-        """``stems`` are the recordings that the score wants, by its names for them; without one, that stem is silent."""
+        """``stems`` are the recordings that the score wants, by its names for them; what is missing is silent."""
     def render(
         self,
         node_ns: int,

@@ -61,3 +61,47 @@ def test_a_night_through_a_device_comes_in_slowly_keeps_its_ceiling_and_fades_ou
     falling = levels[np.argmax(levels) :]
     assert len(falling) > 6, "it took seconds to go"
     assert levels[-1] < 1e-4
+
+
+def test_a_soak_counts_and_says_how_it_went() -> None:
+    done = harmonia("platform", "soak", "--device", "null", "--seconds", "2", "--json")
+    told = json.loads(done.stdout)
+    # On a busy machine a block may be late, and then it says so: by its exit code, too.
+    assert done.returncode == (1 if told["output"]["glitches"] else 0), done.stderr
+    assert told["output"]["frames"] > RATE
+    assert told["sound"]["momentary_lufs"] > -62
+
+
+def test_a_device_that_is_none_is_one_line() -> None:
+    done = harmonia("platform", "soak", "--device", "no-such-card", "--seconds", "1")
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
+    assert "platform devices" in done.stderr
+    assert "null" in harmonia("platform", "devices").stdout
+
+
+def test_calibration_by_hand(tmp_path: Path) -> None:
+    data, train, both = tmp_path / "data", tmp_path / "clicks.wav", tmp_path / "both.wav"
+    spl = ("platform", "calibrate", "spl", "--device", "null", "--seconds", "1", "--level", "-30", "--reading", "58.5")
+    assert harmonia(*spl, data=data).returncode == 0
+    assert harmonia("platform", "calibrate", "clicks", "--output", str(train), data=data).returncode == 0
+    with wave.open(str(train), "rb") as file:
+        mono = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)[:, 0]
+    assert np.abs(mono - clicks(10, RATE)[:, 0] * 32767).max() <= 1
+    # A cable on the left; on the right a microphone, 180 ms later, upside down and quieter.
+    late = round(0.180 * RATE)
+    ear = np.concatenate((np.zeros(late, "<i2"), -(mono[:-late] // 3)))
+    with wave.open(str(both), "wb") as file:
+        file.setparams((2, 2, RATE, 0, "NONE", ""))
+        file.writeframes(np.stack((mono, ear), axis=1).astype("<i2").tobytes())
+    assert harmonia("platform", "calibrate", "latency", "--recording", str(both), data=data).returncode == 0
+    shown = json.loads(harmonia("platform", "calibrate", "show", "--json", data=data).stdout)
+    assert shown["full_scale_spl_db"] == 88.5
+    assert shown["output_latency_ms"] == pytest.approx(180, abs=0.05)
+    for wrong in (["latency"], ["latency", "--set", "3000"], ["latency", "--recording", str(tmp_path / "none.wav")]):
+        done = harmonia("platform", "calibrate", *wrong, data=data)
+        assert done.returncode in (2, 3)
+        assert done.stderr.startswith("error: ")
+    unknown = harmonia("join", "c-1", "--ceiling-spl", "40", data=tmp_path / "elsewhere")
+    assert unknown.returncode == 2
+    assert "platform calibrate spl" in unknown.stderr

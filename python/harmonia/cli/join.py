@@ -30,7 +30,17 @@ from harmonia.cli.common import (
 from harmonia.cli.consent import purpose_type
 from harmonia.cli.sounding import Target, calibration_file, device_option, meter_text
 from harmonia.cli.weaving import parse_rhythm, woven_line
-from harmonia.client import Calibration, CircleMode, CircleState, CircleView, Invitation, Moment, Purpose, Sanctuary, Sleeper
+from harmonia.client import (
+    Calibration,
+    CircleMode,
+    CircleState,
+    CircleView,
+    Invitation,
+    Moment,
+    Purpose,
+    Sanctuary,
+    Sleeper,
+)
 from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
 from harmonia.client.clock_log import ClockLogWriter

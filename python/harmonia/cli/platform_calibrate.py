@@ -29,7 +29,9 @@ def calibrate() -> None:
 @data_option
 @device_option
 @click.option("--signal", "kind", type=click.Choice(["tone", "pink"]), default="tone", show_default=True)
-@click.option("--level", "level_dbfs", type=click.FloatRange(-80, -10), default=-30.0, show_default=True, metavar="DBFS")
+@click.option(
+    "--level", "level_dbfs", type=click.FloatRange(-80, -10), default=-30.0, show_default=True, metavar="DBFS"
+)
 @click.option("--seconds", type=click.FloatRange(1, 120), default=10.0, show_default=True)
 @rate_option
 @click.option("--reading", type=float, metavar="DB", help="What the meter reads; asked for if it is not given.")
@@ -48,8 +50,8 @@ def spl(
 ) -> None:
     """Play a signal of known level, take the meter's reading, and know every level in dB SPL from then on.
 
-    Put the meter where the head lies, and do not touch a volume knob any more. 1 kHz reads alike on every weighting; for
-    pink noise set the meter to Z or C, slow.
+    Put the meter where the head lies, and do not touch a volume knob any more. 1 kHz reads alike on every weighting;
+    for pink noise set the meter to Z or C, slow.
     """
     if not silent:
         samples = measuring.signal(kind, level_dbfs, seconds, int(rate))
@@ -65,7 +67,9 @@ def spl(
 
 @calibrate.command()
 @data_option
-@click.option("--set", "set_ms", type=click.FloatRange(0, measuring.LATENCY_MAX_MS), metavar="MS", help="Known already.")
+@click.option(
+    "--set", "set_ms", type=click.FloatRange(0, measuring.LATENCY_MAX_MS), metavar="MS", help="Known already."
+)
 @click.option(
     "--recording", type=click.Path(path_type=Path, dir_okay=False), help="Left: the card by cable. Right: the ear."
 )

@@ -1,4 +1,4 @@
-"""`harmonia platform`: this machine as a bedside device: what it can play on, whether it does so, what it sounds like."""
+"""`harmonia platform`: this machine as a bedside device: what it plays on, whether it does, how loud it is."""
 
 import click
 

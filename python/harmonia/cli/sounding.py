@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from harmonia import errors
-
 from harmonia.client import Calibration, Moment, Sleeper
 
 DEVICE = "device"
@@ -15,7 +14,11 @@ METER_LUFS = (-60.0, 0.0)
 METER_WIDTH = 24
 
 device_option = click.option(
-    "--device", default="default", show_default=True, metavar="NAME", help="The ALSA device; `platform devices` lists them."
+    "--device",
+    default="default",
+    show_default=True,
+    metavar="NAME",
+    help="The ALSA device; see `platform devices`.",
 )
 
 
