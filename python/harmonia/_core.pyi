@@ -5,7 +5,8 @@ offsets are integers in 2**-64 turn where they must be exact, floats in turns wh
 releases the GIL while it works or waits, and every object may be used from any thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any, Literal, final
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "RhythmError",
     "Score",
     "ScoreError",
+    "Stem",
     "TimeKeys",
     "TimeMeasurement",
     "Tracker",

@@ -288,8 +288,9 @@ class FakeCore:
     def suspends(self) -> tuple[int, int, int]:
         return (0, 0, 0)
 
-    def set_score(self, score: Any, epoch_ns: int) -> None:
+    def set_score(self, score: Any, epoch_ns: int, stems: Any = None) -> None:
         self.told.append(("score", score.name, epoch_ns))
+        self.stems = dict(stems or {})
 
     def clear_score(self) -> None:
         self.told.append(("score", None))

@@ -17,7 +17,7 @@ from harmonia.client.udp import LOST_S
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FORMATS = {".sbg": "sbg", ".toml": "toml"}
+FORMATS = {".sbg": "sbg", ".sbgf": "sbg", ".toml": "toml"}
 SCORE_BYTES_MAX = 1 << 20
 
 data_option = click.option(

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from harmonia import _core, errors
-from harmonia.client import calls, outbox
+from harmonia.client import calls, outbox, stems
 from harmonia.client.identity import Identity, purpose_bits
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import CircleState, LockState, Purpose
-from harmonia.client import stems
 from harmonia.client.platform import STAYING, Platform, parse_score
 from harmonia.client.udp import UdpLoss, loss_of
 from harmonia.client.views import Circle, CircleView, PlatformState, PurposeConsent, turns
