@@ -8,8 +8,9 @@ from typing import cast
 import numpy as np
 import pytest
 
-from harmonia import _core
+from harmonia import _core, errors
 from harmonia.client import join, stems
+from harmonia.rpc.stems import StemStore
 from tests.client.house import FakeCore, House
 from tests.client.test_sleeper import begin, until
 
@@ -104,3 +105,70 @@ async def test_a_sleeper_plays_what_they_found(house: House, core: FakeCore, tmp
         # And again while it plays.
         assert (await sleeper.find_stems()).missing
         assert core.stems == {}
+
+
+class Cupboard:
+    """A sanctuary's store without the wire, that may break off."""
+
+    def __init__(self, folder: Path, parts: int = 99) -> None:
+        self.store = StemStore(folder)
+        self.parts = parts
+        self.offsets: list[int] = []
+
+    def add(self, path: Path) -> bytes:
+        data = path.read_bytes()
+        sha256 = hashlib.sha256(data).digest()
+        self.store.write(sha256, path.name, len(data), 0, data)
+        return sha256
+
+    async def find_stem(self, file: str, sha256: bytes = b"") -> tuple[bytes, int]:
+        return self.store.find(sha256, file)
+
+    async def read_stem(self, sha256: bytes, offset: int) -> bytes:
+        if not self.parts:
+            raise errors.Unreachable("the line is cut")
+        self.parts -= 1
+        self.offsets.append(offset)
+        return self.store.read(sha256, offset, 100_000)
+
+
+async def test_what_is_nowhere_is_fetched_once_and_goes_on_after_an_interruption(tmp_path: Path) -> None:
+    record(tmp_path / "river.wav")
+    house, cache, said = Cupboard(tmp_path / "house", parts=2), tmp_path / "cache", []
+    sha256 = house.add(tmp_path / "river.wav")
+    wanted = score('file = "river.wav"')
+    broken = await stems.fetch(wanted, [], house, cache, said.append)
+    assert "the line is cut" in broken.missing["river"]
+    house.parts = 99
+    found = await stems.fetch(wanted, [], house, cache, said.append)
+    assert found.paths == {"river": cache / sha256.hex()}
+    assert house.offsets == [0, 100_000, 200_000, 300_000]
+    assert "fetched" in said[-1]
+    assert (cache / sha256.hex()).read_bytes() == (tmp_path / "river.wav").read_bytes()
+    # A second time, and by its hash, nothing is fetched.
+    house.parts = 0
+    assert (await stems.fetch(wanted, [], house, cache, said.append)).paths == found.paths
+    by_hash = score(f'sha256 = "{sha256.hex()}"')
+    assert (await stems.fetch(by_hash, [], house, cache, said.append)).paths == found.paths
+
+
+async def test_what_came_damaged_is_thrown_away(tmp_path: Path) -> None:
+    record(tmp_path / "river.wav")
+    house, cache = Cupboard(tmp_path / "house"), tmp_path / "cache"
+    sha256 = house.add(tmp_path / "river.wav")
+    cache.mkdir()
+    (cache / f"{sha256.hex()}.part").write_bytes(b"something else came before")
+    wanted = score('file = "river.wav"')
+    damaged = await stems.fetch(wanted, [], house, cache, lambda _: None)
+    assert "another hash" in damaged.missing["river"]
+    assert list(cache.iterdir()) == []
+    assert (await stems.fetch(wanted, [], house, cache, lambda _: None)).stems
+    # What lies there under its hash and is not that, is not believed either.
+    (cache / sha256.hex()).write_bytes(b"no music")
+    assert (await stems.fetch(wanted, [], house, cache, lambda _: None)).stems
+
+
+async def test_what_the_sanctuary_has_not_is_missing_in_words(tmp_path: Path) -> None:
+    house = Cupboard(tmp_path / "house")
+    lost = await stems.fetch(score('file = "river.wav"'), [], house, tmp_path / "cache", lambda _: None)
+    assert "harmonia stem add" in lost.missing["river"]

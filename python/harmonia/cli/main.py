@@ -38,6 +38,7 @@ _COMMANDS = {
     "waitsync": "waitsync",
     "clock": "clock_group",
     "score": "score",
+    "stem": "stem",
     "ntp": "ntp",
     "bench": "bench",
     "phase": "phase_group",
