@@ -134,7 +134,8 @@ class Cupboard:
 
 async def test_what_is_nowhere_is_fetched_once_and_goes_on_after_an_interruption(tmp_path: Path) -> None:
     record(tmp_path / "river.wav")
-    house, cache, said = Cupboard(tmp_path / "house", parts=2), tmp_path / "cache", []
+    house, cache = Cupboard(tmp_path / "house", parts=2), tmp_path / "cache"
+    said: list[str] = []
     sha256 = house.add(tmp_path / "river.wav")
     wanted = score('file = "river.wav"')
     broken = await stems.fetch(wanted, [], house, cache, said.append)

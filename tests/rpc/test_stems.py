@@ -128,7 +128,11 @@ def test_a_sleeper_fetches_what_their_score_names_and_nothing_else(running: Runn
         assert read(who, 0) == MUSIC[:PART_BYTES_MAX]
         assert read(who, 2 * PART_BYTES_MAX) == MUSIC[2 * PART_BYTES_MAX :]
     stranger = guest("4")
-    for call in (lambda: find(stranger, file="river.flac"), lambda: find(stranger, sha256=HASH), lambda: read(stranger, 0)):
+    for call in (
+        lambda: find(stranger, file="river.flac"),
+        lambda: find(stranger, sha256=HASH),
+        lambda: read(stranger, 0),
+    ):
         with pytest.raises(grpc.RpcError) as caught:
             call()
         refused: Any = caught.value

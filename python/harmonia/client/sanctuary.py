@@ -145,9 +145,7 @@ class Sanctuary:
             sha256, size = await trio.to_thread.run_sync(measure)
             data, offset = b"", 0
             while True:
-                request = stem_pb2.WriteStemRequest(
-                    sha256=sha256, file=path.name, size=size, offset=offset, data=data
-                )
+                request = stem_pb2.WriteStemRequest(sha256=sha256, file=path.name, size=size, offset=offset, data=data)
                 answer = await self._call(self._stem.WriteStem, request)
                 if answer.complete:
                     return sha256.hex()

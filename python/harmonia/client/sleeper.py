@@ -382,8 +382,9 @@ class Sleeper:
     ) -> stems.Found:
         """Looks in ``folders`` for the music that the circle's score wants, and plays what is there from now on.
 
-        With ``cache``, a folder, what is in none of them is fetched from the sanctuary and kept there; ``tell`` is given
-        lines about that for a person. What cannot be had is silent, and everything else plays. Do this before the night.
+        With ``cache``, a folder, what is in none of them is fetched from the sanctuary and kept there; ``tell`` is
+        given lines about that for a person. What cannot be had is silent, and everything else plays. Do this before
+        the night.
         """
         score = parse_score(self.circle.score)
         if cache is None:

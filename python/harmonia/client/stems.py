@@ -71,7 +71,8 @@ def find(
 ) -> Found:
     """Looks in ``folders``, the first one first, and decodes what it finds there. Blocks; for minutes, if it is much.
 
-    ``fetched`` are files that are known to be meant, ``trouble`` is why others could not be fetched, by the score's names.
+    ``fetched`` are files that are known to be meant, ``trouble`` is why others could not be fetched, by the names that
+    the score has for them.
     """
     stems: dict[str, _core.Stem] = {}
     paths: dict[str, Path] = {}
@@ -157,7 +158,7 @@ async def _fetch(need: dict[str, Any], source: Source, cache: Path, tell: Callab
     if whole.is_file() and await _is(whole, sha256):
         return whole
     part = whole.with_name(whole.name + ".part")
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    await trio.Path(cache).mkdir(mode=0o700, parents=True, exist_ok=True)
     told = -1
     with part.open("ab") as growing:
         while (done := growing.tell()) < size:

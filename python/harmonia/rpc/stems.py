@@ -117,4 +117,5 @@ def _storage(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot use {error.filename or folder} ({error.strerror}): check it, or free some space") from None
+        at = error.filename or folder
+        raise StorageError(f"cannot use {at} ({error.strerror}): check it, or free some space") from None
