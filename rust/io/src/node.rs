@@ -102,6 +102,8 @@ pub struct Stats {
     pub cut_frames: AtomicU64,
     /// Withdrawals heard by datagram, without repetitions.
     pub withdrawals: AtomicU64,
+    /// What platforms made silence because it was no number: an alarm, and nobody's name.
+    pub voices_dropped: AtomicU64,
     /// How requests were answered, or why not.
     pub answers: AnswerStats,
 }
@@ -643,7 +645,9 @@ impl Shared {
             Use::Status => {
                 if let Ok(status) = Status::decode(payload) {
                     session.delivery.acknowledge(status.gate_epoch);
-                    session.status = Some(status);
+                    let before = session.status.replace(status).map_or(0, |before| before.dropped);
+                    let dropped = status.dropped.saturating_sub(before);
+                    self.stats.voices_dropped.fetch_add(u64::from(dropped), Ordering::Relaxed);
                     world.seat(sleeper, &status);
                 }
             }

@@ -28,7 +28,7 @@ mod core_module {
     #[pymodule_export]
     use super::node::{Node, NodeEvent, NodeSource, NodeTracking, PlatformStatus, WeaveThread};
     #[pymodule_export]
-    use super::platform::{ClockExchange, ClockReading, Platform, TimeKeys};
+    use super::platform::{play_samples, sound_devices, ClockExchange, ClockReading, Platform, TimeKeys};
     #[pymodule_export]
     use super::query::{query_time, TimeMeasurement};
     #[pymodule_export]

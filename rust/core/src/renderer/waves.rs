@@ -4,6 +4,7 @@ use num_complex::Complex;
 use super::run::Run;
 use super::stage::Other;
 use super::{music, shaped};
+use crate::loudness::{noise_power, Weights};
 use crate::oscillators::RUN_MAX;
 use crate::program::{Channel, NoiseColor, Program, Shape, Wave};
 use crate::units::NodeTime;
@@ -12,6 +13,9 @@ use crate::units::NodeTime;
 const NOISE_CREST: f32 = 1.5;
 /// White noise is even: no sample is above √3 times its RMS, 0.312, and the curve between two hardly above twice that.
 const WHITE_CREST: f32 = 2.0 * 0.312;
+
+/// No frequency counts more than this in loudness, +4 dB: what is assumed of frequencies that nobody knows.
+const WEIGHT_MAX: f32 = 2.52;
 
 /// Adds what `channel` sounds like in `run` while its coefficient goes linearly from the first of `m` to the second.
 ///
@@ -76,6 +80,19 @@ pub(super) fn crest(wave: &Wave) -> f32 {
         Wave::Stem(stem) => stem.peak() * if stem.turned { 2.0 } else { 1.0 },
         Wave::Shaped(shape) if shape.shape != Shape::Sine => shaped::CREST,
         Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic | Wave::Shaped(_) | Wave::Bell(_) => 1.0,
+    }
+}
+
+/// What the power of a wave of coefficient 1 counts in loudness, on both ears, at its crest, with its carrier at `hz`.
+pub(super) fn weight(wave: &Wave, weights: &Weights, hz: f64) -> f32 {
+    match wave {
+        Wave::Noise(color) | Wave::Spin(color) => noise_power(*color),
+        Wave::Stem(stem) => stem.peak() * stem.peak() * WEIGHT_MAX,
+        Wave::Shaped(shaped) => {
+            let (fundamental, rest) = shaped::powers(shaped.shape);
+            fundamental * weights.of(hz) + rest * WEIGHT_MAX
+        }
+        Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic | Wave::Bell(_) => weights.of(hz),
     }
 }
 
