@@ -29,6 +29,7 @@ __all__ = [
     "RhythmError",
     "Score",
     "ScoreError",
+    "Stem",
     "TimeKeys",
     "TimeMeasurement",
     "Tracker",
@@ -186,7 +187,7 @@ class Renderer:
     def __new__(
         cls, score: Score, epoch_ns: int, sample_rate: int, stems: Mapping[str, Stem] | None = None
     ) -> Renderer:
-        """``stems`` are the recordings that the score wants, by its names for them; what is missing is silent."""
+        """``stems`` are the recordings that the score wants, by its names for them; those without one are silent."""
     def render(
         self,
         node_ns: int,

@@ -162,7 +162,7 @@ def _simulated(
     "folders",
     multiple=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Look for the score's music here, by name or hash; may be repeated.",
+    help="Look for the score's music here before it is fetched; may be repeated.",
 )
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Leave after so many seconds.")
 @click.option("--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True)
@@ -285,8 +285,9 @@ def join(
                 await who.set_levels(hearing=1.0 if hearing is None else hearing, own=1.0 if own is None else own)
             if offset_turns is not None:
                 await who.set_offset(offset_turns)
-            for line in (await who.find_stems(*folders)).words():
-                click.echo(line, err=True)
+            found = await who.find_stems(*folders, cache=data_dir / "stems", tell=_say)
+            for line in found.words():
+                _say(line)
             show = _shower(json_lines, no_view)
             show.calibration, show.brightest = calibration, brightest
             show.begin(who, new, target)
@@ -295,6 +296,10 @@ def join(
             await _stay(who, show, target, seconds, interval_s, control, log)
 
     run(work)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 @click.command()

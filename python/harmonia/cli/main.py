@@ -39,6 +39,7 @@ _COMMANDS = {
     "waitsync": "waitsync",
     "clock": "clock_group",
     "score": "score",
+    "stem": "stem",
     "ntp": "ntp",
     "bench": "bench",
     "phase": "phase_group",

@@ -433,13 +433,20 @@ class Sleeper:
         self._end_error = error
         self._ended.set()
 
-    async def find_stems(self, *folders: Path) -> stems.Found:
+    async def find_stems(
+        self, *folders: Path, cache: Path | None = None, tell: Callable[[str], None] = lambda _: None
+    ) -> stems.Found:
         """Looks in ``folders`` for the music that the circle's score wants, and plays what is there from now on.
 
-        What is not there is silent, and everything else plays. Decoding takes a while; do this before the night.
+        With ``cache``, a folder, what is in none of them is fetched from the sanctuary and kept there; ``tell`` is
+        given lines about that for a person. What cannot be had is silent, and everything else plays. Do this before
+        the night.
         """
         score = parse_score(self.circle.score)
-        found = await trio.to_thread.run_sync(stems.find, score, folders)
+        if cache is None:
+            found = await trio.to_thread.run_sync(stems.find, score, folders)
+        else:
+            found = await stems.fetch(score, folders, self._calls, cache, tell)
         self.platform.use_stems(found.stems)
         return found
 

@@ -25,6 +25,8 @@
 //! reached within 8 ms, a higher one at the speed of the rise. A last stage clips whatever a mistake elsewhere may
 //! leave, and makes silence of what is not a number, and counts it.
 
+use pulp::{Arch, Simd, WithSimd};
+
 use crate::loudness::power_at;
 
 /// −1 dB of full scale: no ceiling is higher.
@@ -158,8 +160,7 @@ impl Limiter {
 
     /// What is right is not touched; what no bound foretold is clipped, or silenced where it is no number.
     fn untouched(&mut self, left: &mut [f32], right: &mut [f32], ceiling: f32) {
-        // Without their sign, floats are in the order of their bits, and what is not finite is largest.
-        let loudest = |x: &[f32]| x.iter().fold(0, |most, x| most.max(x.to_bits() & 0x7fff_ffff));
+        let loudest = |x: &[f32]| Arch::new().dispatch(Loudest(x));
         if loudest(left).max(loudest(right)) <= ceiling.to_bits() {
             return;
         }
@@ -171,6 +172,23 @@ impl Limiter {
                 self.dropped += 1;
             }
         }
+    }
+}
+
+/// The largest magnitude, as bits. Without their sign, floats are in the order of their bits, and what is not finite is
+/// largest.
+struct Loudest<'a>(&'a [f32]);
+
+impl WithSimd for Loudest<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> u32 {
+        let mut most = 0;
+        for x in self.0 {
+            most = u32::max(most, x.to_bits() & 0x7fff_ffff);
+        }
+        most
     }
 }
 

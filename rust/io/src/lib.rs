@@ -27,6 +27,7 @@ pub mod upstream;
 mod keeper;
 pub mod music;
 pub mod bench;
+pub mod bench_mix;
 pub mod bench_rhythm;
 pub mod bench_hub;
 

@@ -1,10 +1,8 @@
 //! What is one sleeper's own between blocks: coefficients and offset on their way, and the safety chain.
-use pulp::Arch;
-
 use super::course::Course;
 use super::glide::Glide;
 use super::meter::Meter;
-use super::run::{Added, FillBanks};
+use super::run::{Added, Banks, FillBanks};
 use super::stage::Stage;
 use super::{waves, BlockClock, Targets};
 use crate::gate::Gate;
@@ -26,6 +24,8 @@ pub(super) struct Ears {
     pub(super) gate: Gate,
     pub(super) meter: Meter,
     sample_rate: u32,
+    /// One turn a second, in 2⁻⁶⁴ turn a sample.
+    offset_step: u64,
     started: bool,
     /// Coefficients that became no numbers.
     pub(super) dropped: u64,
@@ -42,6 +42,7 @@ impl Ears {
             gate,
             meter: Meter::new(sample_rate),
             sample_rate,
+            offset_step: u64::MAX / u64::from(sample_rate),
             started: false,
             dropped: 0,
         }
@@ -50,12 +51,13 @@ impl Ears {
     /// Heads for a block's targets; the first ones are there at once.
     pub(super) fn head_for(&mut self, input: &Targets<'_>) {
         let first = !self.started;
+        // Whole seconds apart, so that 64 bits suffice.
         let samples = |span: Span| {
-            let samples = i128::from(span.ns().max(0)) * i128::from(self.sample_rate) / i128::from(NS_PER_S);
+            let (ns, rate, second) = (span.ns().max(0) as u64, u64::from(self.sample_rate), NS_PER_S as u64);
             if first {
                 0
             } else {
-                samples as u64
+                (ns / second).saturating_mul(rate).saturating_add(ns % second * rate / second)
             }
         };
         let (others_samples, own_samples) = (samples(input.others_glide), samples(OWN_GLIDE));
@@ -71,7 +73,8 @@ impl Ears {
     /// Plays the run that `stage` was laid for.
     pub(super) fn play(
         &mut self,
-        stage: &mut Stage,
+        stage: &Stage,
+        banks: &mut Banks,
         clock: BlockClock,
         rhythm: &Rhythm,
         input: &Targets<'_>,
@@ -85,7 +88,7 @@ impl Ears {
         while n < total {
             let samples = self.run_length((total - n).min(straight_max), input.offset);
             let (l, r) = (&mut left[n..n + samples], &mut right[n..n + samples]);
-            let offset = self.offset.towards(input.offset, self.offset_step().saturating_mul(samples as u64));
+            let offset = self.offset.towards(input.offset, self.offset_step.saturating_mul(samples as u64));
             if self.gate.is_silent() {
                 self.limiter.rest();
             }
@@ -93,7 +96,7 @@ impl Ears {
                 l.fill(0.0);
                 r.fill(0.0);
             } else {
-                let strength = self.mix(stage, &theta, n, offset, l, r);
+                let strength = self.mix(stage, banks, &theta, n, offset, l, r);
                 if input.limit {
                     self.limiter.process(l, r, strength, input.ceiling);
                 } else {
@@ -109,36 +112,34 @@ impl Ears {
         }
     }
 
-    /// One turn a second, in 2⁻⁶⁴ turn a sample.
-    fn offset_step(&self) -> u64 {
-        u64::MAX / u64::from(self.sample_rate)
-    }
-
     /// How far to go before something that glides arrives, so that everything is linear until then.
     fn run_length(&self, longest: usize, offset: PhaseOffset) -> usize {
         let way = (offset + -self.offset).bits().unsigned_abs();
-        [self.others.left(), self.own.left(), way.div_ceil(self.offset_step())]
-            .into_iter()
-            .filter(|samples| *samples > 0)
-            .fold(longest, |shortest, samples| shortest.min(usize::try_from(samples).unwrap_or(longest)))
+        let mut shortest = longest as u64;
+        for left in [self.others.left(), self.own.left()] {
+            shortest = if left > 0 { shortest.min(left) } else { shortest };
+        }
+        if way > 0 {
+            shortest = shortest.min(way.div_ceil(self.offset_step));
+        }
+        shortest as usize
     }
 
     /// Writes the sum of all channels from sample `n` of the stage's run on, while φ goes to `offset`; returns how
     /// strong that is.
     fn mix(
         &self,
-        stage: &mut Stage,
+        stage: &Stage,
+        banks: &mut Banks,
         theta: &Course,
         n: usize,
         offset: PhaseOffset,
         left: &mut [f32],
         right: &mut [f32],
     ) -> Strength {
-        left.fill(0.0);
-        right.fill(0.0);
         let samples = left.len();
-        let Stage { program, lines, banks, others, .. } = stage;
-        let strength = Arch::new().dispatch(FillBanks {
+        let Stage { program, lines, others, .. } = stage;
+        let fill = FillBanks {
             lines,
             banks,
             channels: program.channels.len(),
@@ -148,8 +149,9 @@ impl Ears {
             phi: Added::phi(self.offset, offset, samples),
             own: [self.own.at(0), self.own.at(samples)],
             others: [self.others.at(0), self.others.at(samples)],
-        });
-        banks.add_to(left, right);
+        };
+        let strength = fill.fill();
+        banks.write_to(left, right);
         for other in others {
             let k = other.channel;
             let m = banks.coefficients(k);

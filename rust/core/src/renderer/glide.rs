@@ -31,10 +31,10 @@ pub(super) struct Glide {
 
 /// Where a glide is at an instant: from + share·(to − from), from the far end.
 pub(super) struct At<'a> {
-    from: [&'a [f32]; 2],
-    to: [&'a [f32]; 2],
+    pub(super) from: [&'a [f32]; 2],
+    pub(super) to: [&'a [f32]; 2],
     /// How much of the way is left, 0 to 1.
-    left: f32,
+    pub(super) left: f32,
 }
 
 impl At<'_> {
@@ -66,6 +66,9 @@ impl Glide {
     /// Heads for `target` within `samples`; for the target that it has already, it only ever hurries. Returns how
     /// many channels' targets became no numbers: they head for silence.
     pub(super) fn head_for(&mut self, target: &[Complex<f32>], samples: u64) -> u64 {
+        if self.left() <= samples && self.is_target(target) {
+            return 0;
+        }
         let (mut re, mut im): (Parts, Parts) = ([0.0; CHANNELS_MAX], [0.0; CHANNELS_MAX]);
         for (k, m) in target.iter().take(self.channels).enumerate() {
             (re[k], im[k]) = harmless(m.re, m.im);
@@ -103,6 +106,16 @@ impl Glide {
         let before =
             core::mem::replace(&mut self.broken, target.iter().take(self.channels).enumerate().fold(0, broken));
         u64::from((self.broken & !before).count_ones())
+    }
+
+    /// Whether it heads for just this, as most of the time.
+    fn is_target(&self, target: &[Complex<f32>]) -> bool {
+        let (re, im) = self.parts[2 * self.channels..].split_at(self.channels);
+        let mut differ = 0;
+        for ((re, im), m) in re.iter().zip(im).zip(target) {
+            differ |= u32::from((*re != m.re) | (*im != m.im));
+        }
+        target.len() == self.channels && differ == 0
     }
 
     fn halves(&mut self) -> [&mut [f32]; 2] {

@@ -1,8 +1,7 @@
-//! What all who play a program share in a run: the channels' lines, their noise, and the room to work in.
+//! What all who play a program share in a run: the channels' lines and their noise.
 use std::sync::Arc;
 
 use super::lines::Lines;
-use super::run::Banks;
 use super::spin::Spin;
 use super::{BadSampleRate, BlockClock, SAMPLE_RATES};
 use crate::bell;
@@ -16,7 +15,6 @@ pub(super) struct Stage {
     pub(super) program: Arc<Program>,
     pub(super) sample_rate: u32,
     pub(super) lines: Lines,
-    pub(super) banks: Banks,
     /// The channels that are no sines, and what they were made of for this run.
     pub(super) others: Vec<Other>,
 }
@@ -109,7 +107,7 @@ impl Stage {
         let lines = Lines::new(&program, sample_rate);
         let waves = program.channels.iter().map(|channel| &channel.wave).enumerate();
         let others = waves.filter(|(k, _)| lines.sine[*k] == 0.0).map(Other::new).collect();
-        Ok(Self { sample_rate, lines, banks: Banks::default(), others, program })
+        Ok(Self { sample_rate, lines, others, program })
     }
 
     /// Prepares the run of `samples`, at most [`RUN_MAX`], that `clock` dates. Realtime-safe.

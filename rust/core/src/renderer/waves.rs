@@ -14,6 +14,9 @@ const NOISE_CREST: f32 = 1.5;
 /// White noise is even: no sample is above √3 times its RMS, 0.312, and the curve between two hardly above twice that.
 const WHITE_CREST: f32 = 2.0 * 0.312;
 
+/// No frequency counts more than this in loudness, +4 dB: what is assumed of frequencies that nobody knows.
+const WEIGHT_MAX: f32 = 2.52;
+
 /// Adds what `channel` sounds like in `run` while its coefficient goes linearly from the first of `m` to the second.
 ///
 /// Sines are not added here but with all others of their ear. `other` is what the channel shares with all who play it,
@@ -81,15 +84,15 @@ pub(super) fn crest(wave: &Wave) -> f32 {
 }
 
 /// What the power of a wave of coefficient 1 counts in loudness, on both ears, at its crest, with its carrier at `hz`.
-///
-/// A square holds twice the power of a sine, much of it in harmonics, where ears are keener; music is taken to be as loud
-/// as a sine of its peak, which it never is for long.
 pub(super) fn weight(wave: &Wave, weights: &Weights, hz: f64) -> f32 {
     match wave {
         Wave::Noise(color) | Wave::Spin(color) => noise_power(*color),
-        Wave::Stem(stem) => stem.peak() * stem.peak(),
-        Wave::Shaped(shape) if shape.shape != Shape::Sine => 2.0 * weights.of(10.0 * hz),
-        Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic | Wave::Shaped(_) | Wave::Bell(_) => weights.of(hz),
+        Wave::Stem(stem) => stem.peak() * stem.peak() * WEIGHT_MAX,
+        Wave::Shaped(shaped) => {
+            let (fundamental, rest) = shaped::powers(shaped.shape);
+            fundamental * weights.of(hz) + rest * WEIGHT_MAX
+        }
+        Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic | Wave::Bell(_) => weights.of(hz),
     }
 }
 
