@@ -1,5 +1,5 @@
 //! Our own format: what it means, and where it says that something is wrong.
-use harmonia_core::program::{Beat, Channel, Ear, Program, Wave};
+use harmonia_core::program::{Beat, Channel, Ear, Ears, NoiseColor, Program, Shape, Wave};
 use harmonia_core::score::{Format, Score};
 use harmonia_core::units::{NodeTime, Span};
 use proptest::prelude::*;
@@ -50,7 +50,7 @@ proptest! {
             channel(carriers.0), channel(carriers.1))).program(EPOCH, Span::from_s(1000));
         prop_assert_eq!(program.channels.len(), 1);
         let channel = &program.channels[0];
-        prop_assert_eq!(channel.wave, Wave::Binaural { lead: if left { Ear::Left } else { Ear::Right } });
+        prop_assert_eq!(channel.wave.clone(), Wave::Binaural { lead: if left { Ear::Left } else { Ear::Right } });
         prop_assert_eq!(&channel.beat, &Beat::Locked(n));
         for pair in channel.carrier.segments().windows(2) {
             prop_assert_eq!(pair[0].phase_at(pair[1].start), pair[1].phase);
@@ -150,6 +150,54 @@ fn the_example_scores_play() {
     }
 }
 
+/// Every sound of the format, and what of it reaches the program.
+#[test]
+fn each_sound_becomes_its_wave() {
+    let text = "rhythm = 2\nenvelopes.e = { samples = [0, 1], floor = 0.5 }\nstems.s = { file = \"a\", loop = false }\n\
+        [tone-sets]\na = [\n\
+        { wave = \"spin\", color = \"brown\", width_us = 250, locked = 2, amplitude_pct = 10 },\n\
+        { wave = \"bell\", carrier_hz = 500, amplitude_pct = 20 },\n\
+        { wave = \"monaural\", carrier_hz = 200, beat_hz = 4, amplitude_pct = 5 },\n\
+        { wave = \"binaural\", carrier_hz = 200, locked = 1, shape = \"square\", envelope = \"e\", amplitude_pct = 5 },\n\
+        { wave = \"tone\", carrier_hz = 90, shape = \"triangle\", amplitude_pct = 5 },\n\
+        { wave = \"stem\", stem = \"s\", envelope = \"e\", locked = 3, amplitude_pct = 5 },\n\
+        { wave = \"stem\", stem = \"s\", amplitude_pct = 5 },\n\
+        ]\n[[timeline]]\nat = 5\nplay = \"a\"\ntransition = \"cut\"\n";
+    let score = score(text);
+    let program = score.program(EPOCH, Span::from_s(60));
+    let wave = |k: usize| &program.channels[k].wave;
+    let shaped = |k: usize| match wave(k) {
+        Wave::Shaped(shaped) => (shaped.shape, shaped.ears, shaped.envelope.is_some()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(*wave(0), Wave::Spin(NoiseColor::Brown));
+    assert!((program.channels[0].carrier.frequency_at(at(7.0)).hz() - 250.0).abs() < 1e-9);
+    let Wave::Bell(strikes) = wave(1) else { panic!("{:?}", wave(1)) };
+    assert_eq!(strikes.iter().map(|strike| strike.at).collect::<Vec<_>>(), [at(5.0)]);
+    assert_eq!(shaped(2), (Shape::Sine, Ears::Sum, false));
+    assert_eq!(shaped(3), (Shape::Square, Ears::Lead(Ear::Right), true));
+    assert_eq!(shaped(4), (Shape::Triangle, Ears::Both, false));
+    let Wave::Stem(stem) = wave(5) else { panic!("{:?}", wave(5)) };
+    assert!(stem.envelope.is_some() && stem.looped.is_none() && stem.pcm.is_none() && stem.start == EPOCH);
+    let multiples: Vec<u32> = program.channels.iter().map(|channel| channel.beat.multiple()).collect();
+    assert_eq!(multiples, [2, 1, 2, 1, 1, 3, 1]);
+    let summary = score.summary();
+    let waves: Vec<_> = summary["tone_sets"][0]["channels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|channel| channel["wave"].as_str().unwrap())
+        .collect();
+    assert_eq!(waves, ["spin", "bell", "monaural", "binaural", "tone", "stem", "stem"]);
+    assert_eq!(summary["stems"][0]["file"], "a");
+    assert_eq!(summary["tone_sets"][0]["channels"][0]["width_us"], 250.0);
+    assert_eq!(score.stems().len(), 1);
+    // The example with such sounds plays, too.
+    let rain = self::score(include_str!("../../../examples/scores/rain.toml"));
+    assert_eq!(rain.duration(), Some(Span::from_s(120)));
+    assert_eq!(rain.channels(), 5);
+}
+
 /// `«` marks the place that the error must name.
 #[test]
 fn refusals_name_line_column_and_reason() {
@@ -195,14 +243,14 @@ fn refusals_name_line_column_and_reason() {
         (format!("[tone-sets]\na = [«3]{tail}"), "a channel must be a table"),
         (format!("[tone-sets]\na = [{many}{{}}]{tail}"), "64 channels, not 65"),
         (a("«{ carrier_hz = 9 }"), "needs wave"),
-        (a("{ wave = «\"sine\" }"), "one of \"binaural\", \"isochronic\", \"tone\", \"noise\", not \"sine\""),
+        (a("{ wave = «\"sine\" }"), "one of \"binaural\", \"isochronic\", \"monaural\""),
         (a("{ wave = \"noise\", color = \"pink\", amplitude_pct = «101 }"), "from 0 to 100, not 101"),
         (a("{ wave = \"noise\", color = \"pink\", amplitude_pct = «-1 }"), "from 0 to 100, not -1"),
         (a("{ wave = \"noise\", color = «\"red\", amplitude_pct = 1 }"), "one of \"white\""),
         (a("{ wave = \"noise\", color = \"pink\", «beat_hz = 1, amplitude_pct = 1 }"), "neither a carrier nor a beat"),
         (a("{ wave = \"tone\", carrier_hz = «20001, amplitude_pct = 1 }"), "from 0 to 20000"),
         (a("{ wave = \"tone\", carrier_hz = 9, «lead = \"left\", amplitude_pct = 1 }"), "no beat"),
-        (a("{ wave = \"tone\", carrier_hz = 9, «color = \"pink\", amplitude_pct = 1 }"), "only noise"),
+        (a("{ wave = \"tone\", carrier_hz = 9, «color = \"pink\", amplitude_pct = 1 }"), "takes carrier_hz and shape"),
         (a("«{ wave = \"binaural\", carrier_hz = 9, amplitude_pct = 1 }"), "beat_hz or locked"),
         (a("{ wave = \"binaural\", carrier_hz = 9, beat_hz = «0, amplitude_pct = 1 }"), "from 0.001 to 1000"),
         (a("{ wave = \"binaural\", carrier_hz = 9, beat_hz = «-4, amplitude_pct = 1 }"), "not -4"),
@@ -215,6 +263,26 @@ fn refusals_name_line_column_and_reason() {
         ),
         (a("{ wave = \"isochronic\", carrier_hz = 9, locked = 1, «lead = \"left\", amplitude_pct = 1 }"), "both ears"),
         (a("{ wave = \"tone\", «carrier = 9, amplitude_pct = 1 }"), "no key \"carrier\""),
+        (a("{ wave = \"tone\", carrier_hz = 9, shape = «\"round\", amplitude_pct = 1 }"), "\"sawtooth\""),
+        (a("{ wave = \"tone\", carrier_hz = 9, «envelope = \"e\", amplitude_pct = 1 }"), "takes carrier_hz and shape"),
+        (a("{ wave = \"bell\", carrier_hz = 9, «beat_hz = 4, amplitude_pct = 1 }"), "a bell has no beat"),
+        (a("«{ wave = \"spin\", width_us = 300, color = \"pink\", amplitude_pct = 1 }"), "beat_hz or locked"),
+        (a("{ wave = \"spin\", width_us = «3000, color = \"pink\", locked = 1, amplitude_pct = 1 }"), "from 0 to 2880"),
+        (a("{ wave = \"stem\", stem = «\"s\", amplitude_pct = 1 }"), "add a table [stems]"),
+        (
+            a("{ wave = \"isochronic\", carrier_hz = 9, locked = 1, envelope = «\"e\", amplitude_pct = 1 }"),
+            "[envelopes]",
+        ),
+        (format!("stems.s = «{{ loop = true }}\n{}", sets(tail)), "file or sha256"),
+        (format!("stems.s = {{ sha256 = «\"00\" }}\n{}", sets(tail)), "64 hexadecimal"),
+        (format!("stems.s = {{ file = \"a\", loop = «1 }}\n{}", sets(tail)), "true or false"),
+        (format!("stems.s = {{ file = \"a\", loop = false, «crossfade_s = 1 }}\n{}", sets(tail)), "no crossfade"),
+        (format!("envelopes.e = {{ samples = «[1] }}\n{}", sets(tail)), "needs 2 to"),
+        (format!("envelopes.e = {{ samples = «[0, 0] }}\n{}", sets(tail)), "one of them above 0"),
+        (format!("envelopes.e = {{ curve = «[1, 1] }}\n{}", sets(tail)), "two numbers that differ"),
+        (format!("envelopes.e = {{ curve = [1, 0], «edge = \"hard\" }}\n{}", sets(tail)), "smooth all round"),
+        (format!("envelopes.e = {{ samples = [1, 0], curve = «[1, 0] }}\n{}", sets(tail)), "either samples or a curve"),
+        (format!("envelopes.e = «{{ attack = 0.7, release = 0.7 }}\n{}", sets(tail)), "together"),
         (
             a("{ wave = \"binaural\", carrier_hz = 9, locked = «1, amplitude_pct = 1 }").replace("rhythm = 4\n", ""),
             "the score has none",
@@ -279,5 +347,5 @@ fn the_manual_holds_what_it_says() {
         examples += 1;
         Score::parse(text, "scores.md", format).unwrap_or_else(|error| panic!("{error}\n{text}"));
     }
-    assert_eq!(examples, 2, "one example for each format");
+    assert_eq!(examples, 3, "two for our own format and one for .sbg");
 }

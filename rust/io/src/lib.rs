@@ -25,6 +25,7 @@ pub mod device;
 pub mod tracking;
 pub mod upstream;
 mod keeper;
+pub mod music;
 pub mod bench;
 pub mod bench_mix;
 pub mod bench_rhythm;

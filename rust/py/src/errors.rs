@@ -65,6 +65,7 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::SampleRate(_)
         | CoreIoError::Upstream(_)
         | CoreIoError::Certificate { .. }
+        | CoreIoError::Music { .. }
         | CoreIoError::OutputLatency { .. }
         | CoreIoError::DeviceBuffer { .. }
         | CoreIoError::LocalClock { .. } => PyValueError::new_err(message),

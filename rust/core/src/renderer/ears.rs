@@ -156,8 +156,7 @@ impl Ears {
             let k = other.channel;
             let m = banks.coefficients(k);
             if m != Default::default() {
-                let noise = other.hiss.get(n..n + samples).unwrap_or_default();
-                waves::add(&program.channels[k], k, noise, &banks.run(samples), m, left, right);
+                waves::add(&program.channels[k], other, n, &banks.run(samples), m, left, right);
             }
         }
         strength

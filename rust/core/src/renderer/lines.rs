@@ -77,10 +77,10 @@ impl Lines {
             sample_rate,
         };
         for (k, channel) in program.channels.iter().enumerate() {
-            lines.sine[k] = if waves::is_sine(channel.wave) { 1.0 } else { 0.0 };
-            lines.crest[k] = waves::crest(channel.wave);
+            lines.sine[k] = if waves::is_sine(&channel.wave) { 1.0 } else { 0.0 };
+            lines.crest[k] = waves::crest(&channel.wave);
             if channel.wave != Wave::Tone {
-                let line = &mut lines.ears[beat_ear(channel.wave)];
+                let line = &mut lines.ears[beat_ear(&channel.wave)];
                 line.count[k] = u64::from(channel.beat.multiple());
                 line.locked[k] = if let Beat::Locked(_) = channel.beat { u64::MAX } else { 0 };
                 lines.count_max = lines.count_max.max(channel.beat.multiple());
@@ -102,11 +102,11 @@ impl Lines {
             };
             for (end, weights) in self.weight.iter_mut().enumerate() {
                 let hz = carrier.rate_at(end * samples) * f64::from(self.sample_rate);
-                weights[k] = waves::weight(channel.wave, &self.weights, hz);
+                weights[k] = waves::weight(&channel.wave, &self.weights, hz);
             }
             let is_sine = self.sine[k] != 0.0;
             for (ear, line) in self.ears.iter_mut().enumerate() {
-                let beats = ear == beat_ear(channel.wave) && channel.wave != Wave::Tone;
+                let beats = ear == beat_ear(&channel.wave) && channel.wave != Wave::Tone;
                 let (a, b) = match (is_sine, beats) {
                     (true, true) => (carrier, beat),
                     (true, false) | (false, false) => (carrier, Course::default()),
@@ -143,7 +143,7 @@ impl Lines {
 }
 
 /// Which of the two lines holds the beat.
-fn beat_ear(wave: Wave) -> usize {
+fn beat_ear(wave: &Wave) -> usize {
     match wave {
         Wave::Binaural { lead: Ear::Left } => 0,
         _ => 1,

@@ -8,7 +8,12 @@
 //! Binaural      resting ear    Re[m·e^{2πiψ}]        leading ear  Re[m·e^{2πi(ψ + β + nφ)}]
 //! Isochronic    both ears      Re[m·e^{2πiψ}] · pulse(β + nφ)
 //! Noise         both ears      |m| · noise(node time)
+//! Spin          left, right    |m| · noise(node time ± width·sin 2π(β + nφ))
+//! Bell          both ears      Re[m·e^{2πiψ}] · what is left of the last strike
+//! Stem          left, right    |m| · recording(node time) · envelope(β + nφ)
 //! ```
+//!
+//! and a shaped channel is one of the first three with another shape than a sine's, or under another envelope.
 //!
 //! The argument of m turns the carrier of both ears alike and the offset acts on one ear whole, so the interaural phase
 //! of a binaural channel *is* n(θ + φ) for every voice. (Half of the offset on each ear would change sign when φ wraps.)
@@ -28,7 +33,10 @@ mod ears;
 mod glide;
 mod lines;
 mod meter;
+mod music;
 mod run;
+mod shaped;
+mod spin;
 mod stage;
 mod waves;
 

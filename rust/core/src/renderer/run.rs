@@ -68,6 +68,13 @@ impl Run<'_> {
         self.banks.motion(1, k)
     }
 
+    /// Adds sin 2π(β + nφ) of channel `k`.
+    pub(super) fn swing(&self, k: usize, out: &mut [f32]) {
+        // Re[−i·e^{2πix}] = sin 2πx
+        let sine = Complex::new(0.0, -1.0);
+        self.sine(sine, sine, self.beat(k), out);
+    }
+
     /// Adds the sine of `motion` whose coefficient goes from `from` to `to`.
     pub(super) fn sine(&self, from: Complex<f32>, to: Complex<f32>, motion: Option<Motion>, out: &mut [f32]) {
         if let Some(Motion { phase, step }) = motion {

@@ -2,9 +2,12 @@
 use std::sync::Arc;
 
 use super::lines::Lines;
+use super::spin::Spin;
 use super::{BadSampleRate, BlockClock, SAMPLE_RATES};
+use crate::bell;
 use crate::oscillators::{Noise, RUN_MAX};
-use crate::program::{Channel, Program, Wave, CHANNELS_MAX};
+use crate::program::{Channel, Program, Strike, Wave, CHANNELS_MAX};
+use crate::units::NodeTime;
 
 /// A program and the run of it that is being played.
 #[derive(Clone, Debug)]
@@ -21,18 +24,75 @@ pub(super) struct Stage {
 pub(super) struct Other {
     pub(super) channel: usize,
     noise: Option<Noise>,
-    /// The run's noise, empty where the channel is none.
-    pub(super) hiss: Vec<f32>,
+    /// The swinging noise, where it is that.
+    pub(super) spin: Option<Box<Spin>>,
+    /// Two numbers a sample that all share: noise (twice the same), a recording's ears, or what is left of a bell. Empty
+    /// where there is nothing to share.
+    pub(super) shared: [Vec<f32>; 2],
+    /// What the frequency of its carrier counts, where that is a width, at the run's two ends.
+    width: [f64; 2],
+    samples: usize,
 }
 
 impl Other {
-    fn new((channel, wave): (usize, Wave)) -> Self {
-        let noise = match wave {
-            Wave::Noise(color) => Some(Noise::new(color, channel as u64 + 1)),
-            _ => None,
+    fn new((channel, wave): (usize, &Wave)) -> Self {
+        let seed = channel as u64 + 1;
+        let noise = if let Wave::Noise(color) = wave { Some(Noise::new(*color, seed)) } else { None };
+        let spin = if let Wave::Spin(color) = wave { Some(Box::new(Spin::new(*color, seed))) } else { None };
+        let shares = match wave {
+            Wave::Noise(_) | Wave::Bell(_) => [RUN_MAX, 0],
+            Wave::Stem(_) => [RUN_MAX, RUN_MAX],
+            _ => [0, 0],
         };
-        let hiss = vec![0.0; if noise.is_some() { RUN_MAX } else { 0 }];
-        Self { channel, noise, hiss }
+        Self { channel, noise, spin, shared: shares.map(|len| vec![0.0; len]), width: [0.0; 2], samples: 1 }
+    }
+
+    /// The width at sample `n` of the run, in microseconds.
+    pub(super) fn width_us(&self, n: usize) -> f64 {
+        self.width[0] + (self.width[1] - self.width[0]) * (n as f64 / self.samples as f64)
+    }
+
+    /// Prepares what all share of the run of `samples` that `clock` dates.
+    fn lay(&mut self, channel: &Channel, clock: BlockClock, samples: usize) {
+        let [left, right] = &mut self.shared;
+        self.samples = samples;
+        self.width = [0, samples].map(|at| channel.carrier.frequency_at(clock.at(at).0).hz());
+        match &channel.wave {
+            Wave::Noise(_) => {
+                if let Some(noise) = &mut self.noise {
+                    noise.fill(clock.start, clock.fraction, clock.step, &mut left[..samples]);
+                }
+            }
+            Wave::Spin(_) => {
+                if let Some(spin) = &mut self.spin {
+                    spin.lay(clock, samples);
+                }
+            }
+            Wave::Bell(strikes) => ring(strikes, clock, &mut left[..samples]),
+            Wave::Stem(stem) => {
+                stem.fill(clock.start, clock.fraction, clock.step, &mut left[..samples], &mut right[..samples]);
+            }
+            Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic | Wave::Shaped(_) => {}
+        }
+    }
+}
+
+/// Writes what is left of the last of `strikes` at each sample.
+fn ring(strikes: &[Strike], clock: BlockClock, out: &mut [f32]) {
+    let mut next = strikes.partition_point(|strike| strike.at <= clock.start);
+    for (i, out) in out.iter_mut().enumerate() {
+        let now = clock.at(i).0;
+        while strikes.get(next).is_some_and(|strike| strike.at <= now) {
+            next += 1;
+        }
+        let [before, last] = [2, 1].map(|back| next.checked_sub(back).and_then(|i| strikes.get(i)));
+        let left = |strike: Option<&Strike>, now: NodeTime| {
+            strike.map_or(0.0, |strike| bell::envelope(f64::from(strike.amplitude), (now - strike.at).as_s_f64()))
+        };
+        // A bell that is struck again while it rings goes out as softly as the new strike comes in.
+        let fresh = last.map_or(1.0, |last| (now - last.at).as_s_f64() / bell::EDGE_S);
+        let rest = if fresh < 1.0 { left(before, last.map_or(now, |last| last.at)) * (1.0 - fresh) } else { 0.0 };
+        *out = (left(last, now) + rest) as f32;
     }
 }
 
@@ -45,19 +105,18 @@ impl Stage {
         let channels = program.channels.len();
         assert!(channels <= CHANNELS_MAX, "a program has at most {CHANNELS_MAX} channels");
         let lines = Lines::new(&program, sample_rate);
-        let wave = |(k, channel): (usize, &Channel)| (k, channel.wave);
-        let others = program.channels.iter().enumerate().map(wave).filter(|(k, _)| lines.sine[*k] == 0.0);
-        let others = others.map(Other::new).collect();
+        let waves = program.channels.iter().map(|channel| &channel.wave).enumerate();
+        let others = waves.filter(|(k, _)| lines.sine[*k] == 0.0).map(Other::new).collect();
         Ok(Self { sample_rate, lines, others, program })
     }
 
     /// Prepares the run of `samples`, at most [`RUN_MAX`], that `clock` dates. Realtime-safe.
     pub(super) fn lay(&mut self, clock: BlockClock, samples: usize) {
         self.lines.lay(&self.program, clock, samples);
-        for Other { channel, noise, hiss } in &mut self.others {
-            let silent = self.lines.amplitude.iter().all(|amplitudes| amplitudes[*channel] == 0.0);
-            if let Some(noise) = noise.as_mut().filter(|_| !silent) {
-                noise.fill(clock.start, clock.fraction, clock.step, &mut hiss[..samples]);
+        for other in &mut self.others {
+            let k = other.channel;
+            if self.lines.amplitude.iter().any(|amplitudes| amplitudes[k] != 0.0) {
+                other.lay(&self.program.channels[k], clock, samples);
             }
         }
     }
