@@ -176,18 +176,18 @@ impl Bank {
     /// Adds the sum of all sines to `out`, a run of at most [`RUN_MAX`] samples. Realtime-safe.
     #[inline(never)]
     pub fn add_to(&mut self, out: &mut [f32]) {
-        Arch::new().dispatch(Sum { bank: self, out });
+        Arch::new().dispatch(Sum { bank: self, out, fresh: false });
     }
 
     /// Writes the sum of all sines to `out`. Realtime-safe.
+    #[inline(never)]
     pub(crate) fn write_to(&mut self, out: &mut [f32]) {
-        Arch::new().dispatch(Zero(out));
-        self.add_to(out);
+        Arch::new().dispatch(Sum { bank: self, out, fresh: true });
     }
 
     /// The same without vectors, whatever the machine has. The same bits; for tests, and slow.
     pub fn add_to_scalar(&mut self, out: &mut [f32]) {
-        Sum { bank: self, out }.with_simd(Scalar);
+        Sum { bank: self, out, fresh: false }.with_simd(Scalar);
     }
 }
 
@@ -239,22 +239,11 @@ impl Selection {
     }
 }
 
-struct Zero<'a>(&'a mut [f32]);
-
-impl WithSimd for Zero<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        for x in self.0 {
-            *x = 0.0;
-        }
-    }
-}
-
 struct Sum<'a> {
     bank: &'a mut Bank,
     out: &'a mut [f32],
+    /// Whether `out` is to be cleared first.
+    fresh: bool,
 }
 
 impl WithSimd for Sum<'_> {
@@ -262,8 +251,11 @@ impl WithSimd for Sum<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { bank: Bank { sines, work }, out } = self;
+        let Self { bank: Bank { sines, work }, out, fresh } = self;
         debug_assert!(out.len() <= RUN_MAX);
+        for i in 0..if fresh { out.len() } else { 0 } {
+            out[i] = 0.0;
+        }
         // The sine of no amplitude.
         sines.m.set(sines.len, Complex::default());
         sines.slope.set(sines.len, Complex::default());
