@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "BatchRenderer",
     "ClockExchange",
     "ClockReading",
     "IoError",
     "LiveTracker",
+    "MixBench",
     "Node",
     "NodeEvent",
     "NodeSource",
@@ -37,6 +39,8 @@ __all__ = [
     "__version__",
     "bench_clock",
     "bench_hub",
+    "bench_mix_kernel",
+    "bench_mix_peak",
     "estimates",
     "offset_from_turns",
     "query_time",
@@ -203,6 +207,48 @@ class Renderer:
 
         Without ``rhythm`` the score's own is used, without ``own`` a voice of ones. ``limit=False`` leaves the safety
         chain out, for measurements. Raises ValueError on more than 2**27 frames.
+        """
+
+@final
+class BatchRenderer:
+    """Renders one score for many sleepers in one call, for a node that renders for simple devices.
+
+    What each hears is to the bit what a renderer of their own would give. With ``persons`` every sleeper has the safety
+    chain of a platform: a gate that is closed at first and fades in, and a loudness that rises slowly. Without, each is a
+    file, as with Renderer.
+    """
+
+    def __new__(
+        cls, score: Score, epoch_ns: int, sample_rate: int, sleepers: int, *, persons: bool = False
+    ) -> BatchRenderer:
+        """Raises ValueError on a sample rate that no converter has, and on more than 1000000 sleepers."""
+    @property
+    def sleepers(self) -> int:
+        """Rows of what ``render`` takes and fills."""
+    @property
+    def channels(self) -> int:
+        """Channels of the score: coefficients of each sleeper."""
+    def render(
+        self,
+        node_ns: int,
+        out: NDArray[np.float32],
+        own: NDArray[np.complex64],
+        offsets: NDArray[np.float64],
+        *,
+        others: NDArray[np.complex64] | None = None,
+        rhythms: Sequence[Rhythm] | None = None,
+        gates: NDArray[np.bool_] | None = None,
+        ceilings_dbfs: NDArray[np.float32] | None = None,
+        limit: bool = True,
+    ) -> None:
+        """Fills ``out``, (sleepers, 2, frames), in place, from node time ``node_ns`` on, one node second a second.
+
+        ``own`` and ``others`` are (sleepers, channels); ``offsets``, turns, ``gates``, open or not, and
+        ``ceilings_dbfs`` are (sleepers,). All are C-contiguous; nothing is copied but ``offsets`` and ceilings. Without
+        ``rhythms`` all follow the score's, without ``others`` nobody else is heard, without ``gates`` all are open. A call
+        that begins where the last one ended goes on from it: coefficients glide, offsets turn. Any other place is a new
+        performance. Raises TypeError on what is no array of the stated type, ValueError on another shape or order, on
+        an offset that is no number, on more than 2**27 frames, and while another call uses the same ``out``.
         """
 
 @final
@@ -804,6 +850,34 @@ class RhythmBench:
         Returns the evaluations (means of all, times sleepers: a step of Runge-Kutta counts four), the CPU time in
         seconds, and R at the end. Raises ValueError unless 0 ≤ seconds ≤ 600.
         """
+
+@final
+class MixBench:
+    """Sleepers of one circle, 32 binaural channels each at 48 kHz, that are rendered to see what it costs.
+
+    Carriers glide; each sleeper has a gliding rhythm, an offset and coefficients of their own; the limiter is in the path.
+    """
+
+    def __new__(cls, sleepers: int) -> MixBench:
+        """Raises ValueError unless 1 ≤ sleepers ≤ 100000."""
+    def run(self, seconds: float, *, gliding: bool = False) -> tuple[int, float]:
+        """Renders blocks of 512 samples for about ``seconds`` of this thread's CPU time, at least one for everybody.
+
+        ``gliding``: every coefficient is on its way all the time. Returns sine-samples and the CPU time in seconds. Raises
+        ValueError unless 0 ≤ seconds ≤ 600.
+        """
+
+def bench_mix_kernel(seconds: float) -> tuple[int, float]:
+    """Sine-samples of the kernel alone, 64 sines over runs of 256 samples, and this thread's CPU time in seconds.
+
+    Raises ValueError unless 0 ≤ seconds ≤ 600.
+    """
+
+def bench_mix_peak(seconds: float) -> tuple[int, float]:
+    """Multiplications with an addition in registers, all that the core can do, and this thread's CPU time in seconds.
+
+    Raises ValueError unless 0 ≤ seconds ≤ 600.
+    """
 
 def bench_hub(platforms: int, seconds: float) -> dict[str, float]:
     """Measures for ``seconds`` what so many platforms cost in one process, on a node of its own on loopback.

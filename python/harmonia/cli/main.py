@@ -32,6 +32,7 @@ _COMMANDS = {
     "offset": "consent",
     "rhythm": "weaving",
     "coupling": "weaving",
+    "platform": "platform_group",
     "status": "status",
     "tracking": "tracking",
     "sources": "sources",

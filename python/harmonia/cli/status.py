@@ -34,7 +34,7 @@ def status(data_dir: Path, as_json: bool, watch: bool) -> None:
         ]
         if seen["voices_dropped"]:
             lines.append(
-                f"ALARM: {seen['voices_dropped']} coefficients or samples were no numbers and were made silence on their "
+                f"ALARM: {seen['voices_dropped']} coefficients or samples were no numbers, made silence on their "
                 "platforms; whoever is concerned is told there"
             )
         for one in seen["circle_list"]:

@@ -244,8 +244,8 @@ class FakePlane:
         self.only_authenticated = only
 
     def stats(self) -> dict[str, int]:
-        counters = "answered", "malformed", "unauthentic", "frames_sealed", "cut_frames", "withdrawals", "voices_dropped"
-        return dict.fromkeys(counters, 0)
+        told = "answered", "malformed", "unauthentic", "frames_sealed", "cut_frames", "withdrawals", "voices_dropped"
+        return dict.fromkeys(told, 0)
 
     def close(self) -> None:
         self.closed = True

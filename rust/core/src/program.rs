@@ -187,12 +187,14 @@ pub struct Program {
 }
 
 impl Program {
-    /// The same for a loudspeaker, from which both ears hear both sides: a beat between the ears becomes pulses of the
-    /// resting ear's tone, on the same phase.
+    /// The same for a loudspeaker, from which both ears hear both sides. A beat between the ears becomes pulses of the
+    /// resting ear's tone, on the same phase; one of another shape, a beat in the air.
     pub fn for_loudspeaker(mut self) -> Self {
         for channel in &mut self.channels {
-            if matches!(channel.wave, Wave::Binaural { .. }) {
-                channel.wave = Wave::Isochronic;
+            match &mut channel.wave {
+                Wave::Binaural { .. } => channel.wave = Wave::Isochronic,
+                Wave::Shaped(shaped) if matches!(shaped.ears, Ears::Lead(_)) => Arc::make_mut(shaped).ears = Ears::Sum,
+                _ => {}
             }
         }
         self

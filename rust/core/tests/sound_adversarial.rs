@@ -11,9 +11,12 @@ use std::sync::Arc;
 
 use harmonia_core::limiter::TRUE_PEAK_MAX;
 use harmonia_core::phase::{Phase, PhaseOffset};
-use harmonia_core::program::{Beat, Channel, Curve, Ear, NoiseColor, Program, Wave, CHANNELS_MAX};
+use harmonia_core::program::{
+    Beat, Channel, Curve, Ear, Ears, NoiseColor, Program, Shape, Shaped, Strike, Wave, CHANNELS_MAX,
+};
 use harmonia_core::renderer::{BlockClock, Renderer, Targets};
 use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
+use harmonia_core::stem::{Pcm, Stem};
 use harmonia_core::units::{NodeTime, Span};
 use num_complex::Complex;
 
@@ -72,14 +75,27 @@ impl Chance {
     }
 
     fn channel(&mut self) -> Channel {
-        let wave = match self.below(7) {
+        let ears = [Ears::Both, Ears::Sum, Ears::Lead(Ear::Left), Ears::Lead(Ear::Right)][self.below(4) as usize];
+        let wave = match self.below(12) {
             0 => Wave::Tone,
             1 => Wave::Binaural { lead: Ear::Left },
             2 => Wave::Binaural { lead: Ear::Right },
             3 => Wave::Isochronic,
             4 => Wave::Noise(NoiseColor::White),
             5 => Wave::Noise(NoiseColor::Pink),
-            _ => Wave::Noise(NoiseColor::Brown),
+            6 => Wave::Noise(NoiseColor::Brown),
+            7 => Wave::Spin(NoiseColor::Pink),
+            8 => Wave::Bell((0..3).map(|i| Strike { at: NodeTime::from_ns(i * 40_000_000), amplitude: 0.9 }).collect()),
+            9 => {
+                let mut music = || (0..4_800).map(|_| self.share() as f32 - 0.5).collect();
+                let pcm = Pcm::new(RATE, music(), music()).unwrap();
+                Wave::Stem(Arc::new(Stem::new(Some(Arc::new(pcm)), NodeTime::from_ns(0), Some(Span::from_ms(50)))))
+            }
+            10 => Wave::Shaped(Arc::new(Shaped { shape: Shape::Sine, ears, envelope: None })),
+            _ => {
+                let shape = [Shape::Square, Shape::Triangle, Shape::Sawtooth][self.below(3) as usize];
+                Wave::Shaped(Arc::new(Shaped { shape, ears, envelope: None }))
+            }
         };
         let locked = Beat::Locked(1 + self.below(5) as u32);
         let beat = if self.below(2) == 0 { locked } else { Beat::Free(self.rhythm(0.1, 8.0)) };

@@ -113,7 +113,7 @@ fn a_sleepers_momentary_loudness_rises_by_three_db_a_second_at_most() {
         (NodeTime::from_ns(30_000_000_001), 0.4),
     ]);
     for wave in [wave, Wave::Tone, Wave::Noise(NoiseColor::White)] {
-        let mut ears = Ears::new(vec![channel(wave, 220.0, swelling.clone())]);
+        let mut ears = Ears::new(vec![channel(wave.clone(), 220.0, swelling.clone())]);
         ears.hear(2_000, &one(1.0), true, 1.0);
         assert!(ears.now_lufs() > -45.0, "it comes up: {}", ears.now_lufs());
         ears.hear(1_000, &one(2.0), true, 1.0); // sings louder

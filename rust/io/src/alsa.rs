@@ -147,14 +147,27 @@ pub(crate) enum Written {
     AfterUnderrun,
 }
 
+/// What plays: a card through ALSA, or one that a test makes up.
+pub(crate) trait Sink {
+    /// Frames that are queued at most.
+    fn buffer(&self) -> u64;
+    /// Queues interleaved samples, waiting for room where the device waits. Errors once the device is lost.
+    fn write(&mut self, interleaved: &[f32]) -> Result<Written, IoError>;
+    /// Frames that were written and are not played yet; `None` while the device does not say.
+    fn delay(&self) -> Option<u64>;
+    /// Frames for which there is room at once.
+    fn room(&self) -> u64;
+    /// Waits until everything is played.
+    fn drain(&mut self);
+}
+
 /// An open device that plays stereo samples. Blocks where ALSA blocks.
 pub(crate) struct Pcm {
     alsa: &'static Alsa,
     handle: NonNull<c_void>,
     name: String,
     format: c_int,
-    /// Frames that the device queues at most.
-    pub buffer: u64,
+    buffer: u64,
     bytes: Vec<u8>,
 }
 
@@ -193,8 +206,30 @@ impl Pcm {
         Ok(pcm)
     }
 
-    /// Queues interleaved samples, waiting for room where the device waits. Errors once the device is lost.
-    pub(crate) fn write(&mut self, interleaved: &[f32]) -> Result<Written, IoError> {
+    /// Puts the samples as the device takes them into `bytes`; returns the bytes of a frame.
+    fn encode(&mut self, interleaved: &[f32]) -> usize {
+        self.bytes.clear();
+        match self.format {
+            FLOAT_LE => interleaved.iter().for_each(|x| self.bytes.extend_from_slice(&x.to_le_bytes())),
+            S32_LE => interleaved.iter().for_each(|x| {
+                let scaled = (f64::from(*x) * f64::from(i32::MAX)).round() as i32;
+                self.bytes.extend_from_slice(&scaled.to_le_bytes());
+            }),
+            _ => interleaved.iter().for_each(|x| {
+                let scaled = (*x * f32::from(i16::MAX)).round() as i16;
+                self.bytes.extend_from_slice(&scaled.to_le_bytes());
+            }),
+        }
+        self.bytes.len() * 2 / interleaved.len().max(1)
+    }
+}
+
+impl Sink for Pcm {
+    fn buffer(&self) -> u64 {
+        self.buffer
+    }
+
+    fn write(&mut self, interleaved: &[f32]) -> Result<Written, IoError> {
         let frame_bytes = self.encode(interleaved);
         let (mut done, mut result, mut failures) = (0, Written::Whole, 0);
         while done < self.bytes.len() {
@@ -221,41 +256,21 @@ impl Pcm {
         Ok(result)
     }
 
-    /// Frames that were written and are not played yet; `None` while the device does not say.
-    pub(crate) fn delay(&self) -> Option<u64> {
+    fn delay(&self) -> Option<u64> {
         let mut frames = 0;
         // SAFETY: the handle is open; `frames` lives through the call.
         let code = unsafe { (self.alsa.delay)(self.handle.as_ptr(), &mut frames) };
         (code >= 0).then_some(frames.max(0) as u64)
     }
 
-    /// Frames for which there is room at once.
-    pub(crate) fn room(&self) -> u64 {
+    fn room(&self) -> u64 {
         // SAFETY: the handle is open.
         unsafe { (self.alsa.avail_update)(self.handle.as_ptr()) }.max(0) as u64
     }
 
-    /// Waits until everything is played.
-    pub(crate) fn drain(&mut self) {
+    fn drain(&mut self) {
         // SAFETY: the handle is open.
         unsafe { (self.alsa.drain)(self.handle.as_ptr()) };
-    }
-
-    /// Puts the samples as the device takes them into `bytes`; returns the bytes of a frame.
-    fn encode(&mut self, interleaved: &[f32]) -> usize {
-        self.bytes.clear();
-        match self.format {
-            FLOAT_LE => interleaved.iter().for_each(|x| self.bytes.extend_from_slice(&x.to_le_bytes())),
-            S32_LE => interleaved.iter().for_each(|x| {
-                let scaled = (f64::from(*x) * f64::from(i32::MAX)).round() as i32;
-                self.bytes.extend_from_slice(&scaled.to_le_bytes());
-            }),
-            _ => interleaved.iter().for_each(|x| {
-                let scaled = (*x * f32::from(i16::MAX)).round() as i16;
-                self.bytes.extend_from_slice(&scaled.to_le_bytes());
-            }),
-        }
-        self.bytes.len() * 2 / interleaved.len().max(1)
     }
 }
 

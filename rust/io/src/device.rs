@@ -17,7 +17,7 @@ use std::time::Duration;
 use harmonia_core::limiter::TRUE_PEAK_MAX;
 use harmonia_core::units::Span;
 
-use crate::alsa::{Pcm, Written};
+use crate::alsa::{Pcm, Sink, Written};
 use crate::error::IoError;
 use crate::lock::lock;
 use crate::os;
@@ -122,15 +122,15 @@ impl Device {
 /// Opens it for this platform, with a queue that holds two blocks at least.
 fn open(inner: &Inner, name: &str, buffer: Span) -> Result<Pcm, IoError> {
     let pcm = Pcm::open(name, inner.sample_rate, (buffer.ns() / 1_000) as u32)?;
-    if pcm.buffer < 2 * BLOCK as u64 {
-        let reason = format!("it queues only {} frames; ask for a longer buffer", pcm.buffer);
+    if pcm.buffer() < 2 * BLOCK as u64 {
+        let reason = format!("it queues only {} frames; ask for a longer buffer", pcm.buffer());
         return Err(IoError::Device { name: name.to_owned(), reason });
     }
     Ok(pcm)
 }
 
 /// Plays until it is told to stop, or the device is lost.
-fn play(inner: &Inner, mut pcm: Pcm, stopping: &AtomicBool, told: &Mutex<DeviceReport>) -> Result<(), IoError> {
+fn play(inner: &Inner, mut sink: impl Sink, stopping: &AtomicBool, told: &Mutex<DeviceReport>) -> Result<(), IoError> {
     let rate = inner.sample_rate;
     let mut samples = [0.0f32; 2 * BLOCK];
     let block = BLOCK as u64;
@@ -139,28 +139,28 @@ fn play(inner: &Inner, mut pcm: Pcm, stopping: &AtomicBool, told: &Mutex<DeviceR
     // half of its queue in a tenth of the time that it takes to play, but this thread may have slept.
     let mut origin = inner.local.now();
     let mut silence = 0;
-    while silence + block <= pcm.buffer {
-        pcm.write(&samples)?;
+    while silence + block <= sink.buffer() {
+        sink.write(&samples)?;
         silence += block;
     }
-    let keeps_time = pcm.room() <= pcm.buffer / 2 || inner.local.now() - origin >= card.since(pcm.buffer / 10);
+    let keeps_time = sink.room() <= sink.buffer() / 2 || inner.local.now() - origin >= card.since(sink.buffer() / 10);
     origin = inner.local.now();
-    let ahead = if keeps_time { card.since(pcm.delay().unwrap_or(silence)) } else { Span::ZERO };
+    let ahead = if keeps_time { card.since(sink.delay().unwrap_or(silence)) } else { Span::ZERO };
     inner.player().restart(rate, origin + ahead);
     {
         let mut told = lock(told);
         told.trouble.clear();
-        (told.buffer_frames, told.keeps_time) = (pcm.buffer, keeps_time);
+        (told.buffer_frames, told.keeps_time) = (sink.buffer(), keeps_time);
     }
     let mut written = 0u64;
     loop {
         let last = stopping.load(Ordering::SeqCst);
         // How many of the player's frames were played by when.
         let (now, played) = if keeps_time {
-            let queued = pcm.delay();
+            let queued = sink.delay();
             (inner.local.now(), queued.and_then(|queued| written.checked_sub(queued)))
         } else {
-            let due = inner.local.to_raw(origin + card.since(written.saturating_sub(pcm.buffer)));
+            let due = inner.local.to_raw(origin + card.since(written.saturating_sub(sink.buffer())));
             let wait = due - os::raw_ns();
             if wait > 0 {
                 std::thread::sleep(Duration::from_nanos(wait as u64));
@@ -183,7 +183,7 @@ fn play(inner: &Inner, mut pcm: Pcm, stopping: &AtomicBool, told: &Mutex<DeviceR
                 pair.iter_mut().for_each(|x| *x *= share);
             });
         }
-        let result = pcm.write(&samples)?;
+        let result = sink.write(&samples)?;
         written += block;
         if dry {
             // What was missed is not caught up: the card stood still.
@@ -197,7 +197,7 @@ fn play(inner: &Inner, mut pcm: Pcm, stopping: &AtomicBool, told: &Mutex<DeviceR
             told.resets = resets;
         }
         if last {
-            pcm.drain();
+            sink.drain();
             return Ok(());
         }
     }
@@ -219,4 +219,149 @@ pub fn play_samples(name: &str, sample_rate: u32, interleaved: &[f32]) -> Result
     }
     pcm.drain();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use harmonia_core::sample::ConverterReading;
+
+    use super::*;
+    use crate::Platform;
+
+    const RATE: u32 = 48_000;
+
+    /// A card with a crystal of its own, played by this machine's clock; it waits as a card does, and may be unplugged.
+    struct Simulated {
+        card: Card,
+        buffer: u64,
+        started_raw_ns: Option<i64>,
+        /// Frames that were written, and those that were lost to silence because it had run dry.
+        written: u64,
+        silent: u64,
+        unplugged_at: u64,
+        /// Before so many frames, the player is kept waiting for longer than the queue lasts.
+        held_up_at: u64,
+    }
+
+    impl Simulated {
+        fn new(drift_ppb: i64) -> Self {
+            let card = Card { sample_rate: RATE, drift_ppb };
+            let (unplugged_at, held_up_at) = (u64::MAX, u64::MAX);
+            Self { card, buffer: 1_920, started_raw_ns: None, written: 0, silent: 0, unplugged_at, held_up_at }
+        }
+
+        fn played(&self) -> u64 {
+            self.started_raw_ns.map_or(0, |started| self.card.frames(Span::from_ns(os::raw_ns() - started)))
+        }
+    }
+
+    impl Sink for Simulated {
+        fn buffer(&self) -> u64 {
+            self.buffer
+        }
+        fn write(&mut self, interleaved: &[f32]) -> Result<Written, IoError> {
+            let frames = interleaved.len() as u64 / 2;
+            if self.written >= self.unplugged_at {
+                return Err(IoError::Device { name: "simulated".into(), reason: "lost: No such device".into() });
+            }
+            if self.written >= self.held_up_at {
+                self.held_up_at = u64::MAX;
+                std::thread::sleep(Duration::from_millis(80));
+            }
+            let mut result = Written::Whole;
+            if self.played() > self.written + self.silent {
+                self.silent = self.played() - self.written;
+                result = Written::AfterUnderrun;
+            }
+            while self.delay().unwrap_or(0) + frames > self.buffer {
+                std::thread::sleep(Duration::from_micros(300));
+            }
+            self.written += frames;
+            if self.started_raw_ns.is_none() && self.written + frames > self.buffer {
+                self.started_raw_ns = Some(os::raw_ns());
+            }
+            Ok(result)
+        }
+        fn delay(&self) -> Option<u64> {
+            Some((self.written + self.silent).saturating_sub(self.played()))
+        }
+        fn room(&self) -> u64 {
+            self.buffer - self.delay().unwrap_or(0).min(self.buffer)
+        }
+        fn drain(&mut self) {}
+    }
+
+    /// Plays so many frames on `sink`; gives what was told, what ended it, and the converter's clock.
+    fn played(sink: Simulated, frames: u64) -> (DeviceReport, Result<(), IoError>, Option<ConverterReading>) {
+        let platform = Platform::new(RATE, 0, 0, Some(1)).unwrap();
+        let (told, stopping) = (Mutex::new(DeviceReport::default()), AtomicBool::new(false));
+        let result = std::thread::scope(|scope| {
+            let playing = scope.spawn(|| play(&platform.inner, sink, &stopping, &told));
+            while lock(&told).frames < frames && !playing.is_finished() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            stopping.store(true, Ordering::SeqCst);
+            playing.join().unwrap()
+        });
+        let report = lock(&told).clone();
+        (report, result, platform.converter())
+    }
+
+    #[test]
+    fn a_cards_own_crystal_paces_the_player_and_is_learnt() {
+        let (report, result, converter) = played(Simulated::new(500_000), 20 * u64::from(RATE));
+        result.unwrap();
+        assert!(report.keeps_time);
+        let converter = converter.expect("pairs were told");
+        assert!((converter.rate_ppb - 500_000).abs() < 100_000, "{converter:?}");
+    }
+
+    #[test]
+    fn a_card_that_ran_dry_is_counted_and_played_on() {
+        let sink = Simulated { held_up_at: 24_000, ..Simulated::new(0) };
+        let (report, result, _) = played(sink, 48_000);
+        result.unwrap();
+        assert!(report.underruns >= 1 && report.glitches() >= report.underruns, "{report:?}");
+        assert!(report.frames >= 48_000);
+    }
+
+    #[test]
+    fn a_card_that_is_unplugged_ends_in_one_line() {
+        let sink = Simulated { unplugged_at: 24_000, ..Simulated::new(0) };
+        let (_, result, _) = played(sink, u64::MAX);
+        let told = result.unwrap_err().to_string();
+        assert!(told.contains("lost") && told.contains("platform devices") && !told.contains('\n'), "{told}");
+    }
+
+    /// ALSA's own devices that keep no time: nothing is made up here.
+    #[test]
+    fn alsas_null_and_file_are_paced_by_the_platforms_clock() {
+        let path = std::env::temp_dir().join(format!("harmonia-device-{}.raw", std::process::id()));
+        for name in ["null".to_owned(), format!("file:{},raw", path.display())] {
+            let platform = Platform::new(RATE, 0, 0, Some(1)).unwrap();
+            let began = os::raw_ns();
+            platform.play(&name, BUFFER_DEFAULT).unwrap();
+            assert!(platform.play(&name, BUFFER_DEFAULT).is_err() && platform.render(&mut [0.0; 2]).is_err());
+            while platform.device().unwrap().frames < u64::from(RATE) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let lasted = Span::from_ns(os::raw_ns() - began);
+            assert!(lasted > Span::from_ms(900), "a second of sound took {lasted:?}");
+            let report = platform.stop_playing().unwrap();
+            assert!(!report.keeps_time && report.underruns == 0 && report.lost == 0, "{report:?}");
+            assert!(platform.device().is_none() && platform.stop_playing().is_err());
+        }
+        assert!(std::fs::metadata(&path).unwrap().len() >= 4 * u64::from(RATE), "stereo samples in the file");
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_device_that_is_none_is_refused_in_one_line_and_the_list_has_names() {
+        let platform = Platform::new(RATE, 0, 0, Some(1)).unwrap();
+        let told = platform.play("no-such-card", BUFFER_DEFAULT).unwrap_err().to_string();
+        assert!(told.contains("no-such-card") && told.contains("platform devices") && !told.contains('\n'), "{told}");
+        let told = platform.play("null", Span::from_ms(5)).unwrap_err().to_string();
+        assert!(told.contains("10 to 500 ms, not 5 ms"), "{told}");
+        assert!(crate::alsa::devices().unwrap().iter().any(|device| device.name == "null"));
+    }
 }

@@ -666,7 +666,7 @@ impl Platform {
         self.hub.remove(self.id, former.map(|former| former.id));
     }
 
-    fn wish(&self, change: impl Fn(&mut Wishes)) {
+    pub(crate) fn wish(&self, change: impl Fn(&mut Wishes)) {
         self.inner.wishes.rcu(|wishes| {
             let mut wishes = Wishes::clone(wishes);
             change(&mut wishes);

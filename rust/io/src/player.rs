@@ -739,6 +739,79 @@ mod tests {
     }
 
     #[test]
+    fn whoever_leaves_fades_out_in_seconds_and_whoever_opts_out_meanwhile_is_silent_at_once() {
+        let mut bench = Bench::new(1.0);
+        assert!(bench.tenths(200, 0, 1.0) > 0.5);
+        bench.platform.fade_out();
+        assert!(bench.tenths(20, 0, 1.0) > 0.2, "going, not gone");
+        assert!(!bench.platform.sound().faded);
+        bench.tenths(40, 0, 1.0);
+        assert_eq!(bench.render(BLOCK), 0.0);
+        assert!(bench.platform.sound().faded);
+        assert!(bench.step < STEP_MAX, "no click: {}", bench.step);
+
+        let mut bench = Bench::new(1.0);
+        bench.tenths(200, 0, 1.0);
+        bench.platform.fade_out();
+        bench.tenths(10, 0, 1.0);
+        bench.platform.close_gate();
+        bench.render(RATE as usize / 100);
+        assert_eq!(bench.render(BLOCK), 0.0, "10 ms after the opt-out");
+    }
+
+    #[test]
+    fn what_is_played_is_measured_and_the_ceiling_is_told() {
+        let mut bench = Bench::new(1.0);
+        assert!(bench.platform.sound().momentary_lufs < -100.0 && bench.platform.light(1.0) == 0.0);
+        bench.platform.set_ceiling(0.1).unwrap();
+        bench.tenths(200, 0, 1.0);
+        let sound = bench.platform.sound();
+        assert!((0.095..=0.1).contains(&sound.peak) && sound.ceiling == 0.1, "{sound:?}");
+        assert!((0.16..0.17).contains(&sound.gain), "0.6 is held at 0.098: {sound:?}");
+        assert!((-21.5..-19.5).contains(&sound.momentary_lufs), "{sound:?}");
+        assert_eq!(sound.dropped, 0);
+    }
+
+    #[test]
+    fn a_dropped_voice_is_told_to_its_owner_and_counted_at_the_node_without_a_name() {
+        let mut bench = Bench::new(1.0);
+        bench.tenths(2, 0, 1.0);
+        let folder = std::env::temp_dir().join(format!("harmonia-dropped-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let node = crate::Node::start("127.0.0.1", 0, &folder.join("clock")).unwrap();
+        node.add_circle(1, 1, 1.0).unwrap();
+        node.add_sleeper(1, 1).unwrap();
+        node.attach(1, 7, &[3; 32], false).unwrap();
+        bench.platform.connect("127.0.0.1", node.port(), 7, &[3; 32], None).unwrap();
+        // Nobody can wish for this; a mistake of ours could.
+        bench.platform.wish(|wishes| wishes.voice = vec![Complex::new(f32::NAN, 0.0)]);
+        bench.tenths(2, 0, 1.0);
+        assert_eq!(bench.platform.sound().dropped, 1);
+        let dropped = || node.stats().voices_dropped.load(Ordering::Relaxed);
+        while dropped() == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(dropped(), 1);
+        node.close();
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_loudspeaker_plays_pulses_alike_on_both_sides() {
+        for loudspeaker in [false, true] {
+            let mut bench = Bench::new(1.0);
+            bench.platform.set_loudspeaker(loudspeaker);
+            bench.platform.set_program(Some(program()));
+            bench.tenths(100, 0, 0.0);
+            let mut out = vec![0.0; 2 * RATE as usize];
+            bench.platform.render(&mut out).unwrap();
+            let alike = out.chunks_exact(2).all(|pair| pair[0] == pair[1]);
+            assert_eq!(alike, loudspeaker, "a beat between the ears differs; a pulse does not");
+            assert!(out.iter().any(|x| *x != 0.0));
+        }
+    }
+
+    #[test]
     fn half_a_pair_is_refused() {
         let bench = Bench::new(1.0);
         assert!(bench.platform.render(&mut [0.0; 3]).is_err());

@@ -2,6 +2,7 @@
 // PyO3's macros make items that cannot carry documentation, and the manual is the `.pyi`.
 #![allow(missing_docs)]
 
+mod batch;
 mod bench;
 mod errors;
 mod filter;
@@ -20,7 +21,9 @@ mod core_module {
     use super::*;
 
     #[pymodule_export]
-    use super::bench::{bench_clock, bench_hub, RhythmBench};
+    use super::batch::BatchRenderer;
+    #[pymodule_export]
+    use super::bench::{bench_clock, bench_hub, bench_mix_kernel, bench_mix_peak, MixBench, RhythmBench};
     #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
     #[pymodule_export]

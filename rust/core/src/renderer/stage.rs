@@ -7,6 +7,7 @@ use super::{BadSampleRate, BlockClock, SAMPLE_RATES};
 use crate::bell;
 use crate::oscillators::{Noise, RUN_MAX};
 use crate::program::{Channel, Program, Strike, Wave, CHANNELS_MAX};
+use crate::units::NodeTime;
 
 /// A program and the run of it that is being played.
 #[derive(Clone, Debug)]
@@ -84,10 +85,14 @@ fn ring(strikes: &[Strike], clock: BlockClock, out: &mut [f32]) {
         while strikes.get(next).is_some_and(|strike| strike.at <= now) {
             next += 1;
         }
-        let last = next.checked_sub(1).and_then(|last| strikes.get(last));
-        *out = last.map_or(0.0, |Strike { at, amplitude }| {
-            bell::envelope(f64::from(*amplitude), (now - *at).as_s_f64()) as f32
-        });
+        let [before, last] = [2, 1].map(|back| next.checked_sub(back).and_then(|i| strikes.get(i)));
+        let left = |strike: Option<&Strike>, now: NodeTime| {
+            strike.map_or(0.0, |strike| bell::envelope(f64::from(strike.amplitude), (now - strike.at).as_s_f64()))
+        };
+        // A bell that is struck again while it rings goes out as softly as the new strike comes in.
+        let fresh = last.map_or(1.0, |last| (now - last.at).as_s_f64() / bell::EDGE_S);
+        let rest = if fresh < 1.0 { left(before, last.map_or(now, |last| last.at)) * (1.0 - fresh) } else { 0.0 };
+        *out = (left(last, now) + rest) as f32;
     }
 }
 

@@ -99,10 +99,12 @@ pub(super) fn weight(wave: &Wave, weights: &Weights, hz: f64) -> f32 {
 /// The channel's amplitude at `t`; 0 outside the program.
 pub(super) fn amplitude(program: &Program, channel: &Channel, t: NodeTime) -> f32 {
     let over = program.duration.is_some_and(|duration| t >= program.epoch + duration);
-    if t < program.epoch || over {
+    let amplitude = channel.amplitude.at(t);
+    // What is no number is silence already here, so that a line leads from there to what is one.
+    if t < program.epoch || over || !amplitude.is_finite() {
         0.0
     } else {
-        channel.amplitude.at(t)
+        amplitude
     }
 }
 
