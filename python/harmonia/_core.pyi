@@ -771,8 +771,8 @@ class RhythmBench:
 def bench_ticks(sleepers: int, channels: int, seconds: float) -> dict[str, float]:
     """Measures ``seconds`` of CPU time of a mixer's ticks: all mixes of a circle, ready to be sealed, after 64 changes.
 
-    ``ticks``; ``p50_ms``, ``p99_ms``, ``p999_ms``, ``max_ms`` of the thread's CPU time, ``elapsed_p50_ms`` and so on from
-    beginning to end; each rounded up by at most an eighth. Raises ValueError on what cannot be measured.
+    ``ticks``; ``p50_ms``, ``p99_ms``, ``p999_ms``, ``max_ms`` of the thread's CPU time, ``elapsed_p50_ms`` and so on
+    from beginning to end; each rounded up by at most an eighth. Raises ValueError on what cannot be measured.
     """
 
 @final
@@ -789,9 +789,9 @@ def bench_session(port: int, sleeper: int) -> tuple[int, bytes]:
 def bench_crowd(port: int, circles: int, sleepers: int, optouts: int, per_s: float) -> dict[str, float]:
     """Plays the platforms of the node at ``port`` of this machine: ``circles`` circles of ``sleepers`` each, from 1 up.
 
-    Withdraws ``optouts`` times, ``per_s`` times a second in the mean, and returns how many ``optouts`` every listener was
-    told of and how many were ``lost``, ``frames`` that were followed, and in ``first_p50_ms`` and so on the time from
-    sending a withdrawal until the kernel had the first listener's frame without the voice, in ``last_…`` the last
+    Withdraws ``optouts`` times, ``per_s`` times a second in the mean, and returns how many ``optouts`` every listener
+    was told of and how many were ``lost``, ``frames`` that were followed, and in ``first_p50_ms`` and so on the time
+    from sending a withdrawal until the kernel had the first listener's frame without the voice, in ``last_…`` the last
     listener's. Raises ValueError on an impossible crowd, IoError if the node does not serve it.
     """
 
