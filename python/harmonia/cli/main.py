@@ -33,6 +33,7 @@ _COMMANDS = {
     "rhythm": "weaving",
     "coupling": "weaving",
     "platform": "platform_group",
+    "apart": "apart",
     "status": "status",
     "tracking": "tracking",
     "sources": "sources",

@@ -16,6 +16,7 @@ from harmonia.client.sleeper import Moment, Sleeper, join, resume
 from harmonia.client.sound import Output, Sound
 from harmonia.client.udp import UdpLoss
 from harmonia.client.views import (
+    Apart,
     Circle,
     CircleView,
     PlatformState,
@@ -33,6 +34,7 @@ from harmonia.client.views import (
 
 __all__ = [
     "EVERY_PURPOSE",
+    "Apart",
     "Calibration",
     "Circle",
     "CircleMode",

@@ -7,9 +7,11 @@ frequency, coupling, voice or consent: there is no such event.
 import math
 from dataclasses import dataclass, replace
 
+from harmonia.domain.apart import Apart, replaced
 from harmonia.domain.circle import Circle
 from harmonia.domain.consent import OPEN, Consent, Grant, Purpose, effective
 from harmonia.domain.events import (
+    ApartKept,
     ConsentGranted,
     ConsentWithdrawn,
     CouplingSet,
@@ -56,6 +58,9 @@ class Sleeper:
     weight: float = 1.0
     """w: what this person counts in the mean, where pull is allowed."""
 
+    apart: tuple[Apart, ...] = ()
+    """From whom this person keeps apart, ordered by id."""
+
     def allows(self, purpose: Purpose, circle: Circle, t_ns: int) -> float:
         """The meet of this person's consent with everybody else's limits, 0 (no) to 1."""
         if self.left:
@@ -98,6 +103,8 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
             return replace(sleeper, own_rhythm=OwnRhythm(segments, home_ns))
         case CouplingSet(coupling, weight, _):
             return replace(sleeper, coupling=coupling, weight=weight)
+        case ApartKept(other_id, unheard, unhearing, _):
+            return replace(sleeper, apart=replaced(sleeper.apart, Apart(other_id, unheard, unhearing)))
         case SleeperLeft():
             return replace(sleeper, left=True)
 

@@ -36,6 +36,7 @@ pub mod loudness;
 pub mod delivery;
 pub mod voice;
 pub mod field;
+pub mod mix_table;
 pub mod mixer;
 pub mod envelope;
 pub mod stem;
