@@ -22,6 +22,7 @@ __all__ = [
     "NodeTracking",
     "Platform",
     "PlatformStatus",
+    "Rehearsal",
     "Renderer",
     "Rhythm",
     "RhythmBench",
@@ -121,6 +122,9 @@ class Score:
     @property
     def channels(self) -> int: ...
     @property
+    def noises(self) -> list[bool]:
+        """For each channel, whether it is noise."""
+    @property
     def start_s(self) -> float:
         """The score's own clock reading at which it begins: seconds after midnight, or 0."""
     @property
@@ -182,6 +186,32 @@ class Renderer:
         Without ``rhythm`` the score's own is used, without ``own`` a voice of ones. ``limit=False`` leaves the safety
         chain out, for measurements. Raises ValueError on more than 2**27 frames.
         """
+
+@final
+class Rehearsal:
+    """A woven circle without a network: weave, field and one sleeper's platform, in simulated time from 0 on.
+
+    ``parts``: for each sleeper their own frequency in Hz, their phase at the beginning in turns, their coupling (0 to 1)
+    and the second from which on, within ten more, they let themselves be pulled by it, how much of their voice goes with
+    their breath (0 to 1), and their voice: one coefficient a channel, when the breath is fullest. ``ear`` is who
+    listens, counted from 0. The same arguments give the same samples. Raises ValueError on what a circle would refuse.
+    """
+
+    def __new__(
+        cls,
+        score: Score,
+        sample_rate: int,
+        strength_rad_s: float,
+        lag_rad: float,
+        parts: Sequence[tuple[float, float, float, float, float, Sequence[complex]]],
+        ear: int,
+    ) -> Rehearsal: ...
+    def tick(self) -> NDArray[np.float32]:
+        """What is heard until the next mix frame, 0.2 s later: frames × 2 samples."""
+    def weave(self) -> tuple[complex, list[WeaveThread]]:
+        """R·e^{iΨ} and everybody, as of the last frame."""
+    @property
+    def elapsed_ns(self) -> int: ...
 
 @final
 class NodeEvent:

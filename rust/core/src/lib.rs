@@ -42,4 +42,5 @@ pub mod oscillators;
 pub mod limiter;
 pub mod gate;
 pub mod renderer;
+pub mod rehearsal;
 pub mod tracker;

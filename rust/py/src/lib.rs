@@ -9,6 +9,7 @@ mod node;
 mod platform;
 mod replay;
 mod query;
+mod rehearsal;
 mod rhythm;
 mod score;
 mod tracker;
@@ -31,6 +32,8 @@ mod core_module {
     use super::platform::{ClockExchange, ClockReading, Platform, TimeKeys};
     #[pymodule_export]
     use super::query::{query_time, TimeMeasurement};
+    #[pymodule_export]
+    use super::rehearsal::Rehearsal;
     #[pymodule_export]
     use super::replay::replay_trace;
     #[pymodule_export]

@@ -158,7 +158,7 @@ getters! {
 }
 
 #[pyclass(frozen, module = "harmonia._core")]
-pub struct WeaveThread(Thread);
+pub struct WeaveThread(pub Thread);
 
 getters! {
     WeaveThread,
