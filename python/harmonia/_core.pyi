@@ -191,9 +191,9 @@ class Renderer:
 class Rehearsal:
     """A woven circle without a network: weave, field and one sleeper's platform, in simulated time from 0 on.
 
-    ``parts``: for each sleeper their own frequency in Hz, their phase at the beginning in turns, their coupling (0 to 1)
-    and the second from which on, within ten more, they let themselves be pulled by it, how much of their voice goes with
-    their breath (0 to 1), and their voice: one coefficient a channel, when the breath is fullest. ``ear`` is who
+    ``parts``: for each sleeper their own frequency in Hz, their phase at the beginning in turns, their coupling (0 to
+    1) and the second from which on, within ten more, they let themselves be pulled by it, how much of their voice goes
+    with their breath (0 to 1), and their voice: one coefficient a channel, when the breath is fullest. ``ear`` is who
     listens, counted from 0. The same arguments give the same samples. Raises ValueError on what a circle would refuse.
     """
 

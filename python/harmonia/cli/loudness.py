@@ -1,9 +1,9 @@
 """How loud a sound is to people: loudness over time, its range, peaks between samples, and clicks.
 
 A sine of 60 Hz and one of 2 kHz of the same level are not equally loud, and a bedroom is no place to find that out. So
-levels are stated in LUFS, after ITU-R BS.1770-5 and EBU R 128 (Tech 3341, 3342): power behind the K-weighting (a shelf of
-4 dB from 1.5 kHz on, a high-pass at 38 Hz), in windows of 400 ms (momentary) and 3 s (short-term), gated for the whole.
-The filters are applied as spectra, block by block with a run-up, which needs no loop over samples. A true peak is that
+levels are stated in LUFS, after ITU-R BS.1770-5 and EBU R 128 (Tech 3341, 3342): power behind the K-weighting (a shelf
+of 4 dB from 1.5 kHz on, a high-pass at 38 Hz), in windows of 400 ms (momentary) and 3 s (short-term), gated for the
+whole. The filters are applied as spectra, block by block with a run-up, which needs no loop over samples. A true peak is that
 of the band-limited curve through the samples, here at four times their rate.
 
 A click is an edge: in 2 ms, twenty times the high-frequency power of the half second around it.

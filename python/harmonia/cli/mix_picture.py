@@ -205,7 +205,8 @@ def _phases(axes: Any, performers: "list[Performer]", course: "Course") -> None:
             row = int(np.searchsorted(times_s, one.lets_go_s))
             axes.plot(times_s[row], off[row], marker="o", markersize=6, color=ink, markeredgecolor=PAPER, zorder=5)
     axes.set_title(
-        f"Each sleeper's breath against a steady one of {pace_hz:.3f} Hz. Dot: lets the circle pull from here on. Grey: does not"
+        f"Each sleeper's breath against a steady one of {pace_hz:.3f} Hz. Dot: lets the circle pull from here on. "
+        "Grey: does not"
     )
     axes.set_ylabel("turns")
     axes.set_ylim(-0.5, 0.5)

@@ -29,6 +29,8 @@ STEP_S = 0.25
 CHANNELS_DRAWN = 4
 APART_HZ = 12.0
 """Sounds nearer to each other than this cannot be told apart by their carrier."""
+AUDIBLE = 0.2
+"""Less than this share of a channel's loudest moment is no sound of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def plot(
                 {
                     "channel": one.label,
                     "locked": one.locked,
-                    "off_turns_p50": round(float(np.median(one.off_turns)), 5),
+                    "off_turns_p50": round(float(np.nanmedian(one.off_turns)), 5),
                     "coherence": round(one.coherence, 4),
                 }
                 for one in between
@@ -163,20 +165,22 @@ def between_ears(
         theta = np.interp(centres, centres[coarse], _unwrapped(rhythm, centres[coarse])) * one["locked"]
         product *= np.exp(-2j * np.pi * theta)
         means = _means(product, min(window, len(product)), step)
-        size = float(np.abs(product).mean())
+        sizes = _means(np.abs(product), min(window, len(product)), step)
+        # Where the channel is silent, or has slid elsewhere, there is no phase.
+        means[np.abs(sizes) < AUDIBLE * np.abs(sizes).max()] = np.nan
         found.append(
             Between(
                 f"{one['carrier_hz']:g} Hz, n = {one['locked']}",
                 one["locked"],
                 np.arange(len(means)) * step / rate + (min(window, len(product)) + smooth) / 2 / rate + start_s,
                 np.angle(means) / (2 * np.pi),
-                float(np.abs(means).mean() / size) if size else 0.0,
+                float(np.nansum(np.abs(means)) / max(np.abs(sizes[~np.isnan(means)]).sum(), 1e-12)),
             )
         )
     return found
 
 
-def _means(values: NDArray[np.complex128], window: int, step: int) -> NDArray[np.complex128]:
+def _means(values: NDArray[Any], window: int, step: int) -> NDArray[np.complex128]:
     sums = np.concatenate([[0], np.cumsum(values)])
     means: NDArray[np.complex128] = (sums[window:] - sums[:-window])[::step] / window
     return means

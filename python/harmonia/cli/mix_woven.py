@@ -202,9 +202,9 @@ def woven(
 ) -> None:
     """Rehearse a woven circle of SCORE with invented people: mix.wav, picture.png and summary.json.
 
-    Each breathes and sings at their own pace and, one after another, lets the circle pull them as far as they like; one
-    in five does not. What is heard is the mix of one of them. It is made by the parts of a real night, without a network,
-    and is the same for the same seed.
+    Each breathes and sings at their own pace and, one after another, lets the circle pull them as far as they like;
+    one in five does not. What is heard is the mix of one of them. It is made by the parts of a real night, without a
+    network, and is the same for the same seed.
     """
     score = parse_score(score_file)
     if seconds is None:
