@@ -28,8 +28,19 @@ from harmonia.cli.common import (
     stated_options,
 )
 from harmonia.cli.consent import purpose_type
+from harmonia.cli.sensing import Sense, prepare
 from harmonia.cli.weaving import parse_rhythm, woven_line
-from harmonia.client import CircleMode, CircleState, CircleView, Invitation, Moment, Purpose, Sanctuary, Sleeper
+from harmonia.client import (
+    CircleMode,
+    CircleState,
+    CircleView,
+    Following,
+    Invitation,
+    Moment,
+    Purpose,
+    Sanctuary,
+    Sleeper,
+)
 from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
 from harmonia.client.clock_log import ClockLogWriter
@@ -134,6 +145,14 @@ def _simulated(
     metavar="MS",
     help="How long after the sound card plays a sample it is heard.",
 )
+@click.option(
+    "--biosignal",
+    metavar="FILE|-",
+    help="Let my rhythm follow this signal: an EDF or CSV, replayed, or lines t_s,value from standard input. Takes "
+    "effect where I grant `biosignal` and `pull`.",
+)
+@click.option("--channel", help="The signal's channel, if the file has several.")
+@click.option("--band", nargs=2, type=float, metavar="LO HI", help="The signal's band, Hz: 0.1 0.5 for breath.")
 @stated_options
 @click.option(
     "--clock-log",
@@ -180,6 +199,9 @@ def join(
     card_drift: float,
     seed: int | None,
     output_latency_ms: float,
+    biosignal: str | None,
+    channel: str | None,
+    band: tuple[float, float] | None,
     max_drift_ppm: float,
     max_wander: float,
     clock_log: Path | None,
@@ -214,6 +236,11 @@ def join(
     if not abs(card_drift) <= 1e3:
         raise errors.BadInput("a simulated sound card is at most 1000 ppm wrong")
     voice = None if voice_text is None else parse_voice(voice_text)
+    if (biosignal is None) != (band is None):
+        raise errors.BadInput("--biosignal and --band belong together: a signal, and where in it the rhythm lies")
+    if biosignal == "-" and (control or circle == "-"):
+        raise errors.BadInput("standard input can be one thing only: a signal, an invitation or commands")
+    sense = None if biosignal is None or band is None else prepare(biosignal, channel, band)
 
     async def work() -> None:
         core = _simulated(clock_offset, clock_drift, seed, int(rate), max_drift_ppm, max_wander, card_drift)
@@ -231,7 +258,7 @@ def join(
             show.begin(who, new, output)
             path = clock_log or (clock_log_path(data_dir, who.sleeper_id) if log_clock else None)
             log = None if path is None else ClockLogWriter(path, who)
-            await _stay(who, show, output, seconds, interval_s, control, log)
+            await _stay(who, show, output, seconds, interval_s, control, log, sense)
 
     run(work)
 
@@ -348,6 +375,7 @@ async def _stay(
     interval_s: float,
     control: bool,
     log: ClockLogWriter | None = None,
+    sense: Sense | None = None,
 ) -> None:
     """Follows the night until it ends, the person leaves, or ``seconds`` are over."""
     if output is None:
@@ -363,6 +391,8 @@ async def _stay(
             nursery.start_soon(_until_ended, who, leave)
             if log is not None:
                 nursery.start_soon(log.run)
+            if sense is not None:
+                nursery.start_soon(sense, who)
             if show.lively:
                 nursery.start_soon(_look_around, who, show)
             if control:
@@ -555,7 +585,9 @@ class _JsonLines(_Quiet):
 
     def moment(self, who: Sleeper, now: Moment) -> None:
         super().moment(who, now)
-        _line(event="moment", **moment_json(now), connected=who.connected, circle_state=who.circle.state.word)
+        following = None if who.following is None else asdict(who.following)
+        state = who.circle.state.word
+        _line(event="moment", **moment_json(now), connected=who.connected, circle_state=state, following=following)
 
     def udp(self, loss: UdpLoss | None) -> None:
         if loss is None:
@@ -609,6 +641,8 @@ class _View(_Quiet):
         lines.append(f" offset {now.offset_turns:+.3f}   level {max(now.level_dbfs, -120):.0f} dBFS")
         if self.seen is not None and self.seen.circle.weaving.mode is CircleMode.WOVEN:
             lines.append(woven_line(self.seen), style="green")
+        if who.following is not None:
+            lines.append(f"\n{following_text(who.following)}", style="green")
         if now.muted:
             lines.append("   silent: you have opted out", style="bold magenta")
         if now.suspends:
@@ -617,6 +651,15 @@ class _View(_Quiet):
             lines.append(f"\n{loss}", style="bold yellow")
         lines.append(f"\n{who.trouble or 'o opts out, ← → move the offset, q leaves'}", style="dim")
         self._live.update(lines, refresh=True)
+
+
+def following_text(following: Following) -> str:
+    """How a rhythm stands to its living signal, in one line."""
+    estimate = following.estimate
+    heard = f"signal {estimate.frequency_hz:.3f} Hz, confidence {estimate.confidence:.2f}"
+    if following.missing:
+        return f"{heard}; not followed: grant {' and '.join(following.missing)}"
+    return heard if following.said_hz is None else f"{heard}; followed at {following.said_hz:.3f} Hz"
 
 
 def _shower(json_lines: bool, no_view: bool) -> _Quiet:

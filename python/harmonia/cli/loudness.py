@@ -3,8 +3,8 @@
 A sine of 60 Hz and one of 2 kHz of the same level are not equally loud, and a bedroom is no place to find that out. So
 levels are stated in LUFS, after ITU-R BS.1770-5 and EBU R 128 (Tech 3341, 3342): power behind the K-weighting (a shelf
 of 4 dB from 1.5 kHz on, a high-pass at 38 Hz), in windows of 400 ms (momentary) and 3 s (short-term), gated for the
-whole. The filters are applied as spectra, block by block with a run-up, which needs no loop over samples. A true peak is that
-of the band-limited curve through the samples, here at four times their rate.
+whole. The filters are applied as spectra, block by block with a run-up, which needs no loop over samples. A true peak
+is that of the band-limited curve through the samples, here at four times their rate.
 
 A click is an edge: in 2 ms, twenty times the high-frequency power of the half second around it.
 """
@@ -44,7 +44,7 @@ class Loudness:
     @property
     def times_s(self) -> Floats:
         """The end of each window."""
-        return (np.arange(len(self.momentary_lufs)) + 1) * HOP_S
+        return np.arange(1, len(self.momentary_lufs) + 1, dtype=np.float64) * HOP_S
 
 
 def measure(sound: Sound, rate: int) -> Loudness:

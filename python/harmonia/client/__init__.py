@@ -5,6 +5,7 @@
 """
 
 from harmonia.client.calls import SleeperCalls, redeem
+from harmonia.client.following import Following
 from harmonia.client.identity import Identity
 from harmonia.client.invitation import Endpoint, Invitation
 from harmonia.client.names import EVERY_PURPOSE, CircleMode, CircleState, LockState, Purpose
@@ -36,6 +37,7 @@ __all__ = [
     "CircleState",
     "CircleView",
     "Endpoint",
+    "Following",
     "Identity",
     "Invitation",
     "LockState",

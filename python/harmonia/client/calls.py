@@ -127,9 +127,16 @@ class SleeperCalls:
         offset_bits: int = answer.offset
         return offset_bits
 
-    async def set_own_rhythm(self, frequency_hz: float | None, ramp_s: float = 0.0) -> views.RhythmView | None:
-        """Leads the sleeper's own rhythm to a frequency within ``ramp_s`` seconds (0: ten), or back to the circle's."""
-        request = rhythm_pb2.SetOwnRhythmRequest(frequency_hz=frequency_hz, ramp_ns=round(ramp_s * 1e9))
+    async def set_own_rhythm(
+        self, frequency_hz: float | None, ramp_s: float = 0.0, *, from_biosignal: bool = False
+    ) -> views.RhythmView | None:
+        """Leads the sleeper's own rhythm to a frequency within ``ramp_s`` seconds (0: ten), or back to the circle's.
+
+        ``from_biosignal``: it is that of a living signal. Raises NotPermitted unless biosignal and pull are allowed.
+        """
+        request = rhythm_pb2.SetOwnRhythmRequest(
+            frequency_hz=frequency_hz, ramp_ns=round(ramp_s * 1e9), from_biosignal=from_biosignal
+        )
         return views.rhythm((await self._call(self._rhythm, "RhythmService", "SetOwnRhythm", request)).rhythm)
 
     async def set_coupling(self, coupling: float, weight: float | None = None) -> None:

@@ -36,7 +36,7 @@ from harmonia.domain.weaving import parse_coupling
 from harmonia.engine.desk import Desk, person_stream
 from harmonia.engine.plane import number_of
 from harmonia.engine.signal import Signal
-from harmonia.errors import BadInput, CredentialEnded
+from harmonia.errors import BadInput, CredentialEnded, NotPermitted
 from harmonia.journal import ANY, Position, WrongExpectedRevision
 
 if TYPE_CHECKING:
@@ -91,10 +91,13 @@ class Person:
         await self._record(OffsetSet(offset, self._desk.now_ns()))
         return offset
 
-    async def set_own_rhythm(self, frequency_hz: float | None, ramp_ns: int) -> Rhythm | None:
+    async def set_own_rhythm(
+        self, frequency_hz: float | None, ramp_ns: int, from_biosignal: bool = False
+    ) -> Rhythm | None:
         """Leads the sleeper's own rhythm to a frequency, or (None) back to the circle's; None if it is that already.
 
         Never a jump: it begins where the present one is, late enough for their platform to hear of it.
+        ``from_biosignal``: it is that of a living signal. Raises NotPermitted unless biosignal and pull are allowed.
         """
         if ramp_ns < 0:
             raise BadInput(f"a ramp must last 0 ns (10 s) or longer, not {ramp_ns} ns")
@@ -102,6 +105,8 @@ class Person:
 
         def decide() -> RhythmOwned:
             own, now_ns = self.sleeper.own_rhythm, self._desk.now_ns()
+            if from_biosignal:
+                return self._follow(circle, frequency_hz, ramp_ns, now_ns)
             if frequency_hz is None:
                 led = own.led_home(circle, ramp_ns, now_ns, now_ns + LEAD_NS)
             else:
@@ -110,6 +115,18 @@ class Person:
 
         await self._record(decide)
         return self.sleeper.own_rhythm.over(circle)
+
+    def _follow(self, circle: Rhythm, frequency_hz: float | None, ramp_ns: int, now_ns: int) -> RhythmOwned:
+        if frequency_hz is None:
+            raise BadInput("a living signal has a frequency; to go back to the circle's rhythm, do not name a signal")
+        missing = self.sleeper.may_follow(self.conductor.circle, now_ns)
+        if missing:
+            names = " and ".join(purpose.name.lower() for purpose in missing)
+            raise NotPermitted(
+                f"a rhythm follows a biosignal only where biosignal and pull are both allowed; {names} is not"
+            )
+        led = self.sleeper.own_rhythm.following(circle, frequency_hz, ramp_ns, now_ns, now_ns + LEAD_NS)
+        return RhythmOwned(led.segments, led.home_ns, now_ns, led.set_hz)
 
     async def set_coupling(self, coupling: float, weight: float) -> None:
         """Records how far the circle may pull this sleeper, and what they count in its mean."""
