@@ -131,9 +131,26 @@ class Score:
     def duration_ns(self) -> int | None:
         """None if the score is endless."""
     def summary(self) -> str:
-        """JSON: duration_s (or null), tone_sets, timeline, channels_max and more."""
+        """JSON: duration_s (or null), tone_sets, timeline, channels_max, stems and more."""
     def rhythm(self, epoch_ns: int) -> Rhythm:
         """The rhythm that the score proposes if it begins at node time ``epoch_ns``."""
+
+@final
+class Stem:
+    """A recording, decoded into memory: FLAC, WAV or Ogg Vorbis, one or two channels."""
+
+    @staticmethod
+    def load(path: PathLike[str] | str) -> Stem:
+        """Reads a file. Raises IoError if it cannot be read, ValueError if it is no recording that can be played."""
+    @staticmethod
+    def hash(path: PathLike[str] | str) -> str:
+        """SHA-256 of a file, in hexadecimal. Raises IoError."""
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def frames(self) -> int: ...
 
 @final
 class Tracker:
@@ -169,7 +186,10 @@ class LiveTracker:
 class Renderer:
     """Renders a score offline, from any instant of it. Not realtime: see Platform for that."""
 
-    def __new__(cls, score: Score, epoch_ns: int, sample_rate: int) -> Renderer: ...
+    def __new__(
+        cls, score: Score, epoch_ns: int, sample_rate: int, stems: Mapping[str, Stem] | None = None
+    ) -> Renderer:
+        """``stems`` are the recordings that the score wants, by its names for them; without one, that stem is silent."""
     def render(
         self,
         node_ns: int,
@@ -718,7 +738,8 @@ class Platform:
         """
     def converter(self) -> dict[str, int] | None:
         """The sound card's clock: rate_ppb against the platform's, uncertainty_ns, pairs, gaps; None before any."""
-    def set_score(self, score: Score, epoch_ns: int) -> None: ...
+    def set_score(self, score: Score, epoch_ns: int, stems: Mapping[str, Stem] | None = None) -> None:
+        """From node time ``epoch_ns`` on. ``stems`` as in Renderer."""
     def clear_score(self) -> None:
         """Silence until the next set_score."""
     def set_rhythm(self, rhythm: Rhythm) -> None: ...

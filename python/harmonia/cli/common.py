@@ -97,7 +97,7 @@ def echo_json(value: Any) -> None:
 def read_score(path: Path) -> ScoreText:
     """A score file, not validated yet. Raises NotFound, BadInput, StorageError."""
     if path.suffix.lower() not in FORMATS:
-        raise errors.BadInput(f"{path}: a score's name must end in .toml or .sbg")
+        raise errors.BadInput(f"{path}: a score's name must end in .toml, .sbg or .sbgf")
     try:
         content = path.read_bytes()
     except FileNotFoundError:

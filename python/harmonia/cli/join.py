@@ -129,6 +129,13 @@ def _simulated(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Record my mix into this WAV file. Also grants `recording` of my own voice.",
 )
+@click.option(
+    "--stems",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Look for the score's music here, by name or hash; may be repeated.",
+)
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Leave after so many seconds.")
 @click.option("--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True)
 @click.option(
@@ -192,6 +199,7 @@ def join(
     no_voice: bool,
     no_visibility: bool,
     output: Path | None,
+    folders: tuple[Path, ...],
     seconds: float | None,
     rate: str,
     clock_offset: float,
@@ -254,6 +262,8 @@ def join(
                 await who.set_levels(hearing=1.0 if hearing is None else hearing, own=1.0 if own is None else own)
             if offset_turns is not None:
                 await who.set_offset(offset_turns)
+            for line in (await who.find_stems(*folders)).words():
+                click.echo(line, err=True)
             show = _shower(json_lines, no_view)
             show.begin(who, new, output)
             path = clock_log or (clock_log_path(data_dir, who.sleeper_id) if log_clock else None)

@@ -11,6 +11,7 @@ import click
 from harmonia import _core, errors
 from harmonia.bridges.sounds import pcm16
 from harmonia.cli.common import json_option, read_score
+from harmonia.client import stems
 from harmonia.client.words import seconds_text
 
 DAY_S = 86_400
@@ -48,6 +49,11 @@ def show(file: Path, as_json: bool) -> None:
         for channel in one["channels"]:
             rest = {key: value for key, value in channel.items() if key not in ("wave", "slot")}
             click.echo(f"    {channel['wave']:<11} {_plain(rest)}")
+    if summary["stems"]:
+        click.echo("\nmusic")
+        for stem in summary["stems"]:
+            rest = {key: value for key, value in stem.items() if key != "name"}
+            click.echo(f"  {stem['name'] or '(unnamed)'}: {_plain(rest)}")
     click.echo("\ntimeline")
     for entry in summary["timeline"]:
         rest = {key: value for key, value in entry.items() if key not in ("at_s", "tone_set", "line")}
@@ -86,12 +92,33 @@ def _clock_s(_: click.Context, __: click.Parameter, text: str | None) -> float |
     "--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True, help="Samples a second."
 )
 @click.option("--offset", "offset_turns", type=float, default=0.0, help="A phase offset, in turns.")
+@click.option(
+    "--stems",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Look for the score's music here, too; may be repeated. [always: beside the score]",
+)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A WAV file, 16 bit.")
-def render(file: Path, start_s: float | None, seconds: float, rate: str, offset_turns: float, output: Path) -> None:
-    """Render a part of a score into a WAV file, as one platform alone would play it."""
+def render(
+    file: Path,
+    start_s: float | None,
+    seconds: float,
+    rate: str,
+    offset_turns: float,
+    folders: tuple[Path, ...],
+    output: Path,
+) -> None:
+    """Render a part of a score into a WAV file, as one platform alone would play it.
+
+    Music is taken from files beside the score, by name or by hash. What is missing is said, and the rest plays.
+    """
     parsed, sample_rate = parse_score(file), int(rate)
     into_s = 0.0 if start_s is None else (start_s - parsed.start_s) % DAY_S
-    renderer = _core.Renderer(parsed, 0, sample_rate)
+    found = stems.find(parsed, [*folders, file.parent])
+    for line in found.words():
+        click.echo(line, err=True)
+    renderer = _core.Renderer(parsed, 0, sample_rate, found.stems)
     frames_left = round(seconds * sample_rate)
     done = 0
     try:

@@ -4,13 +4,13 @@ The sanctuary's word decides about what is shared (score, epoch, rhythm); the pe
 (offset, voice, levels, whether anything sounds at all). This file is the one place where the two meet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harmonia import _core
 from harmonia.client.names import CircleState, Purpose
 from harmonia.client.owned import Owned
-from harmonia.client.views import TURN, PlatformState, float32
+from harmonia.client.views import TURN, PlatformState, ScoreText, float32
 from harmonia.errors import BadInput
 
 SOUNDING = (CircleState.ENTRAINING, CircleState.DREAMING, CircleState.WAKING)
@@ -18,6 +18,14 @@ SOUNDING = (CircleState.ENTRAINING, CircleState.DREAMING, CircleState.WAKING)
 
 STAYING = (Purpose.PRESENCE, Purpose.HEARING, Purpose.VOICE)
 """Who has withdrawn all three has left the night: their platform is silent until they grant one of them again."""
+
+
+def parse_score(score: ScoreText) -> _core.Score:
+    """The core's own reading of a circle's score. Raises BadInput if it refuses what the sanctuary had accepted."""
+    try:
+        return _core.Score.parse(score.text, score.name, "sbg" if score.format == "sbg" else "toml")
+    except _core.ScoreError as error:
+        raise BadInput(f"this platform cannot play the circle's score: {error}") from None
 
 
 class Platform:
@@ -29,6 +37,7 @@ class Platform:
         self._voice: Owned[tuple[complex, ...]] = Owned(())
         self._levels = Owned((1.0, 1.0))
         self._playing: tuple[Any, ...] | None = None
+        self._stems: Mapping[str, _core.Stem] = {}
         self._rhythm: tuple[Any, ...] | None = None
         self._hears = True
         self._quiet = False
@@ -85,12 +94,15 @@ class Platform:
         if playing is None:
             self.core.clear_score()
         else:
-            try:
-                parsed = _core.Score.parse(score.text, score.name, "sbg" if score.format == "sbg" else "toml")
-            except _core.ScoreError as error:
-                raise BadInput(f"this platform cannot play the circle's score: {error}") from None
-            self.core.set_score(parsed, circle.epoch_ns or 0)
+            self.core.set_score(parse_score(score), circle.epoch_ns or 0, self._stems)
         self._playing = playing
+
+    def use_stems(self, stems: Mapping[str, _core.Stem]) -> None:
+        """The recordings for the circle's score, by its names for them: from now on."""
+        self._stems = dict(stems)
+        if self._playing is not None:
+            score, epoch_ns = self._playing
+            self.core.set_score(parse_score(score), epoch_ns or 0, self._stems)
 
     def _apply_levels(self) -> None:
         hearing, own = self._levels.value

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from harmonia import _core, errors
-from harmonia.client import calls, outbox
+from harmonia.client import calls, outbox, stems
 from harmonia.client.following import Following, Pursuit
 from harmonia.client.identity import Identity, purpose_bits
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.phase import PhaseTracker
-from harmonia.client.platform import STAYING, Platform
+from harmonia.client.platform import STAYING, Platform, parse_score
 from harmonia.client.udp import UdpLoss, loss_of
 from harmonia.client.views import Circle, CircleView, PlatformState, PurposeConsent, turns
 
@@ -442,6 +442,16 @@ class Sleeper:
         self.connected = False
         self._end_error = error
         self._ended.set()
+
+    async def find_stems(self, *folders: Path) -> stems.Found:
+        """Looks in ``folders`` for the music that the circle's score wants, and plays what is there from now on.
+
+        What is not there is silent, and everything else plays. Decoding takes a while; do this before the night.
+        """
+        score = parse_score(self.circle.score)
+        found = await trio.to_thread.run_sync(stems.find, score, folders)
+        self.platform.use_stems(found.stems)
+        return found
 
     def close(self) -> None:
         """Silence, and the end of every connection. The credential stays good for a later `resume`."""

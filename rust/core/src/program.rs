@@ -3,7 +3,11 @@
 //! A score is written in its own time, in hertz, per cent and tone-sets. A program is the same night ready to be
 //! played: each channel has a carrier and a beat as integer timelines and an amplitude as a piecewise-linear curve,
 //! so that any platform can start rendering at any instant and is in phase with everybody else at once.
+use std::sync::Arc;
+
+use crate::envelope::Envelope;
 use crate::rhythm::Rhythm;
+use crate::stem::Stem;
 use crate::units::{NodeTime, Span};
 
 /// The most channels that a score may have.
@@ -29,8 +33,53 @@ pub enum NoiseColor {
     Brown,
 }
 
-/// How a channel sounds.
+/// One cycle of an oscillator, from −1 to 1, beginning at 0 or, where it jumps, at the jump.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Shape {
+    /// sin 2πx.
+    #[default]
+    Sine,
+    /// 1 in the first half of the cycle, −1 in the second.
+    Square,
+    /// From 0 up to 1 at a quarter, down to −1 at three quarters, and back.
+    Triangle,
+    /// From −1 to 1.
+    Sawtooth,
+}
+
+/// Which ear gets which of a channel's two phases: ψ, and ψ + β + n·φ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ears {
+    /// ψ on both.
+    Both,
+    /// The ear that leads gets the second, the other the first.
+    Lead(Ear),
+    /// Each gets both, at half of the amplitude: a beat in the air instead of in the head.
+    Sum,
+}
+
+/// A tone that is more than a sine: another shape, both phases on one ear, or under an envelope.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Shaped {
+    /// The oscillator.
+    pub shape: Shape,
+    /// Who hears what.
+    pub ears: Ears,
+    /// The loudness over the beat's cycle, read at β + n·φ on both ears.
+    pub envelope: Option<Arc<Envelope>>,
+}
+
+/// When a bell is struck, and how hard.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Strike {
+    /// When.
+    pub at: NodeTime,
+    /// The amplitude in the first moment, 1.0 = full scale; above 0.
+    pub amplitude: f32,
+}
+
+/// How a channel sounds.
+#[derive(Clone, PartialEq, Debug)]
 pub enum Wave {
     /// The same sine on both ears; its beat is not heard.
     Tone,
@@ -43,6 +92,16 @@ pub enum Wave {
     Isochronic,
     /// Noise, the same for every platform at the same node time; it has neither carrier nor beat.
     Noise(NoiseColor),
+    /// Noise that is heard early on one ear and as late on the other, by w·sin 2π(β + n·φ). The frequency of the
+    /// carrier counts as w, in microseconds, so that it slides as a score's numbers do; its phase is not used.
+    Spin(NoiseColor),
+    /// A tone of another shape, or with an envelope.
+    Shaped(Arc<Shaped>),
+    /// A sine on both ears that is struck and rings out. The channel's amplitude is that of the last strike while it
+    /// rings; what has died away by then is the wave's own affair.
+    Bell(Arc<[Strike]>),
+    /// Music at node time; its beat turns its loudness, if it has an envelope.
+    Stem(Arc<Stem>),
 }
 
 /// Where a channel's beat phase β comes from.

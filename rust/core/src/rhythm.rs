@@ -135,13 +135,9 @@ impl Segment {
         let ramped = since.clamp(0, i128::from(self.ramp.ns()));
         let reached = self.frequency.0.wrapping_add(self.half_ramp.wrapping_mul(2 * ramped));
         let start = u128::from(self.phase.bits()) << 64;
-        // Over the ramp, f·r + h·r²; for the rest, the frequency reached. Before the start `ramped` is 0 and `since`
+        // Over the ramp, (f + h·r)·r; for the rest, the frequency reached. Before the start `ramped` is 0 and `since`
         // negative: the first segment extends backwards at its own frequency.
-        let over_ramp = self
-            .frequency
-            .0
-            .wrapping_mul(ramped)
-            .wrapping_add(self.half_ramp.wrapping_mul(ramped.wrapping_mul(ramped)));
+        let over_ramp = self.frequency.0.wrapping_add(self.half_ramp.wrapping_mul(ramped)).wrapping_mul(ramped);
         let rest = reached.wrapping_mul(since - ramped);
         (start.wrapping_add(over_ramp as u128).wrapping_add(rest as u128), Frequency(reached))
     }
@@ -155,6 +151,19 @@ impl Segment {
     pub fn frequency_at(&self, t: NodeTime) -> Frequency {
         self.evaluate(t).1
     }
+}
+
+/// How a rhythm goes on from an instant: phase(t) = p + f·t + h·t², until it changes its ways.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// The phase at the instant, p.
+    pub phase: Phase,
+    /// The frequency there, f.
+    pub frequency: Frequency,
+    /// Half of the frequency's change per nanosecond from there on, in 2⁻¹²⁸ turn/ns², h.
+    pub half_ramp: i128,
+    /// When another segment begins, or a ramp does or ends; far in the future if never.
+    pub until: NodeTime,
 }
 
 /// A list of segments, oldest first: the timeline that a whole circle shares.
@@ -229,9 +238,25 @@ impl Rhythm {
 
     /// The phase at `t` plus `fraction` · 2⁻³² ns, for samples that fall between nanoseconds. Realtime-safe.
     pub fn phase_at_fine(&self, t: NodeTime, fraction: u32) -> Phase {
-        let (phase, frequency) = self.segment_at(t).evaluate(t);
+        self.piece_at(t, fraction).phase
+    }
+
+    /// How the rhythm goes on from `t` plus `fraction` · 2⁻³² ns. Realtime-safe.
+    pub fn piece_at(&self, t: NodeTime, fraction: u32) -> Piece {
+        let after = self.segments.partition_point(|segment| segment.start <= t);
+        let segment = &self.segments[after.saturating_sub(1)];
+        let next = self.segments.get(after).map_or(NodeTime::from_ns(i64::MAX), |next| next.start);
+        let ramp_end = segment.start + segment.ramp;
+        let ramping = segment.start <= t && t < ramp_end;
+        let change = if t < segment.start { segment.start } else { ramp_end };
+        let (phase, frequency) = segment.evaluate(t);
         let within = (frequency.0 >> 32).wrapping_mul(i128::from(fraction));
-        Phase::from_bits((phase.wrapping_add(within as u128) >> 64) as u64)
+        Piece {
+            phase: Phase::from_bits((phase.wrapping_add(within as u128) >> 64) as u64),
+            frequency,
+            half_ramp: if ramping { segment.half_ramp } else { 0 },
+            until: if t < change { next.min(change) } else { next },
+        }
     }
 
     /// The frequency at `t`. Realtime-safe.

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 const EPOCH: NodeTime = NodeTime::from_ns(1_234_567_890_123);
 const DAY: Span = Span::from_s(86_400);
+/// The RMS of the format's pink noise, √(1/300 + 9·2/900), relative to ours.
+const PINK: f64 = 0.152_752_523 / 0.18;
 
 fn sbg(text: &str) -> Score {
     Score::parse(text, "night.sbg", Format::Sbg).unwrap_or_else(|error| panic!("{error}\n{text}"))
@@ -67,7 +69,8 @@ fn check(program: &Program) -> Result<(), TestCaseError> {
     }
     for channel in &program.channels {
         for (t, amplitude) in channel.amplitude.points() {
-            prop_assert!((0.0..=1.0).contains(amplitude), "{amplitude} at {t:?}");
+            let most = if matches!(channel.wave, Wave::Noise(_) | Wave::Spin(_)) { 3.21 } else { 1.0 };
+            prop_assert!((0.0..=most).contains(amplitude), "{amplitude} at {t:?}");
         }
         prop_assert_eq!(channel.amplitude.at(program.epoch - Span::from_ns(1)), 0.0);
         if let Some(duration) = program.duration {
@@ -228,7 +231,8 @@ proptest! {
             let t = begin + (end - begin) * share;
             for (slot, channel) in program.channels.iter().enumerate() {
                 let expected = night.sound(slot, t).filter(|sound| sound.amplitude > 1e-6);
-                let heard = f64::from(channel.amplitude.at(at(t))) * 100.0;
+                let gain = if slot == 2 { PINK } else { 1.0 };
+                let heard = f64::from(channel.amplitude.at(at(t))) * 100.0 / gain;
                 prop_assert!((heard - expected.map_or(0.0, |s| s.amplitude)).abs() < 1e-3,
                     "slot {slot} at {t}: {heard} {expected:?}\n{}", night.text());
                 let Some(sound) = expected.filter(|_| slot < 2) else { continue };
@@ -300,7 +304,7 @@ proptest! {
     #[test]
     fn a_bad_line_is_named_by_its_number(night in night(), place: prop::sample::Index, bad in prop::sample::select(vec![
         "0:00:60 set0", "bad: 200+4", "bad: 200+4/101", "bad: 200+nan/5", "bad: 30000/5", "0:00 nobody",
-        "0:00 =! set0", "0:00 set0 -> set1", "+bad", "bad: bell+500/10", "bad: 200@0/5", "}", "wave00: 1 2", "-q 4",
+        "0:00 =! set0", "0:00 set0 -> set1", "+bad", "bad: bell+500", "bad: 200@0/5", "}", "wave00: 1", "-q 4",
     ])) {
         let text = night.text();
         let mut lines: Vec<&str> = text.lines().collect();
@@ -324,7 +328,9 @@ proptest! {
     fn no_soup_of_its_own_words_makes_it_panic(words in prop::collection::vec(prop::sample::select(vec![
         "\n", "\n", "\n", "a:", "b:", "{", "}", "a", "b", "-", "NOW", "0:00", "+0:01", "23:59:59", "NOW+1:00+23:00",
         "->", "==", "<>", "--", "200+4/20", "100-1e3/5", "0@0/0", "pink/10", "#", "##", "-SE", "-T", "-L", "-F", "1e9",
-        "é", " ",
+        "é", " ", "spin:300+4/20", "bell+500/20", "mix/60", "mixam:beat", "mixspin:300+3/35", "square:", "wave00:",
+        "custom00:", "e=2", "-p", "drop", "slide", "sigmoid", "00ds+^", "00l:S=8", "t30,30,3", "-i", "-m", "-A", "-I",
+        "d=0.4:e=0", "solve", "A:", "A=b0", "beat", "ramp(m,0,D)", "-q",
         "9:", ":", "::", "+", "/", "@", "1e308/1", "-0+-0/0", "=", "param",
     ]), 0..60)) {
         let text = words.join(" ");
@@ -374,7 +380,9 @@ fn fades_take_their_time_and_place() {
         ("a: 200+4/40\nb: 300+5/20\n0:00 == a\n0:10 -= b", &[(600.0, 0.0)]),
         // What ends fades in the first half and is silent in the second; noise keeps on.
         ("a: 200+4/40\noff: -\n0:00 a\n0:10 off", &[(585.0, 20.0), (600.0, 0.0), (620.0, 0.0)]),
-        ("a: pink/40\nb: pink/20\n0:00 a\n0:10 b", &[(600.0, 30.0)]),
+        ("a: pink/40\nb: pink/20\n0:00 a\n0:10 b", &[(600.0, 30.0 * PINK)]),
+        // Spinning noise has no pitch that could differ.
+        ("a: spin:100+1/40\nb: spin:300+4/20\n0:00 a\n0:10 b", &[(600.0, 30.0 * PINK)]),
         // -> takes all of the time, also for what begins or ends.
         ("a: 200+4/40\noff: -\n0:00 a ->\n0:10 off", &[(60.0, 36.0), (300.0, 20.0), (540.0, 4.0)]),
         ("a: 200+4/40\nb: 300@5/20\n0:00 a ->\n0:10 b", &[(150.0, 20.0), (300.0, 0.0)]),
@@ -466,7 +474,7 @@ fn a_score_begins_in_the_middle_of_the_fade_from_its_last_line() {
 fn waves_ears_and_locks_come_from_the_words() {
     let score = sbg("t: 100+4/10 200-8/10 150/5 300@12/10 400+4.1/3 pink/1 white/2 brown/3 - sine:90+6/2\n0:00 t");
     let program = score.program(EPOCH, DAY);
-    let waves: Vec<Wave> = program.channels.iter().map(|channel| channel.wave).collect();
+    let waves: Vec<Wave> = program.channels.iter().map(|channel| channel.wave.clone()).collect();
     assert_eq!(
         waves,
         [
@@ -544,25 +552,56 @@ fn refusals_name_the_line_and_the_reason() {
         ("", 1, "no time line"),
         ("a: 100/1\n\n# only a comment", 3, "no time line"),
         ("a: 100/1\n-SE\n0:00 a", 2, "before the first"),
-        ("-m river.ogg\na: 100/1\n0:00 a", 1, "soundtrack"),
-        ("-p drop 00d", 1, "built-in sequence"),
-        ("-i 200+4/1", 1, "-i plays"),
-        ("-SEm x.ogg", 1, "soundtrack"),
+        ("-p nap 00d", 1, "-p nap is not known"),
+        ("-p drop", 1, "level and a depth"),
+        ("-p drop 00z", 1, "a letter from a to l"),
+        ("-p drop 00d!", 1, "\"!\" was not expected"),
+        ("-p drop 00d:q=1", 1, "has no \"q\""),
+        ("-p drop t1,2 00d", 1, "t30,30,3"),
+        ("-p drop 150d", 1, "0 to 20000 Hz"),
+        ("-p drop 00d mixam:beat", 1, "mix/AMPLITUDE"),
+        ("-p sigmoid 00ds:l=0", 1, "flat"),
+        ("-p slide pink/10", 1, "a tone with a beat"),
+        ("-p curve x.sbgf 00ls", 1, "play that .sbgf file"),
+        ("-p drop 00d\na: 100/1\n", 2, "says all"),
+        ("-T 1:00 -p drop 00d", 1, "remove -T"),
+        ("-i", 1, "needs tones"),
         ("-c 80=1", 1, "headphones"),
-        ("-q 60", 1, "speed"),
-        ("-w square", 1, "only sine"),
-        ("-X", 1, "option -X"),
+        ("-q fast", 1, "whole number"),
+        ("-V 101", 1, "volume"),
+        ("-w round", 1, "sawtooth"),
+        ("-I d=2", 1, "from 0 to 1"),
+        ("-I a=0.7:r=0.7", 1, "together"),
+        ("-A k=0", 1, "k must be"),
+        ("-G", 1, "picture"),
+        ("--graph-video x.mp4", 1, "--graph-video"),
+        ("-Y", 1, "option -Y"),
         ("-T 25:00", 1, "not a time"),
         ("-T", 1, "-T needs"),
         ("-L 0:00", 1, "plays nothing"),
         ("-F soon", 1, "milliseconds"),
         ("-S now", 1, "\"now\""),
-        ("a: 100/1\n0:00 a\nb: spin:300+4/20\n", 3, "spinning noise"),
-        ("a: mix/90\n", 1, "soundtrack"),
-        ("a: wave01:100+4/2\n", 1, "waveform of its own"),
-        ("custom00: 0 1\n", 1, "envelope"),
-        ("a: 100M4/2\n", 1, "monaural"),
-        ("a: square:100+4/2\n", 1, "square wave"),
+        ("a: 100/1\n0:00 a\nb: spin:300/20\n", 3, "not a tone"),
+        ("a: spin:300000+1/20\n", 1, "a width must"),
+        ("a: mix/101\n", 1, "0 to 100"),
+        ("a: mixspin:300+3/35\n", 1, "mix/AMPLITUDE"),
+        ("a: mix/50 mixbeat:6/45\n", 1, "shifts every frequency"),
+        ("a: mix/50 mixam:0\n", 1, "above 0 Hz"),
+        ("a: mix/50 mixam:beat\n", 1, "there is none"),
+        ("a: mix/50 mixam:8 mixpulse:4/20\n", 1, "stands alone"),
+        ("a: wave01:100+4/2\n", 1, "wave01 is not defined"),
+        ("wave01: 0 1 0\na: wave01:100@4/2\n", 2, "waveNN is for binaural"),
+        ("custom00: 0 1\na: custom00:pink/2\n", 2, "takes no shape"),
+        ("custom00: 0 0\n", 1, "one above 0"),
+        ("custom00: e=4 0 1\n", 1, "e must be"),
+        ("custom00: 0 1\ncustom00: 0 1\n", 2, "defined twice"),
+        ("wave00: 1 1\n", 1, "two samples that differ"),
+        ("wave00: 1\n", 1, "needs 2 to"),
+        ("wave00: 1 x\n", 1, "not with \"x\""),
+        ("a: square:triangle:100+4/2\n", 1, "two shapes"),
+        ("a: square:spin:100+4/2\n", 1, "another shape"),
+        ("a: 440~10/20\n", 1, "modulated"),
+        ("a: bell+100/1000\n", 1, "0 to 100"),
         ("a: 100+4/200\n", 1, "0 to 100"),
         ("a: 100+4/-1\n", 1, "0 to 100"),
         ("a: -100+4/1\n", 1, "0 to 20000 Hz"),
@@ -587,7 +626,19 @@ fn refusals_name_the_line_and_the_reason() {
         ("a: 100/1\nb: {\n+0:00 a\n", 2, "never closed"),
         ("a: 100/1\nb: {\n+0:00 c\n}\n0:00 b", 3, "\"c\""),
         ("a: 100/1\nb: {\n+0:00 a\n}\n0:00 == b", 5, "takes no fade"),
-        ("beat = 4\n", 1, "curve"),
+        ("a: 100/1\nbeat = 4\n", 2, "file of their own"),
+        ("carrier = 200\n", 1, "a line for its beat"),
+        ("beat = 4\nbeat = 5\n", 2, "drawn twice"),
+        ("beat = nobody\n", 1, "\"nobody\" is not known"),
+        ("beat = 4\ncarrier = 200 + 1e6*m\n", 2, "carrier must be"),
+        ("beat = ln(-1)\n", 1, "no number"),
+        ("param m = 4\nbeat = 4\n", 1, "taken"),
+        ("param l = x\nbeat = 4\n", 1, "param l = 0.125"),
+        ("solve A,C : A+C=b0\nbeat = A\n", 1, "2 unknowns and 1 equations"),
+        ("solve A : 0*A=1\nbeat = A\n", 1, "no single solution"),
+        ("solve A A=1\nbeat = A\n", 1, "colon"),
+        ("solve A : A\nbeat = A\n", 1, "no equation"),
+        ("beat = 200*sin(1e6*m)\n", 1, "calmer"),
         (&many, 1, "64 tones, not 65"),
         (&each_a_channel, 5, "channel 65"),
         (deep, 5, "call itself"),

@@ -50,7 +50,7 @@ proptest! {
             channel(carriers.0), channel(carriers.1))).program(EPOCH, Span::from_s(1000));
         prop_assert_eq!(program.channels.len(), 1);
         let channel = &program.channels[0];
-        prop_assert_eq!(channel.wave, Wave::Binaural { lead: if left { Ear::Left } else { Ear::Right } });
+        prop_assert_eq!(channel.wave.clone(), Wave::Binaural { lead: if left { Ear::Left } else { Ear::Right } });
         prop_assert_eq!(&channel.beat, &Beat::Locked(n));
         for pair in channel.carrier.segments().windows(2) {
             prop_assert_eq!(pair[0].phase_at(pair[1].start), pair[1].phase);
@@ -195,14 +195,14 @@ fn refusals_name_line_column_and_reason() {
         (format!("[tone-sets]\na = [«3]{tail}"), "a channel must be a table"),
         (format!("[tone-sets]\na = [{many}{{}}]{tail}"), "64 channels, not 65"),
         (a("«{ carrier_hz = 9 }"), "needs wave"),
-        (a("{ wave = «\"sine\" }"), "one of \"binaural\", \"isochronic\", \"tone\", \"noise\", not \"sine\""),
+        (a("{ wave = «\"sine\" }"), "one of \"binaural\", \"isochronic\", \"monaural\""),
         (a("{ wave = \"noise\", color = \"pink\", amplitude_pct = «101 }"), "from 0 to 100, not 101"),
         (a("{ wave = \"noise\", color = \"pink\", amplitude_pct = «-1 }"), "from 0 to 100, not -1"),
         (a("{ wave = \"noise\", color = «\"red\", amplitude_pct = 1 }"), "one of \"white\""),
         (a("{ wave = \"noise\", color = \"pink\", «beat_hz = 1, amplitude_pct = 1 }"), "neither a carrier nor a beat"),
         (a("{ wave = \"tone\", carrier_hz = «20001, amplitude_pct = 1 }"), "from 0 to 20000"),
         (a("{ wave = \"tone\", carrier_hz = 9, «lead = \"left\", amplitude_pct = 1 }"), "no beat"),
-        (a("{ wave = \"tone\", carrier_hz = 9, «color = \"pink\", amplitude_pct = 1 }"), "only noise"),
+        (a("{ wave = \"tone\", carrier_hz = 9, «color = \"pink\", amplitude_pct = 1 }"), "takes carrier_hz and shape"),
         (a("«{ wave = \"binaural\", carrier_hz = 9, amplitude_pct = 1 }"), "beat_hz or locked"),
         (a("{ wave = \"binaural\", carrier_hz = 9, beat_hz = «0, amplitude_pct = 1 }"), "from 0.001 to 1000"),
         (a("{ wave = \"binaural\", carrier_hz = 9, beat_hz = «-4, amplitude_pct = 1 }"), "not -4"),
@@ -215,6 +215,26 @@ fn refusals_name_line_column_and_reason() {
         ),
         (a("{ wave = \"isochronic\", carrier_hz = 9, locked = 1, «lead = \"left\", amplitude_pct = 1 }"), "both ears"),
         (a("{ wave = \"tone\", «carrier = 9, amplitude_pct = 1 }"), "no key \"carrier\""),
+        (a("{ wave = \"tone\", carrier_hz = 9, shape = «\"round\", amplitude_pct = 1 }"), "\"sawtooth\""),
+        (a("{ wave = \"tone\", carrier_hz = 9, «envelope = \"e\", amplitude_pct = 1 }"), "takes carrier_hz and shape"),
+        (a("{ wave = \"bell\", carrier_hz = 9, «beat_hz = 4, amplitude_pct = 1 }"), "a bell has no beat"),
+        (a("«{ wave = \"spin\", width_us = 300, color = \"pink\", amplitude_pct = 1 }"), "beat_hz or locked"),
+        (a("{ wave = \"spin\", width_us = «3000, color = \"pink\", locked = 1, amplitude_pct = 1 }"), "from 0 to 2880"),
+        (a("{ wave = \"stem\", stem = «\"s\", amplitude_pct = 1 }"), "add a table [stems]"),
+        (
+            a("{ wave = \"isochronic\", carrier_hz = 9, locked = 1, envelope = «\"e\", amplitude_pct = 1 }"),
+            "[envelopes]",
+        ),
+        (format!("stems.s = «{{ loop = true }}\n{}", sets(tail)), "file or sha256"),
+        (format!("stems.s = {{ sha256 = «\"00\" }}\n{}", sets(tail)), "64 hexadecimal"),
+        (format!("stems.s = {{ file = \"a\", loop = «1 }}\n{}", sets(tail)), "true or false"),
+        (format!("stems.s = {{ file = \"a\", loop = false, «crossfade_s = 1 }}\n{}", sets(tail)), "no crossfade"),
+        (format!("envelopes.e = {{ samples = «[1] }}\n{}", sets(tail)), "needs 2 to"),
+        (format!("envelopes.e = {{ samples = «[0, 0] }}\n{}", sets(tail)), "one of them above 0"),
+        (format!("envelopes.e = {{ curve = «[1, 1] }}\n{}", sets(tail)), "two numbers that differ"),
+        (format!("envelopes.e = {{ curve = [1, 0], «edge = \"hard\" }}\n{}", sets(tail)), "smooth all round"),
+        (format!("envelopes.e = {{ samples = [1, 0], curve = «[1, 0] }}\n{}", sets(tail)), "either samples or a curve"),
+        (format!("envelopes.e = «{{ attack = 0.7, release = 0.7 }}\n{}", sets(tail)), "together"),
         (
             a("{ wave = \"binaural\", carrier_hz = 9, locked = «1, amplitude_pct = 1 }").replace("rhythm = 4\n", ""),
             "the score has none",

@@ -2,11 +2,13 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
+use harmonia_core::envelope::{Edge, Envelope};
 use harmonia_core::mixer::CircleMixer;
 use harmonia_core::phase::{Phase, PhaseOffset};
-use harmonia_core::program::{Beat, Channel, Curve, Ear, NoiseColor, Program, Wave};
+use harmonia_core::program::{Beat, Channel, Curve, Ear, Ears, NoiseColor, Program, Shape, Shaped, Strike, Wave};
 use harmonia_core::renderer::{BlockClock, Renderer, Targets};
 use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
+use harmonia_core::stem::{Pcm, Stem};
 use harmonia_core::tracker::{Estimator, Tracker};
 use harmonia_core::units::{NodeTime, Span};
 use num_complex::Complex;
@@ -16,6 +18,20 @@ use counting::allocations;
 
 fn steady(hz: f64) -> Rhythm {
     Rhythm::new(Segment::constant(NodeTime::from_ns(0), Phase::ZERO, Frequency::from_hz(hz).unwrap()))
+}
+
+fn shaped(shape: Shape, ears: Ears, envelope: Option<Envelope>) -> Wave {
+    Wave::Shaped(Arc::new(Shaped { shape, ears, envelope: envelope.map(Arc::new) }))
+}
+
+/// A second and a half of music, looped, pulsing, and turning or not.
+fn stem(turned: bool) -> Wave {
+    let samples: Vec<f32> = (0..66_150).map(|i| (i as f32 / 50.0).sin()).collect();
+    let pcm = Arc::new(Pcm::new(44_100, samples.clone(), samples).unwrap());
+    let mut stem = Stem::new(Some(pcm), NodeTime::from_ns(5), Some(Span::from_ms(200)));
+    stem.envelope = Some(Arc::new(Envelope::cosine(0.0).above(0.4)));
+    stem.turned = turned;
+    Wave::Stem(Arc::new(stem))
 }
 
 #[test]
@@ -32,7 +48,18 @@ fn rendering_allocates_nothing_whatever_moves() {
         Wave::Noise(NoiseColor::White),
         Wave::Noise(NoiseColor::Pink),
         Wave::Noise(NoiseColor::Brown),
+        Wave::Spin(NoiseColor::Pink),
+        Wave::Spin(NoiseColor::White),
+        Wave::Bell((1..9_000).map(|i| Strike { at: NodeTime::from_ns(i * 20_000_000), amplitude: 0.5 }).collect()),
+        shaped(Shape::Sine, Ears::Sum, Some(Envelope::standard())),
+        shaped(Shape::Square, Ears::Lead(Ear::Right), Some(Envelope::literal(&[0.0, 1.0, 0.5], Edge::Hard).unwrap())),
+        shaped(Shape::Triangle, Ears::Both, None),
+        shaped(Shape::Sawtooth, Ears::Sum, None),
+        stem(false),
+        stem(true),
     ];
+    const COUNT: usize = 15;
+    assert_eq!(waves.len(), COUNT);
     let channel = |wave| {
         let fade = Curve::new(vec![(NodeTime::from_ns(0), 0.0), (NodeTime::from_ns(10_000_000_000), 0.3)]);
         Channel { wave, carrier: steady(120.0), beat: Beat::Locked(2), amplitude: fade }
@@ -46,9 +73,9 @@ fn rendering_allocates_nothing_whatever_moves() {
     let counted = allocations(|| {
         for block in 0..10_000u32 {
             let x = (block % 97) as f32 / 20.0 - 2.0;
-            let (own, others) = ([Complex::new(x, f32::NAN); 6], [Complex::new(1.0, x); 6]);
+            let (own, others) = ([Complex::new(x, f32::NAN); COUNT], [Complex::new(1.0, x); COUNT]);
             let input = Targets {
-                others: &others[..(block % 7) as usize],
+                others: &others[..(block % 16) as usize],
                 own: &own,
                 others_glide: Span::from_ms(i64::from(block % 300)),
                 offset: PhaseOffset::from_bits(i64::from(block) << 50),

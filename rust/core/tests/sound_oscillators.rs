@@ -22,7 +22,7 @@ fn worst_error_db(hz: u64, rate: u64, block: usize, seconds: f64) -> f64 {
     let one = Complex::new(1.0, 0.0);
     let (mut worst, mut sample, total) = (0.0f64, 0u64, (seconds * rate as f64) as u64);
     while sample < total {
-        let samples = block.min(Sine::run_max(hz as f64));
+        let samples = block;
         let mut out = [0.0f32; RUN_MAX];
         let (from, to) = (at(sample), at(sample + samples as u64));
         let turns = hz as f64 * samples as f64 / rate as f64;

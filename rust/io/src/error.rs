@@ -79,6 +79,14 @@ pub enum IoError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A file that is no recording, or none that can be played.
+    #[error("cannot play {path}: {reason}")]
+    Music {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The system refused something that it normally has.
     #[error("the system refused {what}: {source}")]
     System {

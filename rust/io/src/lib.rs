@@ -22,6 +22,7 @@ mod player;
 pub mod tracking;
 pub mod upstream;
 mod keeper;
+pub mod music;
 pub mod bench;
 pub mod bench_rhythm;
 pub mod bench_hub;

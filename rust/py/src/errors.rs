@@ -63,6 +63,7 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::SampleRate(_)
         | CoreIoError::Upstream(_)
         | CoreIoError::Certificate { .. }
+        | CoreIoError::Music { .. }
         | CoreIoError::OutputLatency { .. }
         | CoreIoError::LocalClock { .. } => PyValueError::new_err(message),
     }

@@ -39,7 +39,7 @@ mod core_module {
     #[pymodule_export]
     use super::rhythm::{offset_from_turns, Rhythm};
     #[pymodule_export]
-    use super::score::{Renderer, Score};
+    use super::score::{Renderer, Score, Stem};
     #[pymodule_export]
     use super::tracker::{LiveTracker, Tracker};
 

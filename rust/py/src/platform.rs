@@ -1,4 +1,5 @@
 //! `Platform`: a sleeper's device.
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use harmonia_core::frame::Withdraw;
@@ -14,7 +15,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::errors;
 use crate::rhythm::Rhythm;
-use crate::score::{coefficients, stereo, Score};
+use crate::score::{self, coefficients, stereo, Score, Stem};
 
 #[pyclass(frozen, module = "harmonia._core")]
 pub struct ClockReading {
@@ -237,8 +238,16 @@ impl Platform {
         Ok(Some(dict))
     }
 
-    fn set_score(&self, py: Python<'_>, score: &Score, epoch_ns: i64) {
-        py.detach(|| self.0.set_program(Some(score.program(epoch_ns))));
+    #[pyo3(signature = (score, epoch_ns, stems = None))]
+    fn set_score(
+        &self,
+        py: Python<'_>,
+        score: &Score,
+        epoch_ns: i64,
+        stems: Option<BTreeMap<String, PyRef<'_, Stem>>>,
+    ) {
+        let stems = score::stems(stems);
+        py.detach(|| self.0.set_program(Some(score.program(epoch_ns, &stems))));
     }
 
     fn clear_score(&self) {

@@ -1,12 +1,16 @@
 //! `Score` and the offline `Renderer`.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use harmonia_core::phase::PhaseOffset;
 use harmonia_core::program::{Program, Wave};
 use harmonia_core::renderer::{BlockClock, Renderer as Core, Targets};
 use harmonia_core::score::{Format, Score as CoreScore};
+use harmonia_core::stem::Stems;
 use harmonia_core::units::{NodeTime, Span, NS_PER_S};
 use harmonia_core::voice::Voice;
+use harmonia_io::music::{self, Music};
 use num_complex::Complex;
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::exceptions::PyValueError;
@@ -83,9 +87,50 @@ impl Score {
 }
 
 impl Score {
-    pub fn program(&self, epoch_ns: i64) -> Arc<Program> {
-        Arc::new(self.core.program(NodeTime::from_ns(epoch_ns), HORIZON))
+    pub fn program(&self, epoch_ns: i64, stems: &Stems) -> Arc<Program> {
+        Arc::new(self.core.program_with(NodeTime::from_ns(epoch_ns), HORIZON, stems))
     }
+}
+
+/// A recording from a file.
+#[pyclass(frozen, module = "harmonia._core")]
+pub struct Stem(Music);
+
+#[pymethods]
+impl Stem {
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        py.detach(|| music::load(&path)).map(Self).map_err(errors::io)
+    }
+
+    #[staticmethod]
+    fn hash(py: Python<'_>, path: PathBuf) -> PyResult<String> {
+        py.detach(|| music::hash(&path)).map(|hash| hexadecimal(&hash)).map_err(errors::io)
+    }
+
+    #[getter]
+    fn sha256(&self) -> String {
+        hexadecimal(&self.0.sha256)
+    }
+
+    #[getter]
+    fn sample_rate(&self) -> u32 {
+        self.0.pcm.rate()
+    }
+
+    #[getter]
+    fn frames(&self) -> usize {
+        self.0.pcm.frames()
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The recordings that Python gives by the names of a score.
+pub fn stems(given: Option<BTreeMap<String, PyRef<'_, Stem>>>) -> Stems {
+    given.unwrap_or_default().into_iter().map(|(name, stem)| (name, Arc::clone(&stem.0.pcm))).collect()
 }
 
 /// Rows of left and right, as numpy has them.
@@ -114,8 +159,16 @@ struct State {
 #[pymethods]
 impl Renderer {
     #[new]
-    fn new(py: Python<'_>, score: &Score, epoch_ns: i64, sample_rate: u32) -> PyResult<Self> {
-        let program = py.detach(|| score.program(epoch_ns));
+    #[pyo3(signature = (score, epoch_ns, sample_rate, stems = None))]
+    fn new(
+        py: Python<'_>,
+        score: &Score,
+        epoch_ns: i64,
+        sample_rate: u32,
+        stems: Option<BTreeMap<String, PyRef<'_, Stem>>>,
+    ) -> PyResult<Self> {
+        let stems = self::stems(stems);
+        let program = py.detach(|| score.program(epoch_ns, &stems));
         let core = Core::offline(Arc::clone(&program), sample_rate)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(Self { program, sample_rate, state: Mutex::new(State { core, cursor: i128::MIN }) })

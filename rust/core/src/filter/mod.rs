@@ -265,6 +265,8 @@ mod laws {
     const CONFIG: FilterConfig =
         FilterConfig { max_drift_ppb: 500_000, max_wander: 1e-7, expected_drift_ppb: 100_000, expected_wander: 3e-9 };
     const S: i64 = 1_000_000_000;
+    /// So many times the wander makes up for two exchanges that were taken in the wrong order, one a second.
+    const RESTLESS: f64 = 3.0;
 
     /// The exchange that leaves at `t1` and takes `up` and `down` ns, if node = (1 + rate)·platform + offset.
     fn exchange(t1: i64, up: i64, down: i64, offset: i64, rate: f64) -> Exchange {
@@ -330,18 +332,25 @@ mod laws {
         }
 
         #[test]
-        fn the_order_of_overtaking_answers_hardly_matters((delays, offset, rate) in delays()) {
-            let inside = |mut exchanges: Vec<Exchange>, swap: bool| {
+        fn an_answer_that_was_overtaken_tells_a_little_less_and_nothing_false((delays, offset, rate) in delays()) {
+            let inside = |mut exchanges: Vec<Exchange>, swap: bool, restless: f64| {
                 let n = exchanges.len();
                 if swap && n > 1 { exchanges.swap(n - 1, n - 2); }
-                let filter = filled(exchanges);
+                let mut filter = Filter::new(FilterConfig { max_wander: restless * CONFIG.max_wander, ..CONFIG });
+                exchanges.into_iter().for_each(|exchange| assert_eq!(filter.push(exchange), Verdict::Consistent));
                 filter.estimate().unwrap().certified.offset_at(PlatformTime::from_ns(n as i64 * S))
             };
             let exchanges = each_second(delays, offset, rate);
-            let ((a, b), (c, d)) = (inside(exchanges.clone(), false), inside(exchanges, true));
-            // The one that comes late is weakened by what may have happened in the seconds since: w·Δ²/2.
-            let weaker = 2 + (0.5e9 * CONFIG.max_wander * 9.0) as i64;
-            prop_assert!((a - c).abs() <= weaker && (b - d).abs() <= weaker, "{:?} {:?}", (a, b), (c, d));
+            let overtaken = inside(exchanges.clone(), true, 1.0);
+            let truth = offset + ((exchanges.len() as i64 * S) as f64 * rate).round() as i64;
+            prop_assert!(overtaken.0 - 2 <= truth && truth <= overtaken.1 + 2, "{} not in {:?}", truth, overtaken);
+            // What comes late is weakened by a wander of its own, which need not fit that of the others: a course of
+            // the frequency that fits all exists for a larger wander. An allowance in nanoseconds would not do, as lines
+            // that are nearly parallel make much of a small weakening where they cross.
+            let (calmer, wilder) = (inside(exchanges.clone(), false, 0.5), inside(exchanges, false, RESTLESS));
+            let within = |(a, b): (i64, i64), (c, d): (i64, i64)| c - 2 <= a && b <= d + 2;
+            prop_assert!(within(calmer, overtaken), "{:?} {:?}", calmer, overtaken);
+            prop_assert!(within(overtaken, wilder), "{:?} {:?}", overtaken, wilder);
         }
     }
 

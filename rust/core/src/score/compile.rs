@@ -15,8 +15,13 @@
 //! other ear adds the whole beat. So the written carrier lies in the middle, and the beat's phase is in one ear only.
 use super::{How, Kind, Ramp, Section, Sheet, Tone, Voice, FOREVER_NS, HORIZON_MAX, RHYTHM_DEFAULT_HZ};
 use crate::phase::Phase;
-use crate::program::{Beat, Channel, Curve, Ear, Program, Wave, CHANNELS_MAX};
+use std::sync::Arc;
+
+use crate::bell;
+use crate::envelope::Envelope;
+use crate::program::{Beat, Channel, Curve, Ear, Ears, Program, Shape, Shaped, Strike, Wave, CHANNELS_MAX};
 use crate::rhythm::{Frequency, Rhythm, Segment};
+use crate::stem::{Stem, Stems};
 use crate::units::{NodeTime, Span, NS_PER_S};
 
 /// How exactly a beat must be a multiple of the rhythm to be locked to it, relative to the beat. Far above what
@@ -24,6 +29,9 @@ use crate::units::{NodeTime, Span, NS_PER_S};
 const LOCK_TOLERANCE: f64 = 1e-9;
 /// How far a repeating score is unrolled to see what is locked: the first day and the wrap into the second.
 const LOCK_HORIZON_NS: i64 = 2 * 86_400 * NS_PER_S;
+
+/// How long before the strike of a bell its loudness is there: longer than the longest run of a renderer.
+const BEFORE_STRIKE_NS: i64 = NS_PER_S / 25;
 
 /// A channel of the program to be.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -107,7 +115,8 @@ pub(super) fn lines(sheet: &Sheet) -> Result<Vec<Line>, usize> {
             for (slot, tone) in sheet.tone_sets[set].tones.iter().enumerate() {
                 let Some(Tone { voice, beat_hz, .. }) = *tone else { continue };
                 let beats = beat_hz != 0.0 || voice.lock.is_some();
-                let by_sign = if beat_hz < 0.0 { Ear::Right } else { Ear::Left };
+                let eared = matches!(voice.kind, Kind::Binaural | Kind::Monaural);
+                let by_sign = if beat_hz < 0.0 && eared { Ear::Right } else { Ear::Left };
                 let full = lines.len() == CHANNELS_MAX;
                 match lines.iter_mut().find(|line| line.slot == slot && line.voice == voice) {
                     Some(line) if !line.beats && beats => {
@@ -171,6 +180,9 @@ fn unroll(sheet: &Sheet, horizon_ns: i64) -> Vec<Section> {
 /// different horizons would differ in the last bits of a phase.
 fn pieces(sheet: &Sheet, sections: &[Section], line: &Line) -> Vec<Piece> {
     let end_ns = sheet.duration_ns.unwrap_or(FOREVER_NS);
+    if line.voice.kind == Kind::Bell {
+        return strikes(sheet, sections, line, end_ns).into_iter().map(|(_, piece)| piece).collect();
+    }
     let mut pieces: Vec<Piece> = Vec::new();
     for section in sections {
         for piece in section_pieces(sheet, section, line).into_iter().flatten() {
@@ -192,6 +204,47 @@ fn pieces(sheet: &Sheet, sections: &[Section], line: &Line) -> Vec<Piece> {
     pieces
 }
 
+/// Where a bell is struck, and how long it rings.
+///
+/// It is struck where its tone-set arrives: in the middle of a fade, which is the time on its line; at the end of a
+/// glide; where a tone-set begins without either. It is never faded out: what is struck rings until it has died away,
+/// or is struck again.
+///
+/// A piece begins a moment before its strike, so that the loudness is there when the strike comes.
+fn strikes(sheet: &Sheet, sections: &[Section], line: &Line, end_ns: i64) -> Vec<(i64, Piece)> {
+    let mut strikes: Vec<(i64, Piece)> = Vec::new();
+    let mut led_to = None;
+    for (i, section) in sections.iter().enumerate() {
+        let Section { start_ns, end_ns: arrives_ns, to, how, entry, .. } = *section;
+        let at_ns = match how {
+            How::Hold if led_to == Some(entry) => continue,
+            // Where the score begins in the midst of a tone-set, its bell was struck before.
+            How::Hold if i == 0 && start_ns < 0 => continue,
+            How::Hold => start_ns,
+            How::Glide => arrives_ns,
+            How::Fade | How::Slide | How::Silence => start_ns + (arrives_ns - start_ns) / 2,
+        };
+        led_to = Some(entry);
+        let tone = sheet.tone_sets[to].tones.get(line.slot).copied().flatten().filter(|tone| tone.voice == line.voice);
+        let Some(tone) = tone.filter(|tone| tone.amplitude > 0.0) else { continue };
+        if !(0..end_ns).contains(&at_ns) {
+            continue;
+        }
+        let rings_ns = (bell::rings_s(tone.amplitude) * NS_PER_S as f64) as i64;
+        let mut start_ns = (at_ns - BEFORE_STRIKE_NS).max(0);
+        if let Some((last_ns, last)) = strikes.last_mut() {
+            if *last_ns == at_ns {
+                continue;
+            }
+            last.end_ns = last.end_ns.min(at_ns);
+            start_ns = start_ns.max(last.end_ns);
+        }
+        let piece = Piece { start_ns, end_ns: (at_ns + rings_ns).min(end_ns), from: tone, to: tone };
+        strikes.push((at_ns, piece));
+    }
+    strikes
+}
+
 /// What one section brings to `line`: at most its first and its second half.
 fn section_pieces(sheet: &Sheet, section: &Section, line: &Line) -> [Option<Piece>; 2] {
     let Section { start_ns, end_ns, from, to, how, .. } = *section;
@@ -204,7 +257,8 @@ fn section_pieces(sheet: &Sheet, section: &Section, line: &Line) -> [Option<Piec
 
     match (mine_old, mine_new) {
         (Some(old), Some(new)) => {
-            let same_pitch = old.carrier_hz == new.carrier_hz && old.beat_hz == new.beat_hz;
+            let same_pitch =
+                !line.voice.kind.is_pitched() || (old.carrier_hz == new.carrier_hz && old.beat_hz == new.beat_hz);
             match how {
                 How::Hold | How::Slide | How::Glide => return whole(old, new),
                 How::Fade if same_pitch => return whole(old, new),
@@ -227,19 +281,23 @@ pub(super) fn theta(sheet: &Sheet, lines: &[Line], horizon_ns: i64) -> Vec<Ramp>
     if !sheet.rhythm.is_empty() {
         return held(sheet.rhythm.iter().copied(), horizon_ns);
     }
-    let voice = sheet
-        .entries
-        .iter()
-        .flat_map(|entry| sheet.tone_sets[entry.set].tones.iter().enumerate())
-        .find_map(|(slot, tone)| tone.filter(|tone| tone.beat_hz != 0.0).map(|tone| (slot, tone.voice)));
-    let line = voice.and_then(|(slot, voice)| lines.iter().find(|line| line.slot == slot && line.voice == voice));
+    // The first tone that beats; only if there is none, whatever else turns or pulses.
+    let first = |wanted: fn(Kind) -> bool| {
+        let mut slots = sheet.entries.iter().flat_map(|entry| sheet.tone_sets[entry.set].tones.iter().enumerate());
+        slots.find_map(|(slot, tone)| tone.filter(|t| t.beat_hz != 0.0 && wanted(t.voice.kind)).map(|t| (slot, t)))
+    };
+    let tone = first(Kind::is_pitched).or_else(|| first(|_| true));
+    let line = tone.and_then(|(slot, tone)| {
+        let line = lines.iter().find(|line| line.slot == slot && line.voice == tone.voice)?;
+        Some((line, if line.voice.kind.is_pitched() { sign(line) } else { tone.beat_hz.signum() }))
+    });
     match line {
         None => {
             vec![Ramp { start_ns: 0, end_ns: horizon_ns, from_hz: RHYTHM_DEFAULT_HZ, to_hz: RHYTHM_DEFAULT_HZ }]
         }
-        Some(line) => {
+        Some((line, sign)) => {
             let pieces = pieces(sheet, &unroll(sheet, horizon_ns), line);
-            held(pieces.iter().map(|piece| piece.ramp(|tone| sign(line) * tone.beat_hz)), horizon_ns)
+            held(pieces.iter().map(|piece| piece.ramp(|tone| sign * tone.beat_hz)), horizon_ns)
         }
     }
 }
@@ -297,7 +355,7 @@ pub(super) fn rhythm(sheet: &Sheet, lines: &[Line], epoch: NodeTime, horizon: Sp
 }
 
 /// See [`super::Score::program`].
-pub(super) fn program(sheet: &Sheet, lines: &[Line], epoch: NodeTime, horizon: Span) -> Program {
+pub(super) fn program(sheet: &Sheet, lines: &[Line], epoch: NodeTime, horizon: Span, stems: &Stems) -> Program {
     let horizon_ns = horizon_ns(sheet, epoch, horizon);
     let sections = unroll(sheet, horizon_ns);
     let theta = theta(sheet, lines, horizon_ns);
@@ -305,8 +363,9 @@ pub(super) fn program(sheet: &Sheet, lines: &[Line], epoch: NodeTime, horizon: S
         .iter()
         .map(|line| {
             let pieces = pieces(sheet, &sections, line);
+            let gain = line.voice.kind.color().map_or(1.0, |color| sheet.noise_gains[color as usize]);
             Channel {
-                wave: wave(line),
+                wave: wave(sheet, &sections, line, epoch, stems),
                 carrier: timeline(epoch, reference(line, &pieces, &theta)),
                 beat: match line.lock {
                     Some(n) => Beat::Locked(n),
@@ -315,7 +374,7 @@ pub(super) fn program(sheet: &Sheet, lines: &[Line], epoch: NodeTime, horizon: S
                         pieces.iter().map(|piece| piece.ramp(|tone| sign(line) * tone.beat_hz)),
                     )),
                 },
-                amplitude: amplitude(epoch, &pieces, horizon_ns, sheet.duration_ns.is_some()),
+                amplitude: amplitude(epoch, &pieces, gain, horizon_ns, sheet.duration_ns.is_some()),
             }
         })
         .collect();
@@ -333,13 +392,37 @@ fn horizon_ns(sheet: &Sheet, epoch: NodeTime, horizon: Span) -> i64 {
     wanted_ns.min(i64::MAX.saturating_sub(epoch.ns().max(0))).max(1)
 }
 
-fn wave(line: &Line) -> Wave {
-    match line.voice.kind {
+fn wave(sheet: &Sheet, sections: &[Section], line: &Line, epoch: NodeTime, stems: &Stems) -> Wave {
+    let Voice { kind, shape, envelope, .. } = line.voice;
+    let envelope = envelope.map(|place| Arc::clone(&sheet.envelopes[place]));
+    let shaped = |ears, envelope| Wave::Shaped(Arc::new(Shaped { shape, ears, envelope }));
+    let plain = shape == Shape::Sine && envelope.is_none();
+    match kind {
         Kind::Noise(color) => Wave::Noise(color),
-        Kind::Isochronic => Wave::Isochronic,
+        Kind::Spin(color) => Wave::Spin(color),
+        Kind::Bell => {
+            let strikes = strikes(sheet, sections, line, sheet.duration_ns.unwrap_or(FOREVER_NS));
+            let strike = |(at_ns, piece): &(i64, Piece)| Strike {
+                at: epoch + Span::from_ns(*at_ns),
+                amplitude: piece.from.amplitude as f32,
+            };
+            Wave::Bell(strikes.iter().map(strike).collect())
+        }
+        Kind::Stem(place) | Kind::TurnedStem(place) => {
+            let need = &sheet.stems[place];
+            let mut stem = Stem::new(stems.get(&need.name).map(Arc::clone), epoch, need.looped);
+            stem.envelope = envelope;
+            stem.turned = matches!(kind, Kind::TurnedStem(_));
+            Wave::Stem(Arc::new(stem))
+        }
+        Kind::Isochronic if plain => Wave::Isochronic,
+        Kind::Isochronic => shaped(Ears::Both, envelope.or_else(|| Some(Arc::new(Envelope::standard())))),
+        Kind::Monaural if line.beats => shaped(Ears::Sum, envelope),
+        Kind::Binaural if line.beats && plain => Wave::Binaural { lead: line.lead },
+        Kind::Binaural if line.beats => shaped(Ears::Lead(line.lead), envelope),
         // Two ears that never differ are a tone; in .sbg both are written alike.
-        Kind::Binaural if line.beats => Wave::Binaural { lead: line.lead },
-        Kind::Binaural | Kind::Tone => Wave::Tone,
+        Kind::Binaural | Kind::Monaural | Kind::Tone if plain => Wave::Tone,
+        Kind::Binaural | Kind::Monaural | Kind::Tone => shaped(Ears::Both, envelope),
     }
 }
 
@@ -347,12 +430,11 @@ fn wave(line: &Line) -> Wave {
 fn reference(line: &Line, pieces: &[Piece], theta: &[Ramp]) -> Vec<Ramp> {
     let carrier = |piece: &Piece| piece.ramp(|tone| tone.carrier_hz);
     match (line.voice.kind, line.voice.lock) {
-        (Kind::Noise(_) | Kind::Tone | Kind::Isochronic, _) => pieces.iter().map(carrier).collect(),
-        (Kind::Binaural, None) => {
+        (Kind::Binaural | Kind::Monaural, None) => {
             pieces.iter().map(|piece| piece.ramp(|tone| tone.carrier_hz - sign(line) * tone.beat_hz / 2.0)).collect()
         }
         // The beat follows the rhythm, so wherever that bends, so does the ear.
-        (Kind::Binaural, Some(n)) => pieces
+        (Kind::Binaural | Kind::Monaural, Some(n)) => pieces
             .iter()
             .flat_map(|piece| {
                 let carrier = carrier(piece);
@@ -364,6 +446,7 @@ fn reference(line: &Line, pieces: &[Piece], theta: &[Ramp]) -> Vec<Ramp> {
                 })
             })
             .collect(),
+        _ => pieces.iter().map(carrier).collect(),
     }
 }
 
@@ -400,10 +483,10 @@ fn frequency(hz: f64) -> Frequency {
 
 /// The loudness through the ends of `pieces`: 0 before `epoch`, between them, and, if the score `ends` at the horizon,
 /// from there on.
-fn amplitude(epoch: NodeTime, pieces: &[Piece], horizon_ns: i64, ends: bool) -> Curve {
+fn amplitude(epoch: NodeTime, pieces: &[Piece], gain: f64, horizon_ns: i64, ends: bool) -> Curve {
     let mut points = vec![(epoch, 0.0f32)];
     let mut push = |at_ns: i64, value: f64| {
-        let point = (epoch + Span::from_ns(at_ns), value as f32);
+        let point = (epoch + Span::from_ns(at_ns), (gain * value) as f32);
         match points.as_slice() {
             [.., last] if *last == point => return,
             // On a level stretch only its ends count.

@@ -5,20 +5,27 @@
 //! which holds one tone-set or leads from one to another. [`compile`] knows only the sheet. So the meaning of a fade
 //! or a slide is written down once, and a format is only its grammar and its clock.
 //!
+//! Music is not in a score, only its name: [`Score::stems`] lists what is wanted, and [`Score::program_with`] takes what
+//! could be found. What is missing is silent, and everything else plays.
+//!
 //! A score is refused as a whole, with the place and the reason, rather than played in part: nobody should have to
 //! listen through a night to find out that a line of it was dropped.
 //!
 //! Nothing here is realtime-safe; all of it happens before the night.
 use core::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::program::{Ear, NoiseColor, Program, CHANNELS_MAX};
+use crate::envelope::Envelope;
+use crate::program::{Ear, NoiseColor, Program, Shape, CHANNELS_MAX};
 use crate::rhythm::Rhythm;
+use crate::stem::Stems;
 use crate::units::{NodeTime, Span, NS_PER_S};
 
 mod compile;
+mod expression;
 mod sbg;
 mod summary;
 mod toml;
@@ -32,6 +39,8 @@ pub const RHYTHM_DEFAULT_HZ: f64 = 0.1;
 
 /// The highest carrier, in Hz; nobody hears more.
 const CARRIER_HZ_MAX: f64 = 20_000.0;
+/// The widest spin, in microseconds. SBaGen clips what is wider than 127 samples, 2880 µs at its usual rate.
+const WIDTH_US_MAX: f64 = 100_000.0;
 /// The fastest beat, in Hz: far above anything that is felt as a beat, far below what would alias a carrier.
 const BEAT_HZ_MAX: f64 = 1_000.0;
 /// The most tone-sets that a timeline may bring, blocks expanded.
@@ -87,18 +96,75 @@ impl fmt::Display for ScoreError {
 enum Kind {
     Tone,
     Binaural,
+    Monaural,
     Isochronic,
+    Bell,
     Noise(NoiseColor),
+    /// The carrier is the width in microseconds.
+    Spin(NoiseColor),
+    /// The music at this place of [`Sheet::stems`].
+    Stem(usize),
+    /// The same, turned between the ears; the carrier is the width of the turn in microseconds.
+    TurnedStem(usize),
+}
+
+impl Kind {
+    /// Whether its carrier is a pitch: what a careful fade does not slide.
+    fn is_pitched(self) -> bool {
+        matches!(self, Self::Tone | Self::Binaural | Self::Monaural | Self::Isochronic | Self::Bell)
+    }
+
+    /// The colour of noise.
+    fn color(self) -> Option<NoiseColor> {
+        match self {
+            Self::Noise(color) | Self::Spin(color) => Some(color),
+            _ => None,
+        }
+    }
+
+    /// The place of the music.
+    fn stem(self) -> Option<usize> {
+        match self {
+            Self::Stem(stem) | Self::TurnedStem(stem) => Some(stem),
+            _ => None,
+        }
+    }
 }
 
 /// What two tones in the same slot must share for one to slide into the other: they become one channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Voice {
     kind: Kind,
+    shape: Shape,
+    /// The place in [`Sheet::envelopes`].
+    envelope: Option<usize>,
     /// The ear that carries the beat; `None` in `.sbg`, where the sign of the beat decides.
     lead: Option<Ear>,
     /// The multiple of the rhythm that the beat is by decree; `None` if the beat has a frequency of its own.
     lock: Option<u32>,
+}
+
+impl Voice {
+    /// A voice of `kind` without anything special.
+    fn plain(kind: Kind) -> Self {
+        Self { kind, shape: Shape::Sine, envelope: None, lead: None, lock: None }
+    }
+}
+
+/// Music that a score wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StemNeed {
+    /// What the score calls it: by this name [`Score::program_with`] looks for it. In `.sbg` the name of a file, or
+    /// empty for music that the author gave to the player and not to the score.
+    pub name: String,
+    /// The file that the author had, for people and for looking beside the score.
+    pub file: Option<String>,
+    /// SHA-256 of that file, if the score says it: then nothing else will do.
+    pub sha256: Option<[u8; 32]>,
+    /// The line that asks for it, from 1.
+    pub line: usize,
+    /// Whether it begins again when it ends, and how long the end and the new beginning overlap.
+    pub looped: Option<Span>,
 }
 
 /// One sound of a tone-set.
@@ -181,6 +247,12 @@ struct Sheet {
     duration_ns: Option<i64>,
     /// The rhythm that the author wrote, gapless from 0; empty to take the first beat.
     rhythm: Vec<Ramp>,
+    /// The shapes that [`Voice::envelope`] counts.
+    envelopes: Vec<Arc<Envelope>>,
+    /// The music that [`Kind::Stem`] counts.
+    stems: Vec<StemNeed>,
+    /// How loud noise is for its author, relative to ours: white, pink, brown, in the order of [`NoiseColor`].
+    noise_gains: [f64; 3],
 }
 
 /// A score as its author wrote it, read and validated.
@@ -257,8 +329,20 @@ impl Score {
     ///
     /// A score with a duration is compiled whole. An endless one is unrolled for `horizon` (at most [`HORIZON_MAX`]);
     /// beyond that every channel keeps its last frequency and loudness. `.sbg` scores repeat every 24 hours.
+    ///
+    /// Its music is missing; see [`Score::program_with`].
     pub fn program(&self, epoch: NodeTime, horizon: Span) -> Program {
-        compile::program(&self.sheet, &self.lines, epoch, horizon)
+        self.program_with(epoch, horizon, &Stems::default())
+    }
+
+    /// As [`Score::program`], with the music that was found for [`Score::stems`].
+    pub fn program_with(&self, epoch: NodeTime, horizon: Span, stems: &Stems) -> Program {
+        compile::program(&self.sheet, &self.lines, epoch, horizon, stems)
+    }
+
+    /// The music that the score wants, in the order in which it asks for it.
+    pub fn stems(&self) -> &[StemNeed] {
+        &self.sheet.stems
     }
 
     /// The score in plain words and numbers; `docs/scores.md` lists the keys.
@@ -277,14 +361,39 @@ fn check_tone(kind: Kind, carrier_hz: f64, beat_hz: f64, amplitude_pct: f64) -> 
     if !(0.0..=100.0).contains(&amplitude_pct) {
         return Err(format!("an amplitude must be 0 to 100 (per cent of full scale), not {amplitude_pct}"));
     }
-    if matches!(kind, Kind::Noise(_)) {
-        return Ok(());
+    let width = matches!(kind, Kind::Spin(_) | Kind::TurnedStem(_));
+    if width && !(-WIDTH_US_MAX..=WIDTH_US_MAX).contains(&carrier_hz) {
+        return Err(format!("a width must be at most {WIDTH_US_MAX} µs, not {carrier_hz}"));
     }
-    if !(0.0..=CARRIER_HZ_MAX).contains(&carrier_hz) {
+    if !width && !(0.0..=CARRIER_HZ_MAX).contains(&carrier_hz) {
         return Err(format!("a carrier must be 0 to {CARRIER_HZ_MAX} Hz, not {carrier_hz}"));
     }
     if !(-BEAT_HZ_MAX..=BEAT_HZ_MAX).contains(&beat_hz) {
         return Err(format!("a beat must be at most {BEAT_HZ_MAX} Hz, not {beat_hz}"));
     }
     Ok(())
+}
+
+/// The decimal number at the beginning of `text`, and what follows. No `inf`, `nan` or hexadecimal.
+fn number(text: &str) -> Option<(f64, &str)> {
+    let bytes = text.as_bytes();
+    let digits = |from: usize| from + bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let sign = usize::from(matches!(bytes.first(), Some(b'+' | b'-')));
+    let mut end = digits(sign);
+    let mut count = end - sign;
+    if bytes.get(end) == Some(&b'.') {
+        let fraction = digits(end + 1);
+        count += fraction - end - 1;
+        end = fraction;
+    }
+    if count == 0 {
+        return None;
+    }
+    if matches!(bytes.get(end), Some(b'e' | b'E')) {
+        let sign = end + 1 + usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
+        if sign <= bytes.len() && digits(sign) > sign {
+            end = digits(sign);
+        }
+    }
+    text[..end].parse().ok().filter(|n: &f64| n.is_finite()).map(|n| (n, &text[end..]))
 }

@@ -2,8 +2,8 @@
 use serde_json::{json, Value};
 
 use super::{compile, seconds, How, Kind, Score, Tone, FOREVER_NS};
-use crate::program::{Ear, NoiseColor};
-use crate::units::NS_PER_S;
+use crate::program::{Ear, NoiseColor, Shape};
+use crate::units::{Span, NS_PER_S};
 
 /// How much of an endless score's rhythm is listed.
 const RHYTHM_LISTED_NS: i64 = 86_400 * NS_PER_S;
@@ -48,15 +48,31 @@ pub(super) fn summary(score: &Score) -> Value {
             }))
             .collect::<Vec<_>>(),
         "timeline": timeline(score),
+        "stems": sheet
+            .stems
+            .iter()
+            .map(|stem| json!({
+                "name": stem.name,
+                "line": stem.line,
+                "file": stem.file,
+                "sha256": stem.sha256.map(|sha256| sha256.iter().map(|b| format!("{b:02x}")).collect::<String>()),
+                "loops": stem.looped.is_some(),
+                "crossfade_s": stem.looped.map(Span::as_s_f64),
+            }))
+            .collect::<Vec<_>>(),
     })
 }
 
 fn channel(score: &Score, slot: usize, tone: &Tone) -> Value {
     let line = score.lines.iter().find(|line| line.slot == slot && line.voice == tone.voice);
     let beats = tone.beat_hz != 0.0 || tone.voice.lock.is_some();
-    let pitched = !matches!(tone.voice.kind, Kind::Noise(_));
+    let pitched = tone.voice.kind.is_pitched();
     let wave = match tone.voice.kind {
         Kind::Noise(_) => "noise",
+        Kind::Spin(_) => "spin",
+        Kind::Bell => "bell",
+        Kind::Stem(_) | Kind::TurnedStem(_) => "stem",
+        Kind::Monaural => "monaural",
         Kind::Isochronic => "isochronic",
         Kind::Binaural if beats => "binaural",
         Kind::Binaural | Kind::Tone => "tone",
@@ -64,13 +80,21 @@ fn channel(score: &Score, slot: usize, tone: &Tone) -> Value {
     json!({
         "slot": slot,
         "wave": wave,
-        "color": match tone.voice.kind {
-            Kind::Noise(NoiseColor::White) => Some("white"),
-            Kind::Noise(NoiseColor::Pink) => Some("pink"),
-            Kind::Noise(NoiseColor::Brown) => Some("brown"),
-            _ => None,
-        },
+        "color": tone.voice.kind.color().map(|color| match color {
+            NoiseColor::White => "white",
+            NoiseColor::Pink => "pink",
+            NoiseColor::Brown => "brown",
+        }),
         "carrier_hz": pitched.then_some(tone.carrier_hz),
+        "width_us": matches!(tone.voice.kind, Kind::Spin(_) | Kind::TurnedStem(_)).then_some(tone.carrier_hz),
+        "shape": pitched.then_some(match tone.voice.shape {
+            Shape::Sine => "sine",
+            Shape::Square => "square",
+            Shape::Triangle => "triangle",
+            Shape::Sawtooth => "sawtooth",
+        }),
+        "envelope": tone.voice.envelope.is_some(),
+        "stem": tone.voice.kind.stem().map(|place| &score.sheet.stems[place].name),
         "beat_hz": (beats && tone.voice.lock.is_none()).then_some(tone.beat_hz),
         "lead": (wave == "binaural").then_some(line).flatten().map(|line| match line.lead {
             Ear::Left => "left",

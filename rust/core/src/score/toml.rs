@@ -4,19 +4,27 @@
 //! refusal names the line and column of the very word that is wrong, says what may stand there, and is ours to phrase.
 //! Tables are walked in the order of the text, so that the first mistake is the one reported.
 use core::ops::Range;
+use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 use toml::Spanned;
 
 use super::{
-    Entry, How, Kind, Ramp, ScoreError, Section, Sheet, Tone, ToneSet, Voice, BEAT_HZ_MAX, CARRIER_HZ_MAX, ENTRIES_MAX,
-    FOREVER_NS, TIME_MAX_NS,
+    Entry, How, Kind, Ramp, ScoreError, Section, Sheet, StemNeed, Tone, ToneSet, Voice, BEAT_HZ_MAX, CARRIER_HZ_MAX,
+    ENTRIES_MAX, FOREVER_NS, TIME_MAX_NS,
 };
-use crate::program::{Ear, NoiseColor, CHANNELS_MAX};
-use crate::units::NS_PER_S;
+use crate::envelope::{Edge, Envelope, Window, SAMPLES_MAX};
+use crate::program::{Ear, NoiseColor, Shape, CHANNELS_MAX};
+use crate::units::{Span, NS_PER_S};
 
 /// How long a fade or a slide takes where the score does not say.
 const OVER_DEFAULT_S: f64 = 10.0;
+/// How long the end of a recording and its new beginning overlap where the score does not say.
+const CROSSFADE_DEFAULT_S: f64 = 1.0;
+/// The longest overlap.
+const CROSSFADE_MAX_S: f64 = 600.0;
+/// The widest swing of spinning noise, in microseconds: beyond it the renderer's own limit holds.
+const WIDTH_US_MAX: f64 = 2_880.0;
 /// The largest multiple of the rhythm to which a channel may be locked.
 const LOCKED_MAX: f64 = 1000.0;
 
@@ -193,17 +201,23 @@ fn time_ns(node: &Node<'_>, what: &str) -> Read<i64> {
 }
 
 fn sheet(source: &str, table: &Spanned<DeTable<'_>>) -> Read<Sheet> {
-    let keys = ["title", "end", "rhythm", "tone-sets", "timeline"];
+    let keys = ["title", "end", "rhythm", "envelopes", "stems", "tone-sets", "timeline"];
     let top = Fields::of(table.get_ref(), 0..0, "a score", Some(&keys))?;
     let title = top.get("title").map(|node| text(node, "title")).transpose()?.map(Into::into);
     let rhythm = top.get("rhythm").map(rhythm).transpose()?.unwrap_or_default();
     let sets = Fields::from(top.need("tone-sets", "{ name = [ … ] }")?, "tone-sets", None)?;
+    let drawn = top.get("envelopes").map(envelopes).transpose()?.unwrap_or_default();
+    let stems = top.get("stems").map(|node| stems(source, node)).transpose()?.unwrap_or_default();
+    let names = Names {
+        envelopes: drawn.iter().map(|(name, _)| name.as_str()).collect(),
+        stems: stems.iter().map(|stem| stem.name.as_str()).collect(),
+    };
     let (mut tone_sets, mut locked) = (Vec::new(), None);
     for (name, span, node) in &sets.fields {
         tone_sets.push(ToneSet {
             name: (*name).into(),
             line: place(source, span.start).0,
-            tones: tones(node, &mut locked)?,
+            tones: tones(node, &names, &mut locked)?,
         });
     }
     let end_ns = top.get("end").map(|node| time_ns(node, "end")).transpose()?;
@@ -227,6 +241,9 @@ fn sheet(source: &str, table: &Spanned<DeTable<'_>>) -> Read<Sheet> {
         clock_ns: 0,
         duration_ns: end_ns,
         rhythm,
+        envelopes: drawn.into_iter().map(|(_, envelope)| Arc::new(envelope)).collect(),
+        stems,
+        noise_gains: [1.0; 3],
     })
 }
 
@@ -282,88 +299,287 @@ fn over_ns(node: &Node<'_>) -> Read<i64> {
     Ok((number(node, "over_s", 0.0, max_s)? * NS_PER_S as f64).round() as i64)
 }
 
+/// `[envelopes]`: the name and the shape of each.
+fn envelopes(node: &Node<'_>) -> Read<Vec<(String, Envelope)>> {
+    let table = Fields::from(node, "envelopes", None)?;
+    let read = |(name, _, node): &(&str, Range<usize>, &Node<'_>)| Ok(((*name).into(), envelope(node)?));
+    table.fields.iter().map(read).collect()
+}
+
+/// One envelope: `samples` as they are, a `curve` to be smoothed, or the window of a pulse.
+fn envelope(node: &Node<'_>) -> Read<Envelope> {
+    let keys = ["samples", "curve", "start", "duty", "attack", "release", "edge", "floor"];
+    let fields = Fields::from(node, "an envelope", Some(&keys))?;
+    let share = |key: &str, min: f64, unset: f64| match fields.get(key) {
+        Some(node) => number(node, key, min, 1.0),
+        None => Ok(unset),
+    };
+    let edges =
+        [("hard", Edge::Hard), ("linear", Edge::Linear), ("smooth", Edge::Smooth), ("smoother", Edge::Smoother)];
+    let edge = fields.get("edge").map(|node| choice(node, "edge", &edges)).transpose()?;
+    let samples = |node: &Node<'_>, what: &str| -> Read<Vec<f64>> {
+        let nodes = list(node, what)?;
+        if !(2..=SAMPLES_MAX).contains(&nodes.len()) {
+            return fault(node.span(), format!("{what} needs 2 to {SAMPLES_MAX} numbers, not {}", nodes.len()));
+        }
+        nodes.iter().map(|node| number(node, what, -1e9, 1e9)).collect()
+    };
+    let window = ["start", "duty", "attack", "release"];
+    let drawn = match (fields.get("samples"), fields.get("curve")) {
+        (Some(node), None) => {
+            window.iter().try_for_each(|key| fields.forbid(key, "samples draw the whole cycle"))?;
+            let drawn = Envelope::literal(&samples(node, "samples")?, edge.unwrap_or_default());
+            drawn.ok_or_else(|| Fault {
+                span: node.span(),
+                reason: "samples must be 0 or above, and one of them above 0".into(),
+            })?
+        }
+        (None, Some(node)) => {
+            window.iter().chain(&["edge"]).try_for_each(|key| fields.forbid(key, "a curve is smooth all round"))?;
+            let drawn = Envelope::smoothed(&samples(node, "curve")?);
+            drawn.ok_or_else(|| Fault { span: node.span(), reason: "a curve needs two numbers that differ".into() })?
+        }
+        (Some(_), Some(node)) => return fault(node.span(), "an envelope has either samples or a curve; remove one"),
+        (None, None) => {
+            let (start, duty) = (share("start", 0.0, 0.0)?, share("duty", 0.01, 0.5)?);
+            let (attack, release) = (share("attack", 0.0, 0.5)?, share("release", 0.0, 0.5)?);
+            if attack + release > 1.0 + 1e-12 {
+                let reason = format!("attack and release together may be 1, not {}", attack + release);
+                return fault(fields.span.clone(), reason);
+            }
+            Envelope::pulse(&Window { start, duty, attack, release, edge: edge.unwrap_or(Edge::Smooth) })
+        }
+    };
+    Ok(drawn.above(share("floor", 0.0, 0.0)? as f32))
+}
+
+/// `[stems]`: the music that the score wants.
+fn stems(source: &str, node: &Node<'_>) -> Read<Vec<StemNeed>> {
+    let table = Fields::from(node, "stems", None)?;
+    let read = |(name, span, node): &(&str, Range<usize>, &Node<'_>)| {
+        let keys = ["file", "sha256", "loop", "crossfade_s"];
+        let fields = Fields::from(node, "a stem", Some(&keys))?;
+        let file = fields.get("file").map(|node| text(node, "file")).transpose()?;
+        let sha256 = match fields.get("sha256") {
+            None => None,
+            Some(node) => {
+                let bad = || Fault {
+                    span: node.span(),
+                    reason: "sha256 must be 64 hexadecimal digits, as `sha256sum FILE` prints them".into(),
+                };
+                Some(hexadecimal(text(node, "sha256")?).ok_or_else(bad)?)
+            }
+        };
+        if file.is_none() && sha256.is_none() {
+            return fault(fields.span.clone(), "a stem needs file or sha256; add for example file = \"river.flac\"");
+        }
+        let looped = match fields.get("loop") {
+            None => true,
+            Some(node) => match node.get_ref().as_bool() {
+                Some(looped) => looped,
+                None => return fault(node.span(), "loop must be true or false"),
+            },
+        };
+        let crossfade_s = match fields.get("crossfade_s") {
+            None => CROSSFADE_DEFAULT_S,
+            Some(_) if !looped => {
+                fields.forbid("crossfade_s", "what does not loop has no crossfade")?;
+                0.0
+            }
+            Some(node) => number(node, "crossfade_s", 0.0, CROSSFADE_MAX_S)?,
+        };
+        let overlap = Span::from_ns((crossfade_s * NS_PER_S as f64).round() as i64);
+        Ok(StemNeed {
+            name: (*name).into(),
+            file: file.map(Into::into),
+            sha256,
+            line: place(source, span.start).0,
+            looped: looped.then_some(overlap),
+        })
+    };
+    table.fields.iter().map(read).collect()
+}
+
+/// 32 bytes from 64 digits.
+fn hexadecimal(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |c: u8| char::from(c).to_digit(16);
+        *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
+    }
+    Some(bytes)
+}
+
+/// What channels may refer to by name, in the order in which voices count it.
+struct Names<'a> {
+    envelopes: Vec<&'a str>,
+    stems: Vec<&'a str>,
+}
+
+/// The place of the name in `node`.
+fn named(node: &Node<'_>, what: &str, names: &[&str]) -> Read<usize> {
+    let name = text(node, what)?;
+    names.iter().position(|known| *known == name).ok_or_else(|| {
+        let known = names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { format!("add a table [{what}s]") } else { format!("there are {known}") };
+        Fault { span: node.span(), reason: format!("there is no {what} {name:?}; {known}") }
+    })
+}
+
 /// The channels of one tone-set. Leaves in `locked` where the first lock of the score is written.
-fn tones(node: &Node<'_>, locked: &mut Option<Range<usize>>) -> Read<Vec<Option<Tone>>> {
+fn tones(node: &Node<'_>, names: &Names<'_>, locked: &mut Option<Range<usize>>) -> Read<Vec<Option<Tone>>> {
     let nodes = list(node, "a tone-set")?;
     if let Some(extra) = nodes.get(CHANNELS_MAX) {
         let given = nodes.len();
         return fault(extra.span(), format!("a tone-set may have {CHANNELS_MAX} channels, not {given}"));
     }
-    nodes.iter().map(|node| tone(node, locked)).collect()
+    nodes.iter().map(|node| tone(node, names, locked)).collect()
 }
 
 /// One channel of a tone-set; `{}` leaves its slot empty.
-fn tone(node: &Node<'_>, locked: &mut Option<Range<usize>>) -> Read<Option<Tone>> {
-    let keys = ["wave", "carrier_hz", "beat_hz", "locked", "lead", "color", "amplitude_pct"];
+fn tone(node: &Node<'_>, names: &Names<'_>, locked: &mut Option<Range<usize>>) -> Read<Option<Tone>> {
+    let keys = [
+        "wave",
+        "carrier_hz",
+        "width_us",
+        "beat_hz",
+        "locked",
+        "lead",
+        "color",
+        "shape",
+        "envelope",
+        "stem",
+        "amplitude_pct",
+    ];
     let fields = Fields::from(node, "a channel", Some(&keys))?;
     if fields.fields.is_empty() {
         return Ok(None);
     }
-    #[derive(Clone, Copy, PartialEq)]
-    enum Wave {
-        Tone,
-        Binaural,
-        Isochronic,
-        Noise,
+    /// What a wave may have besides its amplitude, and what it is called in a refusal.
+    struct Rules {
+        kind: Kind,
+        has: &'static [&'static str],
+        what: &'static str,
     }
-    let waves =
-        [("binaural", Wave::Binaural), ("isochronic", Wave::Isochronic), ("tone", Wave::Tone), ("noise", Wave::Noise)];
-    let wave = choice(fields.need("wave", "\"binaural\"")?, "wave", &waves)?;
+    let rules = |kind, has, what| Rules { kind, has, what };
+    let pink = NoiseColor::Pink;
+    let waves = [
+        (
+            "binaural",
+            rules(
+                Kind::Binaural,
+                &["carrier_hz", "beat_hz", "locked", "lead", "shape", "envelope"],
+                "a binaural channel takes carrier_hz, beat_hz or locked, lead, shape and envelope",
+            ),
+        ),
+        (
+            "isochronic",
+            rules(
+                Kind::Isochronic,
+                &["carrier_hz", "beat_hz", "locked", "shape", "envelope"],
+                "an isochronic channel is the same on both ears and takes carrier_hz, beat_hz or locked, shape and envelope",
+            ),
+        ),
+        (
+            "monaural",
+            rules(
+                Kind::Monaural,
+                &["carrier_hz", "beat_hz", "locked", "shape"],
+                "a monaural channel is the same on both ears and takes carrier_hz, beat_hz or locked, and shape",
+            ),
+        ),
+        ("tone", rules(Kind::Tone, &["carrier_hz", "shape"], "a tone has no beat and takes carrier_hz and shape")),
+        ("bell", rules(Kind::Bell, &["carrier_hz"], "a bell has no beat and takes carrier_hz")),
+        ("noise", rules(Kind::Noise(pink), &["color"], "noise has neither a carrier nor a beat and takes color")),
+        (
+            "spin",
+            rules(
+                Kind::Spin(pink),
+                &["color", "width_us", "beat_hz", "locked"],
+                "spinning noise has no carrier and takes color, width_us, and beat_hz or locked",
+            ),
+        ),
+        (
+            "stem",
+            rules(
+                Kind::Stem(0),
+                &["stem", "envelope", "beat_hz", "locked"],
+                "a stem has no carrier and takes stem, and envelope with beat_hz or locked",
+            ),
+        ),
+    ];
+    let known: Vec<(&str, usize)> = waves.iter().enumerate().map(|(i, (name, _))| (*name, i)).collect();
+    let Rules { mut kind, has, what } = {
+        let chosen = choice(fields.need("wave", "\"binaural\"")?, "wave", &known)?;
+        let (_, rules) = waves.into_iter().nth(chosen).expect("chosen from these");
+        rules
+    };
     let amplitude = fields.need("amplitude_pct", "10")?;
     let amplitude_pct = number(amplitude, "amplitude_pct", 0.0, 100.0)?;
+    for key in &keys[1..keys.len() - 1] {
+        if !has.contains(key) {
+            fields.forbid(key, what)?;
+        }
+    }
 
-    let (mut carrier_hz, mut beat_hz, mut lock, mut lead) = (0.0, 0.0, None, None);
-    let kind = if wave == Wave::Noise {
-        for key in ["carrier_hz", "beat_hz", "locked", "lead"] {
-            fields.forbid(key, "noise has neither a carrier nor a beat")?;
-        }
-        let colors = [("white", NoiseColor::White), ("pink", NoiseColor::Pink), ("brown", NoiseColor::Brown)];
-        Kind::Noise(choice(fields.need("color", "\"pink\"")?, "color", &colors)?)
-    } else {
-        fields.forbid("color", "only noise has a color")?;
+    let mut carrier_hz = 0.0;
+    if has.contains(&"carrier_hz") {
         carrier_hz = number(fields.need("carrier_hz", "200")?, "carrier_hz", 0.0, CARRIER_HZ_MAX)?;
-        match wave {
-            Wave::Tone => {
-                for key in ["beat_hz", "locked", "lead"] {
-                    fields.forbid(key, "a tone has no beat")?;
-                }
-                Kind::Tone
+    }
+    if has.contains(&"width_us") {
+        carrier_hz = number(fields.need("width_us", "300")?, "width_us", 0.0, WIDTH_US_MAX)?;
+    }
+    if has.contains(&"color") {
+        let colors = [("white", NoiseColor::White), ("pink", NoiseColor::Pink), ("brown", NoiseColor::Brown)];
+        let color = choice(fields.need("color", "\"pink\"")?, "color", &colors)?;
+        kind = if kind == Kind::Noise(pink) { Kind::Noise(color) } else { Kind::Spin(color) };
+    }
+    if has.contains(&"stem") {
+        kind = Kind::Stem(named(fields.need("stem", "\"river\"")?, "stem", &names.stems)?);
+    }
+    let envelope = fields.get("envelope").map(|node| named(node, "envelope", &names.envelopes)).transpose()?;
+    let shapes = [
+        ("sine", Shape::Sine),
+        ("square", Shape::Square),
+        ("triangle", Shape::Triangle),
+        ("sawtooth", Shape::Sawtooth),
+    ];
+    let shape = fields.get("shape").map(|node| choice(node, "shape", &shapes)).transpose()?.unwrap_or_default();
+    let ears = [("left", Ear::Left), ("right", Ear::Right)];
+    let lead = fields.get("lead").map(|node| choice(node, "lead", &ears)).transpose()?;
+    let eared = matches!(kind, Kind::Binaural | Kind::Monaural);
+
+    let (mut beat_hz, mut lock) = (0.0, None);
+    if has.contains(&"beat_hz") && (kind.stem().is_none() || envelope.is_some()) {
+        match (fields.get("beat_hz"), fields.get("locked")) {
+            (Some(_), Some(_)) => {
+                fields.forbid("locked", "a channel has either a beat_hz of its own or is locked")?;
             }
-            Wave::Binaural | Wave::Isochronic | Wave::Noise => {
-                match (fields.get("beat_hz"), fields.get("locked")) {
-                    (Some(_), Some(_)) => {
-                        fields.forbid("locked", "a channel has either a beat_hz of its own or is locked")?;
-                    }
-                    (Some(node), None) => beat_hz = number(node, "beat_hz", 0.001, BEAT_HZ_MAX)?,
-                    (None, Some(node)) => {
-                        let n = number(node, "locked", 1.0, LOCKED_MAX)?;
-                        if n.fract() != 0.0 {
-                            return fault(
-                                node.span(),
-                                format!("locked must be a whole number such as 1 or 2, not {n}"),
-                            );
-                        }
-                        locked.get_or_insert_with(|| node.span());
-                        lock = Some(n as u32);
-                    }
-                    (None, None) => {
-                        let reason = "a beating channel needs beat_hz or locked; add for example locked = 1";
-                        return fault(fields.span.clone(), reason);
-                    }
+            (Some(node), None) => beat_hz = number(node, "beat_hz", 0.001, BEAT_HZ_MAX)?,
+            (None, Some(node)) => {
+                let n = number(node, "locked", 1.0, LOCKED_MAX)?;
+                if n.fract() != 0.0 {
+                    return fault(node.span(), format!("locked must be a whole number such as 1 or 2, not {n}"));
                 }
-                if wave == Wave::Binaural {
-                    let ears = [("left", Ear::Left), ("right", Ear::Right)];
-                    let given = fields.get("lead").map(|node| choice(node, "lead", &ears)).transpose()?;
-                    lead = Some(given.unwrap_or(Ear::Right));
-                    Kind::Binaural
-                } else {
-                    fields.forbid("lead", "an isochronic channel is the same on both ears")?;
-                    Kind::Isochronic
-                }
+                locked.get_or_insert_with(|| node.span());
+                lock = Some(n as u32);
+            }
+            (None, None) => {
+                let reason = "a beating channel needs beat_hz or locked; add for example locked = 1";
+                return fault(fields.span.clone(), reason);
             }
         }
-    };
-    let voice = Voice { kind, lead, lock };
+    } else {
+        for key in ["beat_hz", "locked"] {
+            fields.forbid(key, "without an envelope nothing beats")?;
+        }
+    }
+    let lead = eared.then(|| lead.unwrap_or(Ear::Right));
+    let voice = Voice { kind, shape, envelope, lead, lock };
     Ok(Some(Tone { voice, carrier_hz, beat_hz, amplitude: amplitude_pct / 100.0 }))
 }
 

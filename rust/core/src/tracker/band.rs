@@ -1,4 +1,4 @@
-//! The band whose phase is tracked, and how a Butterworth filter of second order weighs frequencies around it.
+//! The band whose phase is tracked, and how Butterworth filters of first and second order weigh frequencies around it.
 use num_complex::Complex64;
 use std::f64::consts::{PI, SQRT_2};
 
@@ -52,15 +52,24 @@ impl Band {
         0.5 * (self.lo_hz + self.hi_hz)
     }
 
-    /// What the causal filter makes of a sine of `hz`, in a signal of `rate_hz` (bilinear transform). Its squared
-    /// magnitude is what the same filter makes of it forwards and then backwards, without a shift.
+    /// What the causal filter of second order makes of a sine of `hz`, in a signal of `rate_hz` (bilinear transform). Its
+    /// squared magnitude is what the same filter makes of it forwards and then backwards, without a shift.
     pub fn response(&self, hz: f64, rate_hz: f64) -> Complex64 {
+        self.low_pass(hz, rate_hz, |s| s * s + SQRT_2 * s + 1.0)
+    }
+
+    /// The same of first order, which turns a sine less.
+    pub(super) fn gentle_response(&self, hz: f64, rate_hz: f64) -> Complex64 {
+        self.low_pass(hz, rate_hz, |s| s + 1.0)
+    }
+
+    /// One over the polynomial of the low-pass filter that becomes this band's.
+    fn low_pass(&self, hz: f64, rate_hz: f64, polynomial: impl Fn(Complex64) -> Complex64) -> Complex64 {
         let warp = |hz: f64| (PI * hz / rate_hz).tan();
         if hz <= 0.0 || hz >= 0.5 * rate_hz {
             return Complex64::new(0.0, 0.0);
         }
         let (lo, hi, at) = (warp(self.lo_hz), warp(self.hi_hz), warp(hz));
-        let s = Complex64::new(0.0, (at * at - lo * hi) / (at * (hi - lo)));
-        1.0 / (s * s + SQRT_2 * s + 1.0)
+        1.0 / polynomial(Complex64::new(0.0, (at * at - lo * hi) / (at * (hi - lo))))
     }
 }

@@ -5,10 +5,12 @@
 //! the causal estimate was, and teaches the predictor.
 //!
 //! *The end-corrected Hilbert transform* (Schreglmann and others, Nature Communications 2021): the last value of the
-//! discrete analytic signal of a window, whose spectrum the causal filter has weighed; so the window's wrap-around joins
+//! discrete analytic signal of a window, whose spectrum a causal filter has weighed; so the window's wrap-around joins
 //! smoothly at its newest end.
 //!
-//! *The plain one*: the causal filter, and the last value of the window's analytic signal, ripples and all.
+//! *The plain one*: a causal filter, and the last value of the window's analytic signal, ripples and all.
+//!
+//! The causal filters are of first order: of second order they are later, and all that rests on them is worse.
 use num_complex::Complex64;
 use std::f64::consts::{FRAC_PI_2, TAU};
 
@@ -53,7 +55,7 @@ impl Taps {
 
     pub(super) fn end_corrected(band: &Band, rate_hz: f64, delay_s: f64) -> Self {
         let len = window(band, rate_hz);
-        let mut taps = one_sided(len, rate_hz, |hz| 2.0 * band.response(hz, rate_hz) * advance(hz, delay_s));
+        let mut taps = one_sided(len, rate_hz, |hz| 2.0 * band.gentle_response(hz, rate_hz) * advance(hz, delay_s));
         taps.reverse();
         Self(taps)
     }
@@ -75,10 +77,10 @@ impl Taps {
         Self(taps)
     }
 
-    /// The causal filter's own impulse response; its real part.
+    /// The causal filter's own impulse response: its real part.
     pub(super) fn filter(band: &Band, rate_hz: f64, delay_s: f64) -> Self {
         let len = window(band, rate_hz);
-        let mut taps = one_sided(4 * len, rate_hz, |hz| 2.0 * band.response(hz, rate_hz) * advance(hz, delay_s));
+        let mut taps = one_sided(4 * len, rate_hz, |hz| 2.0 * band.gentle_response(hz, rate_hz) * advance(hz, delay_s));
         taps.truncate(len);
         taps.iter_mut().for_each(|tap| tap.im = 0.0);
         taps.reverse();

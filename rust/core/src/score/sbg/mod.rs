@@ -29,15 +29,27 @@
 //! Source: the documentation and the behaviour of SBaGen 1.4.4; isochronic tones and white and brown noise as in
 //! SBaGen+ and SBaGenX.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{check_tone, Entry, How, Kind, ScoreError, Section, Sheet, Tone, ToneSet, Voice, ENTRIES_MAX, FOREVER_NS};
-use crate::program::{NoiseColor, CHANNELS_MAX};
-use crate::units::NS_PER_S;
+use super::{
+    number, Entry, How, Kind, ScoreError, Section, Sheet, StemNeed, Tone, ToneSet, Voice, ENTRIES_MAX, FOREVER_NS,
+};
+use crate::envelope::{Edge, Envelope, SAMPLES_MAX};
+use crate::program::CHANNELS_MAX;
+use crate::units::{Span, NS_PER_S};
+use options::{Options, Rest};
+use tone::Word;
+
+mod curve;
+mod options;
+mod session;
+mod tone;
 
 const DAY_S: i64 = 86_400;
-const DAY_NS: i64 = DAY_S * NS_PER_S;
 /// The transition between two tone-sets, unless `-F` says otherwise.
 const FADE_DEFAULT_NS: i64 = 60 * NS_PER_S;
+/// How long the end of a soundtrack and its new beginning overlap.
+const OVERLAP: Span = Span::from_s(1);
 /// How deeply blocks may call blocks; deeper ones call themselves.
 const DEPTH_MAX: usize = 32;
 
@@ -81,21 +93,33 @@ enum Definition<'a> {
     Block(Vec<(usize, &'a str)>),
 }
 
-#[derive(Default)]
-struct Options {
-    to_end: bool,
-    start_s: Option<i64>,
-    length_s: Option<i64>,
-    fade_ns: Option<i64>,
+type Reason = String;
+
+/// The tones of a tone-set, by their slots.
+struct Tones {
+    tones: Vec<Option<Tone>>,
+    /// The slot of the sound whose beat is that of the session around it.
+    bound: Option<usize>,
 }
 
-type Reason = String;
+/// How loud noise is for those who write `.sbg`, relative to ours, whose RMS is 0.18: white, pink, brown.
+///
+/// White is even over −1 … 1: 1/√3. Pink is a sum of ten such sources of a tenth, nine of them with a line from one
+/// number to the next at half of the rate of the one before: √(1/300 + 9·2/900). Brown walks by 0.02 of a white sample;
+/// above 20 Hz that is ours, louder (0.051133 makes the RMS of a pole at 10 Hz 1).
+const NOISE_GAINS: [f64; 3] = [0.577_350_3 / 0.18, 0.152_752_5 / 0.18, 0.011_547 / 0.051_133_24 / 0.18];
 
 /// Reads `text`; errors name `name`.
 pub(super) fn read(text: &str, name: &str) -> Result<Sheet, ScoreError> {
-    let mut reader = Reader::default();
-    let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line));
     let refuse = |(line, reason): (usize, Reason)| ScoreError { name: name.into(), line, column: None, reason };
+    let mut reader = Reader::default();
+    let first = text.lines().map(str::trim).find(|line| !(line.is_empty() || line.starts_with(['#', ';'])));
+    if name.ends_with(".sbgf") || first.is_some_and(curve::is_line) {
+        reader.title = text.lines().find_map(|line| line.trim().strip_prefix('#')).map(|line| line.trim().into());
+        let laid = curve::read(text).map_err(refuse)?;
+        return reader.session_sheet(laid).map_err(refuse);
+    }
+    let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line));
     let mut last_line = 1;
     while let Some((number, line)) = lines.next() {
         last_line = number;
@@ -106,25 +130,33 @@ pub(super) fn read(text: &str, name: &str) -> Result<Sheet, ScoreError> {
         if line.is_empty() {
             continue;
         }
+        let at = |reason: Reason| refuse((number, reason));
+        if reader.complete {
+            return Err(at(format!("the -i or -p above says all of what is played; remove {line:?}")));
+        }
         if line.starts_with('-') {
-            reader.options(line).map_err(|reason| refuse((number, reason)))?;
+            reader.options(number, line).map_err(at)?;
         } else if let Some((name, rest)) = definition(line) {
             reader.options_over = true;
             if rest == "{" {
                 let block = read_block(&mut lines, number).map_err(refuse)?;
                 reader.definitions.insert(name, Definition::Block(block));
             } else {
-                reader.tone_set(number, name, rest).map_err(|reason| refuse((number, reason)))?;
+                reader.define(number, name, rest).map_err(at)?;
             }
         } else {
             reader.options_over = true;
             if let Some(reason) = not_a_time_line(line) {
-                return Err(refuse((number, reason)));
+                return Err(at(reason));
             }
             reader.time_line(number, line, None, 0).map_err(refuse)?;
         }
     }
-    reader.sheet(last_line).map_err(refuse)
+    match reader.session.take() {
+        Some(laid) => reader.session_sheet(laid),
+        None => reader.sheet(last_line),
+    }
+    .map_err(refuse)
 }
 
 /// A line without its comment and the white space around it.
@@ -148,10 +180,8 @@ fn not_a_time_line(line: &str) -> Option<Reason> {
         return None;
     }
     let rest = line[word.len()..].trim_start();
-    if rest.starts_with(['=', '<', '>']) || (matches!(word, "param" | "solve") && rest.contains('=')) {
-        return Some(format!(
-            "{line:?} is a line of an .sbgf curve, which is not supported; write it out as time lines"
-        ));
+    if curve::is_line(line) {
+        return Some(format!("{line:?} is a line of an .sbgf curve; put curves into a file of their own"));
     }
     (rest.starts_with(':') && first.len() > word.len())
         .then(|| format!("{first:?} needs a space after the colon, and something after it: '{word}: …'"))
@@ -188,101 +218,225 @@ struct Reader<'a> {
     title: Option<String>,
     options: Options,
     options_over: bool,
+    /// After `-i` or `-p` nothing may follow.
+    complete: bool,
+    session: Option<session::Laid>,
     tone_sets: Vec<ToneSet>,
     definitions: BTreeMap<&'a str, Definition<'a>>,
     time_lines: Vec<TimeLine>,
     last_base: Option<Base>,
+    envelopes: Vec<Arc<Envelope>>,
+    /// The envelope of each `waveNN` (false) and `customNN` (true).
+    drawn: BTreeMap<(bool, usize), usize>,
+    stems: Vec<StemNeed>,
+    /// The line of `-m`, and whether any tone-set says how loud the soundtrack is.
+    music_line: usize,
+    mixed: bool,
 }
 
 impl<'a> Reader<'a> {
-    /// Options: those that do not change the sound are read and dropped, those that do are obeyed or refused.
-    fn options(&mut self, line: &str) -> Result<(), Reason> {
+    fn options(&mut self, number: usize, line: &'a str) -> Result<(), Reason> {
         if self.options_over {
             return Err(format!("options must come before the first tone-set or time line; move {line:?} to the top"));
         }
-        let mut words = line.split_whitespace();
-        while let Some(word) = words.next() {
-            let letters = match word.strip_prefix('-') {
-                Some(letters) if !letters.is_empty() => letters,
-                _ => return Err(format!("an option such as -SE was expected, not {word:?}")),
-            };
-            for letter in letters.chars() {
-                let mut argument = |what: &str| {
-                    words.next().ok_or_else(|| format!("-{letter} needs {what} after it, on the same line"))
-                };
-                match letter {
-                    // The score always begins at its first line unless -T says otherwise, so -S says nothing new.
-                    'S' => {}
-                    'E' => self.options.to_end = true,
-                    'T' => self.options.start_s = Some(whole_time(argument("a time such as 22:00")?)?),
-                    'L' => {
-                        let given = argument("a length such as 0:30")?;
-                        let length_s = whole_time(given)?;
-                        if length_s == 0 {
-                            return Err(format!("-L {given} plays nothing; give a length from 0:00:01 to 23:59:59"));
-                        }
-                        self.options.length_s = Some(length_s);
-                    }
-                    'F' => {
-                        let given = argument("a time in milliseconds")?;
-                        let ms = given.parse::<u32>().ok().filter(|ms| i64::from(*ms) <= DAY_S * 1000);
-                        let ms = ms.ok_or_else(|| {
-                            format!("-F needs the fade time in whole milliseconds, at most a day, not {given:?}")
-                        })?;
-                        self.options.fade_ns = Some(i64::from(ms) * 1_000_000);
-                    }
-                    // Screen, files and sound cards.
-                    'Q' | 'D' | 'O' | 'W' | 'N' => {}
-                    'r' | 'b' | 'R' | 'B' | 'o' | 'd' => {
-                        argument("a value")?;
-                    }
-                    'w' => {
-                        let given = argument("a waveform")?;
-                        if given != "sine" {
-                            return Err(format!("-w {given} is not supported; only sine waves are played"));
-                        }
-                    }
-                    'm' | 'M' => {
-                        return Err(format!("-{letter} mixes in a soundtrack, which is not supported; remove it"))
-                    }
-                    'p' => {
-                        return Err(
-                            "-p plays a built-in sequence, which is not supported; write it out as time lines".into()
-                        )
-                    }
-                    'i' => {
-                        return Err("-i plays tones at once, which is not supported; write 'ts: …' and '0:00 ts'".into())
-                    }
-                    'q' => return Err("-q changes the speed, which is not supported; remove it".into()),
-                    'c' => {
-                        return Err("-c corrects for one pair of headphones, which is not supported; remove it".into())
-                    }
-                    'V' => return Err("-V changes the volume, which is not supported; scale the amplitudes".into()),
-                    other => {
-                        return Err(format!(
-                            "option -{other} is not supported; supported are -S -E -T -L -F, and without effect \
-                             -Q -D -O -W -N -r -b -R -B -o -d"
-                        ))
-                    }
+        let had_music = self.options.music.is_some();
+        let rest = self.options.read(line)?;
+        if self.options.music.is_some() && !had_music {
+            self.music_line = number;
+        }
+        match rest {
+            Rest::Nothing => {}
+            Rest::Immediate(words) => {
+                let Tones { tones, bound } = self.tones(number, &words)?;
+                if tones.is_empty() || bound.is_some() {
+                    return Err("-i needs tones after it, such as -i pink/40 200+4/20".into());
                 }
+                self.complete = true;
+                self.tone_sets.push(ToneSet { name: "immediate".into(), line: number, tones });
+                let (fade_in, fade_out) = (Manner::Fade, Manner::Fade);
+                let set = self.tone_sets.len() - 1;
+                let base = Base::Clock(0);
+                self.time_lines.push(TimeLine { base, plus_s: 0, fade_in, fade_out, slide: false, set, line: number });
+            }
+            Rest::Session(words) => {
+                if self.options.start_s.is_some() {
+                    return Err("a session begins at its beginning; remove -T".into());
+                }
+                let (shape, wander) = (self.options.shape(), self.options.wander);
+                let laid = session::read(&words, number, shape, wander, &mut |words| self.tones(number, words))?;
+                self.complete = true;
+                self.session = Some(laid);
             }
         }
         Ok(())
     }
 
-    fn tone_set(&mut self, line: usize, name: &'a str, words: &str) -> Result<(), Reason> {
-        for (prefix, what) in [("wave", "a waveform"), ("custom", "an envelope")] {
-            if name.strip_prefix(prefix).is_some_and(|digits| digits.len() == 2 && digits.parse::<u8>().is_ok()) {
-                return Err(format!("{name} defines {what} of its own, which is not supported; use plain tones"));
-            }
+    /// A line `name: words`: an envelope, or a tone-set.
+    fn define(&mut self, line: usize, name: &'a str, words: &str) -> Result<(), Reason> {
+        if let Some((custom, n)) = tone::drawn_named(name) {
+            let envelope = draw(custom, words).map_err(|reason| format!("{name} {reason}"))?;
+            let place = self.envelope(envelope);
+            return match self.drawn.insert((custom, n), place) {
+                None => Ok(()),
+                Some(_) => Err(format!("{name} is defined twice; give one of them another number")),
+            };
         }
-        let tones = words.split_whitespace().map(tone).collect::<Result<Vec<_>, _>>()?;
-        if tones.len() > CHANNELS_MAX {
-            return Err(format!("a tone-set may have {CHANNELS_MAX} tones, not {}", tones.len()));
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let Tones { tones, bound } = self.tones(line, &words)?;
+        if bound.is_some() {
+            return Err(
+                "mixam:beat follows the beat of a session, and there is none; write a rate, such as mixam:8".into()
+            );
         }
         self.definitions.insert(name, Definition::ToneSet(self.tone_sets.len()));
         self.tone_sets.push(ToneSet { name: name.into(), line, tones });
         Ok(())
+    }
+
+    /// The place of `envelope`; one that is there already is shared.
+    fn envelope(&mut self, envelope: Envelope) -> usize {
+        match self.envelopes.iter().position(|known| **known == envelope) {
+            Some(place) => place,
+            None => {
+                self.envelopes.push(Arc::new(envelope));
+                self.envelopes.len() - 1
+            }
+        }
+    }
+
+    /// The words of a tone-set, or of `-i` and `-p`, as tones.
+    fn tones(&mut self, line: usize, words: &[&str]) -> Result<Tones, Reason> {
+        if words.len() > CHANNELS_MAX {
+            return Err(format!("a tone-set may have {CHANNELS_MAX} tones, not {}", words.len()));
+        }
+        let words = words.iter().map(|word| tone::read(word, &self.options.words)).collect::<Result<Vec<_>, _>>()?;
+        let mix = words.iter().find_map(|word| match word {
+            Word::Mix(amplitude) => Some(*amplitude),
+            _ => None,
+        });
+        let of_the_mix = |word: &Word| matches!(word, Word::Effect { .. } | Word::Am { .. });
+        if mix.is_none() && words.iter().any(of_the_mix) {
+            return Err(
+                "mixspin, mixpulse and mixam change the soundtrack; say how loud it is with mix/AMPLITUDE".into()
+            );
+        }
+        let ams = words.iter().filter(|word| matches!(word, Word::Am { .. })).count();
+        if ams > 1 || (ams == 1 && words.iter().any(|word| matches!(word, Word::Effect { .. }))) {
+            return Err("mixam stands alone here; leave out the other effects on the soundtrack".into());
+        }
+        let mut am = None;
+        for word in &words {
+            if let Word::Am { hz, envelope } = word {
+                am = Some((*hz, self.envelope(envelope.clone())));
+            }
+        }
+        let (mut tones, mut bound) = (Vec::new(), None);
+        for (slot, word) in words.into_iter().enumerate() {
+            tones.push(match word {
+                Word::Empty | Word::Am { .. } => None,
+                Word::Mix(amplitude) => {
+                    let mut tone = Tone {
+                        voice: Voice::plain(Kind::Stem(self.stem(line))),
+                        carrier_hz: 0.0,
+                        beat_hz: 0.0,
+                        amplitude,
+                    };
+                    if let Some((hz, envelope)) = am {
+                        tone.voice.envelope = Some(envelope);
+                        tone.beat_hz = hz.unwrap_or(1.0);
+                        bound = bound.or(hz.is_none().then_some(slot));
+                    }
+                    self.mixed = true;
+                    Some(tone)
+                }
+                Word::Effect { mut tone, envelope } => {
+                    let stem = self.stem(line);
+                    tone.voice.kind = match tone.voice.kind {
+                        Kind::TurnedStem(_) => Kind::TurnedStem(stem),
+                        _ => Kind::Stem(stem),
+                    };
+                    tone.voice.envelope = envelope.map(|envelope| self.envelope(envelope));
+                    tone.amplitude *= mix.unwrap_or(0.0);
+                    Some(tone)
+                }
+                Word::Tone { mut tone, drawn } => {
+                    if let Some((custom, n)) = drawn {
+                        let known = self.drawn.get(&(custom, n)).copied();
+                        let name = if custom { "custom" } else { "wave" };
+                        tone.voice.envelope = Some(known.ok_or_else(|| {
+                            format!("{name}{n:02} is not defined up to here; define it above with '{name}{n:02}: …'")
+                        })?);
+                    } else if tone.voice.kind == Kind::Isochronic {
+                        tone.voice.envelope = self.options.pulse.clone().map(|pulse| self.envelope(pulse));
+                    }
+                    Some(tone)
+                }
+            });
+        }
+        tones.iter_mut().flatten().for_each(|tone| tone.amplitude *= self.options.volume);
+        Ok(Tones { tones, bound })
+    }
+
+    /// The place of the soundtrack, of which there is one; `line` asks for it if no option does.
+    fn stem(&mut self, line: usize) -> usize {
+        if self.stems.is_empty() {
+            let file = self.options.music.clone().unwrap_or_default();
+            let line = if self.options.music.is_some() { self.music_line } else { line };
+            // 'river.ogg#1' is the second way to loop river.ogg.
+            let path = file.rsplit_once('#').map_or(file.as_str(), |(path, _)| path);
+            let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+            // Recordings of waves and MP3 end; those with tags go on for ever.
+            let looped = !matches!(extension.as_deref(), Some("wav" | "raw" | "mp3"));
+            self.stems.push(StemNeed {
+                name: file.clone(),
+                file: (!path.is_empty()).then(|| path.into()),
+                sha256: None,
+                line,
+                looped: looped.then_some(OVERLAP),
+            });
+        }
+        0
+    }
+
+    /// Where no tone-set says how loud the soundtrack is, it plays throughout as it was recorded.
+    fn unmixed(&mut self) {
+        if self.options.music.is_none() || self.mixed {
+            return;
+        }
+        let stem = self.stem(self.music_line);
+        let slot = self.tone_sets.iter().map(|set| set.tones.len()).max().unwrap_or(0);
+        let amplitude = self.options.volume;
+        for set in &mut self.tone_sets {
+            set.tones.resize(slot, None);
+            let voice = Voice::plain(Kind::Stem(stem));
+            set.tones.push(Some(Tone { voice, carrier_hz: 0.0, beat_hz: 0.0, amplitude }));
+        }
+    }
+
+    /// The sheet of a session, which plays once from silence to silence.
+    fn session_sheet(mut self, laid: session::Laid) -> Result<Sheet, (usize, Reason)> {
+        let speed = self.options.speed;
+        self.tone_sets = laid.tone_sets;
+        self.unmixed();
+        let section = |section: Section| Section {
+            start_ns: section.start_ns / speed,
+            end_ns: section.end_ns / speed,
+            ..section
+        };
+        Ok(Sheet {
+            title: self.title,
+            tone_sets: self.tone_sets,
+            entries: laid.entries.into_iter().map(|entry| Entry { at_ns: entry.at_ns / speed, ..entry }).collect(),
+            sections: laid.sections.into_iter().map(section).filter(|s| s.start_ns < s.end_ns).collect(),
+            period_ns: None,
+            begin_ns: 0,
+            clock_ns: laid.start_s * NS_PER_S,
+            duration_ns: Some(self.options.length_s.map_or(laid.duration_ns / speed, |s| s * NS_PER_S)),
+            rhythm: Vec::new(),
+            envelopes: self.envelopes,
+            stems: self.stems,
+            noise_gains: NOISE_GAINS,
+        })
     }
 
     /// A time line, or the line of a block that is called at `caller`. Errors with the line that is at fault.
@@ -352,7 +506,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Lays the lines onto a clock and the transitions between them.
-    fn sheet(self, last_line: usize) -> Result<Sheet, (usize, Reason)> {
+    fn sheet(mut self, last_line: usize) -> Result<Sheet, (usize, Reason)> {
+        self.unmixed();
         let Some(first) = self.time_lines.first() else {
             return Err((
                 last_line,
@@ -401,17 +556,21 @@ impl<'a> Reader<'a> {
         let last_s = starts_s[starts_s.len() - 1];
         // As in the original, -E counts for more than -L, and a score that would end where it begins has no end.
         let to_end_s = Some((last_s - into_day_s).rem_euclid(DAY_S)).filter(|s| self.options.to_end && *s > 0);
-        let duration_s = to_end_s.or(self.options.length_s);
+        let duration_ns = to_end_s.map(|s| s * NS_PER_S / self.options.speed);
+        let duration_ns = duration_ns.or(self.options.length_s.map(|s| s * NS_PER_S));
 
-        let fade_ns = self.options.fade_ns.unwrap_or(FADE_DEFAULT_NS);
-        let starts_ns: Vec<i64> = starts_s.iter().map(|s| s * NS_PER_S).collect();
-        let sections = sections(&self.time_lines, &starts_ns, fade_ns);
+        // A faster clock makes everything shorter but the sounds themselves.
+        let ns = |s: i64| s * NS_PER_S / self.options.speed;
+        let fade_ns = self.options.fade_ns.unwrap_or(FADE_DEFAULT_NS) / self.options.speed;
+        let starts_ns: Vec<i64> = starts_s.iter().map(|s| ns(*s)).collect();
+        let day_ns = ns(DAY_S);
+        let sections = sections(&self.time_lines, &starts_ns, fade_ns, day_ns);
         let endless = self.time_lines.len() == 1;
-        let mut begin_ns = into_day_s * NS_PER_S;
+        let mut begin_ns = ns(into_day_s);
         if endless {
             begin_ns = 0;
         } else if begin_ns < sections[0].start_ns {
-            begin_ns += DAY_NS;
+            begin_ns += day_ns;
         }
         let entries =
             self.time_lines.iter().zip(&starts_ns).map(|(line, at_ns)| Entry { at_ns: *at_ns, set: line.set });
@@ -420,23 +579,26 @@ impl<'a> Reader<'a> {
             entries: entries.collect(),
             tone_sets: self.tone_sets,
             sections,
-            period_ns: (!endless).then_some(DAY_NS),
+            period_ns: (!endless).then_some(day_ns),
             begin_ns,
             clock_ns: start_s * NS_PER_S,
-            duration_ns: duration_s.map(|s| s * NS_PER_S),
+            duration_ns,
             rhythm: Vec::new(),
+            envelopes: self.envelopes,
+            stems: self.stems,
+            noise_gains: NOISE_GAINS,
         })
     }
 }
 
 /// One day of holds and transitions, from the moment at which the first tone-set has fully arrived.
-fn sections(lines: &[TimeLine], starts_ns: &[i64], fade_ns: i64) -> Vec<Section> {
+fn sections(lines: &[TimeLine], starts_ns: &[i64], fade_ns: i64, day_ns: i64) -> Vec<Section> {
     let n = lines.len();
     if n == 1 {
         let set = lines[0].set;
         return vec![Section { start_ns: 0, end_ns: FOREVER_NS, from: set, to: set, how: How::Hold, entry: 0 }];
     }
-    let next_start = |i: usize| if i + 1 < n { starts_ns[i + 1] } else { DAY_NS };
+    let next_start = |i: usize| if i + 1 < n { starts_ns[i + 1] } else { day_ns };
     // Where each tone-set has arrived, and where it begins to leave.
     let mut arrived = starts_ns.to_vec();
     let mut leaves: Vec<i64> =
@@ -454,7 +616,7 @@ fn sections(lines: &[TimeLine], starts_ns: &[i64], fade_ns: i64) -> Vec<Section>
     let mut sections = Vec::with_capacity(2 * n);
     for (i, line) in lines.iter().enumerate() {
         let next = (i + 1) % n;
-        let arrives = if i + 1 < n { arrived[next] } else { arrived[next] + DAY_NS };
+        let arrives = if i + 1 < n { arrived[next] } else { arrived[next] + day_ns };
         let how = if line.slide {
             How::Glide
         } else {
@@ -534,89 +696,28 @@ fn manners(word: &str) -> Result<(Manner, Manner), Reason> {
     })
 }
 
-/// One word of a tone-set.
-fn tone(word: &str) -> Result<Option<Tone>, Reason> {
-    if word == "-" {
-        return Ok(None);
-    }
-    for (prefix, what) in [
-        ("spin:", "spinning noise"),
-        ("bspin:", "spinning noise"),
-        ("wspin:", "spinning noise"),
-        ("bell", "a bell"),
-        ("mix", "a mixed-in soundtrack"),
-        ("wave", "a waveform of its own"),
-        ("custom", "an envelope of its own"),
-        ("square:", "a square wave"),
-        ("triangle:", "a triangle wave"),
-        ("sawtooth:", "a sawtooth wave"),
-    ] {
-        if word.starts_with(prefix) {
-            return Err(format!(
-                "{word:?} is {what}, which is not supported; supported are 200+4/20, 200@4/20, 200/20, pink/20, \
-                 white/20, brown/20 and -"
-            ));
+/// The envelope that the words after `waveNN:` or `customNN:` draw.
+fn draw(custom: bool, words: &str) -> Result<Envelope, Reason> {
+    let mut edge = Edge::Linear;
+    let mut samples = Vec::new();
+    for (i, word) in words.split_whitespace().enumerate() {
+        if let Some(given) = word.strip_prefix("e=").filter(|_| custom && i == 0) {
+            edge = tone::edge(given)?;
+            continue;
+        }
+        match number(word) {
+            Some((sample, "")) => samples.push(sample),
+            _ => return Err(format!("is drawn with numbers, such as 0 0.2 1 0.2 0, not with {word:?}")),
         }
     }
-    let bad = || {
-        format!(
-            "{word:?} is not a tone; write CARRIER+BEAT/AMPLITUDE, CARRIER@PULSE/AMPLITUDE, CARRIER/AMPLITUDE, \
-             pink/AMPLITUDE, white/AMPLITUDE, brown/AMPLITUDE or -"
-        )
-    };
-    let (sound, amplitude) = word.split_once('/').ok_or_else(bad)?;
-    let (amplitude_pct, "") = number(amplitude).ok_or_else(bad)? else { return Err(bad()) };
-    let (kind, carrier_hz, beat_hz) = match sound {
-        "pink" => (Kind::Noise(NoiseColor::Pink), 0.0, 0.0),
-        "white" => (Kind::Noise(NoiseColor::White), 0.0, 0.0),
-        "brown" => (Kind::Noise(NoiseColor::Brown), 0.0, 0.0),
-        _ => {
-            let (carrier_hz, rest) = number(sound.strip_prefix("sine:").unwrap_or(sound)).ok_or_else(bad)?;
-            let (kind, beat) = match rest.strip_prefix('@') {
-                Some(pulse) => (Kind::Isochronic, pulse),
-                None if rest.starts_with(['M', 'm']) => {
-                    return Err(format!("{word:?} is a monaural beat, which is not supported; write two tones"))
-                }
-                None => (Kind::Binaural, rest),
-            };
-            let beat_hz = match (number(beat), beat) {
-                (_, "") if kind == Kind::Binaural => 0.0,
-                (Some((hz, "")), _) => hz,
-                _ => return Err(bad()),
-            };
-            if kind == Kind::Isochronic && beat_hz <= 0.0 {
-                return Err(format!("the pulse of {word:?} must be above 0 Hz; write it like 200@4/20"));
-            }
-            (kind, carrier_hz, beat_hz)
-        }
-    };
-    check_tone(kind, carrier_hz, beat_hz, amplitude_pct).map_err(|reason| format!("in {word:?}, {reason}"))?;
-    let voice = Voice { kind, lead: None, lock: None };
-    Ok(Some(Tone { voice, carrier_hz, beat_hz, amplitude: amplitude_pct / 100.0 }))
-}
-
-/// The decimal number at the beginning of `text`, and what follows. No `inf`, `nan` or hexadecimal.
-fn number(text: &str) -> Option<(f64, &str)> {
-    let bytes = text.as_bytes();
-    let digits = |from: usize| from + bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
-    let sign = usize::from(matches!(bytes.first(), Some(b'+' | b'-')));
-    let mut end = digits(sign);
-    let mut count = end - sign;
-    if bytes.get(end) == Some(&b'.') {
-        let fraction = digits(end + 1);
-        count += fraction - end - 1;
-        end = fraction;
+    if !(2..=SAMPLES_MAX).contains(&samples.len()) {
+        return Err(format!("needs 2 to {SAMPLES_MAX} samples, not {}", samples.len()));
     }
-    if count == 0 {
-        return None;
-    }
-    if matches!(bytes.get(end), Some(b'e' | b'E')) {
-        let sign = end + 1 + usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
-        if sign <= bytes.len() && digits(sign) > sign {
-            end = digits(sign);
-        }
-    }
-    text[..end].parse().ok().filter(|n: &f64| n.is_finite()).map(|n| (n, &text[end..]))
+    let envelope = if custom { Envelope::literal(&samples, edge) } else { Envelope::smoothed(&samples) };
+    envelope.ok_or_else(|| match custom {
+        true => "needs samples from 0 upwards, and one above 0".into(),
+        false => "needs two samples that differ".into(),
+    })
 }
 
 fn clock(s: i64) -> String {

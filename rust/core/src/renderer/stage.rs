@@ -1,0 +1,120 @@
+//! What all who play a program share in a run: the channels' lines, their noise, and the room to work in.
+use std::sync::Arc;
+
+use super::lines::Lines;
+use super::run::Banks;
+use super::spin::Spin;
+use super::{BadSampleRate, BlockClock, SAMPLE_RATES};
+use crate::bell;
+use crate::oscillators::{Noise, RUN_MAX};
+use crate::program::{Channel, Program, Strike, Wave, CHANNELS_MAX};
+
+/// A program and the run of it that is being played.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    pub(super) program: Arc<Program>,
+    pub(super) sample_rate: u32,
+    pub(super) lines: Lines,
+    pub(super) banks: Banks,
+    /// The channels that are no sines, and what they were made of for this run.
+    pub(super) others: Vec<Other>,
+}
+
+/// A channel that is no sine.
+#[derive(Clone, Debug)]
+pub(super) struct Other {
+    pub(super) channel: usize,
+    noise: Option<Noise>,
+    /// The swinging noise, where it is that.
+    pub(super) spin: Option<Box<Spin>>,
+    /// Two numbers a sample that all share: noise (twice the same), a recording's ears, or what is left of a bell. Empty
+    /// where there is nothing to share.
+    pub(super) shared: [Vec<f32>; 2],
+    /// What the frequency of its carrier counts, where that is a width, at the run's two ends.
+    width: [f64; 2],
+    samples: usize,
+}
+
+impl Other {
+    fn new((channel, wave): (usize, &Wave)) -> Self {
+        let seed = channel as u64 + 1;
+        let noise = if let Wave::Noise(color) = wave { Some(Noise::new(*color, seed)) } else { None };
+        let spin = if let Wave::Spin(color) = wave { Some(Box::new(Spin::new(*color, seed))) } else { None };
+        let shares = match wave {
+            Wave::Noise(_) | Wave::Bell(_) => [RUN_MAX, 0],
+            Wave::Stem(_) => [RUN_MAX, RUN_MAX],
+            _ => [0, 0],
+        };
+        Self { channel, noise, spin, shared: shares.map(|len| vec![0.0; len]), width: [0.0; 2], samples: 1 }
+    }
+
+    /// The width at sample `n` of the run, in microseconds.
+    pub(super) fn width_us(&self, n: usize) -> f64 {
+        self.width[0] + (self.width[1] - self.width[0]) * (n as f64 / self.samples as f64)
+    }
+
+    /// Prepares what all share of the run of `samples` that `clock` dates.
+    fn lay(&mut self, channel: &Channel, clock: BlockClock, samples: usize) {
+        let [left, right] = &mut self.shared;
+        self.samples = samples;
+        self.width = [0, samples].map(|at| channel.carrier.frequency_at(clock.at(at).0).hz());
+        match &channel.wave {
+            Wave::Noise(_) => {
+                if let Some(noise) = &mut self.noise {
+                    noise.fill(clock.start, clock.fraction, clock.step, &mut left[..samples]);
+                }
+            }
+            Wave::Spin(_) => {
+                if let Some(spin) = &mut self.spin {
+                    spin.lay(clock, samples);
+                }
+            }
+            Wave::Bell(strikes) => ring(strikes, clock, &mut left[..samples]),
+            Wave::Stem(stem) => {
+                stem.fill(clock.start, clock.fraction, clock.step, &mut left[..samples], &mut right[..samples]);
+            }
+            Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic | Wave::Shaped(_) => {}
+        }
+    }
+}
+
+/// Writes what is left of the last of `strikes` at each sample.
+fn ring(strikes: &[Strike], clock: BlockClock, out: &mut [f32]) {
+    let mut next = strikes.partition_point(|strike| strike.at <= clock.start);
+    for (i, out) in out.iter_mut().enumerate() {
+        let now = clock.at(i).0;
+        while strikes.get(next).is_some_and(|strike| strike.at <= now) {
+            next += 1;
+        }
+        let last = next.checked_sub(1).and_then(|last| strikes.get(last));
+        *out = last.map_or(0.0, |Strike { at, amplitude }| {
+            bell::envelope(f64::from(*amplitude), (now - *at).as_s_f64()) as f32
+        });
+    }
+}
+
+impl Stage {
+    /// Errors and panics as [`super::Renderer::new`].
+    pub(super) fn new(program: Arc<Program>, sample_rate: u32) -> Result<Self, BadSampleRate> {
+        if !SAMPLE_RATES.contains(&sample_rate) {
+            return Err(BadSampleRate(sample_rate));
+        }
+        let channels = program.channels.len();
+        assert!(channels <= CHANNELS_MAX, "a program has at most {CHANNELS_MAX} channels");
+        let lines = Lines::new(&program);
+        let waves = program.channels.iter().map(|channel| &channel.wave).enumerate();
+        let others = waves.filter(|(k, _)| lines.sine[*k] == 0.0).map(Other::new).collect();
+        Ok(Self { sample_rate, lines, banks: Banks::default(), others, program })
+    }
+
+    /// Prepares the run of `samples`, at most [`RUN_MAX`], that `clock` dates. Realtime-safe.
+    pub(super) fn lay(&mut self, clock: BlockClock, samples: usize) {
+        self.lines.lay(&self.program, clock, samples);
+        for other in &mut self.others {
+            let k = other.channel;
+            if self.lines.amplitude.iter().any(|amplitudes| amplitudes[k] != 0.0) {
+                other.lay(&self.program.channels[k], clock, samples);
+            }
+        }
+    }
+}
