@@ -31,11 +31,15 @@ __all__ = [
     "ScoreError",
     "TimeKeys",
     "TimeMeasurement",
+    "TimerBench",
     "Tracker",
     "WeaveThread",
     "__version__",
     "bench_clock",
+    "bench_crowd",
     "bench_hub",
+    "bench_session",
+    "bench_ticks",
     "estimates",
     "offset_from_turns",
     "query_time",
@@ -582,6 +586,11 @@ class Node:
     def set_voice(self, sleeper: int, voice: Sequence[complex]) -> None:
         """Raises ValueError unless there is one finite coefficient of magnitude ≤ 4 a channel."""
     def set_hearing(self, sleeper: int, level: float) -> None: ...
+    def set_apart(self, sleeper: int, unheard: Sequence[int], unhearing: Sequence[int]) -> None:
+        """Whom a sleeper does not want to hear, and who may not hear them, in place of who that was; at once.
+
+        The others need not be in. Raises ValueError for a sleeper who is not in.
+        """
     def set_plan(self, sleeper: int, *, voice: bool, hearing: bool, recording: bool) -> None:
         """What everybody else allows. It can only narrow: it is AND-ed with the latch."""
     def mute(self, sleeper: int, event_id: bytes) -> int:
@@ -611,6 +620,14 @@ class Node:
         """
     def stats(self) -> dict[str, int]:
         """Counters since the start: answered, malformed, unauthentic, frames_sealed, cut_frames, withdrawals."""
+    def cuts(self) -> dict[str, float]:
+        """How soon withdrawals were in the frames handed to the socket, since the start.
+
+        ``optouts``: how many there were with somebody to be told. ``first_p50_ms``, …``p99``…, ``p999``, ``max``: from
+        the arrival of the withdrawal (the kernel's stamp of its datagram, or the call) until the first listener's frame
+        was handed over; ``last_…``: until the last listener's was; each rounded up by at most an eighth. ``ticks_max``:
+        the most ticks that any took, the one under way at its arrival not counted.
+        """
     def close(self) -> None: ...
 
 @final
@@ -801,6 +818,33 @@ class RhythmBench:
         Returns the evaluations (means of all, times sleepers: a step of Runge-Kutta counts four), the CPU time in
         seconds, and R at the end. Raises ValueError unless 0 ≤ seconds ≤ 600.
         """
+
+def bench_ticks(sleepers: int, channels: int, seconds: float) -> dict[str, float]:
+    """Measures ``seconds`` of CPU time of a mixer's ticks: all mixes of a circle, ready to be sealed, after 64 changes.
+
+    ``ticks``; ``p50_ms``, ``p99_ms``, ``p999_ms``, ``max_ms`` of the thread's CPU time, ``elapsed_p50_ms`` and so on
+    from beginning to end; each rounded up by at most an eighth. Raises ValueError on what cannot be measured.
+    """
+
+@final
+class TimerBench:
+    """A thread that sleeps to deadlines a millisecond apart, from now on."""
+
+    def __new__(cls) -> TimerBench: ...
+    def stop(self) -> dict[str, float]:
+        """Ends it: ``deadlines``, and ``p50_ms``, ``p99_ms``, ``p999_ms``, ``max_ms`` of how late it woke. Once."""
+
+def bench_session(port: int, sleeper: int) -> tuple[int, bytes]:
+    """Id and secret with which `bench_crowd` seals for a sleeper of the node at ``port``. Good for nothing else."""
+
+def bench_crowd(port: int, circles: int, sleepers: int, optouts: int, per_s: float) -> dict[str, float]:
+    """Plays the platforms of the node at ``port`` of this machine: ``circles`` circles of ``sleepers`` each, from 1 up.
+
+    Withdraws ``optouts`` times, ``per_s`` times a second in the mean, and returns how many ``optouts`` every listener
+    was told of and how many were ``lost``, ``frames`` that were followed, and in ``first_p50_ms`` and so on the time
+    from sending a withdrawal until the kernel had the first listener's frame without the voice, in ``last_…`` the last
+    listener's. Raises ValueError on an impossible crowd, IoError if the node does not serve it.
+    """
 
 def bench_hub(platforms: int, seconds: float) -> dict[str, float]:
     """Measures for ``seconds`` what so many platforms cost in one process, on a node of its own on loopback.

@@ -32,6 +32,7 @@ _COMMANDS = {
     "offset": "consent",
     "rhythm": "weaving",
     "coupling": "weaving",
+    "apart": "apart",
     "status": "status",
     "tracking": "tracking",
     "sources": "sources",

@@ -15,6 +15,7 @@ from harmonia.client.sanctuary import Sanctuary
 from harmonia.client.sleeper import Moment, Sleeper, join, resume
 from harmonia.client.udp import UdpLoss
 from harmonia.client.views import (
+    Apart,
     Circle,
     CircleView,
     PlatformState,
@@ -32,6 +33,7 @@ from harmonia.client.views import (
 
 __all__ = [
     "EVERY_PURPOSE",
+    "Apart",
     "Circle",
     "CircleMode",
     "CircleState",

@@ -173,6 +173,16 @@ class SleeperCalls:
         gate_epoch: int = answer.gate_epoch
         return gate_epoch
 
+    async def keep_apart(
+        self, other_id: str, *, unheard: bool | None = None, unhearing: bool | None = None
+    ) -> tuple[views.Apart, ...]:
+        """Records whether the sleeper wants to hear another, and whether that one may hear them (None: as it is).
+
+        Returns all of the sleeper's wishes.
+        """
+        request = consent_pb2.KeepApartRequest(sleeper_id=other_id, unheard=unheard, unhearing=unhearing)
+        return views.apart((await self._call(self._consent, "ConsentService", "KeepApart", request)).apart)
+
     async def leave(self) -> None:
         """Leaves the circle for good; the credential ends."""
         await self._call(self._circle, "CircleService", "LeaveCircle", circle_pb2.LeaveCircleRequest())

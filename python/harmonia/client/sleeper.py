@@ -23,7 +23,7 @@ from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.phase import PhaseTracker
 from harmonia.client.platform import STAYING, Platform, parse_score
 from harmonia.client.udp import UdpLoss, loss_of
-from harmonia.client.views import Circle, CircleView, PlatformState, PurposeConsent, turns
+from harmonia.client.views import Apart, Circle, CircleView, PlatformState, PurposeConsent, turns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,6 +80,7 @@ class Sleeper:
         self._calls = calls.SleeperCalls(identity)
         self._settings: outbox.Outbox[None] = outbox.Outbox()
         self._withdrawals: outbox.Outbox[int] = outbox.Outbox(stubborn=True)
+        self._untold_apart: dict[str, tuple[bool | None, bool | None]] = {}
         self._state: PlatformState | None = None
         self._saving = trio.Lock()
         self._session = trio.CancelScope()
@@ -303,6 +304,31 @@ class Sleeper:
             self.platform.levels_told(hearing, own)
 
         await self._settings.post("levels", tell).answer()
+
+    @property
+    def apart(self) -> tuple[Apart, ...]:
+        """From whom this sleeper keeps apart, as the sanctuary last recorded it."""
+        return self._known.apart
+
+    async def keep_apart(self, other_id: str, *, unheard: bool | None = True, unhearing: bool | None = True) -> None:
+        """Does not hear another sleeper any more (``unheard``), nor is heard by them (``unhearing``).
+
+        False takes either back, None leaves it as it is. The other need not be here, and nobody is told. Silent in the
+        sanctuary's next frame; here again once it is on disk. Raises BadInput, and StorageError if the sanctuary's disk
+        refuses: what was silenced stays silent all the same.
+        """
+
+        untold = self._untold_apart.get(other_id, (None, None))
+        wanted = (untold[0] if unheard is None else unheard, untold[1] if unhearing is None else unhearing)
+        self._untold_apart[other_id] = wanted
+
+        async def tell() -> None:
+            wishes = await self._calls.keep_apart(other_id, unheard=wanted[0], unhearing=wanted[1])
+            self._state = replace(self._known, apart=wishes)
+            if self._untold_apart.get(other_id) == wanted:
+                del self._untold_apart[other_id]
+
+        await self._settings.post(f"apart {other_id}", tell).answer()
 
     async def grant(self, *purposes: Purpose) -> None:
         """Allows ``purposes``. Raises BadInput if a withdrawal stands that this sleeper had not heard of: look again.

@@ -109,6 +109,17 @@ class PurposeConsent:
 
 
 @dataclass(frozen=True, slots=True)
+class Apart:
+    """A sleeper's wish about one other."""
+
+    sleeper_id: str
+    unheard: bool
+    """The sleeper does not want to hear the other."""
+    unhearing: bool
+    """The other may not hear the sleeper."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlatformState:
     """What a platform follows."""
 
@@ -124,6 +135,8 @@ class PlatformState:
     weight: float = 1.0
     offered_offset_bits: int | None = None
     """What the host offers; None where there is no offer."""
+    apart: tuple[Apart, ...] = ()
+    """From whom the sleeper keeps apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +378,11 @@ def consents(messages: Iterable[consent_pb2.PurposeConsent]) -> dict[Purpose, Pu
     return standing
 
 
+def apart(messages: Iterable[consent_pb2.Apart]) -> tuple[Apart, ...]:
+    """From whom somebody keeps apart."""
+    return tuple(Apart(m.sleeper_id, m.unheard, m.unhearing) for m in messages)
+
+
 def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
     """The platform state of a message."""
     return PlatformState(
@@ -378,6 +396,7 @@ def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
         coupling=message.coupling,
         weight=message.weight,
         offered_offset_bits=message.offered_offset if message.HasField("offered_offset") else None,
+        apart=apart(message.apart),
     )
 
 

@@ -210,9 +210,20 @@ class HearingSet:
     t_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class ApartKept:
+    """A sleeper wished to keep apart from another, or took that back. Replaces an earlier wish about the same other."""
+
+    VERSION: ClassVar[int] = 1
+    other_id: str
+    unheard: bool
+    unhearing: bool
+    t_ns: int
+
+
 CircleEvent = CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | TokensCreated
 ConsentEvent = ConsentGranted | ConsentWithdrawn
-SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet
+SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept
 PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent
 Event = SanctuaryFounded | ClockBegun | CircleEvent | PersonEvent
 

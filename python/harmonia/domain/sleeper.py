@@ -7,9 +7,11 @@ frequency, coupling, voice or consent: there is no such event.
 import math
 from dataclasses import dataclass, replace
 
+from harmonia.domain.apart import Apart, replaced
 from harmonia.domain.circle import LEAD_NS, Circle
 from harmonia.domain.consent import OPEN, Consent, Grant, Purpose, effective
 from harmonia.domain.events import (
+    ApartKept,
     ConsentGranted,
     ConsentWithdrawn,
     CouplingSet,
@@ -58,6 +60,9 @@ class Sleeper:
     """c: how far the circle may pull, 0 to 1, where pull is allowed too."""
     weight: float = 1.0
     """w: what this person counts in the mean, where pull is allowed."""
+
+    apart: tuple[Apart, ...] = ()
+    """From whom this person keeps apart, ordered by id."""
 
     def allows(self, purpose: Purpose, circle: Circle, t_ns: int) -> float:
         """The meet of this person's consent with everybody else's limits, 0 (no) to 1."""
@@ -110,6 +115,8 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
             return replace(sleeper, own_rhythm=OwnRhythm(segments, home_ns, set_hz))
         case CouplingSet(coupling, weight, _):
             return replace(sleeper, coupling=coupling, weight=weight)
+        case ApartKept(other_id, unheard, unhearing, _):
+            return replace(sleeper, apart=replaced(sleeper.apart, Apart(other_id, unheard, unhearing)))
         case SleeperLeft():
             return replace(sleeper, left=True)
 

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from harmonia.domain import sleeper as sleepers
+from harmonia.domain.apart import Apart, about, check_room, parse_other, replaced
 from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, require_rhythm
 from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
 from harmonia.domain.events import (
+    ApartKept,
     ConsentGranted,
     ConsentWithdrawn,
     CouplingSet,
@@ -63,6 +65,8 @@ class Person:
         self.on_plane = False
         self._position = position
         self._unrecorded: dict[bytes, ConsentWithdrawn] = {}
+        self._unrecorded_apart: dict[str, Apart] = {}
+        """Wishes that are not on disk: in force as far as they narrow."""
         self._lock = trio.Lock()
         self._newest = threading.RLock()
         """Held while ``sleeper`` is replaced and while the data plane is told of it: never while anything waits."""
@@ -137,6 +141,32 @@ class Person:
 
     async def set_hearing(self, hearing_level: float, own_level: float) -> None:
         await self._record(HearingSet(*parse_hearing(hearing_level, own_level), self._desk.now_ns()))
+
+    async def keep_apart(self, other_id: str, unheard: bool | None, unhearing: bool | None) -> tuple[Apart, ...]:
+        """Sets the wish about another sleeper, each direction as given or (None) as it is; returns all wishes.
+
+        What it silences is silent at once, and stays so if the disk refuses; what it lets be heard again is, once that
+        is on disk. Raises BadInput, StorageError.
+        """
+        self._check_present()
+        parse_other(other_id, self.sleeper.sleeper_id)
+        wish = about(self.sleeper.apart, other_id).changed(unheard, unhearing)
+        check_room(replaced(self.sleeper.apart, wish))
+        with self._newest:
+            mine = self._unrecorded_apart[other_id] = wish.joined(self._unrecorded_apart.get(other_id, wish))
+        self.show_plan()
+
+        def decide() -> ApartKept:
+            newest = about(self.sleeper.apart, other_id).changed(unheard, unhearing)
+            check_room(replaced(self.sleeper.apart, newest))
+            return ApartKept(other_id, newest.unheard, newest.unhearing, self._desk.now_ns())
+
+        await self._record(decide)
+        with self._newest:
+            if self._unrecorded_apart.get(other_id) is mine:  # else another call's, which holds this one's too
+                del self._unrecorded_apart[other_id]
+        self.show_plan()
+        return self.sleeper.apart
 
     async def leave(self) -> None:
         """Ends the credential; the voice is out of the field when this returns."""
@@ -235,6 +265,7 @@ class Person:
                 sleeper.allows(purpose, circle, now_ns)
                 for purpose in (Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING)
             )
+            plane.set_apart(self.number, *self._apart())
             plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
             plane.set_hearing(self.number, hearing * sleeper.hearing_level)
             # A recorder is given the voice as loud as everybody else: not where less than that may be recorded.
@@ -243,6 +274,14 @@ class Person:
             plane.set_coupling(self.number, *sleeper.bond(circle, now_ns))
             own = None if circle.rhythm is None else sleeper.own_rhythm.over(circle.rhythm)
             plane.set_own_rhythm(self.number, None if own is None else self.conductor.timeline(own))
+
+    def _apart(self) -> tuple[list[int], list[int]]:
+        """Whom this person does not want to hear and who may not hear them, as the data plane numbers them."""
+        wishes = self.sleeper.apart
+        for wish in self._unrecorded_apart.values():
+            wishes = replaced(wishes, wish.joined(about(wishes, wish.other_id)))
+        unheard = [number_of(wish.other_id) for wish in wishes if wish.unheard]
+        return unheard, [number_of(wish.other_id) for wish in wishes if wish.unhearing]
 
     def attach(self, recording: bool) -> tuple[int, bytes]:
         """Opens a data-plane session, in place of an earlier one: its id and its secret."""

@@ -53,6 +53,7 @@ _ACCESS: Mapping[str, Access] = {
     "ConsentService/GetConsent": Access.SLEEPER,
     "ConsentService/Grant": Access.SLEEPER,
     "ConsentService/Withdraw": Access.WITHDRAWING,
+    "ConsentService/KeepApart": Access.SLEEPER,
     "RhythmService/GetRhythm": Access.HOST_OR_MEMBER,
     "RhythmService/SetRhythm": Access.HOST,
     "RhythmService/SetWeaving": Access.HOST,

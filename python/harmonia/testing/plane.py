@@ -71,6 +71,8 @@ class FakeSleeper:
     coupling: float = 0.0
     weight: float = 0.0
     hearing: float = 1.0
+    unheard: frozenset[int] = frozenset()
+    unhearing: frozenset[int] = frozenset()
     session: tuple[int, bytes, bool] | None = None
     acknowledged: list[bytes] = field(default_factory=list)
 
@@ -121,6 +123,13 @@ class FakePlane:
         """Whether the next frame holds this sleeper's voice."""
         held = self.sleepers.get(sleeper)
         return held is not None and not held.latched and held.voice_planned
+
+    def hears(self, listener: int, speaker: int) -> bool:
+        """Whether the next frame to one sleeper holds another's voice."""
+        held, other = self.sleepers.get(listener), self.sleepers.get(speaker)
+        if held is None or other is None or held.circle != other.circle or not held.hearing_planned:
+            return False
+        return self.audible(speaker) and speaker not in held.unheard and listener not in other.unhearing
 
     def hear(self, sleeper: int, event_id: bytes, purposes: int = 0) -> None:
         """A sealed withdrawal arrives: muted before anybody else knows of it."""
@@ -193,6 +202,9 @@ class FakePlane:
 
     def set_hearing(self, sleeper: int, level: float) -> None:
         self._held(sleeper).hearing = level
+
+    def set_apart(self, sleeper: int, unheard: Sequence[int], unhearing: Sequence[int]) -> None:
+        self._held(sleeper).unheard, self._held(sleeper).unhearing = frozenset(unheard), frozenset(unhearing)
 
     def set_plan(self, sleeper: int, *, voice: bool, hearing: bool, recording: bool) -> None:
         held = self._held(sleeper)

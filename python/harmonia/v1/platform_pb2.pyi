@@ -164,6 +164,7 @@ class PlatformState(_message.Message):
     COUPLING_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     OFFERED_OFFSET_FIELD_NUMBER: _builtins.int
+    APART_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """The sleeper's own phase offset as the sanctuary recorded it, in 2^-64 turn."""
     hearing_level: _builtins.float
@@ -184,6 +185,10 @@ class PlatformState(_message.Message):
     def own_rhythm(self) -> _types_pb2.Rhythm:
         """The sleeper's own timeline; absent for the circle's."""
 
+    @_builtins.property
+    def apart(self) -> _containers.RepeatedCompositeFieldContainer[_consent_pb2.Apart]:
+        """From whom the sleeper keeps apart, by id."""
+
     def __init__(
         self,
         *,
@@ -197,10 +202,11 @@ class PlatformState(_message.Message):
         coupling: _builtins.float = ...,
         weight: _builtins.float = ...,
         offered_offset: _builtins.int | None = ...,
+        apart: _abc.Iterable[_consent_pb2.Apart] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "offered_offset", b"offered_offset", "own_rhythm", b"own_rhythm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "coupling", b"coupling", "hearing_level", b"hearing_level", "offered_offset", b"offered_offset", "offset", b"offset", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "voice", b"voice", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "apart", b"apart", "circle", b"circle", "coupling", b"coupling", "hearing_level", b"hearing_level", "offered_offset", b"offered_offset", "offset", b"offset", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "voice", b"voice", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__offered_offset: _TypeAlias = _typing.Literal["offered_offset"]  # noqa: Y015
     _WhichOneofArgType__offered_offset: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset"]  # noqa: Y015

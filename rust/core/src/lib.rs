@@ -35,6 +35,7 @@ pub mod listener;
 pub mod delivery;
 pub mod voice;
 pub mod field;
+pub mod mix_table;
 pub mod mixer;
 pub mod envelope;
 pub mod stem;

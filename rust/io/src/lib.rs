@@ -1,6 +1,7 @@
 //! Sockets, operating-system clocks, time stamps and threads: feeds `harmonia-core` and drains it.
 //!
-//! All of the project's `unsafe` stands here, in the two files that talk to the kernel; each block says why it is sound.
+//! All of the project's `unsafe` stands here, in the two files that talk to the kernel and in the one that hands
+//! orders from thread to thread; each block says why it is sound.
 
 pub mod os;
 pub mod socket;
@@ -15,6 +16,9 @@ pub mod nts_source;
 pub mod time_keys;
 pub mod query;
 pub mod local_clock;
+mod handover;
+pub mod latency;
+mod ticker;
 pub mod node;
 pub mod hub;
 pub mod platform;
@@ -25,6 +29,7 @@ mod keeper;
 pub mod music;
 pub mod bench;
 pub mod bench_rhythm;
+pub mod bench_mix;
 pub mod bench_hub;
 
 pub use error::IoError;

@@ -21,7 +21,7 @@ mod core_module {
     use super::*;
 
     #[pymodule_export]
-    use super::bench::{bench_clock, bench_hub, RhythmBench};
+    use super::bench::{bench_clock, bench_crowd, bench_hub, bench_session, bench_ticks, RhythmBench, TimerBench};
     #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
     #[pymodule_export]
