@@ -5,7 +5,8 @@ offsets are integers in 2**-64 turn where they must be exact, floats in turns wh
 releases the GIL while it works or waits, and every object may be used from any thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any, Literal, final
 
 import numpy as np
@@ -593,6 +594,12 @@ class Node:
         """
     def set_plan(self, sleeper: int, *, voice: bool, hearing: bool, recording: bool) -> None:
         """What everybody else allows. It can only narrow: it is AND-ed with the latch."""
+    def set_ear(self, listener: int, sleeper: int | None, own_level: float = 1.0) -> None:
+        """Lets ``listener``'s platform hear what ``sleeper`` hears, and ``sleeper`` themself at ``own_level`` (0 to 4).
+
+        None for their own mix again, from a cut on. Whether ``sleeper`` allows it is for the caller to know. Raises
+        ValueError if they are not in one circle.
+        """
     def mute(self, sleeper: int, event_id: bytes) -> int:
         """The latch. At once, from any thread; returns the gate epoch from which no frame holds the voice."""
     def release(self, sleeper: int, withdrawal: bytes) -> bool:

@@ -43,7 +43,9 @@ def _describe(found: Circle, as_json: bool) -> None:
 
 @circle.command()
 @data_option
-@click.option("--score", "score_file", type=click.Path(path_type=Path), required=True, help="A .toml, .sbg or .sbgf score.")
+@click.option(
+    "--score", "score_file", type=click.Path(path_type=Path), required=True, help="A .toml, .sbg or .sbgf score."
+)
 @click.option("--title", default="", help="What people call it; otherwise the name of the score's file.")
 @click.option("--capacity", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Sleepers at most.")
 @click.option(

@@ -27,7 +27,7 @@ from harmonia.cli.common import (
     sleepers_dir,
     stated_options,
 )
-from harmonia.cli.consent import purpose_type
+from harmonia.cli.consent import listener_text, purpose_type
 from harmonia.cli.sensing import Sense, prepare
 from harmonia.cli.weaving import parse_rhythm, woven_line
 from harmonia.client import (
@@ -35,6 +35,7 @@ from harmonia.client import (
     CircleState,
     CircleView,
     Following,
+    Listener,
     Invitation,
     Moment,
     Purpose,
@@ -543,6 +544,7 @@ class _Quiet:
     seen: CircleView | None = None
     _loss: UdpLoss | None = None
     _suspends = 0
+    _listeners: tuple[Listener, ...] = ()
 
     def __enter__(self) -> None:
         pass
@@ -566,10 +568,17 @@ class _Quiet:
         if now.suspends != self._suspends:
             self._suspends = now.suspends
             self.suspended(now.suspends)
+        if who.listeners != self._listeners:
+            self._listeners = who.listeners
+            self.listened(who.listeners)
 
     def udp(self, loss: UdpLoss | None) -> None:
         """UDP was lost, or is back."""
         click.echo(f"warning: {loss}" if loss is not None else "UDP gets through again", err=True)
+
+    def listened(self, listeners: tuple[Listener, ...]) -> None:
+        """Others listen in than before."""
+        click.echo("\n".join(map(listener_text, listeners)) or "nobody listens in any more", err=True)
 
     def suspended(self, count: int) -> None:
         """The machine was suspended."""
@@ -604,6 +613,9 @@ class _JsonLines(_Quiet):
             _line(event="udp_back")
         else:
             _line(event="udp_lost", **asdict(loss), message=str(loss))
+
+    def listened(self, listeners: tuple[Listener, ...]) -> None:
+        _line(event="listened", listeners=[asdict(one) for one in listeners])
 
     def suspended(self, count: int) -> None:
         _line(event="suspended", count=count, message=SUSPENDED)
@@ -651,6 +663,10 @@ class _View(_Quiet):
         lines.append(f" offset {now.offset_turns:+.3f}   level {max(now.level_dbfs, -120):.0f} dBFS")
         if self.seen is not None and self.seen.circle.weaving.mode is CircleMode.WOVEN:
             lines.append(woven_line(self.seen), style="green")
+        for one in who.listeners:
+            lines.append(
+                f"\n{listener_text(one)}; `harmonia optout --purpose monitoring` ends it", style="bold magenta"
+            )
         if who.following is not None:
             lines.append(f"\n{following_text(who.following)}", style="green")
         if now.muted:

@@ -110,6 +110,17 @@ class SleeperCalls:
         async with channel.stream(self._circle.WatchCircle, request, signed) as answers:
             yield (views.circle_view(answer) async for answer in answers)
 
+    @asynccontextmanager
+    async def listen_in(self, sleeper_id: str) -> AsyncIterator[AsyncIterator[tuple[bool, int]]]:
+        """Lets the platform hear what another sleeper hears while the block lasts: (whether it does, their offset).
+
+        Raises NotPermitted where they do not allow it, or no longer; NotFound; NotNow while they could not see it.
+        """
+        signed = self._signed("PlatformService", "ListenIn")
+        request = platform_pb2.ListenInRequest(sleeper_id=sleeper_id)
+        async with channel.stream(self._platform.ListenIn, request, signed) as answers:
+            yield ((answer.hearing, answer.offset) async for answer in answers)
+
     async def set_voice(self, voice: Sequence[complex]) -> None:
         """Records the voice: one coefficient a channel, magnitudes up to 4."""
         request = platform_pb2.SetVoiceRequest(voice=views.coefficients(voice))
@@ -146,8 +157,12 @@ class SleeperCalls:
 
     async def consents(self) -> dict[Purpose, views.PurposeConsent]:
         """Where every purpose stands."""
+        return (await self.overview())[0]
+
+    async def overview(self) -> tuple[dict[Purpose, views.PurposeConsent], tuple[views.Listener, ...]]:
+        """Where every purpose stands, and who listens in to the sleeper."""
         answer = await self._call(self._consent, "ConsentService", "GetConsent", consent_pb2.GetConsentRequest())
-        return views.consents(answer.purposes)
+        return views.consents(answer.purposes), views.listeners(answer.listeners)
 
     async def grant(
         self, purpose: Purpose, *, supersedes: str, level: float | None = None, until_ns: int | None = None

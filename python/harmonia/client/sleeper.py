@@ -23,7 +23,7 @@ from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.phase import PhaseTracker
 from harmonia.client.platform import STAYING, Platform, parse_score
 from harmonia.client.udp import UdpLoss, loss_of
-from harmonia.client.views import Apart, Circle, CircleView, PlatformState, PurposeConsent, turns
+from harmonia.client.views import TURN, Apart, Circle, CircleView, Listener, PlatformState, PurposeConsent, turns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -222,6 +222,28 @@ class Sleeper:
         Neither is more than the purpose `pull` allows; 0 ends it in the very next step. Raises BadInput.
         """
         await self._calls.set_coupling(coupling, weight)
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Who listens in to this sleeper's mix, with their `monitoring`; withdrawing it ends that at once."""
+        return self._known.listeners
+
+    async def listen_in(
+        self, sleeper_id: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Plays here what another sleeper of the circle hears, until it is cancelled; that one is told before.
+
+        Takes their `monitoring`, and their `recording` if this platform records. Have no voice and no level of your own
+        (`set_levels`): what is heard is theirs. Raises NotPermitted where they do not allow it, or no longer, NotFound,
+        and NotNow while their platform is not connected.
+        """
+        async with self._calls.listen_in(sleeper_id) as answers:
+            async for hearing, offset_bits in answers:
+                self.platform.core.set_offset(offset_bits / TURN)
+                if hearing:
+                    task_status.started()
+                    task_status = trio.TASK_STATUS_IGNORED
+        raise errors.Unreachable(f"the sanctuary ended the stream by which {sleeper_id} was heard")
 
     async def follow(self, tracker: PhaseTracker) -> None:
         """Lets this sleeper's own rhythm follow a living signal, until it is cancelled: their breath becomes their ω.

@@ -64,12 +64,12 @@ class Sleeper:
     apart: tuple[Apart, ...] = ()
     """From whom this person keeps apart, ordered by id."""
 
-    def allows(self, purpose: Purpose, circle: Circle, t_ns: int) -> float:
-        """The meet of this person's consent with everybody else's limits, 0 (no) to 1."""
+    def allows(self, purpose: Purpose, circle: Circle, t_ns: int, scope: str = "") -> float:
+        """The meet of this person's consent (to ``scope``) with everybody else's limits, 0 (no) to 1."""
         if self.left:
             return 0.0
         rules, score = circle.rules, circle.score_ceiling
-        return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=SAFETY)
+        return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=SAFETY, scope=scope)
 
     def bond(self, circle: Circle, t_ns: int) -> tuple[float, float]:
         """Coupling and weight as they may be used: nothing without the purpose pull, and never more than it says."""

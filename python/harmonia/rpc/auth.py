@@ -65,6 +65,7 @@ _ACCESS: Mapping[str, Access] = {
     "PlatformService/WatchPlatform": Access.SLEEPER,
     "PlatformService/SetVoice": Access.SLEEPER,
     "PlatformService/SetHearing": Access.SLEEPER,
+    "PlatformService/ListenIn": Access.SLEEPER,
 }
 PACKAGE = "/harmonia.v1."
 ACCESS: Mapping[str, Access] = {PACKAGE + method: access for method, access in _ACCESS.items()}

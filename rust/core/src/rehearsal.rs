@@ -2,7 +2,7 @@
 //!
 //! A composer wants to hear a circle before anybody lies down, and to hear the same one twice. A separate simulation for
 //! that would sound like a night only as long as somebody keeps the two alike. So nothing is modelled here: the parts are
-//! those of a night ([`Weave`], [`CircleMixer`], [`Listener`], [`Follower`], [`Renderer`]), joined as node and platform
+//! those of a night ([`Weave`], [`CircleMixer`] and [`MixTable`], [`Listener`], [`Follower`], [`Renderer`]), joined as node and platform
 //! join them, less sockets and clocks. A frame is taken every [`FRAME_INTERVAL`], is there at once, and is heard as
 //! frames are: interpolated, faded in over five seconds, limited, behind a gate that opens slowly.
 //!
@@ -19,6 +19,7 @@ use crate::follower::{Displacement, Follower};
 use crate::frame::MixFrame;
 use crate::limiter::TRUE_PEAK_MAX;
 use crate::listener::Listener;
+use crate::mix_table::MixTable;
 use crate::mixer::{CircleMixer, MixerError};
 use crate::phase::{Phase, PhaseOffset};
 use crate::program::Program;
@@ -98,6 +99,7 @@ pub struct Rehearsal {
     ear: usize,
     weave: Weave,
     mixer: CircleMixer,
+    table: MixTable,
     listener: Listener,
     displacement: Displacement,
     follower: Follower,
@@ -118,7 +120,8 @@ impl Rehearsal {
         if ear >= parts.len() {
             return Err(RehearsalError::NoSuchSleeper { given: ear, sleepers: parts.len() });
         }
-        let (mut weave, mut mixer) = (Weave::default(), CircleMixer::new(program.channels.len(), 1.0));
+        let channels = program.channels.len();
+        let (mut weave, mut mixer) = (Weave::default(), CircleMixer::new(channels, 1.0));
         weave.set_strength(strength);
         let mut timelines = Vec::new();
         for (sleeper, part) in (0..).zip(&parts) {
@@ -149,6 +152,7 @@ impl Rehearsal {
             ear,
             weave,
             mixer,
+            table: MixTable::new(channels),
             listener,
             displacement,
             follower,
@@ -177,9 +181,10 @@ impl Rehearsal {
             }
         }
         let (phase, frequency) = heard.expect("the ear is one of them");
+        self.mixer.changes().for_each(|mut change| self.table.apply(&mut change));
         let mut others = vec![Complex::default(); self.program.channels.len()];
-        self.mixer.mix_for(self.ear as u64, &mut others);
-        let gate_epoch = self.mixer.gate_epoch();
+        self.table.mixes(self.mixer.place(self.ear as u64).expect("the ear is one of them"), &mut others);
+        let gate_epoch = self.table.gate_epoch();
         let frame = MixFrame { gate_epoch, cut: false, taken: self.now, phase, frequency: frequency.units(), others };
         self.displacement.take(&frame, &self.timelines[self.ear]);
         self.listener.handle(frame, PlatformTime::from_ns(self.now.ns()));

@@ -310,6 +310,11 @@ impl Node {
         py.detach(|| self.0.set_plan(sleeper, voice, hearing, recording)).map_err(errors::io)
     }
 
+    #[pyo3(signature = (listener, sleeper, own_level = 1.0))]
+    fn set_ear(&self, py: Python<'_>, listener: u64, sleeper: Option<u64>, own_level: f32) -> PyResult<()> {
+        py.detach(|| self.0.set_ear(listener, sleeper.map(|sleeper| (sleeper, own_level)))).map_err(errors::io)
+    }
+
     fn mute(&self, py: Python<'_>, sleeper: u64, event_id: &[u8]) -> PyResult<u64> {
         let event_id = errors::exactly("an event id", event_id)?;
         py.detach(|| self.0.mute(sleeper, event_id)).map_err(errors::io)

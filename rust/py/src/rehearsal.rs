@@ -1,4 +1,5 @@
 //! `Rehearsal`: a woven circle without a network, and what one of its sleepers hears.
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use harmonia_core::coupling::Strength;
@@ -42,7 +43,7 @@ impl Rehearsal {
         };
         let parts = parts.into_iter().map(part).collect::<PyResult<Vec<_>>>()?;
         let strength = Strength::new(strength_rad_s, lag_rad).map_err(refused)?;
-        let made = py.detach(|| Core::new(score.program(0), sample_rate, strength, parts, ear));
+        let made = py.detach(|| Core::new(score.program(0, &BTreeMap::new()), sample_rate, strength, parts, ear));
         made.map(|core| Self(Mutex::new(core))).map_err(refused)
     }
 

@@ -64,7 +64,7 @@ impl Score {
 
     #[getter]
     fn noises(&self) -> Vec<bool> {
-        self.program(0).channels.iter().map(|channel| matches!(channel.wave, Wave::Noise(_))).collect()
+        self.program(0, &BTreeMap::new()).channels.iter().map(|channel| matches!(channel.wave, Wave::Noise(_))).collect()
     }
 
     #[getter]
