@@ -44,7 +44,9 @@ def test_an_unsure_estimate_changes_nothing(given_: list[tuple[float, float, flo
 
 
 @given(st.floats(0.12, 0.4), st.floats(0.0, 1.0, exclude_max=True))
-def test_a_steady_breath_is_reached_in_frequency_and_phase_and_then_nothing_more_is_said(hz: float, begin: float) -> None:
+def test_a_steady_breath_is_reached_in_frequency_and_phase_and_then_nothing_more_is_said(
+    hz: float, begin: float
+) -> None:
     pursuit, own, own_hz, last_s = Pursuit(BAND), begin, 0.2, 0.0
     for i in range(4000):
         now_s = i * STEP_S

@@ -35,7 +35,9 @@ def data(tmp_path: Path) -> Path:
 
 def opened(data: Path) -> str:
     score = str(data.parent / "night.toml")
-    made = answer("circle", "create", "--score", score, "--gather", "0", "--mode", "woven", "--strength", "1", data=data)
+    made = answer(
+        "circle", "create", "--score", score, "--gather", "0", "--mode", "woven", "--strength", "1", data=data
+    )
     return str(made["circle_id"])
 
 
@@ -130,7 +132,9 @@ def test_any_sensor_can_be_piped_in(data: Path) -> None:
         (("--biosignal", "-", "--band", "0.5", "0.1"), "a band goes from"),
     ],
 )
-def test_what_cannot_be_followed_is_refused_before_anybody_joins(options: tuple[str, ...], told: str, data: Path) -> None:
+def test_what_cannot_be_followed_is_refused_before_anybody_joins(
+    options: tuple[str, ...], told: str, data: Path
+) -> None:
     with terminal("join", "anything", *options, data=data) as one:
         assert one.process.wait(60) in (2, 3)
         assert one.process.stderr is not None
