@@ -194,7 +194,7 @@ class Renderer:
     def __new__(
         cls, score: Score, epoch_ns: int, sample_rate: int, stems: Mapping[str, Stem] | None = None
     ) -> Renderer:
-        """``stems`` are the recordings that the score wants, by its names for them; without one, that stem is silent."""
+        """``stems`` are the recordings that the score wants, by its names for them; a missing one is silent."""
     def render(
         self,
         node_ns: int,

@@ -1,4 +1,4 @@
-"""`harmonia mix`: the same circle for the same seed, figures that are known beforehand, and clear words where it cannot."""
+"""`harmonia mix`: the same circle for the same seed, figures known beforehand, and clear words where it cannot."""
 
 import json
 import wave

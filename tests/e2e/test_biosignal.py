@@ -1,4 +1,4 @@
-"""A breath becomes a rhythm: through a real daemon, from a file and from standard input, and only as far as its owner says."""
+"""A breath becomes a rhythm: through a real daemon, from a file and from a pipe, only as far as its owner allows."""
 
 import math
 from collections.abc import Callable

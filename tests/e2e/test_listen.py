@@ -1,4 +1,4 @@
-"""Listening in through a real daemon: told before the first sound, seen all the while, and over when it is taken back."""
+"""Listening in through a real daemon: told before the first sound, seen all the while, over when it is taken back."""
 
 import wave
 from collections.abc import Callable

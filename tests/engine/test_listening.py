@@ -1,4 +1,4 @@
-"""Listening in: only with `monitoring`, told before the first frame, over at once, and for nobody who was not asked anew."""
+"""Listening in: only with `monitoring`, told before the first frame, over at once, and never by mere habit."""
 
 import pytest
 

@@ -237,12 +237,15 @@ class Sleeper:
         (`set_levels`): what is heard is theirs. Raises NotPermitted where they do not allow it, or no longer, NotFound,
         and NotNow while their platform is not connected.
         """
-        async with self._calls.listen_in(sleeper_id) as answers:
-            async for hearing, offset_bits in answers:
-                self.platform.core.set_offset(offset_bits / TURN)
-                if hearing:
-                    task_status.started()
-                    task_status = trio.TASK_STATUS_IGNORED
+        try:
+            async with self._calls.listen_in(sleeper_id) as answers:
+                async for hearing, offset_bits in answers:
+                    self.platform.core.set_offset(offset_bits / TURN)
+                    if hearing:
+                        task_status.started()
+                        task_status = trio.TASK_STATUS_IGNORED
+        finally:
+            self.platform.core.set_offset(self._known.offset_bits / TURN)
         raise errors.Unreachable(f"the sanctuary ended the stream by which {sleeper_id} was heard")
 
     async def follow(self, tracker: PhaseTracker) -> None:

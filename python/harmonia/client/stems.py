@@ -35,7 +35,7 @@ class Found:
 
 
 def find(score: _core.Score, folders: Iterable[Path]) -> Found:
-    """Looks in ``folders``, the first one first, and decodes what it finds there. Blocks; for minutes, if it is much."""
+    """Looks in ``folders``, the first one first, and decodes what it finds there. Blocks; for minutes, if need be."""
     stems: dict[str, _core.Stem] = {}
     paths: dict[str, Path] = {}
     missing: dict[str, str] = {}

@@ -182,7 +182,7 @@ class Person:
         self._check_present()
         with self._newest:
             self.listeners = listening.admitted(self, listener, self._desk.now_ns())
-        listener.listens_to = self
+            listener.listens_to = self
         self.tell()
 
     def dismiss(self, listener: "Person") -> None:

@@ -59,7 +59,7 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
         person = self._house.sanctuary.roll.by_id(name)
         if person is None or person.conductor is not listener.conductor:
             raise NotFound(f"there is no sleeper {name!r} in your circle")
-        async with bridge.changes(person.changed, listener.changed) as changes:
+        async with bridge.changes(person.changed, listener.changed, person.conductor.moved) as changes:
             await bridge.ask(person.admit, listener)
             try:
                 while (heard := person.listeners.get(own_name)) is not None and listener.present:
