@@ -418,7 +418,8 @@ fn who_listens_in_hears_what_the_other_hears_and_the_other_and_no_more_than_they
     let epoch = circle.gate_epoch();
     circle.remove(ear);
     assert!(circle.gate_epoch() > epoch);
-    assert_eq!(circle.table().ear(circle.mixer.place(listener).unwrap()), None);
+    let place = circle.place(listener).unwrap();
+    assert_eq!(circle.table().ear(place), None);
     assert!(circle.set_ear(listener, Some((ear, 1.0))).is_err(), "gone");
     assert!(circle.set_ear(listener, Some((third, f32::NAN))).is_err());
 }
