@@ -30,6 +30,7 @@ __all__ = [
     "RhythmError",
     "Score",
     "ScoreError",
+    "Stem",
     "TimeKeys",
     "TimeMeasurement",
     "TimerBench",

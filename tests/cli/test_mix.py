@@ -193,7 +193,7 @@ def test_the_phase_between_the_ears_is_n_times_the_offset(harmonia: Run, score: 
 
 def test_a_log_of_moments_is_drawn_too(harmonia: Run, tmp_path: Path) -> None:
     log = tmp_path / "moments.jsonl"
-    lines = [{"event": "joined"}]
+    lines: list[dict[str, object]] = [{"event": "joined"}]
     for i in range(50):
         off = 0.05 * (i >= 25)
         lines.append(
