@@ -3,6 +3,8 @@
 import click
 
 from harmonia import _core
+from harmonia.cli.bench_mix import mix
+from harmonia.cli.bench_optout import optout
 from harmonia.cli.bench_rhythm import rhythm
 from harmonia.cli.common import echo_json, json_option
 
@@ -21,7 +23,9 @@ def bench() -> None:
     """Measure what the engine costs on this machine."""
 
 
+bench.add_command(mix)
 bench.add_command(rhythm)
+bench.add_command(optout)
 
 
 @bench.command()

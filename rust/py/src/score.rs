@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use harmonia_core::phase::PhaseOffset;
-use harmonia_core::program::Program;
+use harmonia_core::program::{Program, Wave};
 use harmonia_core::renderer::{BlockClock, Renderer as Core, Targets};
 use harmonia_core::score::{Format, Score as CoreScore};
 use harmonia_core::stem::Stems;
@@ -21,6 +21,8 @@ use crate::rhythm::Rhythm;
 
 /// How far an endless score is laid out: two nights and the days between.
 pub const HORIZON: Span = Span::from_s(48 * 3600);
+/// How long a change of what the others contribute takes in a file.
+pub const OTHERS_GLIDE: Span = Span::from_ms(50);
 /// How far apart two requests may lie and still be one stream.
 const BLOCK: usize = 256;
 
@@ -60,6 +62,11 @@ impl Score {
     #[getter]
     fn channels(&self) -> usize {
         self.core.channels()
+    }
+
+    #[getter]
+    fn noises(&self) -> Vec<bool> {
+        self.program(0, &BTreeMap::new()).channels.iter().map(|channel| matches!(channel.wave, Wave::Noise(_))).collect()
     }
 
     #[getter]
@@ -209,7 +216,7 @@ impl Renderer {
             let targets = Targets {
                 others: &others,
                 own: &own,
-                others_glide: Span::from_ms(50),
+                others_glide: OTHERS_GLIDE,
                 offset,
                 ceiling: 1.0,
                 gate_open: true,

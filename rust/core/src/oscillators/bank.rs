@@ -164,9 +164,6 @@ impl Bank {
         assert!(len <= SINES_MAX, "a bank has at most {SINES_MAX} sines");
         let sines = &mut self.sines;
         (sines.len, sines.gliding) = (len, gliding);
-        if !gliding {
-            sines.slope = Coefficients::ZERO;
-        }
         let Sines { phase, step, m, slope, .. } = sines;
         Fill { phase: &mut phase[..len], step: &mut step[..len], m, slope }
     }
@@ -195,7 +192,7 @@ impl Bank {
 }
 
 impl Sines {
-    /// Whether all come to more than nothing and none is slow, as usual.
+    /// Whether none begins at nothing and none is slow, as usual.
     #[inline(always)]
     fn is_plain(&self) -> bool {
         let (mut slow, mut silent) = (0, 0);
@@ -203,9 +200,7 @@ impl Sines {
             slow |= u64::from(self.step[k].unsigned_abs() < SLOW_STEP);
         }
         for k in 0..self.len.min(ROOM) {
-            let peak =
-                self.m.re[k].abs().max(self.m.im[k].abs()).max(self.slope.re[k].abs()).max(self.slope.im[k].abs());
-            silent |= u32::from(peak == 0.0);
+            silent |= u32::from((self.m.re[k] == 0.0) & (self.m.im[k] == 0.0));
         }
         slow == 0 && silent == 0
     }
@@ -215,8 +210,9 @@ impl Sines {
     fn select(&self, slow: bool) -> Selection {
         let mut selection = Selection { len: 0, index: [self.len as u8; ROOM] };
         for k in 0..self.len {
-            let parts = [self.m.re[k], self.m.im[k], self.slope.re[k], self.slope.im[k]];
-            if parts != [0.0; 4] && (self.step[k].unsigned_abs() < SLOW_STEP) == slow {
+            let slope = if self.gliding { [self.slope.re[k], self.slope.im[k]] } else { [0.0; 2] };
+            let heard = [self.m.re[k], self.m.im[k]] != [0.0; 2] || slope != [0.0; 2];
+            if heard && (self.step[k].unsigned_abs() < SLOW_STEP) == slow {
                 selection.index[selection.len] = k as u8;
                 selection.len += 1;
             }

@@ -167,22 +167,20 @@ impl WithSimd for FillBanks<'_> {
         for ear in 0..2 {
             let line = &lines.ears[ear];
             let (bank, audible) = (banks.ears[ear].fill(channels, !still), &mut banks.audible[ear]);
-            if n == 0 && samples == lines.samples {
-                bank.phase[..channels].copy_from_slice(&line.phase[..channels]);
-                bank.step[..channels].copy_from_slice(&line.straight[..channels]);
-            } else {
-                for k in 0..channels {
-                    let along = line.step[k].wrapping_add(line.bend[k].wrapping_mul(n as i64));
-                    bank.phase[k] = line.phase[k].wrapping_add((along as u64).wrapping_mul(n as u64));
-                    bank.step[k] = line.step[k].wrapping_add(line.bend[k].wrapping_mul((2 * n + samples) as i64));
-                }
+            let whole = n == 0 && samples == lines.samples;
+            for k in 0..if whole { 0 } else { channels } {
+                let along = line.step[k].wrapping_add(line.bend[k].wrapping_mul(n as i64));
+                bank.phase[k] = line.phase[k].wrapping_add((along as u64).wrapping_mul(n as u64));
+                bank.step[k] = line.step[k].wrapping_add(line.bend[k].wrapping_mul((2 * n + samples) as i64));
             }
             for k in 0..channels {
                 let (count, locked) = (line.count[k], line.locked[k]);
-                let phase = (theta.phase & locked).wrapping_add(phi.phase).wrapping_mul(count);
-                let step = (theta.step as u64 & locked).wrapping_add(phi.step as u64).wrapping_mul(count);
-                bank.phase[k] = bank.phase[k].wrapping_add(phase);
-                bank.step[k] = bank.step[k].wrapping_add(step as i64);
+                let (phase, step) =
+                    if whole { (line.phase[k], line.straight[k]) } else { (bank.phase[k], bank.step[k]) };
+                let added = (theta.phase & locked).wrapping_add(phi.phase).wrapping_mul(count);
+                bank.phase[k] = phase.wrapping_add(added);
+                let added = (theta.step as u64 & locked).wrapping_add(phi.step as u64).wrapping_mul(count);
+                bank.step[k] = step.wrapping_add(added as i64);
             }
             let rate_max = lines.rate_max + f64::from(lines.count_max) * (theta.rate.abs() + phi.rate.abs());
             if rate_max < 0.5 {
@@ -271,10 +269,12 @@ fn sum(parts: &Parts, channels: usize) -> f32 {
             sums[lane] += chunk[lane];
         }
     }
-    for half in [8, 4, 2, 1] {
-        for lane in 0..half {
-            sums[lane] += sums[lane + half];
-        }
+    let (mut eight, mut four) = ([0.0; 8], [0.0; 4]);
+    for lane in 0..8 {
+        eight[lane] = sums[lane] + sums[lane + 8];
     }
-    sums[0]
+    for lane in 0..4 {
+        four[lane] = eight[lane] + eight[lane + 4];
+    }
+    (four[0] + four[2]) + (four[1] + four[3])
 }
