@@ -681,7 +681,8 @@ class _JsonLines(_Quiet):
     def moment(self, who: Sleeper, now: Moment) -> None:
         super().moment(who, now)
         following = None if who.following is None else asdict(who.following)
-        more: dict[str, Any] = {"connected": who.connected, "circle_state": who.circle.state.word, "following": following}
+        state = who.circle.state.word
+        more: dict[str, Any] = {"connected": who.connected, "circle_state": state, "following": following}
         if self.brightest is not None:
             more["light"] = round(who.light(self.brightest), 4)
         _line(event="moment", **moment_json(now), **more)
