@@ -48,8 +48,10 @@ __all__ = [
     "bench_ticks",
     "estimates",
     "offset_from_turns",
+    "play_samples",
     "query_time",
     "replay_trace",
+    "sound_devices",
 ]
 
 __version__: str
