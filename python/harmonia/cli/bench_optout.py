@@ -28,8 +28,8 @@ SLEEPERS = 10_000
 CIRCLE = 400
 CHANNELS = 32
 OPTOUTS = 2_000
-PER_S = 40.0
-_LARGE_OPTOUTS = 100
+PER_S = 50.0
+_LARGE_OPTOUTS = 60
 _LARGE_PER_S = 2.0
 _TICK_SECONDS = 3.0
 _RPC_SLEEPERS = 8
@@ -84,7 +84,9 @@ def optouts(circles: int, sleepers: int, count: int, per_s: float) -> dict[str, 
     with _node(circles, sleepers) as node, _answered(node):
         timer = _core.TimerBench()
         arguments = json.dumps([node.port, circles, sleepers, count, per_s])
-        crowd = subprocess.run([sys.executable, "-c", _CHILD, arguments], capture_output=True, check=False)
+        # In a session of its own: the kernel shares the processor out between sessions first (autogroup).
+        command = [sys.executable, "-c", _CHILD, arguments]
+        crowd = subprocess.run(command, capture_output=True, check=False, start_new_session=True)
         lateness = timer.stop()
         if crowd.returncode != 0:
             said = crowd.stderr.decode(errors="replace").strip().split("\n")[-1]

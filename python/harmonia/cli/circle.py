@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+import trio
 
 from harmonia.cli import weaving
 from harmonia.cli.common import (
@@ -12,6 +13,7 @@ from harmonia.cli.common import (
     echo_json,
     find_circle,
     json_option,
+    music_beside,
     read_score,
     run,
 )
@@ -84,11 +86,13 @@ def create(
     lag: float,
     as_json: bool,
 ) -> None:
-    """Open a circle in gathering."""
+    """Open a circle in gathering. Music beside the score is given to the sanctuary, which hands it on to platforms."""
     score = read_score(score_file)
 
     async def work() -> Circle:
         async with Sanctuary.at(data_dir) as sanctuary:
+            for path in await trio.to_thread.run_sync(music_beside, score_file, score):
+                click.echo(f"stem {path.name}: {await sanctuary.add_stem(path)}", err=True)
             night_s = None if minutes is None else minutes * 60
             return await sanctuary.create_circle(
                 score,

@@ -4,6 +4,7 @@
 `harmonia.errors.HarmoniaError` whose message says what to do.
 """
 
+from harmonia.client.calibration import Calibration
 from harmonia.client.calls import SleeperCalls, redeem
 from harmonia.client.following import Following
 from harmonia.client.identity import Identity
@@ -13,6 +14,7 @@ from harmonia.client.phase import PhaseEstimate, PhaseTracker
 from harmonia.client.platform import Platform
 from harmonia.client.sanctuary import Sanctuary
 from harmonia.client.sleeper import Moment, Sleeper, join, resume
+from harmonia.client.sound import Output, Sound
 from harmonia.client.udp import UdpLoss
 from harmonia.client.views import (
     Apart,
@@ -35,6 +37,7 @@ from harmonia.client.views import (
 __all__ = [
     "EVERY_PURPOSE",
     "Apart",
+    "Calibration",
     "Circle",
     "CircleMode",
     "CircleState",
@@ -46,6 +49,7 @@ __all__ = [
     "Listener",
     "LockState",
     "Moment",
+    "Output",
     "PhaseEstimate",
     "PhaseTracker",
     "Platform",
@@ -59,6 +63,7 @@ __all__ = [
     "Sleeper",
     "SleeperCalls",
     "SleeperView",
+    "Sound",
     "Source",
     "Tracking",
     "UdpLoss",

@@ -133,7 +133,7 @@ fn ogg(bytes: &[u8]) -> Result<Decoded, String> {
 
 /// `-6.20 dB` as a number; 0 if it is none.
 fn decibels(text: &str) -> f32 {
-    let number = text.trim().split_whitespace().next().and_then(|number| number.parse().ok());
+    let number = text.split_whitespace().next().and_then(|number| number.parse().ok());
     number.filter(|db: &f32| db.is_finite()).unwrap_or(0.0)
 }
 
@@ -185,9 +185,12 @@ mod laws {
         };
         write(&folder.join("three.wav"), spec, 0..9);
         write(&folder.join("empty.wav"), hound::WavSpec { channels: 2, ..spec }, 0..0);
-        for (name, bytes) in
-            [("text", b"hello, this is text".as_slice()), ("a", b"fLaC and no more"), ("b", b"RIFFzzzz"), ("c", b"OggSxxxx")]
-        {
+        for (name, bytes) in [
+            ("text", b"hello, this is text".as_slice()),
+            ("a", b"fLaC and no more"),
+            ("b", b"RIFFzzzz"),
+            ("c", b"OggSxxxx"),
+        ] {
             std::fs::write(folder.join(name), bytes).unwrap();
         }
         for (name, says) in [

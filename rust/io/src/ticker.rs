@@ -7,8 +7,10 @@
 //! others that come meanwhile; and since a thousand restless sleepers must not cost each other a thousand frames each, a
 //! tick counts as under way for at least [`TICK_MIN`].
 //!
-//! Ten thousand frames take tens of milliseconds to seal and hand over, which is too long for a cut elsewhere to wait. So
-//! ticks are cut into *passes* of at most [`PASS`] frames a circle, and at each pass circles with a cut come first.
+//! Ten thousand frames take tens of milliseconds to seal and hand over, which is too long for a cut elsewhere to wait; and
+//! who works for so long at a stretch is made to wait by the kernel's scheduler, too. So ticks are cut into *passes*:
+//! of at most [`PASS`] frames a circle where there is a cut, and these come first; regular frames come by the batch,
+//! evenly over most of their interval.
 //!
 //! **No frame that is begun after a mute was ordered holds the voice:** before each frame the orders are looked at, by one
 //! load, and followed if there are any. Between two passes too there is neither a lock nor, once everybody is in, a call of
@@ -39,8 +41,12 @@ use crate::socket::{Socket, BATCH};
 pub const FRAME_INTERVAL: Span = Span::from_ms(200);
 /// The shortest time from the beginning of one tick with a cut to that of the next in the same circle.
 pub const TICK_MIN: Span = Span::from_ms(5);
-/// Frames of one circle in a pass.
+/// Frames of one circle with a cut in a pass.
 const PASS: usize = 512;
+/// Regular frames are all sent within this time.
+const REGULAR_WITHIN: Span = Span::from_ms(150);
+/// In a tick that lasts longer, phases are taken anew.
+const TAKEN_FOR: Span = Span::from_ms(20);
 /// A platform that has been silent for this long gets no more frames until it speaks again.
 const SILENT_AFTER_NS: i64 = 60_000_000_000;
 /// A platform that has been silent for this long has no seat in the weave: it holds its displacement, and says where it is
@@ -142,6 +148,7 @@ pub struct CircleTick {
     rhythm: Option<Rhythm>,
     /// By place.
     lines: Vec<Option<Box<Line>>>,
+    listeners: usize,
     /// The place at which the tick under way goes on.
     next: Option<usize>,
     /// The tick under way, or the next, is for everybody.
@@ -169,6 +176,7 @@ impl CircleTick {
             weave: Weave::default(),
             rhythm: None,
             lines: Vec::new(),
+            listeners: 0,
             next: None,
             everybody: false,
             hurry: false,
@@ -185,10 +193,11 @@ impl CircleTick {
         self.lines.get_mut(place).and_then(Option::as_mut)
     }
 
-    /// When a cut, or the repetition of one, is due.
+    /// When a cut, or the repetition of one, is due, or what is left of it.
     fn cut_due(&self) -> Option<NodeTime> {
         let cut = self.hurry.then(|| self.began + TICK_MIN);
-        cut.into_iter().chain(self.repeat.filter(|_| self.next.is_none())).min()
+        let tick = if self.next.is_none() { self.repeat } else { Some(self.taken).filter(|_| !self.everybody) };
+        cut.into_iter().chain(tick).min()
     }
 
     fn advance(&mut self, now: NodeTime) {
@@ -212,7 +221,8 @@ impl CircleTick {
         self.advance(now);
     }
 
-    /// Seals the next frame that is due in the tick under way; `false` if there is none left, which ends it.
+    /// Seals the next frame that is due in the tick under way, and says whether it is marked as a cut; `None` if there is
+    /// none left.
     fn step(&mut self, now: NodeTime, now_raw_ns: i64, frame: &mut MixFrame, out: &mut Outbox) -> Option<bool> {
         let epoch = self.table.gate_epoch();
         while let Some(place) = self.next.filter(|place| *place < self.lines.len()) {
@@ -297,6 +307,8 @@ pub struct Ticker {
     circles: Vec<Option<Box<CircleTick>>>,
     /// When everybody's next frame is due.
     regular: NodeTime,
+    /// When the next batch of regular frames is, of those that are left.
+    batch: NodeTime,
     /// Where the next pass begins with regular frames.
     cursor: usize,
     frame: MixFrame,
@@ -314,16 +326,19 @@ impl Ticker {
             frequency: 0,
             others: Vec::with_capacity(CHANNELS_MAX),
         };
-        Self { orders, circles: Vec::new(), regular: now, cursor: 0, frame, out: Outbox::new(socket) }
+        Self { orders, circles: Vec::new(), regular: now, batch: now, cursor: 0, frame, out: Outbox::new(socket) }
     }
 
-    /// Follows all orders and sends at most [`PASS`] frames of each circle with a cut, and as many regular ones. Returns when
-    /// it wants to be called again; a call before that is never wrong. Realtime-safe but for the system calls, while nobody
+    /// Follows all orders and sends at most [`PASS`] frames of each circle with a cut, and a batch of regular ones. Returns
+    /// when it wants to be called again; a call before that is never wrong. Realtime-safe but for the system calls, while nobody
     /// joins or leaves, and no circle opens or closes.
     pub fn pass(&mut self, now: NodeTime, stats: &TickStats) -> NodeTime {
         self.follow(now);
         if now >= self.regular {
             self.regular = (self.regular + FRAME_INTERVAL).max(now);
+            if !self.circles.iter().flatten().any(|circle| circle.everybody) {
+                self.batch = now;
+            }
             self.circles.iter_mut().flatten().for_each(|circle| circle.everybody = true);
         }
         let now_raw_ns = os::raw_ns();
@@ -332,10 +347,24 @@ impl Ticker {
                 self.run(index, PASS, now, now_raw_ns, stats);
             }
         }
-        let mut left = PASS;
+        if now >= self.batch {
+            self.regular_batch(now, now_raw_ns, stats);
+        }
+        self.flush();
+        let circles = self.circles.iter().flatten();
+        let batch = circles.clone().any(|circle| circle.everybody).then_some(self.batch);
+        circles
+            .filter_map(|circle| circle.cut_due())
+            .chain(batch)
+            .min()
+            .map_or(self.regular, |due| due.min(self.regular))
+    }
+
+    fn regular_batch(&mut self, now: NodeTime, now_raw_ns: i64, stats: &TickStats) {
+        let mut left = BATCH;
         for _ in 0..self.circles.len() {
             let index = self.cursor % self.circles.len();
-            if self.circles[index].as_ref().is_some_and(|circle| circle.everybody || circle.next.is_some()) {
+            if self.circles[index].as_ref().is_some_and(|circle| circle.everybody) {
                 left -= self.run(index, left, now, now_raw_ns, stats);
                 if left == 0 {
                     break;
@@ -343,19 +372,18 @@ impl Ticker {
             }
             self.cursor = index + 1;
         }
-        self.flush();
-        let due = self.circles.iter().flatten().filter_map(|circle| {
-            if circle.everybody || circle.next.is_some() {
-                return Some(now);
-            }
-            circle.cut_due()
-        });
-        due.chain([self.regular]).min().expect("one at least")
+        let listeners: usize = self.circles.iter().flatten().map(|circle| circle.listeners).sum();
+        let pace = Span::from_ns(REGULAR_WITHIN.ns() * BATCH as i64 / listeners.max(1) as i64);
+        // Who was kept from it for a while catches up, but not with all of a night at a stretch.
+        self.batch = (self.batch + pace).max(now - REGULAR_WITHIN);
     }
 
     /// Goes on with a circle's tick, or begins one, for at most `most` frames; returns how many.
     fn run(&mut self, index: usize, most: usize, now: NodeTime, now_raw_ns: i64, stats: &TickStats) -> usize {
         let mut sealed = 0;
+        if let Some(circle) = self.circles[index].as_mut().filter(|circle| now - circle.taken >= TAKEN_FOR) {
+            circle.advance(now);
+        }
         while sealed < most {
             // What is sealed next must lack every voice that was muted before.
             if !self.orders.is_idle() {
@@ -427,6 +455,8 @@ impl CircleTick {
             }
             What::Attach(place, line) => {
                 std::mem::swap(&mut self.lines[*place], line);
+                self.listeners =
+                    self.listeners + usize::from(self.lines[*place].is_some()) - usize::from(line.is_some());
                 if let (Some(former), None) = (line, &self.lines[*place]) {
                     self.weave.unseat(former.sleeper);
                 }
