@@ -683,7 +683,9 @@ class _JsonLines(_Quiet):
         lamp = {} if self.brightest is None else {"light": round(who.light(self.brightest), 4)}
         following = None if who.following is None else asdict(who.following)
         state = who.circle.state.word
-        _line(event="moment", **moment_json(now), **lamp, connected=who.connected, circle_state=state, following=following)
+        _line(
+            event="moment", **moment_json(now), **lamp, connected=who.connected, circle_state=state, following=following
+        )
 
     def udp(self, loss: UdpLoss | None) -> None:
         if loss is None:
