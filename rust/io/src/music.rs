@@ -185,9 +185,12 @@ mod laws {
         };
         write(&folder.join("three.wav"), spec, 0..9);
         write(&folder.join("empty.wav"), hound::WavSpec { channels: 2, ..spec }, 0..0);
-        for (name, bytes) in
-            [("text", b"hello, this is text".as_slice()), ("a", b"fLaC and no more"), ("b", b"RIFFzzzz"), ("c", b"OggSxxxx")]
-        {
+        for (name, bytes) in [
+            ("text", b"hello, this is text".as_slice()),
+            ("a", b"fLaC and no more"),
+            ("b", b"RIFFzzzz"),
+            ("c", b"OggSxxxx"),
+        ] {
             std::fs::write(folder.join(name), bytes).unwrap();
         }
         for (name, says) in [
