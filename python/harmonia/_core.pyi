@@ -5,17 +5,20 @@ offsets are integers in 2**-64 turn where they must be exact, floats in turns wh
 releases the GIL while it works or waits, and every object may be used from any thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "BatchRenderer",
     "ClockExchange",
     "ClockReading",
     "IoError",
     "LiveTracker",
+    "MixBench",
     "Node",
     "NodeEvent",
     "NodeSource",
@@ -28,6 +31,7 @@ __all__ = [
     "RhythmError",
     "Score",
     "ScoreError",
+    "Stem",
     "TimeKeys",
     "TimeMeasurement",
     "TimerBench",
@@ -37,6 +41,8 @@ __all__ = [
     "bench_clock",
     "bench_crowd",
     "bench_hub",
+    "bench_mix_kernel",
+    "bench_mix_peak",
     "bench_session",
     "bench_ticks",
     "estimates",
@@ -189,7 +195,7 @@ class Renderer:
     def __new__(
         cls, score: Score, epoch_ns: int, sample_rate: int, stems: Mapping[str, Stem] | None = None
     ) -> Renderer:
-        """``stems`` are the recordings that the score wants, by its names for them; without one, that stem is silent."""
+        """``stems`` are the recordings that the score wants, by its names for them; those without one are silent."""
     def render(
         self,
         node_ns: int,
@@ -205,6 +211,48 @@ class Renderer:
 
         Without ``rhythm`` the score's own is used, without ``own`` a voice of ones. ``limit=False`` leaves the safety
         chain out, for measurements. Raises ValueError on more than 2**27 frames.
+        """
+
+@final
+class BatchRenderer:
+    """Renders one score for many sleepers in one call, for a node that renders for simple devices.
+
+    What each hears is to the bit what a renderer of their own would give. With ``persons`` every sleeper has the safety
+    chain of a platform: a gate that is closed at first and fades in, and a loudness that rises slowly. Without, each is a
+    file, as with Renderer.
+    """
+
+    def __new__(
+        cls, score: Score, epoch_ns: int, sample_rate: int, sleepers: int, *, persons: bool = False
+    ) -> BatchRenderer:
+        """Raises ValueError on a sample rate that no converter has, and on more than 1000000 sleepers."""
+    @property
+    def sleepers(self) -> int:
+        """Rows of what ``render`` takes and fills."""
+    @property
+    def channels(self) -> int:
+        """Channels of the score: coefficients of each sleeper."""
+    def render(
+        self,
+        node_ns: int,
+        out: NDArray[np.float32],
+        own: NDArray[np.complex64],
+        offsets: NDArray[np.float64],
+        *,
+        others: NDArray[np.complex64] | None = None,
+        rhythms: Sequence[Rhythm] | None = None,
+        gates: NDArray[np.bool_] | None = None,
+        ceilings_dbfs: NDArray[np.float32] | None = None,
+        limit: bool = True,
+    ) -> None:
+        """Fills ``out``, (sleepers, 2, frames), in place, from node time ``node_ns`` on, one node second a second.
+
+        ``own`` and ``others`` are (sleepers, channels); ``offsets``, turns, ``gates``, open or not, and
+        ``ceilings_dbfs`` are (sleepers,). All are C-contiguous; nothing is copied but ``offsets`` and ceilings. Without
+        ``rhythms`` all follow the score's, without ``others`` nobody else is heard, without ``gates`` all are open. A call
+        that begins where the last one ended goes on from it: coefficients glide, offsets turn. Any other place is a new
+        performance. Raises TypeError on what is no array of the stated type, ValueError on another shape or order, on
+        an offset that is no number, on more than 2**27 frames, and while another call uses the same ``out``.
         """
 
 @final
@@ -735,7 +783,10 @@ class Platform:
     def set_voice(self, voice: Sequence[complex]) -> None:
         """The sleeper's own voice as they hear it themself."""
     def set_levels(self, *, hearing: float, own: float) -> None: ...
-    def set_ceiling(self, dbfs: float) -> None: ...
+    def set_ceiling(self, dbfs: float) -> None:
+        """No sample is louder than this, at most -1. A lower ceiling holds within 8 ms, a higher one at 3 dB/s."""
+    def set_loudspeaker(self, loudspeaker: bool) -> None:
+        """From the next set_score on, beats between the ears are pulses: a loudspeaker reaches both ears alike."""
     def phase(self) -> int:
         """θ + φ now, 2**-64 turn."""
     @property
@@ -756,6 +807,28 @@ class Platform:
     @property
     def gate_open(self) -> bool: ...
     def level_dbfs(self) -> float: ...
+    def sound(self) -> dict[str, Any]:
+        """What is played now: momentary_lufs (ITU-R BS.1770, 400 ms), peak_dbfs, gain_db of the limiter, ceiling_dbfs;
+        dropped (coefficients and samples that were no numbers, made silence), resets of the cursor, faded.
+        """
+    def light(self, brightest: float) -> float:
+        """The relative luminance that a lamp is to show now, 0 to ``brightest`` (at most 1): it glows at this sleeper's
+        beat, is dark in silence, and flashes fewer than three times a second whatever happens (WCAG 2.3.1).
+        """
+    def fade_out(self) -> None:
+        """Goes out softly, in five seconds; ``sound()["faded"]`` says when. Not to be undone: for the end."""
+    def play(self, device: str, buffer_ms: float = 40.0) -> None:
+        """Plays through an ALSA device, in a thread of its own, until stop_playing.
+
+        An opt-out is heard behind the buffer (10 to 500 ms). Raises IoError if there is no ALSA or the device cannot be
+        opened, ValueError, RuntimeError while recording or playing. A device that is lost later is opened again.
+        """
+    def device(self) -> dict[str, Any] | None:
+        """How it plays: name, buffer_frames, frames, glitches (the sum of underruns, late, resets and lost), keeps_time
+        (ALSA's null and file do not), realtime (priority granted), trouble (why nothing is played); None without one.
+        """
+    def stop_playing(self) -> dict[str, Any]:
+        """Ends it with a ramp; returns what ``device`` said last. Raises RuntimeError if nothing is played."""
     def frames(self) -> dict[str, int]:
         """Counters: received, cut, stale, replayed, unauthentic, gate_epoch, age_ms (-1 before the first)."""
     def others(self) -> list[complex]:
@@ -776,6 +849,12 @@ class Platform:
         """Closes the file; returns the frames written. Raises what ended the recording before, if anything did."""
     def close(self) -> None: ...
 
+def sound_devices() -> list[tuple[str, str]]:
+    """The sound devices that play, by name and description. Raises IoError where ALSA is not installed."""
+
+def play_samples(device: str, sample_rate: int, samples: NDArray[np.float32]) -> None:
+    """Plays frames × 2 samples to their end, for calibration; they are clipped at -1 dBFS. Raises IoError."""
+
 @final
 class RhythmBench:
     """A population of coupled rhythms, all coupled by half, from 4 to 5 Hz, that is stepped to see what it costs."""
@@ -788,6 +867,34 @@ class RhythmBench:
         Returns the evaluations (means of all, times sleepers: a step of Runge-Kutta counts four), the CPU time in
         seconds, and R at the end. Raises ValueError unless 0 ≤ seconds ≤ 600.
         """
+
+@final
+class MixBench:
+    """Sleepers of one circle, 32 binaural channels each at 48 kHz, that are rendered to see what it costs.
+
+    Carriers glide; each sleeper has a gliding rhythm, an offset and coefficients of their own; the limiter is in the path.
+    """
+
+    def __new__(cls, sleepers: int) -> MixBench:
+        """Raises ValueError unless 1 ≤ sleepers ≤ 100000."""
+    def run(self, seconds: float, *, gliding: bool = False) -> tuple[int, float]:
+        """Renders blocks of 512 samples for about ``seconds`` of this thread's CPU time, at least one for everybody.
+
+        ``gliding``: every coefficient is on its way all the time. Returns sine-samples and the CPU time in seconds. Raises
+        ValueError unless 0 ≤ seconds ≤ 600.
+        """
+
+def bench_mix_kernel(seconds: float) -> tuple[int, float]:
+    """Sine-samples of the kernel alone, 64 sines over runs of 256 samples, and this thread's CPU time in seconds.
+
+    Raises ValueError unless 0 ≤ seconds ≤ 600.
+    """
+
+def bench_mix_peak(seconds: float) -> tuple[int, float]:
+    """Multiplications with an addition in registers, all that the core can do, and this thread's CPU time in seconds.
+
+    Raises ValueError unless 0 ≤ seconds ≤ 600.
+    """
 
 def bench_ticks(sleepers: int, channels: int, seconds: float) -> dict[str, float]:
     """Measures ``seconds`` of CPU time of a mixer's ticks: all mixes of a circle, ready to be sealed, after 64 changes.

@@ -2,10 +2,16 @@
 
 import json
 import math
+import shutil
+import wave
+from pathlib import Path
 
+import numpy as np
+import pytest
 from click.testing import CliRunner
 
 from harmonia import _core
+from harmonia.cli import bench_mix, scsynth
 from harmonia.cli.bench_rhythm import NumpyRhythms
 from harmonia.cli.main import cli
 
@@ -60,6 +66,37 @@ def test_platforms_are_measured_while_they_live() -> None:
     assert measured["frames"] >= 3
     shown = CliRunner().invoke(cli, ["bench", "platforms", "--platforms", "1", "--seconds", "0.1"])
     assert "1 platforms, 1 of them locked" in shown.output
+
+
+def test_sound_is_measured_beside_its_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = CliRunner().invoke(cli, ["bench", "mix", "--seconds", "0", "--sleepers", "2", "--json"])
+    assert result.exit_code == 0, result.output
+    measured = json.loads(result.output)
+    for key in ("multiply_adds_per_s", "kernel_sine_samples_per_s", "sine_samples_per_s", "numpy_sine_samples_per_s"):
+        assert measured[key] > 0
+    assert math.isclose(measured["sleepers_realtime"], measured["sine_samples_per_s"] / 64 / 48_000)
+    assert (measured["scsynth_sine_samples_per_s"] is None) == (shutil.which("scsynth") is None)
+    monkeypatch.setenv("PATH", "/nowhere")
+    shown = CliRunner().invoke(cli, ["bench", "mix", "--seconds", "0", "--sleepers", "2"])
+    assert "scsynth is not installed" in shown.output
+    assert "sleepers of 32 binaural channels" in shown.output
+
+
+def test_numpy_adds_the_same_number_of_sines() -> None:
+    assert bench_mix.NumpySines().run(0)[0] == 64 * 512
+
+
+@pytest.mark.skipif(shutil.which("scsynth") is None, reason="scsynth is not installed")
+def test_scsynth_plays_the_sines_that_it_is_measured_for(tmp_path: Path) -> None:
+    cpu_s, file = scsynth.render("scsynth", 1, tmp_path)
+    assert cpu_s > 0
+    with wave.open(str(file)) as opened:
+        sound = np.frombuffer(opened.readframes(48_000), "<i2") / 32_768
+    spectrum = np.abs(np.fft.rfft(sound)) * 2 / len(sound)
+    sines = [170 + 17 * k for k in range(scsynth.SINES)]
+    assert np.allclose(spectrum[sines], 0.01, atol=1e-4)
+    spectrum[sines] = 0
+    assert spectrum.max() < 1e-4
 
 
 def test_opt_outs_are_measured_at_both_ends() -> None:

@@ -111,3 +111,37 @@ def test_sixteen_bits_are_the_nearest_and_never_wrap(samples: list[float]) -> No
     sound = np.array(samples, np.float32)[:, None].repeat(2, axis=1)
     back = np.frombuffer(pcm16(sound), "<i2").reshape(-1, 2) / 32767
     assert np.abs(back - np.clip(sound, -32768 / 32767, 1.0)).max() <= 0.51 / 32767 + 1e-7
+
+
+def test_music_beside_the_score_is_played_and_what_is_missing_is_said(harmonia: Run, tmp_path: Path) -> None:
+    score = tmp_path / "night.sbg"
+    score.write_text("-m river.wav\none: mix/50\n0:00 one\n")
+    output = tmp_path / "out.wav"
+    arguments = ("score", "render", str(score), "--seconds", "1", "--output", str(output))
+    code, _, err = harmonia(*arguments)
+    assert code == 0
+    assert "stem river.wav is silent" in err
+    assert not read(output).any()
+    elsewhere = tmp_path / "music"
+    elsewhere.mkdir()
+    with wave.open(str(elsewhere / "river.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(48000)
+        file.writeframes(np.full(96000, 8000, "<i2").tobytes())
+    code, _, err = harmonia(*arguments, "--stems", str(elsewhere))
+    assert code == 0
+    assert f"stem river.wav: {elsewhere / 'river.wav'}" in err
+    assert read(output)[1000:].mean() == pytest.approx(4000, rel=0.01)
+
+
+def test_a_curve_is_a_score(harmonia: Run, tmp_path: Path) -> None:
+    curve = tmp_path / "ease.sbgf"
+    curve.write_text("# Ease out\nbeat = lerp(b0, b1, 1 - pow(1 - ramp(m,0,D), 2))\n")
+    code, out, _ = harmonia("score", "show", str(curve), "--json")
+    assert code == 0
+    assert json.loads(out)["duration_s"] == 1815
+    curve.write_text("beat = 4 +\n")
+    code, _, err = harmonia("score", "show", str(curve))
+    assert code == 2
+    assert f"{curve}:1: " in err

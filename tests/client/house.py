@@ -296,8 +296,13 @@ class FakeCore:
     def suspends(self) -> tuple[int, int, int]:
         return (0, 0, 0)
 
-    def set_score(self, score: Any, epoch_ns: int) -> None:
+    def sound(self) -> dict[str, Any]:
+        levels = {"momentary_lufs": -120.0, "peak_dbfs": -120.0, "gain_db": 0.0, "ceiling_dbfs": -1.0}
+        return {**levels, "dropped": 0, "resets": 0, "faded": True}
+
+    def set_score(self, score: Any, epoch_ns: int, stems: Any = None) -> None:
         self.told.append(("score", score.name, epoch_ns))
+        self.stems = dict(stems or {})
 
     def clear_score(self) -> None:
         self.told.append(("score", None))

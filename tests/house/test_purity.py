@@ -1,4 +1,4 @@
-"""The linters keep clocks, entropy and threads out of the core and the domain, and only out of those."""
+"""The linters keep clocks, entropy, threads and locks out of the core and the domain, and only out of those."""
 
 import json
 import os
@@ -30,6 +30,14 @@ IMPURE_RUST = [
     'std::fs::read("file").ok();',
     'std::net::UdpSocket::bind("127.0.0.1:0").ok();',
     "std::collections::HashMap::<u8, u8>::new();",
+    "std::sync::Mutex::new(0u8);",
+    "std::sync::RwLock::new(0u8);",
+    "std::sync::Condvar::new();",
+    "std::sync::Barrier::new(1);",
+    "std::sync::Once::new();",
+    "std::sync::OnceLock::<u8>::new();",
+    "std::sync::LazyLock::new(|| 0u8);",
+    "let _: Option<std::sync::mpsc::Receiver<u8>> = None;",
 ]
 
 
@@ -55,7 +63,7 @@ def test_the_domain_reads_no_clock_no_entropy_no_file(root: Path, source: str) -
     assert "TID251" not in ruff(root, source, "python/harmonia/engine/anything.py")
 
 
-def test_the_core_reads_no_clock_no_entropy_no_file(root: Path, tmp_path: Path) -> None:
+def test_the_core_reads_no_clock_no_entropy_no_file_and_takes_no_lock(root: Path, tmp_path: Path) -> None:
     """One crate with every sin under the core's clippy.toml: each line of it must be found."""
     (tmp_path / "src").mkdir()
     (tmp_path / "Cargo.toml").write_text('[package]\nname = "sins"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n')

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+import trio
 
 from harmonia.cli import weaving
 from harmonia.cli.common import (
@@ -12,6 +13,7 @@ from harmonia.cli.common import (
     echo_json,
     find_circle,
     json_option,
+    music_beside,
     read_score,
     run,
 )
@@ -43,7 +45,9 @@ def _describe(found: Circle, as_json: bool) -> None:
 
 @circle.command()
 @data_option
-@click.option("--score", "score_file", type=click.Path(path_type=Path), required=True, help="A .toml, .sbg or .sbgf score.")
+@click.option(
+    "--score", "score_file", type=click.Path(path_type=Path), required=True, help="A .toml, .sbg or .sbgf score."
+)
 @click.option("--title", default="", help="What people call it; otherwise the name of the score's file.")
 @click.option("--capacity", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Sleepers at most.")
 @click.option(
@@ -82,11 +86,13 @@ def create(
     lag: float,
     as_json: bool,
 ) -> None:
-    """Open a circle in gathering."""
+    """Open a circle in gathering. Music beside the score is given to the sanctuary, which hands it on to platforms."""
     score = read_score(score_file)
 
     async def work() -> Circle:
         async with Sanctuary.at(data_dir) as sanctuary:
+            for path in await trio.to_thread.run_sync(music_beside, score_file, score):
+                click.echo(f"stem {path.name}: {await sanctuary.add_stem(path)}", err=True)
             night_s = None if minutes is None else minutes * 60
             return await sanctuary.create_circle(
                 score,

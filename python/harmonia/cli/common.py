@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import click
 import trio
 
-from harmonia import errors
-from harmonia.client import Circle, Identity, Sanctuary, ScoreText, SleeperView, views
+from harmonia import _core, errors
+from harmonia.client import Circle, Identity, Sanctuary, ScoreText, SleeperView, stems, views
 from harmonia.client.udp import LOST_S
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FORMATS = {".sbg": "sbg", ".toml": "toml"}
+FORMATS = {".sbg": "sbg", ".sbgf": "sbg", ".toml": "toml"}
 SCORE_BYTES_MAX = 1 << 20
 
 data_option = click.option(
@@ -112,6 +112,15 @@ def read_score(path: Path) -> ScoreText:
         line = content.count(b"\n", 0, error.start) + 1
         raise errors.BadScore(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from None
     return ScoreText(path.name, FORMATS[path.suffix.lower()], text)
+
+
+def music_beside(score_file: Path, score: ScoreText) -> list[Path]:
+    """The recordings that a score wants and that lie beside it; none if it cannot be played at all. Blocks."""
+    try:
+        parsed = _core.Score.parse(score.text, score.name, "sbg" if score.format == "sbg" else "toml")
+    except _core.ScoreError:
+        return []
+    return stems.beside(parsed, [score_file.parent])
 
 
 def called_as() -> str:

@@ -28,8 +28,19 @@ from harmonia.cli.common import (
     stated_options,
 )
 from harmonia.cli.consent import purpose_type
+from harmonia.cli.sounding import Target, calibration_file, device_option, meter_text
 from harmonia.cli.weaving import parse_rhythm, woven_line
-from harmonia.client import CircleMode, CircleState, CircleView, Invitation, Moment, Purpose, Sanctuary, Sleeper
+from harmonia.client import (
+    Calibration,
+    CircleMode,
+    CircleState,
+    CircleView,
+    Invitation,
+    Moment,
+    Purpose,
+    Sanctuary,
+    Sleeper,
+)
 from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
 from harmonia.client.clock_log import ClockLogWriter
@@ -41,6 +52,7 @@ OFFSET_STEP = 0.05
 """Turns that one press of an arrow key moves the offset."""
 LINE_MAX = 10_000
 LOOK_AGAIN_S = 5.0
+DROPPED = "ALARM: something that sounds here is broken; what was no number was made silence"
 SUSPENDED = "this machine was suspended: the clock began anew, and the sound with it"
 GOODBYE_S = 3.0
 """How long leaving may take before the sleeper simply goes."""
@@ -115,15 +127,42 @@ def _simulated(
 @click.option("--no-visibility", is_flag=True, help="Do not show my state.")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Record my mix into this WAV file. Also grants `recording` of my own voice.",
+    metavar="device|FILE",
+    help="`device`: play through a sound card. Else record my mix into this WAV file, which also grants `recording` of "
+    "my own voice.",
+)
+@device_option
+@click.option(
+    "--device-buffer-ms",
+    type=click.FloatRange(10, 500),
+    default=40.0,
+    show_default=True,
+    metavar="MS",
+    help="How much the device queues: an opt-out is heard behind it.",
+)
+@click.option(
+    "--ceiling", "ceiling_dbfs", type=click.FloatRange(-120, 0), metavar="DBFS", help="Nothing is louder than this."
+)
+@click.option(
+    "--ceiling-spl",
+    type=click.FloatRange(0, 120),
+    metavar="DB",
+    help="The same in dB SPL, after `platform calibrate spl`.",
+)
+@click.option("--loudspeaker", is_flag=True, help="Pulses in place of beats between the ears.")
+@click.option(
+    "--light",
+    "brightest",
+    type=click.FloatRange(0, 1),
+    metavar="BRIGHTEST",
+    help="With --json-lines: `light` for a lamp, up to this; it never flashes.",
 )
 @click.option(
     "--stems",
     "folders",
     multiple=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Look for the score's music here, by name or hash; may be repeated.",
+    help="Look for the score's music here before it is fetched; may be repeated.",
 )
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Leave after so many seconds.")
 @click.option("--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True)
@@ -136,10 +175,8 @@ def _simulated(
 @click.option(
     "--output-latency-ms",
     type=click.FloatRange(0, 2000),
-    default=0.0,
-    show_default=True,
     metavar="MS",
-    help="How long after the sound card plays a sample it is heard.",
+    help="How long after the sound card plays a sample it is heard.  [default: as calibrated, or 0]",
 )
 @stated_options
 @click.option(
@@ -179,7 +216,13 @@ def join(
     no_hearing: bool,
     no_voice: bool,
     no_visibility: bool,
-    output: Path | None,
+    output: str | None,
+    device: str,
+    device_buffer_ms: float,
+    ceiling_dbfs: float | None,
+    ceiling_spl: float | None,
+    loudspeaker: bool,
+    brightest: float | None,
     folders: tuple[Path, ...],
     seconds: float | None,
     rate: str,
@@ -187,7 +230,7 @@ def join(
     clock_drift: float,
     card_drift: float,
     seed: int | None,
-    output_latency_ms: float,
+    output_latency_ms: float | None,
     max_drift_ppm: float,
     max_wander: float,
     clock_log: Path | None,
@@ -213,7 +256,8 @@ def join(
         Purpose.VISIBILITY: no_visibility,
     }
     wanted = {purpose for purpose, no in refused.items() if not no} | {Purpose.of(word) for word in grants}
-    if output is not None:
+    target = Target.of(output, device, device_buffer_ms)
+    if target.file is not None:
         wanted.add(Purpose.RECORDING)
     if offset_turns is not None and not math.isfinite(offset_turns):
         raise errors.BadInput(f"--offset must be a finite number of turns, for instance 0.25, not {offset_turns}")
@@ -222,11 +266,17 @@ def join(
     if not abs(card_drift) <= 1e3:
         raise errors.BadInput("a simulated sound card is at most 1000 ppm wrong")
     voice = None if voice_text is None else parse_voice(voice_text)
+    calibration = Calibration.load(calibration_file(data_dir))
+    if ceiling_spl is not None:
+        ceiling_dbfs = min(calibration.ceiling_dbfs(ceiling_spl), 0.0 if ceiling_dbfs is None else ceiling_dbfs)
 
     async def work() -> None:
         core = _simulated(clock_offset, clock_drift, seed, int(rate), max_drift_ppm, max_wander, card_drift)
-        core.set_output_latency(output_latency_ms)
-        async with _present(data_dir, circle, sleeper, state_file, output is not None, core) as (who, new):
+        core.set_output_latency(calibration.output_latency_ms or 0 if output_latency_ms is None else output_latency_ms)
+        core.set_loudspeaker(loudspeaker)
+        async with _present(data_dir, circle, sleeper, state_file, target.file is not None, core) as (who, new):
+            if ceiling_dbfs is not None:
+                who.set_ceiling(ceiling_dbfs)
             if new:
                 await who.grant(*sorted(wanted))
             if voice is not None:
@@ -235,15 +285,21 @@ def join(
                 await who.set_levels(hearing=1.0 if hearing is None else hearing, own=1.0 if own is None else own)
             if offset_turns is not None:
                 await who.set_offset(offset_turns)
-            for line in (await who.find_stems(*folders)).words():
-                click.echo(line, err=True)
+            found = await who.find_stems(*folders, cache=data_dir / "stems", tell=_say)
+            for line in found.words():
+                _say(line)
             show = _shower(json_lines, no_view)
-            show.begin(who, new, output)
+            show.calibration, show.brightest = calibration, brightest
+            show.begin(who, new, target)
             path = clock_log or (clock_log_path(data_dir, who.sleeper_id) if log_clock else None)
             log = None if path is None else ClockLogWriter(path, who)
-            await _stay(who, show, output, seconds, interval_s, control, log)
+            await _stay(who, show, target, seconds, interval_s, control, log)
 
     run(work)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 @click.command()
@@ -289,8 +345,8 @@ def record(
             await who.set_levels(hearing=1.0, own=0.0)
             await who.grant(Purpose.PRESENCE, Purpose.HEARING, Purpose.VISIBILITY)
             show = _shower(json_lines, no_view)
-            show.begin(who, True, output)
-            await _stay(who, show, output, seconds, interval_s, control)
+            show.begin(who, True, Target(output))
+            await _stay(who, show, Target(output), seconds, interval_s, control)
 
     run(work)
 
@@ -353,17 +409,14 @@ async def _invitation(data_dir: Path, text: str) -> Invitation:
 async def _stay(
     who: Sleeper,
     show: "_Quiet",
-    output: Path | None,
+    target: Target,
     seconds: float | None,
     interval_s: float,
     control: bool,
     log: ClockLogWriter | None = None,
 ) -> None:
     """Follows the night until it ends, the person leaves, or ``seconds`` are over."""
-    if output is None:
-        who.play_unheard()
-    else:
-        who.record(output)
+    target.start(who)
     try:
         async with trio.open_nursery() as nursery:
             leave = nursery.cancel_scope
@@ -384,9 +437,11 @@ async def _stay(
                     show.moment(who, who.now())
                     await trio.sleep(interval_s)
     finally:
-        frames = await trio.to_thread.run_sync(who.stop_recording)
-        if output is not None:
-            show.end(f"{output}: {frames} frames")
+        with trio.CancelScope(shield=True):
+            if target.device is not None:
+                await _fade_out(who)
+            if said := await trio.to_thread.run_sync(target.stop, who):
+                show.end(said)
         if log is not None and log.trouble:
             click.echo(f"error: {log.trouble}", err=True)
 
@@ -407,6 +462,14 @@ async def _until_signal(leave: trio.CancelScope) -> None:
         async for _ in signals:
             leave.cancel()
             return
+
+
+async def _fade_out(who: Sleeper) -> None:
+    """Softly, since whatever stops abruptly wakes a sleeper; a second Ctrl-C does not wait."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_until_signal, nursery.cancel_scope)
+        await who.fade_out()
+        nursery.cancel_scope.cancel()
 
 
 async def _until_ended(who: Sleeper, leave: trio.CancelScope) -> None:
@@ -511,8 +574,13 @@ class _Quiet:
     lively = False
     """Whether it shows how the circle's rhythms stand."""
     seen: CircleView | None = None
+    calibration = Calibration()
+    brightest: float | None = None
+    """How bright a lamp may be, if there is one."""
     _loss: UdpLoss | None = None
     _suspends = 0
+    _dropped = 0
+    _trouble = ""
 
     def __enter__(self) -> None:
         pass
@@ -520,15 +588,17 @@ class _Quiet:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def begin(self, who: Sleeper, new: bool, output: Path | None) -> None:
+    def begin(self, who: Sleeper, new: bool, target: Target) -> None:
         allowed = ", ".join(p.word for p, c in who.consents.items() if c.granted) or "nothing"
         verb = "joined" if new else "came back to"
         click.echo(f"{who.sleeper_id} {verb} {who.identity.circle_id} and allows: {allowed}")
-        if output is not None:
-            click.echo(f"recording into {output}; `recording` allowed for it")
+        if target.file is not None:
+            click.echo(f"recording into {target}; `recording` allowed for it")
+        elif target.device is not None:
+            click.echo(f"playing on {target}; Ctrl-C fades out")
 
     def moment(self, who: Sleeper, now: Moment) -> None:
-        """Says when UDP is lost and when it is back, and when the machine was suspended."""
+        """Says when UDP or the sound device is lost and is back, when the machine slept, when a voice was dropped."""
         loss = who.udp_loss
         if (loss is None) != (self._loss is None):
             self.udp(loss)
@@ -536,6 +606,13 @@ class _Quiet:
         if now.suspends != self._suspends:
             self._suspends = now.suspends
             self.suspended(now.suspends)
+        if now.sound.dropped != self._dropped:
+            self._dropped = now.sound.dropped
+            self.dropped(now.sound.dropped)
+        output = who.output
+        if output is not None and output.trouble != self._trouble:
+            self._trouble = output.trouble
+            self.device(output.trouble)
 
     def udp(self, loss: UdpLoss | None) -> None:
         """UDP was lost, or is back."""
@@ -545,6 +622,14 @@ class _Quiet:
         """The machine was suspended."""
         click.echo(f"{SUSPENDED} (suspend {count} of this run)", err=True)
 
+    def dropped(self, count: int) -> None:
+        """A voice was dropped."""
+        click.echo(f"{DROPPED} ({count} so far)", err=True)
+
+    def device(self, trouble: str) -> None:
+        """The sound device was lost, or is back."""
+        click.echo(f"warning: {trouble}" if trouble else "the sound device plays again", err=True)
+
     def end(self, message: str) -> None:
         click.echo(message)
 
@@ -552,7 +637,7 @@ class _Quiet:
 class _JsonLines(_Quiet):
     """One object a line: first who this is, then moments."""
 
-    def begin(self, who: Sleeper, new: bool, output: Path | None) -> None:
+    def begin(self, who: Sleeper, new: bool, target: Target) -> None:
         _line(
             event="joined",
             sleeper_id=who.sleeper_id,
@@ -560,12 +645,13 @@ class _JsonLines(_Quiet):
             new=new,
             granted=[p.word for p, c in who.consents.items() if c.granted],
             state_file=str(who.identity.path),
-            output=None if output is None else str(output),
+            output=str(target) or None,
         )
 
     def moment(self, who: Sleeper, now: Moment) -> None:
         super().moment(who, now)
-        _line(event="moment", **moment_json(now), connected=who.connected, circle_state=who.circle.state.word)
+        lamp = {} if self.brightest is None else {"light": round(who.light(self.brightest), 4)}
+        _line(event="moment", **moment_json(now), **lamp, connected=who.connected, circle_state=who.circle.state.word)
 
     def udp(self, loss: UdpLoss | None) -> None:
         if loss is None:
@@ -576,13 +662,25 @@ class _JsonLines(_Quiet):
     def suspended(self, count: int) -> None:
         _line(event="suspended", count=count, message=SUSPENDED)
 
+    def dropped(self, count: int) -> None:
+        _line(event="voice_dropped", count=count, message=DROPPED)
+
+    def device(self, trouble: str) -> None:
+        _line(event="device_lost" if trouble else "device_back", message=trouble)
+
     def end(self, message: str) -> None:
         _line(event="end", message=message)
 
 
 def moment_json(now: Moment) -> dict[str, Any]:
     """A moment for programs."""
-    return {**asdict(now), "lock_state": now.lock_state.word, "level_dbfs": round(max(now.level_dbfs, -120.0), 2)}
+    sound = {name: round(value, 2) for name, value in asdict(now.sound).items()}
+    return {
+        **asdict(now),
+        "lock_state": now.lock_state.word,
+        "level_dbfs": round(max(now.level_dbfs, -120.0), 2),
+        "sound": sound,
+    }
 
 
 def _line(**fields: Any) -> None:
@@ -616,11 +714,16 @@ class _View(_Quiet):
         lines.append(f"   rate {now.rate_ppb / 1e3:+.2f} ppm\n", style="dim")
         lines.append(f"phase {now.phase_turns:.3f} ")
         lines.append(f"{beat:<25}", style="cyan")
-        lines.append(f" offset {now.offset_turns:+.3f}   level {max(now.level_dbfs, -120):.0f} dBFS")
+        lines.append(f" offset {now.offset_turns:+.3f}")
         if self.seen is not None and self.seen.circle.weaving.mode is CircleMode.WOVEN:
             lines.append(woven_line(self.seen), style="green")
         if now.muted:
             lines.append("   silent: you have opted out", style="bold magenta")
+        lines.append(f"\n{meter_text(now, self.calibration)}", style="dim" if now.muted else "")
+        if now.sound.dropped:
+            lines.append(f"\n{DROPPED} ({now.sound.dropped} so far)", style="bold red")
+        if (output := who.output) is not None and (output.trouble or output.glitches):
+            lines.append(f"\n{output.trouble or output}", style="bold yellow")
         if now.suspends:
             lines.append(f"\n{SUSPENDED} ({now.suspends} so far)", style="dim")
         if (loss := who.udp_loss) is not None:

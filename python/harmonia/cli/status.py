@@ -32,6 +32,11 @@ def status(data_dir: Path, as_json: bool, watch: bool) -> None:
             f"sanctuary {seen['sanctuary_id']}, harmonia {seen['version']}, up {seconds_text(seen['uptime_ns'] / 1e9)}",
             f"{seen['circles']} circles, {seen['sleepers']} sleepers; UDP port {seen['udp_port']}",
         ]
+        if seen["voices_dropped"]:
+            lines.append(
+                f"ALARM: {seen['voices_dropped']} coefficients or samples were no numbers, made silence on their "
+                "platforms; whoever is concerned is told there"
+            )
         for one in seen["circle_list"]:
             title = f" “{one['title']}”" if one["title"] else ""
             lines.append(

@@ -4,6 +4,7 @@
 `harmonia.errors.HarmoniaError` whose message says what to do.
 """
 
+from harmonia.client.calibration import Calibration
 from harmonia.client.calls import SleeperCalls, redeem
 from harmonia.client.identity import Identity
 from harmonia.client.invitation import Endpoint, Invitation
@@ -12,6 +13,7 @@ from harmonia.client.phase import PhaseEstimate, PhaseTracker
 from harmonia.client.platform import Platform
 from harmonia.client.sanctuary import Sanctuary
 from harmonia.client.sleeper import Moment, Sleeper, join, resume
+from harmonia.client.sound import Output, Sound
 from harmonia.client.udp import UdpLoss
 from harmonia.client.views import (
     Apart,
@@ -33,6 +35,7 @@ from harmonia.client.views import (
 __all__ = [
     "EVERY_PURPOSE",
     "Apart",
+    "Calibration",
     "Circle",
     "CircleMode",
     "CircleState",
@@ -42,6 +45,7 @@ __all__ = [
     "Invitation",
     "LockState",
     "Moment",
+    "Output",
     "PhaseEstimate",
     "PhaseTracker",
     "Platform",
@@ -55,6 +59,7 @@ __all__ = [
     "Sleeper",
     "SleeperCalls",
     "SleeperView",
+    "Sound",
     "Source",
     "Tracking",
     "UdpLoss",

@@ -21,6 +21,8 @@ from harmonia.v1 import (
     platform_pb2_grpc,
     rhythm_pb2,
     rhythm_pb2_grpc,
+    stem_pb2,
+    stem_pb2_grpc,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class SleeperCalls:
         self._consent = consent_pb2_grpc.ConsentServiceStub(self._channel)
         self._platform = platform_pb2_grpc.PlatformServiceStub(self._channel)
         self._rhythm = rhythm_pb2_grpc.RhythmServiceStub(self._channel)
+        self._stem = stem_pb2_grpc.StemServiceStub(self._channel)
 
     async def __aenter__(self) -> "Self":
         return self
@@ -165,6 +168,18 @@ class SleeperCalls:
         answer = await self._call(self._consent, "ConsentService", "Withdraw", request, WITHDRAW_DEADLINE_S)
         gate_epoch: int = answer.gate_epoch
         return gate_epoch
+
+    async def find_stem(self, file: str, sha256: bytes = b"") -> tuple[bytes, int]:
+        """Hash and size of a recording that the circle's score names. Raises NotFound if the sanctuary has none."""
+        request = stem_pb2.FindStemRequest(sha256=sha256, file=file)
+        answer = await self._call(self._stem, "StemService", "FindStem", request)
+        return answer.sha256, answer.size
+
+    async def read_stem(self, sha256: bytes, offset: int) -> bytes:
+        """A part of it, empty at the end."""
+        request = stem_pb2.ReadStemRequest(sha256=sha256, offset=offset)
+        data: bytes = (await self._call(self._stem, "StemService", "ReadStem", request)).data
+        return data
 
     async def keep_apart(
         self, other_id: str, *, unheard: bool | None = None, unhearing: bool | None = None

@@ -93,6 +93,8 @@ class ClockLogWriter:
         )
         # A suspend is told by its total, so that two between two looks are not one.
         self._changed(clock, "suspends", self._core.suspends()[:2], self._suspended)
+        dropped = moment.sound.dropped
+        self._changed(clock, "dropped", dropped, lambda now: {"event": "voice_dropped", "count": now})
         loss = self._sleeper.udp_loss
         lost = {} if loss is None else {"server": loss.server, "since_unix_s": round(loss.since_unix_s, 3)}
         self._changed(clock, "udp", loss is None, lambda back: {"event": "udp_back" if back else "udp_lost", **lost})

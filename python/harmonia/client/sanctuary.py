@@ -1,17 +1,32 @@
 """A sanctuary as its host sees it: circles, invitations, the rhythm, the node's clock."""
 
+import hashlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import trio
+
 from harmonia import errors
 from harmonia.client import channel, views
 from harmonia.client.invitation import Endpoint, Invitation
 from harmonia.client.names import CircleMode, CircleState
 from harmonia.client.views import Circle, CircleView, RhythmView, SanctuaryStatus, ScoreText, Tracking, Weaving
-from harmonia.v1 import circle_pb2, circle_pb2_grpc, rhythm_pb2, rhythm_pb2_grpc, sanctuary_pb2, sanctuary_pb2_grpc
+from harmonia.v1 import (
+    circle_pb2,
+    circle_pb2_grpc,
+    rhythm_pb2,
+    rhythm_pb2_grpc,
+    sanctuary_pb2,
+    sanctuary_pb2_grpc,
+    stem_pb2,
+    stem_pb2_grpc,
+)
+
+PART_BYTES = 1 << 20
+"""What of a recording is sent at once."""
 
 
 def read_endpoint(data_dir: Path) -> Endpoint:
@@ -49,6 +64,7 @@ class Sanctuary:
         self._channel = channel.open_channel(endpoint.host, endpoint.port, endpoint.ca_pem.encode())
         self._sanctuary = sanctuary_pb2_grpc.SanctuaryServiceStub(self._channel)
         self._circle = circle_pb2_grpc.CircleServiceStub(self._channel)
+        self._stem = stem_pb2_grpc.StemServiceStub(self._channel)
         self._rhythm = rhythm_pb2_grpc.RhythmServiceStub(self._channel)
 
     @classmethod
@@ -109,6 +125,36 @@ class Sanctuary:
             weaving=None if weaving is None else views.weaving_message(weaving),
         )
         return views.circle((await self._call(self._circle.CreateCircle, request)).circle)
+
+    async def add_stem(self, path: Path) -> str:
+        """Gives the sanctuary a recording, by its file's name; goes on where it was interrupted. Returns its SHA-256.
+
+        Raises NotFound, StorageError, BadInput.
+        """
+
+        def measure() -> tuple[bytes, int]:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").digest(), path.stat().st_size
+
+        def part(offset: int) -> bytes:
+            with path.open("rb") as file:
+                file.seek(offset)
+                return file.read(PART_BYTES)
+
+        try:
+            sha256, size = await trio.to_thread.run_sync(measure)
+            data, offset = b"", 0
+            while True:
+                request = stem_pb2.WriteStemRequest(sha256=sha256, file=path.name, size=size, offset=offset, data=data)
+                answer = await self._call(self._stem.WriteStem, request)
+                if answer.complete:
+                    return sha256.hex()
+                offset = answer.received
+                data = await trio.to_thread.run_sync(part, offset)
+        except FileNotFoundError:
+            raise errors.NotFound(f"{path}: no such file") from None
+        except OSError as error:
+            raise errors.StorageError(f"{path}: {error.strerror}") from None
 
     async def circle(self, circle_id: str) -> Circle:
         """One circle. Raises NotFound."""

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from harmonia import _core, errors
-from harmonia.client import calls, outbox
+from harmonia.client import calls, outbox, stems
 from harmonia.client.identity import Identity, purpose_bits
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import CircleState, LockState, Purpose
-from harmonia.client import stems
 from harmonia.client.platform import STAYING, Platform, parse_score
+from harmonia.client.sound import SILENCE, Output, Sound
 from harmonia.client.udp import UdpLoss, loss_of
 from harmonia.client.views import Apart, Circle, CircleView, PlatformState, PurposeConsent, turns
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 
 _POLL_S = 0.05
+_FADE_MAX_S = 8.0
+"""Fading out takes five seconds; whoever plays nothing is waited for no longer than this."""
 _RENEW_S = 60.0
 """Between two renewals of keys: whoever forges refusals on the way must not keep everybody busy."""
 
@@ -56,6 +58,7 @@ class Moment:
     """The person has opted out of everything that sounds here."""
     suspends: int = 0
     """How often this machine was suspended since the platform began."""
+    sound: Sound = SILENCE
 
 
 class Sleeper:
@@ -122,6 +125,7 @@ class Sleeper:
             level_dbfs=core.level_dbfs(),
             muted=self.platform.silent,
             suspends=core.suspends()[0],
+            sound=Sound.of(core),
         )
 
     @property
@@ -186,6 +190,57 @@ class Sleeper:
             return self.platform.core.stop_recording()
         except OSError as error:
             raise errors.StorageError(f"the recording is incomplete: {error}") from None
+
+    def play(self, device: str = "default", buffer_ms: float = 40.0) -> None:
+        """Plays through an ALSA device until `stop_playing`. An opt-out is heard behind ``buffer_ms`` (10 to 500).
+
+        Raises NotFound without ALSA or such a device, BadInput. A device that is lost later is opened again.
+        """
+        try:
+            self.platform.core.play(device, buffer_ms)
+        except _core.IoError as error:
+            raise errors.NotFound(str(error)) from None
+        except ValueError as error:
+            raise errors.BadInput(str(error)) from None
+
+    @property
+    def output(self) -> Output | None:
+        """How the sound device plays; None without one."""
+        told = self.platform.core.device()
+        return None if told is None else Output(**told)
+
+    def stop_playing(self) -> Output:
+        """Ends `play`, with a ramp of milliseconds; `fade_out` first where somebody sleeps."""
+        return Output(**self.platform.core.stop_playing())
+
+    async def fade_out(self) -> None:
+        """Goes out softly, for the end: whatever stops abruptly wakes a sleeper. Back when nothing is heard any more.
+
+        An opt-out meanwhile silences as quickly as ever.
+        """
+        core = self.platform.core
+        core.fade_out()
+        with trio.move_on_after(_FADE_MAX_S):
+            while not (core.sound()["faded"] or self.platform.silent):  # noqa: ASYNC110 (a Rust thread fades)
+                await trio.sleep(_POLL_S)
+
+    def set_ceiling(self, dbfs: float) -> None:
+        """Nothing here is louder than ``dbfs`` (at most -1), whatever anybody sings. Raises BadInput.
+
+        It is this platform's own and told to nobody. A lower one holds within 8 ms, a higher one comes at 3 dB/s.
+        """
+        try:
+            self.platform.core.set_ceiling(dbfs)
+        except ValueError as error:
+            raise errors.BadInput(str(error)) from None
+
+    def light(self, brightest: float = 1.0) -> float:
+        """The relative luminance for a lamp to show now, 0 to ``brightest`` (at most 1). Ask as often as it can change.
+
+        It glows at this sleeper's beat and is dark in silence. Whatever happens it flashes fewer than three times a
+        second (WCAG 2.3.1), so what is faster than a breath is paler.
+        """
+        return self.platform.core.light(brightest)
 
     # What the person wants. Each first takes effect here; awaiting it waits until the sanctuary has recorded it, and
     # whoever stops waiting does not stop the telling.
@@ -404,13 +459,20 @@ class Sleeper:
         self._end_error = error
         self._ended.set()
 
-    async def find_stems(self, *folders: Path) -> stems.Found:
+    async def find_stems(
+        self, *folders: Path, cache: Path | None = None, tell: Callable[[str], None] = lambda _: None
+    ) -> stems.Found:
         """Looks in ``folders`` for the music that the circle's score wants, and plays what is there from now on.
 
-        What is not there is silent, and everything else plays. Decoding takes a while; do this before the night.
+        With ``cache``, a folder, what is in none of them is fetched from the sanctuary and kept there; ``tell`` is
+        given lines about that for a person. What cannot be had is silent, and everything else plays. Do this before
+        the night.
         """
         score = parse_score(self.circle.score)
-        found = await trio.to_thread.run_sync(stems.find, score, folders)
+        if cache is None:
+            found = await trio.to_thread.run_sync(stems.find, score, folders)
+        else:
+            found = await stems.fetch(score, folders, self._calls, cache, tell)
         self.platform.use_stems(found.stems)
         return found
 

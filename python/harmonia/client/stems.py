@@ -3,15 +3,21 @@
 A score names its music by a file, by the SHA-256 of one, or by both. A file of the right name is what is meant only if
 the hash agrees, where there is one; a file of another name is, if the hash does. What is found is decoded before the
 night: a platform may not wait for a disk while it plays.
+
+What is not found is fetched from the sanctuary, in parts, into a folder where it keeps its hash for a name. A part that
+came before an interruption does not come again, and what has another hash than was said is thrown away.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from harmonia import _core
+import trio
+
+from harmonia import _core, errors
 
 MUSIC = (".flac", ".wav", ".ogg", ".oga")
 """What may hold a recording that is only known by its hash."""
@@ -34,17 +40,49 @@ class Found:
         return lines + [f"stem {name or '(unnamed)'} is silent: {why}" for name, why in self.missing.items()]
 
 
-def find(score: _core.Score, folders: Iterable[Path]) -> Found:
-    """Looks in ``folders``, the first one first, and decodes what it finds there. Blocks; for minutes, if it is much."""
+class Source(Protocol):
+    """Where stems can be fetched from; `SleeperCalls` is one."""
+
+    async def find_stem(self, file: str, sha256: bytes = b"") -> tuple[bytes, int]:
+        """Hash and size. Raises NotFound."""
+
+    async def read_stem(self, sha256: bytes, offset: int) -> bytes:
+        """A part, empty at the end."""
+
+
+def needs(score: _core.Score) -> list[dict[str, Any]]:
+    """The music that a score wants: name, file (or None), sha256 (or None)."""
+    wanted: list[dict[str, Any]] = json.loads(score.summary())["stems"]
+    return wanted
+
+
+def beside(score: _core.Score, folders: Iterable[Path]) -> list[Path]:
+    """The files in ``folders`` that a score wants. Blocks."""
+    searched = list(dict.fromkeys(folders))
+    found = (_search(need, searched) for need in needs(score))
+    return [path for path in found if isinstance(path, Path)]
+
+
+def find(
+    score: _core.Score,
+    folders: Iterable[Path],
+    fetched: Mapping[str, Path] | None = None,
+    trouble: Mapping[str, str] | None = None,
+) -> Found:
+    """Looks in ``folders``, the first one first, and decodes what it finds there. Blocks; for minutes, if it is much.
+
+    ``fetched`` are files that are known to be meant, ``trouble`` is why others could not be fetched, by the names that
+    the score has for them.
+    """
     stems: dict[str, _core.Stem] = {}
     paths: dict[str, Path] = {}
     missing: dict[str, str] = {}
     searched = list(dict.fromkeys(folders))
-    for need in json.loads(score.summary())["stems"]:
+    for need in needs(score):
         name = need["name"]
-        found = _search(need, searched)
+        found = (fetched or {}).get(name) or _search(need, searched)
         if isinstance(found, str):
-            missing[name] = found
+            missing[name] = "; ".join(filter(None, [found, (trouble or {}).get(name)]))
             continue
         try:
             stems[name] = _core.Stem.load(found)
@@ -79,10 +117,67 @@ def _search(need: dict[str, Any], folders: list[Path]) -> Path | str:
 def _candidates(file: str | None, wanted: str | None, folders: list[Path]) -> Iterable[Path]:
     """Files to look at, likely ones first. A score may not reach beyond the folders: only the name counts."""
     names = [] if file is None else [Path(file.replace("\\", "/")).name]
-    names += [] if wanted is None else [wanted + suffix for suffix in MUSIC]
+    names += [] if wanted is None else [wanted + suffix for suffix in ("", *MUSIC)]
     for folder in folders:
         yield from (folder / name for name in names if name)
     if wanted is not None:
         for folder in folders:
             if folder.is_dir():
                 yield from sorted(path for path in folder.iterdir() if path.suffix.lower() in MUSIC)
+
+
+async def fetch(
+    score: _core.Score, folders: Iterable[Path], source: Source, cache: Path, tell: Callable[[str], None]
+) -> Found:
+    """As `find`, and what is in none of ``folders`` is fetched from ``source`` into ``cache``.
+
+    ``tell`` is given a line for a person whenever a tenth of something has come. What cannot be fetched is missing.
+    """
+    searched = list(dict.fromkeys([*folders, cache]))
+    fetched: dict[str, Path] = {}
+    trouble: dict[str, str] = {}
+    for need in needs(score):
+        if need["file"] is None and need["sha256"] is None:
+            continue
+        if isinstance(await trio.to_thread.run_sync(_search, need, searched), Path):
+            continue
+        try:
+            fetched[need["name"]] = await _fetch(need, source, cache, tell)
+        except errors.HarmoniaError as error:
+            trouble[need["name"]] = str(error)
+        except OSError as error:
+            trouble[need["name"]] = f"cannot write {error.filename}: {error.strerror}"
+    return await trio.to_thread.run_sync(find, score, searched, fetched, trouble)
+
+
+async def _fetch(need: dict[str, Any], source: Source, cache: Path, tell: Callable[[str], None]) -> Path:
+    wanted = bytes.fromhex(need["sha256"] or "")
+    name = "" if need["file"] is None else Path(need["file"].replace("\\", "/")).name
+    sha256, size = await source.find_stem(name, wanted)
+    whole = cache / sha256.hex()
+    if whole.is_file() and await _is(whole, sha256):
+        return whole
+    part = whole.with_name(whole.name + ".part")
+    await trio.Path(cache).mkdir(mode=0o700, parents=True, exist_ok=True)
+    told = -1
+    with part.open("ab") as growing:
+        while (done := growing.tell()) < size:
+            if (tenths := done * 10 // size) != told:
+                tell(f"stem {need['name']}: fetching, {done / 1e6:.1f} of {size / 1e6:.1f} MB")
+                told = tenths
+            data = await source.read_stem(sha256, done)
+            if not data:
+                raise errors.Unreachable("the sanctuary's file ended early; try again")
+            growing.write(data)
+        growing.flush()
+        await trio.to_thread.run_sync(os.fsync, growing.fileno())
+    if not await _is(part, sha256):
+        part.unlink()
+        raise errors.BadInput("what came has another hash than was said; try again")
+    part.replace(whole)
+    tell(f"stem {need['name']}: fetched, {size / 1e6:.1f} MB")
+    return whole
+
+
+async def _is(path: Path, sha256: bytes) -> bool:
+    return await trio.to_thread.run_sync(_core.Stem.hash, path) == sha256.hex()

@@ -222,6 +222,8 @@ class SanctuaryStatus:
     udp_port: int
     circles: int
     sleepers: int
+    voices_dropped: int
+    """What platforms made silence because it was no number, since the daemon began: an alarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,7 +464,16 @@ def _sleeper_view(m: circle_pb2.SleeperView) -> SleeperView:
 
 def status(m: sanctuary_pb2.GetStatusResponse) -> SanctuaryStatus:
     """The status of an answer."""
-    return SanctuaryStatus(m.sanctuary_id, m.version, m.node_time_ns, m.uptime_ns, m.udp_port, m.circles, m.sleepers)
+    return SanctuaryStatus(
+        m.sanctuary_id,
+        m.version,
+        m.node_time_ns,
+        m.uptime_ns,
+        m.udp_port,
+        m.circles,
+        m.sleepers,
+        m.voices_dropped,
+    )
 
 
 def tracking(m: sanctuary_pb2.GetTrackingResponse) -> Tracking:

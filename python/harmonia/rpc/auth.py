@@ -65,6 +65,9 @@ _ACCESS: Mapping[str, Access] = {
     "PlatformService/WatchPlatform": Access.SLEEPER,
     "PlatformService/SetVoice": Access.SLEEPER,
     "PlatformService/SetHearing": Access.SLEEPER,
+    "StemService/FindStem": Access.HOST_OR_MEMBER,
+    "StemService/ReadStem": Access.HOST_OR_MEMBER,
+    "StemService/WriteStem": Access.HOST,
 }
 PACKAGE = "/harmonia.v1."
 ACCESS: Mapping[str, Access] = {PACKAGE + method: access for method, access in _ACCESS.items()}

@@ -35,6 +35,7 @@ HELP = {
     "unauthentic": "Datagrams that nobody with a key had sealed.",
     "frames_sealed": "Mix frames sealed for listeners.",
     "cut_frames": "Mix frames from which a voice had just vanished.",
+    "voices_dropped": "Coefficients and samples that platforms made silence because they were no numbers: an alarm.",
     "withdrawals": "Withdrawals heard by datagram, repetitions not counted.",
 }
 

@@ -36,7 +36,16 @@ from harmonia.rpc.services.house import House
 from harmonia.rpc.services.platform import PlatformServicer
 from harmonia.rpc.services.rhythm import RhythmServicer
 from harmonia.rpc.services.sanctuary import SanctuaryServicer
-from harmonia.v1 import circle_pb2_grpc, consent_pb2_grpc, platform_pb2_grpc, rhythm_pb2_grpc, sanctuary_pb2_grpc
+from harmonia.rpc.services.stem import StemServicer
+from harmonia.rpc.stems import StemStore
+from harmonia.v1 import (
+    circle_pb2_grpc,
+    consent_pb2_grpc,
+    platform_pb2_grpc,
+    rhythm_pb2_grpc,
+    sanctuary_pb2_grpc,
+    stem_pb2_grpc,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -234,6 +243,8 @@ async def _serving(
     consent_pb2_grpc.add_ConsentServiceServicer_to_server(ConsentServicer(house, writers), server)
     platform_pb2_grpc.add_PlatformServiceServicer_to_server(PlatformServicer(house), server)
     rhythm_pb2_grpc.add_RhythmServiceServicer_to_server(RhythmServicer(house), server)
+    stems = StemServicer(StemStore(settings.data_dir / "stems"))
+    stem_pb2_grpc.add_StemServiceServicer_to_server(stems, server)
     port = _bind(server, settings, credentials)
     await server.start()
     house.sanctuary.doors.listen()

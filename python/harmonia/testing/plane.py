@@ -256,7 +256,8 @@ class FakePlane:
         self.only_authenticated = only
 
     def stats(self) -> dict[str, int]:
-        return {"answered": 0, "malformed": 0, "unauthentic": 0, "frames_sealed": 0, "cut_frames": 0, "withdrawals": 0}
+        told = "answered", "malformed", "unauthentic", "frames_sealed", "cut_frames", "withdrawals", "voices_dropped"
+        return dict.fromkeys(told, 0)
 
     def close(self) -> None:
         self.closed = True

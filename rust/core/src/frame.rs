@@ -14,7 +14,7 @@ use crate::units::{NodeTime, PlatformTime, Span};
 /// The longest payload of any kind.
 pub const PAYLOAD_MAX: usize = MIX_HEAD_LEN + CHANNELS_MAX * 8;
 /// The length of a status payload.
-pub const STATUS_LEN: usize = 88;
+pub const STATUS_LEN: usize = 92;
 /// The length of a withdrawal payload.
 pub const WITHDRAW_LEN: usize = 20;
 /// The length of an acknowledgement payload.
@@ -71,6 +71,8 @@ pub struct Status {
     pub node: NodeTime,
     /// How often its machine was suspended since it began; stays at the largest number.
     pub suspends: u16,
+    /// Coefficients and samples that were no numbers and were made silence, since it began; stays at the largest number.
+    pub dropped: u32,
     /// What `bound` rests on.
     pub stated: Stated,
 }
@@ -190,6 +192,7 @@ impl Status {
             .put(self.platform.ns().to_be_bytes())
             .put(self.node.ns().to_be_bytes())
             .put(self.suspends.to_be_bytes())
+            .put(self.dropped.to_be_bytes())
             .put(self.stated.max_drift_ppb.to_be_bytes())
             .put(self.stated.max_wander.to_be_bytes());
         out
@@ -211,6 +214,7 @@ impl Status {
             platform: PlatformTime::from_ns(r.i64()?),
             node: NodeTime::from_ns(r.i64()?),
             suspends: r.take().map(u16::from_be_bytes)?,
+            dropped: r.take().map(u32::from_be_bytes)?,
             stated: Stated::new(r.i64()?, f64::from_be_bytes(r.take()?)).map_err(|_| Malformed)?,
         };
         r.end()?;
@@ -282,11 +286,11 @@ mod laws {
         #[test]
         fn a_status_survives_its_encoding(gate_epoch: u64, lock_state: u8, gate_open: bool, a: i64, b: i64, c: i64,
                                           offset: i64, phase: u64, level_dbfs in -120.0f32..0.0, t: i64, u: i64,
-                                          suspends: u16, max_drift_ppb in 0i64..1_000_000, max_wander in 0.0..1e-3) {
+                                          suspends: u16, dropped: u32, max_drift_ppb in 0i64..1_000_000, max_wander in 0.0..1e-3) {
             let status = Status {
                 gate_epoch, lock_state, gate_open, bound: Span::from_ns(a), uncertainty: Span::from_ns(b), rate_ppb: c,
                 offset: PhaseOffset::from_bits(offset), phase: Phase::from_bits(phase), level_dbfs,
-                platform: PlatformTime::from_ns(t), node: NodeTime::from_ns(u), suspends,
+                platform: PlatformTime::from_ns(t), node: NodeTime::from_ns(u), suspends, dropped,
                 stated: Stated { max_drift_ppb, max_wander },
             };
             prop_assert_eq!(Status::decode(&status.encode()), Ok(status));

@@ -186,6 +186,21 @@ pub struct Program {
     pub channels: Vec<Channel>,
 }
 
+impl Program {
+    /// The same for a loudspeaker, from which both ears hear both sides. A beat between the ears becomes pulses of the
+    /// resting ear's tone, on the same phase; one of another shape, a beat in the air.
+    pub fn for_loudspeaker(mut self) -> Self {
+        for channel in &mut self.channels {
+            match &mut channel.wave {
+                Wave::Binaural { .. } => channel.wave = Wave::Isochronic,
+                Wave::Shaped(shaped) if matches!(shaped.ears, Ears::Lead(_)) => Arc::make_mut(shaped).ears = Ears::Sum,
+                _ => {}
+            }
+        }
+        self
+    }
+}
+
 #[cfg(test)]
 mod laws {
     use super::*;

@@ -345,12 +345,27 @@ proptest! {
         put in "[-+=<>{}:/@0-9a-z\\[\\]\" \n]{0,4}") {
         let sbg = include_str!("../../../examples/scores/first-night.sbg");
         let toml = include_str!("../../../examples/scores/first-night.toml");
-        for (text, format) in [(sbg, Format::Sbg), (toml, Format::Toml)] {
+        let rain = include_str!("../../../examples/scores/rain.toml");
+        let family = "-SEq 2 -I s=0.1:d=0.4:e=1 -H f=0.2 -m river.flac -V 90\nwave00: 0 1 3 1\ncustom01: e=2 0 1 0.5\n\
+            a: wave00:200+4/20 custom01:300@2/10 square:100M3/5 spin:300-2/30 bell+800/10 mix/50 mixam:2:m=pulse\n\
+            b: wave00:210+3/20 custom01:310@3/10 square:90M4/5 spin:200+2/20 bell+900/10 mix/70 mixam:4\n\
+            c: - - white/3 brown/3 pink/4 mix/10 mixpulse:3/40 mixspin:200+1/30\n\
+            0:00 == a ->\n0:01 == b\n+0:02 <> c\n0:05 -- a\n";
+        let session = "-A d=0.2:k=5 -m x.wav -p drop t20,10,2 01.5es+^@/2:S=9 mix/60 mixam:beat pink/3\n";
+        let curve = "param l = 9s\nsolve A,C : A+C=b0 ; A*exp(-l*D)+C=b1\nbeat<20 = A*exp(-l*m)+C\nbeat>=20 = b1\namp = a0*2\n";
+        let all = [
+            (sbg, Format::Sbg), (toml, Format::Toml), (rain, Format::Toml), (family, Format::Sbg), (session, Format::Sbg),
+            (curve, Format::Sbg),
+        ];
+        for (text, format) in all {
             let from = cut.index(text.len());
             let to = (from + len).min(text.len());
             let damaged = format!("{}{put}{}", &text[..from], &text[to..]);
             match Score::parse(&damaged, "x", format) {
-                Ok(score) => check(&score.program(EPOCH, DAY))?,
+                Ok(score) => {
+                    check(&score.program(EPOCH, DAY))?;
+                    score.summary();
+                }
                 Err(error) => prop_assert!(error.line >= 1 && error.line <= damaged.lines().count().max(1) + 1),
             }
         }

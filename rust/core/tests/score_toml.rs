@@ -1,5 +1,5 @@
 //! Our own format: what it means, and where it says that something is wrong.
-use harmonia_core::program::{Beat, Channel, Ear, Program, Wave};
+use harmonia_core::program::{Beat, Channel, Ear, Ears, NoiseColor, Program, Shape, Wave};
 use harmonia_core::score::{Format, Score};
 use harmonia_core::units::{NodeTime, Span};
 use proptest::prelude::*;
@@ -148,6 +148,54 @@ fn the_example_scores_play() {
         let total: f64 = program.channels.iter().map(|channel| pct(channel, f64::from(minute) * 60.0)).sum();
         assert!((1.0..=40.0).contains(&total), "{total} % at minute {minute}");
     }
+}
+
+/// Every sound of the format, and what of it reaches the program.
+#[test]
+fn each_sound_becomes_its_wave() {
+    let text = "rhythm = 2\nenvelopes.e = { samples = [0, 1], floor = 0.5 }\nstems.s = { file = \"a\", loop = false }\n\
+        [tone-sets]\na = [\n\
+        { wave = \"spin\", color = \"brown\", width_us = 250, locked = 2, amplitude_pct = 10 },\n\
+        { wave = \"bell\", carrier_hz = 500, amplitude_pct = 20 },\n\
+        { wave = \"monaural\", carrier_hz = 200, beat_hz = 4, amplitude_pct = 5 },\n\
+        { wave = \"binaural\", carrier_hz = 200, locked = 1, shape = \"square\", envelope = \"e\", amplitude_pct = 5 },\n\
+        { wave = \"tone\", carrier_hz = 90, shape = \"triangle\", amplitude_pct = 5 },\n\
+        { wave = \"stem\", stem = \"s\", envelope = \"e\", locked = 3, amplitude_pct = 5 },\n\
+        { wave = \"stem\", stem = \"s\", amplitude_pct = 5 },\n\
+        ]\n[[timeline]]\nat = 5\nplay = \"a\"\ntransition = \"cut\"\n";
+    let score = score(text);
+    let program = score.program(EPOCH, Span::from_s(60));
+    let wave = |k: usize| &program.channels[k].wave;
+    let shaped = |k: usize| match wave(k) {
+        Wave::Shaped(shaped) => (shaped.shape, shaped.ears, shaped.envelope.is_some()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(*wave(0), Wave::Spin(NoiseColor::Brown));
+    assert!((program.channels[0].carrier.frequency_at(at(7.0)).hz() - 250.0).abs() < 1e-9);
+    let Wave::Bell(strikes) = wave(1) else { panic!("{:?}", wave(1)) };
+    assert_eq!(strikes.iter().map(|strike| strike.at).collect::<Vec<_>>(), [at(5.0)]);
+    assert_eq!(shaped(2), (Shape::Sine, Ears::Sum, false));
+    assert_eq!(shaped(3), (Shape::Square, Ears::Lead(Ear::Right), true));
+    assert_eq!(shaped(4), (Shape::Triangle, Ears::Both, false));
+    let Wave::Stem(stem) = wave(5) else { panic!("{:?}", wave(5)) };
+    assert!(stem.envelope.is_some() && stem.looped.is_none() && stem.pcm.is_none() && stem.start == EPOCH);
+    let multiples: Vec<u32> = program.channels.iter().map(|channel| channel.beat.multiple()).collect();
+    assert_eq!(multiples, [2, 1, 2, 1, 1, 3, 1]);
+    let summary = score.summary();
+    let waves: Vec<_> = summary["tone_sets"][0]["channels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|channel| channel["wave"].as_str().unwrap())
+        .collect();
+    assert_eq!(waves, ["spin", "bell", "monaural", "binaural", "tone", "stem", "stem"]);
+    assert_eq!(summary["stems"][0]["file"], "a");
+    assert_eq!(summary["tone_sets"][0]["channels"][0]["width_us"], 250.0);
+    assert_eq!(score.stems().len(), 1);
+    // The example with such sounds plays, too.
+    let rain = self::score(include_str!("../../../examples/scores/rain.toml"));
+    assert_eq!(rain.duration(), Some(Span::from_s(120)));
+    assert_eq!(rain.channels(), 5);
 }
 
 /// `«` marks the place that the error must name.
@@ -299,5 +347,5 @@ fn the_manual_holds_what_it_says() {
         examples += 1;
         Score::parse(text, "scores.md", format).unwrap_or_else(|error| panic!("{error}\n{text}"));
     }
-    assert_eq!(examples, 2, "one example for each format");
+    assert_eq!(examples, 3, "two for our own format and one for .sbg");
 }

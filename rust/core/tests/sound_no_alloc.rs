@@ -72,7 +72,7 @@ fn rendering_allocates_nothing_whatever_moves() {
     let (mut left, mut right) = ([0.0; 480], [0.0; 480]);
     let mut clock = BlockClock::nominal(NodeTime::from_ns(1), 48_000);
     let counted = allocations(|| {
-        for block in 0..10_000u32 {
+        for block in 0..1_000_000u32 {
             let x = (block % 97) as f32 / 20.0 - 2.0;
             let (own, others) = ([Complex::new(x, f32::NAN); COUNT], [Complex::new(1.0, x); COUNT]);
             let input = Targets {
@@ -84,10 +84,10 @@ fn rendering_allocates_nothing_whatever_moves() {
                 gate_open: block % 1000 > 100,
                 limit: block % 3 != 0,
             };
-            let samples = 1 + (block % 480) as usize;
+            let samples = if block % 97 == 0 { 480 } else { 1 + (block % 64) as usize };
             renderer.render(clock, &rhythm, &input, &mut left[..samples], &mut right[..samples]);
             clock = clock.after(samples);
-            if block % 500 == 0 {
+            if block % 50_000 == 0 {
                 clock.start = NodeTime::from_ns(i64::from(block) * 7_000_000); // a jump
             }
             black_box((renderer.level_dbfs(), renderer.offset()));

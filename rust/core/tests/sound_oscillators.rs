@@ -1,52 +1,97 @@
 //! Sines against a float64 reference at the end of a night; noise that is the same wherever one starts.
-use harmonia_core::oscillators::{Noise, Sine, NOISE_RMS, RUN_MAX};
+use harmonia_core::oscillators::{Bank, Noise, Sine, NOISE_RMS, RUN_MAX};
 use harmonia_core::phase::Phase;
 use harmonia_core::program::NoiseColor;
 use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
 use harmonia_core::units::{NodeTime, Span};
 use num_complex::Complex;
+use proptest::prelude::*;
 
 const NIGHT_S: i64 = 8 * 3600;
 
-/// The worst error of any sample, in dB of the amplitude, of `seconds` of `hz` at the end of a night.
-fn worst_error_db(hz: u64, rate: u64, block: usize, seconds: f64) -> f64 {
+/// Adds a bank's sines to a run: with the machine's vectors, or without any.
+type AddTo = fn(&mut Bank, &mut [f32]);
+
+/// The worst error of any sample, in dB of the amplitude, of `seconds` of `hz` from `start` on.
+fn worst_error_db(hz: u64, rate: u64, block: usize, seconds: f64, start: Span, add_to: AddTo) -> f64 {
     let rhythm =
         Rhythm::new(Segment::constant(NodeTime::from_ns(0), Phase::ZERO, Frequency::from_hz(hz as f64).unwrap()));
     let at = |sample: u64| {
         let ns = u128::from(sample) * 1_000_000_000;
         let (whole, rest) = (ns / u128::from(rate), ns % u128::from(rate));
         let fraction = (rest << 32) / u128::from(rate);
-        rhythm
-            .phase_at_fine(NodeTime::from_ns(0) + Span::from_s(NIGHT_S) + Span::from_ns(whole as i64), fraction as u32)
+        rhythm.phase_at_fine(NodeTime::from_ns(0) + start + Span::from_ns(whole as i64), fraction as u32)
     };
     let one = Complex::new(1.0, 0.0);
+    let mut bank = Bank::default();
     let (mut worst, mut sample, total) = (0.0f64, 0u64, (seconds * rate as f64) as u64);
     while sample < total {
-        let samples = block;
         let mut out = [0.0f32; RUN_MAX];
-        let (from, to) = (at(sample), at(sample + samples as u64));
-        let turns = hz as f64 * samples as f64 / rate as f64;
-        let step = Sine::step_between(from, to, turns, samples);
-        Sine { phase: from, step, from: one, to: one }.add_to(&mut out[..samples]);
-        for (i, y) in out[..samples].iter().enumerate() {
+        let (from, to) = (at(sample), at(sample + block as u64));
+        let turns = hz as f64 * block as f64 / rate as f64;
+        bank.clear();
+        bank.push(from, Sine::step_between(from, to, turns, block), one, one, block);
+        add_to(&mut bank, &mut out[..block]);
+        for (i, y) in out[..block].iter().enumerate() {
             // A whole number of hertz makes a whole number of turns in a night: the reference needs no long phase.
             let place = (hz * (sample + i as u64)) % rate;
             let reference = (core::f64::consts::TAU * place as f64 / rate as f64).cos();
             worst = worst.max((f64::from(*y) - reference).abs());
         }
-        sample += samples as u64;
+        sample += block as u64;
     }
     20.0 * worst.log10()
 }
 
 #[test]
-fn a_sine_is_accurate_to_100_db_at_the_end_of_a_night() {
-    for rate in [44_100, 48_000] {
+fn a_sine_is_accurate_to_100_db_at_both_ends_of_a_night_with_vectors_and_without() {
+    let ways: [(&str, AddTo); 2] = [("vectors", Bank::add_to), ("no vectors", Bank::add_to_scalar)];
+    for (rate, (way, add_to)) in [44_100, 48_000].into_iter().flat_map(|rate| ways.map(|way| (rate, way))) {
         for hz in [20, 40, 59, 200, 1000, 8000] {
-            for block in [64, 100, 256] {
-                let error = worst_error_db(hz, rate, block, 1.0);
-                assert!(error <= -100.0, "{hz} Hz at {rate} Hz in runs of {block}: {error:.1} dB");
+            for (block, start) in [64, 100, 256].into_iter().flat_map(|block| [0, NIGHT_S].map(|s| (block, s))) {
+                let error = worst_error_db(hz, rate, block, 1.0, Span::from_s(start), add_to);
+                assert!(error <= -100.0, "{hz} Hz at {rate} Hz in runs of {block} from {start} s, {way}: {error:.1} dB");
             }
+        }
+    }
+}
+
+proptest! {
+    /// Whatever vectors a machine has, it plays the same bits.
+    #[test]
+    fn vectors_give_the_same_bits_as_none(
+        sines in prop::collection::vec((any::<u64>(), -(1i64 << 62)..1 << 62, -1.0f32..1.0, -1.0f32..1.0, any::<bool>()), 0..=64),
+        samples in 1usize..=RUN_MAX, slow in 0i64..40,
+    ) {
+        let mut bank = Bank::default();
+        for (phase, step, re, im, glides) in sines {
+            let from = Complex::new(re, im);
+            bank.push(Phase::from_bits(phase), step >> (slow % 20), from, if glides { from * 0.3 } else { from }, samples);
+        }
+        let (mut with, mut without) = ([0.25; RUN_MAX], [0.25; RUN_MAX]);
+        bank.clone().add_to(&mut with[..samples]);
+        bank.add_to_scalar(&mut without[..samples]);
+        prop_assert_eq!(with.map(f32::to_bits), without.map(f32::to_bits));
+    }
+
+    #[test]
+    fn a_bank_sounds_as_its_sines_do_one_by_one(
+        sines in prop::collection::vec((any::<u64>(), 1.0f64..12_000.0, -1.0f32..1.0, -1.0f32..1.0), 1..=64),
+        samples in 1usize..=RUN_MAX,
+    ) {
+        let (mut bank, mut alone) = (Bank::default(), [0.0f64; RUN_MAX]);
+        for (phase, hz, re, im) in &sines {
+            let (from, to) = (Complex::new(*re, *im), Complex::new(*im, 0.0));
+            let (phase, step) = (Phase::from_bits(*phase), (hz / 48_000.0 * 2f64.powi(64)) as i64);
+            bank.push(phase, step, from, to, samples);
+            let mut out = [0.0; RUN_MAX];
+            Sine { phase, step, from, to }.add_to(&mut out[..samples]);
+            alone.iter_mut().zip(out).for_each(|(sum, y)| *sum += f64::from(y));
+        }
+        let mut out = [0.0; RUN_MAX];
+        bank.add_to(&mut out[..samples]);
+        for (sum, y) in alone.iter().zip(out) {
+            prop_assert!((sum - f64::from(y)).abs() < 1e-4, "{} {}", sum, y);
         }
     }
 }
@@ -56,7 +101,7 @@ fn no_frequency_is_much_worse_than_another() {
     // Frequencies where 16 samples are close to half a turn or a whole one are the hardest for the recurrence.
     let hard = [1500, 3000, 4500, 6000, 9000].into_iter().flat_map(|hz| hz - 12..=hz + 12);
     for hz in (1..150).step_by(7).chain((150..12_000).step_by(373)).chain(hard) {
-        let error = worst_error_db(hz, 48_000, RUN_MAX, 0.2);
+        let error = worst_error_db(hz, 48_000, RUN_MAX, 0.2, Span::from_s(NIGHT_S), Bank::add_to);
         assert!(error <= -98.0, "{hz} Hz: {error:.1} dB");
     }
 }

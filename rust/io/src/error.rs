@@ -101,6 +101,29 @@ pub enum IoError {
         /// What was given.
         given_ns: i64,
     },
+    /// There is no ALSA on this machine.
+    #[error(
+        "no sound card without ALSA's library: {reason}; install it (Debian, Ubuntu: apt install libasound2; Fedora: dnf \
+         install alsa-lib)"
+    )]
+    NoAlsa {
+        /// What the loader says.
+        reason: String,
+    },
+    /// A sound device that does not play, or plays no more.
+    #[error("sound device {name:?}: {reason}; `harmonia platform devices` lists those that there are")]
+    Device {
+        /// The device.
+        name: String,
+        /// What ALSA says of it.
+        reason: String,
+    },
+    /// A queue that would run dry, or keep an opt-out waiting.
+    #[error("a sound device's buffer is 10 to 500 ms, not {} ms", .given_ns / 1_000_000)]
+    DeviceBuffer {
+        /// What was given.
+        given_ns: i64,
+    },
     /// A circle that this node does not host.
     #[error("circle {0} is not hosted here; add it first")]
     UnknownCircle(u64),

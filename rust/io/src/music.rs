@@ -133,7 +133,7 @@ fn ogg(bytes: &[u8]) -> Result<Decoded, String> {
 
 /// `-6.20 dB` as a number; 0 if it is none.
 fn decibels(text: &str) -> f32 {
-    let number = text.trim().split_whitespace().next().and_then(|number| number.parse().ok());
+    let number = text.split_whitespace().next().and_then(|number| number.parse().ok());
     number.filter(|db: &f32| db.is_finite()).unwrap_or(0.0)
 }
 

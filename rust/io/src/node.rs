@@ -96,6 +96,8 @@ pub struct Stats {
     pub ticks: TickStats,
     /// Withdrawals heard by datagram, without repetitions.
     pub withdrawals: AtomicU64,
+    /// What platforms made silence because it was no number: an alarm, and nobody's name.
+    pub voices_dropped: AtomicU64,
     /// How requests were answered, or why not.
     pub answers: AnswerStats,
 }
@@ -695,7 +697,9 @@ impl Shared {
         match kind {
             Use::Status if newest => {
                 if let Ok(status) = Status::decode(payload) {
-                    session.status = Some(status);
+                    let before = session.status.replace(status).map_or(0, |before| before.dropped);
+                    let dropped = status.dropped.saturating_sub(before);
+                    self.stats.voices_dropped.fetch_add(u64::from(dropped), Ordering::Relaxed);
                     (heard.epoch, heard.phase) = (Some(status.gate_epoch), phase(&status));
                 }
             }

@@ -79,6 +79,16 @@ pub fn this_thread_cpu_ns() -> i64 {
     read_clock(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
+/// Lets the calling thread run before all ordinary ones. Errors where that is not permitted.
+pub fn be_realtime(priority: i32) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: priority };
+    // SAFETY: the calling thread is alive, and `parameters` lives through the call.
+    match unsafe { libc::pthread_setschedparam(libc::pthread_self(), libc::SCHED_FIFO, &parameters) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 /// The kernel's random name of this boot.
 pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use harmonia_core::filter::Exchange;
 use harmonia_core::follower::Displacement;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PURPOSE_HEARING};
+use harmonia_core::light::{glow, Lamp};
 use harmonia_core::listener::{Counters, Listener};
 use harmonia_core::nts::NtsError;
 use harmonia_core::packet::{PacketError, CIRCLE_PACKET_LEN};
@@ -28,13 +29,14 @@ use harmonia_core::units::{NodeTime, PlatformTime, Span};
 use harmonia_core::voice::Voice;
 use num_complex::Complex;
 
+use crate::device::{Device, DeviceReport};
 use crate::entropy::Entropy;
 use crate::error::IoError;
 use crate::hub::Hub;
 use crate::local_clock::LocalClock;
 use crate::lock::lock;
 use crate::os;
-use crate::player::{Player, Recording};
+use crate::player::{Player, Recording, Sound, Told};
 use crate::time_keys::{TimeKeys, TimeSeal};
 
 /// How often a platform says how it stands; far below the time after which a NAT forgets the path.
@@ -73,6 +75,8 @@ pub(crate) struct Wishes {
     pub own_level: f32,
     pub ceiling: f32,
     pub gate_open: bool,
+    /// Going out softly, to go.
+    pub fading: bool,
 }
 
 struct Session {
@@ -199,6 +203,8 @@ pub(crate) struct Inner {
     player: Mutex<Player>,
     /// Level in dBFS as f32 bits (low half), written by the player.
     pub(crate) level: AtomicU64,
+    /// What else the player tells of itself.
+    pub(crate) told: Told,
     /// φ in use, as the player's glide has it.
     pub(crate) offset_in_use: AtomicU64,
     output_latency_ns: AtomicI64,
@@ -214,6 +220,9 @@ pub struct Platform {
     id: u64,
     hub: Arc<Hub>,
     recording: Mutex<Option<Recording>>,
+    device: Mutex<Option<Device>>,
+    loudspeaker: AtomicBool,
+    lamp: Mutex<Lamp>,
 }
 
 /// What became of the frames.
@@ -272,6 +281,7 @@ impl Platform {
             own_level: 1.0,
             ceiling: 1.0,
             gate_open: true,
+            fading: false,
         };
         let inner = Arc::new(Inner {
             local,
@@ -303,6 +313,7 @@ impl Platform {
             }),
             player: Mutex::new(Player::default()),
             level: AtomicU64::new(u64::from((-120.0f32).to_bits())),
+            told: Told::default(),
             offset_in_use: AtomicU64::new(0),
             output_latency_ns: AtomicI64::new(0),
             card_drift_ppb: AtomicI64::new(0),
@@ -310,7 +321,8 @@ impl Platform {
             asleep_simulated_ns: AtomicI64::new(0),
         });
         let id = hub.add(&inner);
-        Ok(Self { inner, id, hub, recording: Mutex::new(None) })
+        let (loudspeaker, lamp) = (AtomicBool::new(false), Mutex::default());
+        Ok(Self { inner, id, hub, recording: Mutex::new(None), device: Mutex::new(None), loudspeaker, lamp })
     }
 
     /// Opens or re-opens the data plane. The clock estimate and the wishes stay.
@@ -433,8 +445,17 @@ impl Platform {
         self.inner.player().converter()
     }
 
+    /// From the next program on, beats between the ears are pulses, or not: from a loudspeaker, both ears hear both sides.
+    pub fn set_loudspeaker(&self, loudspeaker: bool) {
+        self.loudspeaker.store(loudspeaker, Ordering::SeqCst);
+    }
+
     /// What to play; `None` for silence.
     pub fn set_program(&self, program: Option<Arc<Program>>) {
+        let program = match self.loudspeaker.load(Ordering::SeqCst) {
+            true => program.map(|program| Arc::new(Arc::unwrap_or_clone(program).for_loudspeaker())),
+            false => program,
+        };
         self.wish(|wishes| wishes.program.clone_from(&program));
     }
 
@@ -531,6 +552,26 @@ impl Platform {
         self.inner.level_dbfs()
     }
 
+    /// What it sounds like now, and what was dropped so far.
+    pub fn sound(&self) -> Sound {
+        self.inner.told.sound(self.inner.wishes.load().ceiling)
+    }
+
+    /// Goes out in five seconds, softly: whoever stops abruptly wakes a sleeper. [`Sound::faded`] says when it is done.
+    /// A gate that closes meanwhile closes as quickly as ever.
+    pub fn fade_out(&self) {
+        self.wish(|wishes| wishes.fading = true);
+    }
+
+    /// What a lamp of brightness up to `brightest` (0 to 1) is to show now: it glows at this sleeper's beat, is dark while
+    /// they hear nothing, and flashes fewer than three times a second whatever happens.
+    pub fn light(&self, brightest: f64) -> f64 {
+        let now = self.inner.local.now();
+        let dark = self.inner.told.sound(1.0).peak == 0.0;
+        let wanted = if dark { 0.0 } else { brightest.clamp(0.0, 1.0) * glow(self.inner.phase_at(now)) };
+        lock(&self.lamp).show(wanted, now)
+    }
+
     /// What became of the frames.
     pub fn frames(&self) -> FrameCounters {
         let link = lock(&self.inner.link);
@@ -553,6 +594,9 @@ impl Platform {
         if lock(&self.recording).is_some() {
             return Err(IoError::State("this platform is recording in real time; stop that before rendering by hand"));
         }
+        if lock(&self.device).is_some() {
+            return Err(IoError::State("this platform plays through a sound card; stop that before rendering by hand"));
+        }
         self.inner.begin_to_play();
         lock(&self.inner.player).render(&self.inner, interleaved)
     }
@@ -569,6 +613,9 @@ impl Platform {
         if recording.is_some() {
             return Err(IoError::State("this platform is recording already; stop that first"));
         }
+        if lock(&self.device).is_some() {
+            return Err(IoError::State("this platform plays through a sound card; stop that first"));
+        }
         self.inner.begin_to_play();
         *recording = Some(Recording::start(Arc::clone(&self.inner), path)?);
         Ok(())
@@ -580,8 +627,34 @@ impl Platform {
         recording.map_or(Err(IoError::State("this platform is not recording")), Recording::stop)
     }
 
+    /// Plays through the sound device of that name, queueing about `buffer`, until [`Platform::stop_playing`].
+    pub fn play(&self, device: &str, buffer: Span) -> Result<(), IoError> {
+        let recording = lock(&self.recording);
+        let mut playing = lock(&self.device);
+        if recording.is_some() || playing.is_some() {
+            return Err(IoError::State("this platform is recording or playing already; stop that first"));
+        }
+        self.inner.begin_to_play();
+        *playing = Some(Device::start(Arc::clone(&self.inner), device, buffer)?);
+        Ok(())
+    }
+
+    /// How the sound device has played so far; `None` without one.
+    pub fn device(&self) -> Option<DeviceReport> {
+        lock(&self.device).as_ref().map(Device::report)
+    }
+
+    /// Ends playing; returns how the device has played.
+    pub fn stop_playing(&self) -> Result<DeviceReport, IoError> {
+        let device = lock(&self.device).take();
+        device.map_or(Err(IoError::State("this platform plays through no sound card")), Device::stop)
+    }
+
     /// Stops everything that this platform does. Idempotent.
     pub fn close(&self) {
+        if let Some(device) = lock(&self.device).take() {
+            let _ = device.stop();
+        }
         if let Some(recording) = lock(&self.recording).take() {
             let _ = recording.stop();
         }
@@ -593,7 +666,7 @@ impl Platform {
         self.hub.remove(self.id, former.map(|former| former.id));
     }
 
-    fn wish(&self, change: impl Fn(&mut Wishes)) {
+    pub(crate) fn wish(&self, change: impl Fn(&mut Wishes)) {
         self.inner.wishes.rcu(|wishes| {
             let mut wishes = Wishes::clone(wishes);
             change(&mut wishes);
@@ -753,6 +826,7 @@ impl Inner {
             platform: now,
             node: reading.node,
             suspends: link.suspends.count.try_into().unwrap_or(u16::MAX),
+            dropped: self.told.sound(1.0).dropped.try_into().unwrap_or(u32::MAX),
             stated: link.sync.config().stated(),
         }
     }

@@ -8,13 +8,15 @@
 //! one ends. So a correction of the clock is heard as a rate that is off by parts in a million, never as a jump. Only
 //! while the platform is silent may the cursor be set anew.
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use harmonia_core::follower::Follower;
+use harmonia_core::limiter::TRUE_PEAK_MAX;
 use harmonia_core::listener::{CUT_GLIDE, STALE_GLIDE};
+use harmonia_core::loudness::{Meter, LOUDNESS_MIN_LUFS};
 use harmonia_core::program::Program;
 use harmonia_core::renderer::{BlockClock, Renderer, Targets};
 use harmonia_core::sample::{ConverterClock, ConverterReading, Taken};
@@ -27,7 +29,7 @@ use crate::os;
 use crate::platform::Inner;
 
 /// Samples a block: 5.3 ms at 48 kHz, so that a withdrawal is followed within the next 5 ms.
-const BLOCK: usize = 256;
+pub(crate) const BLOCK: usize = 256;
 /// How fast the rendering rate may differ from the clock's, in parts of it: 500 ppm.
 const RATE_SLACK: i64 = 2_000;
 /// Farther from the clock than this, the player falls silent and sets itself anew.
@@ -44,6 +46,63 @@ const FLUSH_BLOCKS: u64 = 200;
 /// A WAV file says its length in 32 bits of bytes.
 const BLOCKS_MAX: u64 = (u32::MAX as u64 - 4096) / (4 * BLOCK as u64);
 
+/// What a platform sounds like now, and what was wrong with it so far.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Sound {
+    /// Momentary loudness of what was last played (ITU-R BS.1770, 400 ms).
+    pub momentary_lufs: f32,
+    /// The largest sample of these 400 ms, linear.
+    pub peak: f32,
+    /// What the limiter multiplies by, 0 to 1.
+    pub gain: f32,
+    /// The ceiling in force, linear.
+    pub ceiling: f32,
+    /// Coefficients and samples that were no numbers, and were made silence.
+    pub dropped: u64,
+    /// How often the cursor was set anew while a stream went on.
+    pub resets: u64,
+    /// Whether nothing is to be heard any more after a fade-out.
+    pub faded: bool,
+}
+
+/// The same, as the player leaves it for whoever looks: nobody waits for anybody.
+pub(crate) struct Told {
+    momentary_lufs: AtomicU32,
+    peak: AtomicU32,
+    gain: AtomicU32,
+    dropped: AtomicU64,
+    resets: AtomicU64,
+    faded: AtomicBool,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self {
+            momentary_lufs: AtomicU32::new(LOUDNESS_MIN_LUFS.to_bits()),
+            peak: AtomicU32::new(0),
+            gain: AtomicU32::new(1f32.to_bits()),
+            dropped: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
+            faded: AtomicBool::new(true),
+        }
+    }
+}
+
+impl Told {
+    pub(crate) fn sound(&self, ceiling: f32) -> Sound {
+        let float = |bits: &AtomicU32| f32::from_bits(bits.load(Ordering::Relaxed));
+        Sound {
+            momentary_lufs: float(&self.momentary_lufs),
+            peak: float(&self.peak),
+            gain: float(&self.gain),
+            ceiling: ceiling.min(TRUE_PEAK_MAX),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            resets: self.resets.load(Ordering::Relaxed),
+            faded: self.faded.load(Ordering::Relaxed),
+        }
+    }
+}
+
 /// The state of one platform's rendering.
 #[derive(Default)]
 pub(crate) struct Player {
@@ -59,6 +118,10 @@ pub(crate) struct Player {
     own: Vec<Complex<f32>>,
     left: Vec<f32>,
     right: Vec<f32>,
+    meter: Option<Meter>,
+    /// What former renderers dropped.
+    dropped: u64,
+    resets: u64,
 }
 
 /// Where the next sample lies on all three clocks.
@@ -105,7 +168,17 @@ impl Player {
     /// Begins anew at `now`, at the next render.
     pub(crate) fn restart(&mut self, sample_rate: u32, now: PlatformTime) {
         // Another stream: nothing of the former one sounds in it.
-        *self = Self { cursor: Some(Cursor::new(sample_rate, now)), ..Self::default() };
+        let (dropped, resets) = (self.all_dropped(), self.resets);
+        *self = Self { cursor: Some(Cursor::new(sample_rate, now)), dropped, resets, ..Self::default() };
+    }
+
+    /// How often the cursor was set anew while a stream went on.
+    pub(crate) fn resets(&self) -> u64 {
+        self.resets
+    }
+
+    fn all_dropped(&self) -> u64 {
+        self.dropped + self.renderer.as_ref().map_or(0, |(_, renderer)| renderer.dropped())
     }
 
     /// By `at` the card had played so many frames of this run.
@@ -135,11 +208,26 @@ impl Player {
             self.left.resize(BLOCK, 0.0);
             self.right.resize(BLOCK, 0.0);
             self.block(inner, frames)?;
+            self.tell(inner, frames);
             for (pair, (left, right)) in block.chunks_exact_mut(2).zip(self.left.iter().zip(&self.right)) {
                 (pair[0], pair[1]) = (*left, *right);
             }
         }
         Ok(())
+    }
+
+    /// Leaves how the block sounds for whoever looks.
+    fn tell(&mut self, inner: &Inner, frames: usize) {
+        let meter = self.meter.get_or_insert_with(|| Meter::new(inner.sample_rate));
+        meter.take(&self.left[..frames], &self.right[..frames]);
+        let (lufs, peak) = (meter.momentary_lufs(), meter.peak());
+        let gain = self.renderer.as_ref().map_or(1.0, |(_, renderer)| renderer.limiter().gain());
+        for (told, value) in [(&inner.told.momentary_lufs, lufs), (&inner.told.peak, peak), (&inner.told.gain, gain)] {
+            told.store(value.to_bits(), Ordering::Relaxed);
+        }
+        inner.told.dropped.store(self.all_dropped(), Ordering::Relaxed);
+        inner.told.resets.store(self.resets, Ordering::Relaxed);
+        inner.told.faded.store(self.presence == 0.0 && peak == 0.0, Ordering::Relaxed);
     }
 
     fn block(&mut self, inner: &Inner, frames: usize) -> Result<(), IoError> {
@@ -160,9 +248,11 @@ impl Player {
         let samples = |span: Span| span.ns() as u64 * u64::from(inner.sample_rate) / NS_PER_S as u64;
         let silent = self.renderer.is_none() || (self.presence == 0.0 && self.rested >= samples(REST));
         if lost && silent {
+            // The first time is no accident, and neither is what happens before anything has sounded.
+            self.resets += u64::from(cursor.node_fine != i128::MIN && self.renderer.is_some());
             cursor.node_fine = from;
         }
-        let coming = trusted && (silent || !lost) && wishes.program.is_some();
+        let coming = trusted && (silent || !lost) && wishes.program.is_some() && !wishes.fading;
         let ramp = frames as f32 / inner.sample_rate as f32 / PRESENCE_RAMP.as_s_f64() as f32;
         self.presence = (self.presence + if coming { ramp } else { -ramp }).clamp(0.0, 1.0);
         self.rested = if self.presence == 0.0 { self.rested + frames as u64 } else { 0 };
@@ -175,6 +265,7 @@ impl Player {
         if let Some(wished) = wishes.program.as_ref().filter(|_| other && coming && !leaving) {
             let renderer = Renderer::new(Arc::clone(wished), inner.sample_rate)
                 .map_err(|_| IoError::SampleRate(inner.sample_rate))?;
+            self.dropped += self.renderer.as_ref().map_or(0, |(_, renderer)| renderer.dropped());
             self.renderer = Some((Arc::clone(wished), renderer));
             // A new renderer's gate fades in by itself.
             self.presence = 1.0;
@@ -197,7 +288,7 @@ impl Player {
         let mut listener = heard.listener.clone();
         let (others, glide) = listener.target(begins);
         let silence = [Complex::default(); harmonia_core::program::CHANNELS_MAX];
-        let hears = wishes.hearing && others.len() == channels && self.presence > 0.0;
+        let hears = wishes.hearing && !wishes.fading && others.len() == channels && self.presence > 0.0;
         let others = if hears { others } else { &silence[..channels] };
         // A cut is heard out even if ordinary frames follow it before the next block, or before its glide is over.
         let cuts = heard.listener.counters().cut;
@@ -207,6 +298,7 @@ impl Player {
         self.cuts = cuts;
         let glide = match self.cutting {
             _ if !wishes.hearing => CUT_GLIDE,
+            0 if wishes.fading => PRESENCE_RAMP,
             0 => glide,
             left => Span::from_ns((left * NS_PER_S as u64).div_ceil(u64::from(inner.sample_rate)) as i64),
         };
@@ -265,23 +357,23 @@ impl Recording {
 
 /// The sound card of a recording: it plays what is written, at its own crystal's rate.
 #[derive(Clone, Copy)]
-struct Card {
-    sample_rate: u32,
+pub(crate) struct Card {
+    pub(crate) sample_rate: u32,
     /// How much faster than the platform's clock, as a simulation wishes it.
-    drift_ppb: i64,
+    pub(crate) drift_ppb: i64,
 }
 
 impl Card {
     const PPB: i128 = 1_000_000_000;
 
     /// Frames played `since` the start, as a driver counts them: whole ones.
-    fn frames(self, since: Span) -> u64 {
+    pub(crate) fn frames(self, since: Span) -> u64 {
         let fine = i128::from(since.ns().max(0)) * (Self::PPB + i128::from(self.drift_ppb));
         (fine * i128::from(self.sample_rate) / (Self::PPB * i128::from(NS_PER_S))) as u64
     }
 
     /// How long after the start the card plays `frame`.
-    fn since(self, frame: u64) -> Span {
+    pub(crate) fn since(self, frame: u64) -> Span {
         let fine = i128::from(frame) * i128::from(NS_PER_S) * Self::PPB;
         let rate = i128::from(self.sample_rate) * (Self::PPB + i128::from(self.drift_ppb));
         Span::from_ns((fine + rate - 1).div_euclid(rate) as i64)
@@ -470,7 +562,7 @@ mod tests {
     #[test]
     fn a_cut_is_heard_out_although_an_ordinary_frame_follows_it_at_once() {
         let mut bench = Bench::new(0.0);
-        assert!(bench.tenths(70, 0, 1.0) > 0.25, "the others sound");
+        assert!(bench.tenths(200, 0, 1.0) > 0.25, "the others sound");
         bench.hear(1, true, 0.0);
         bench.hear(1, false, 0.0);
         bench.render(RATE as usize / 100);
@@ -481,7 +573,7 @@ mod tests {
     #[test]
     fn a_cut_is_heard_out_although_the_rest_of_the_mix_goes_on_changing() {
         let mut bench = Bench::new(0.0);
-        bench.tenths(70, 0, 1.0);
+        bench.tenths(200, 0, 1.0);
         bench.hear(1, true, 0.0);
         bench.render(BLOCK);
         bench.hear(1, false, 1e-3);
@@ -492,7 +584,7 @@ mod tests {
     #[test]
     fn what_others_pull_is_followed_without_a_click() {
         let mut bench = Bench::new(1.0);
-        bench.tenths(70, 0, 0.0);
+        bench.tenths(200, 0, 0.0);
         let own = program().rhythm.clone();
         // Pulled for five seconds by a turn every ten; then a frame that is a third of a turn off.
         for (tenth, pulled) in (0..50).map(|i| (i, 0.01 * f64::from(i))).chain([(50, 0.8), (51, 0.8)]) {
@@ -519,7 +611,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_stepped_is_followed_in_silence() {
         let mut bench = Bench::new(1.0);
-        assert!(bench.tenths(70, 0, 1.0) > 0.5);
+        assert!(bench.tenths(200, 0, 1.0) > 0.5);
         // Farther than the player follows by rate. In the 5 s of fading out it follows by 2.5 ms; the other 2.5 ms are
         // half a turn of the carrier.
         bench.ahead = Span::from_us(1_005_000);
@@ -527,14 +619,14 @@ mod tests {
         bench.tenths(20, 0, 1.0);
         let (platform, node) = bench.platform.next_sample().unwrap();
         assert!(((node.ns() - platform.ns()) - bench.ahead.ns()).abs() < LOST.ns(), "it has followed");
-        assert!(bench.tenths(70, 0, 1.0) > 0.5, "and is back");
+        assert!(bench.tenths(200, 0, 1.0) > 0.5, "and is back");
         assert!(bench.step < STEP_MAX, "no click: {}", bench.step);
     }
 
     #[test]
     fn a_suspend_is_faded_out_and_the_step_after_it_is_silent() {
         let mut bench = Bench::new(1.0);
-        assert!(bench.tenths(70, 0, 1.0) > 0.5);
+        assert!(bench.tenths(200, 0, 1.0) > 0.5);
         // The clock as the session leaves it after a suspend; then what the first answers say: the node went on.
         bench.asleep = true;
         assert!(bench.tenths(10, 0, 1.0) > 0.4, "fading, on the line on which it was");
@@ -552,14 +644,14 @@ mod tests {
             // The block that begins with the step is the first of the fade-in.
             assert!(bench.render(BLOCK) < 0.01, "stepped in the silence");
         }
-        assert!(bench.tenths(70, 0, 1.0) > 0.5, "and is back");
+        assert!(bench.tenths(200, 0, 1.0) > 0.5, "and is back");
         assert!(bench.step < STEP_MAX, "no click: {}", bench.step);
     }
 
     #[test]
     fn a_suspend_that_the_session_has_not_heard_of_yet_fades_out_too() {
         let mut bench = Bench::new(1.0);
-        assert!(bench.tenths(70, 0, 1.0) > 0.5);
+        assert!(bench.tenths(200, 0, 1.0) > 0.5);
         bench.platform.simulate_suspend(Span::from_ms(10));
         bench.tenths(60, 0, 1.0);
         assert_eq!(bench.render(BLOCK), 0.0);
@@ -570,7 +662,7 @@ mod tests {
     fn another_program_comes_in_without_a_click() {
         let mut bench = Bench::new(1.0);
         for _ in 0..4 {
-            assert!(bench.tenths(61, 0, 0.0) > 0.25);
+            assert!(bench.tenths(200, 0, 0.0) > 0.25);
             bench.platform.set_program(Some(program()));
         }
         assert!(bench.step < STEP_MAX, "{}", bench.step);
@@ -643,6 +735,79 @@ mod tests {
             for frame in [0, 1, 44_100, 1 << 35] {
                 assert_eq!(card.frames(card.since(frame)), frame);
             }
+        }
+    }
+
+    #[test]
+    fn whoever_leaves_fades_out_in_seconds_and_whoever_opts_out_meanwhile_is_silent_at_once() {
+        let mut bench = Bench::new(1.0);
+        assert!(bench.tenths(200, 0, 1.0) > 0.5);
+        bench.platform.fade_out();
+        assert!(bench.tenths(20, 0, 1.0) > 0.2, "going, not gone");
+        assert!(!bench.platform.sound().faded);
+        bench.tenths(40, 0, 1.0);
+        assert_eq!(bench.render(BLOCK), 0.0);
+        assert!(bench.platform.sound().faded);
+        assert!(bench.step < STEP_MAX, "no click: {}", bench.step);
+
+        let mut bench = Bench::new(1.0);
+        bench.tenths(200, 0, 1.0);
+        bench.platform.fade_out();
+        bench.tenths(10, 0, 1.0);
+        bench.platform.close_gate();
+        bench.render(RATE as usize / 100);
+        assert_eq!(bench.render(BLOCK), 0.0, "10 ms after the opt-out");
+    }
+
+    #[test]
+    fn what_is_played_is_measured_and_the_ceiling_is_told() {
+        let mut bench = Bench::new(1.0);
+        assert!(bench.platform.sound().momentary_lufs < -100.0 && bench.platform.light(1.0) == 0.0);
+        bench.platform.set_ceiling(0.1).unwrap();
+        bench.tenths(200, 0, 1.0);
+        let sound = bench.platform.sound();
+        assert!((0.095..=0.1).contains(&sound.peak) && sound.ceiling == 0.1, "{sound:?}");
+        assert!((0.16..0.17).contains(&sound.gain), "0.6 is held at 0.098: {sound:?}");
+        assert!((-21.5..-19.5).contains(&sound.momentary_lufs), "{sound:?}");
+        assert_eq!(sound.dropped, 0);
+    }
+
+    #[test]
+    fn a_dropped_voice_is_told_to_its_owner_and_counted_at_the_node_without_a_name() {
+        let mut bench = Bench::new(1.0);
+        bench.tenths(2, 0, 1.0);
+        let folder = std::env::temp_dir().join(format!("harmonia-dropped-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let node = crate::Node::start("127.0.0.1", 0, &folder.join("clock")).unwrap();
+        node.add_circle(1, 1, 1.0).unwrap();
+        node.add_sleeper(1, 1).unwrap();
+        node.attach(1, 7, &[3; 32], false).unwrap();
+        bench.platform.connect("127.0.0.1", node.port(), 7, &[3; 32], None).unwrap();
+        // Nobody can wish for this; a mistake of ours could.
+        bench.platform.wish(|wishes| wishes.voice = vec![Complex::new(f32::NAN, 0.0)]);
+        bench.tenths(2, 0, 1.0);
+        assert_eq!(bench.platform.sound().dropped, 1);
+        let dropped = || node.stats().voices_dropped.load(Ordering::Relaxed);
+        while dropped() == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(dropped(), 1);
+        node.close();
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_loudspeaker_plays_pulses_alike_on_both_sides() {
+        for loudspeaker in [false, true] {
+            let mut bench = Bench::new(1.0);
+            bench.platform.set_loudspeaker(loudspeaker);
+            bench.platform.set_program(Some(program()));
+            bench.tenths(100, 0, 0.0);
+            let mut out = vec![0.0; 2 * RATE as usize];
+            bench.platform.render(&mut out).unwrap();
+            let alike = out.chunks_exact(2).all(|pair| pair[0] == pair[1]);
+            assert_eq!(alike, loudspeaker, "a beat between the ears differs; a pulse does not");
+            assert!(out.iter().any(|x| *x != 0.0));
         }
     }
 

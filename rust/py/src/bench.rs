@@ -1,11 +1,13 @@
-//! `bench_clock`: what an answer costs; `bench_hub`: what a platform costs; `RhythmBench`: what coupled rhythms cost;
-//! `bench_ticks`, `TimerBench`, `bench_crowd`: what mixing costs, and how soon an opt-out is out.
+//! What things cost: an answer (`bench_clock`), a platform (`bench_hub`), coupled rhythms (`RhythmBench`), sound
+//! (`MixBench`, `bench_mix_kernel`, beside the processor's `bench_mix_peak`), and mixing and opting out (`bench_ticks`,
+//! `bench_crowd`, beside how late a `TimerBench` wakes).
 use std::sync::Mutex;
 use std::time::Duration;
 
 use harmonia_io::bench::{self, Cost};
 use harmonia_io::bench_hub::hub;
-use harmonia_io::bench_mix::{self, Crowd, Timer};
+use harmonia_io::bench_mix::{self, Done, MixBench as CoreMixBench};
+use harmonia_io::bench_optout::{self, Crowd, Timer};
 use harmonia_io::bench_rhythm::RhythmBench as CoreRhythmBench;
 use harmonia_io::latency::Latency;
 use pyo3::exceptions::PyValueError;
@@ -37,6 +39,53 @@ pub fn bench_clock(py: Python<'_>, seconds: f64) -> PyResult<Bound<'_, PyDict>> 
     Ok(dict)
 }
 
+/// So much CPU time, or what is wrong with it.
+fn duration(seconds: f64) -> PyResult<Duration> {
+    if !(0.0..=600.0).contains(&seconds) {
+        return Err(PyValueError::new_err(format!("a measurement takes from 0 to 600 seconds, not {seconds}")));
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+fn done(done: Done) -> (u64, f64) {
+    (done.count, done.cpu_ns as f64 / 1e9)
+}
+
+#[pyfunction]
+pub fn bench_mix_peak(py: Python<'_>, seconds: f64) -> PyResult<(u64, f64)> {
+    let duration = duration(seconds)?;
+    Ok(done(py.detach(|| bench_mix::multiply_add(duration))))
+}
+
+#[pyfunction]
+pub fn bench_mix_kernel(py: Python<'_>, seconds: f64) -> PyResult<(u64, f64)> {
+    let duration = duration(seconds)?;
+    Ok(done(py.detach(|| bench_mix::kernel(duration))))
+}
+
+#[pyclass(frozen, module = "harmonia._core")]
+pub struct MixBench(Mutex<CoreMixBench>);
+
+#[pymethods]
+impl MixBench {
+    #[new]
+    fn new(py: Python<'_>, sleepers: usize) -> PyResult<Self> {
+        if !(1..=100_000).contains(&sleepers) {
+            return Err(PyValueError::new_err(format!("1 to 100000 sleepers are rendered for, not {sleepers}")));
+        }
+        py.detach(|| CoreMixBench::new(sleepers)).map(|bench| Self(Mutex::new(bench))).map_err(errors::io)
+    }
+
+    #[pyo3(signature = (seconds, *, gliding = false))]
+    fn run(&self, py: Python<'_>, seconds: f64, gliding: bool) -> PyResult<(u64, f64)> {
+        let duration = duration(seconds)?;
+        Ok(done(py.detach(|| {
+            let mut bench = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            bench.run(duration, gliding)
+        })))
+    }
+}
+
 #[pyclass(frozen, module = "harmonia._core")]
 pub struct RhythmBench(Mutex<CoreRhythmBench>);
 
@@ -53,12 +102,10 @@ impl RhythmBench {
     }
 
     fn run(&self, py: Python<'_>, seconds: f64) -> PyResult<(u64, f64, f64)> {
-        if !(0.0..=600.0).contains(&seconds) {
-            return Err(PyValueError::new_err(format!("a measurement takes from 0 to 600 seconds, not {seconds}")));
-        }
+        let duration = duration(seconds)?;
         let stepped = py.detach(|| {
             let mut bench = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            bench.run(Duration::from_secs_f64(seconds))
+            bench.run(duration)
         });
         Ok((stepped.evaluations, stepped.cpu_ns as f64 / 1e9, stepped.unity))
     }
@@ -97,7 +144,7 @@ pub fn bench_ticks(py: Python<'_>, sleepers: usize, channels: usize, seconds: f6
              for {seconds}"
         )));
     }
-    let cost = py.detach(|| bench_mix::mixes(sleepers, channels, Duration::from_secs_f64(seconds)));
+    let cost = py.detach(|| bench_optout::mixes(sleepers, channels, Duration::from_secs_f64(seconds)));
     let (cost, dict) = (cost.map_err(errors::io)?, PyDict::new(py));
     dict.set_item("ticks", cost.cpu.count())?;
     put_latency(&dict, "", &cost.cpu)?;
@@ -128,7 +175,7 @@ impl TimerBench {
 
 #[pyfunction]
 pub fn bench_session(port: u16, sleeper: u64) -> (u64, [u8; 32]) {
-    bench_mix::session(port, sleeper)
+    bench_optout::session(port, sleeper)
 }
 
 #[pyfunction]
@@ -147,7 +194,7 @@ pub fn bench_crowd(
         )));
     }
     let plan = Crowd { port, circles, sleepers, optouts, per_s };
-    let (seen, dict) = (py.detach(|| bench_mix::crowd(plan)).map_err(errors::io)?, PyDict::new(py));
+    let (seen, dict) = (py.detach(|| bench_optout::crowd(plan)).map_err(errors::io)?, PyDict::new(py));
     dict.set_item("optouts", seen.last.count())?;
     dict.set_item("lost", seen.lost)?;
     dict.set_item("frames", seen.frames)?;

@@ -51,6 +51,8 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::NoTime { .. }
         | CoreIoError::Resolve { .. }
         | CoreIoError::File { .. }
+        | CoreIoError::NoAlsa { .. }
+        | CoreIoError::Device { .. }
         | CoreIoError::System { .. } => IoError::new_err(message),
         CoreIoError::State(_) => PyRuntimeError::new_err(message),
         CoreIoError::UnknownCircle(_)
@@ -65,6 +67,7 @@ pub fn io(error: CoreIoError) -> PyErr {
         | CoreIoError::Certificate { .. }
         | CoreIoError::Music { .. }
         | CoreIoError::OutputLatency { .. }
+        | CoreIoError::DeviceBuffer { .. }
         | CoreIoError::LocalClock { .. } => PyValueError::new_err(message),
     }
 }

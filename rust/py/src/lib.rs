@@ -2,6 +2,7 @@
 // PyO3's macros make items that cannot carry documentation, and the manual is the `.pyi`.
 #![allow(missing_docs)]
 
+mod batch;
 mod bench;
 mod errors;
 mod filter;
@@ -20,7 +21,11 @@ mod core_module {
     use super::*;
 
     #[pymodule_export]
-    use super::bench::{bench_clock, bench_crowd, bench_hub, bench_session, bench_ticks, RhythmBench, TimerBench};
+    use super::batch::BatchRenderer;
+    #[pymodule_export]
+    use super::bench::{bench_clock, bench_crowd, bench_hub, bench_mix_kernel, bench_mix_peak, bench_session, bench_ticks};
+    #[pymodule_export]
+    use super::bench::{MixBench, RhythmBench, TimerBench};
     #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
     #[pymodule_export]
@@ -28,7 +33,7 @@ mod core_module {
     #[pymodule_export]
     use super::node::{Node, NodeEvent, NodeSource, NodeTracking, PlatformStatus, WeaveThread};
     #[pymodule_export]
-    use super::platform::{ClockExchange, ClockReading, Platform, TimeKeys};
+    use super::platform::{play_samples, sound_devices, ClockExchange, ClockReading, Platform, TimeKeys};
     #[pymodule_export]
     use super::query::{query_time, TimeMeasurement};
     #[pymodule_export]

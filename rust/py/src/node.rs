@@ -363,6 +363,7 @@ impl Node {
             ("frames_sealed", &stats.ticks.frames_sealed),
             ("cut_frames", &stats.ticks.cut_frames),
             ("withdrawals", &stats.withdrawals),
+            ("voices_dropped", &stats.voices_dropped),
             ("protected", &stats.answers.protected),
             ("naks", &stats.answers.naks),
             ("limited", &stats.answers.limited),

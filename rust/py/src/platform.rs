@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use harmonia_core::frame::Withdraw;
 use harmonia_core::phase::PhaseOffset;
+use harmonia_core::renderer::LEVEL_MIN_DBFS;
 use harmonia_core::servo::Reading;
 use harmonia_core::units::Span;
-use harmonia_io::{Exchanged, Platform as Core, TimeKeys as CoreTimeKeys};
+use harmonia_io::{DeviceReport, Exchanged, Platform as Core, TimeKeys as CoreTimeKeys};
 use num_complex::Complex;
-use numpy::PyArray2;
+use numpy::{PyArray2, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -319,6 +320,47 @@ impl Platform {
         self.0.gate_open()
     }
 
+    fn set_loudspeaker(&self, loudspeaker: bool) {
+        self.0.set_loudspeaker(loudspeaker);
+    }
+
+    fn sound<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let sound = self.0.sound();
+        let db = |linear: f32| (20.0 * linear.log10()).max(LEVEL_MIN_DBFS);
+        let dict = PyDict::new(py);
+        dict.set_item("momentary_lufs", sound.momentary_lufs)?;
+        dict.set_item("peak_dbfs", db(sound.peak))?;
+        dict.set_item("gain_db", db(sound.gain))?;
+        dict.set_item("ceiling_dbfs", db(sound.ceiling))?;
+        dict.set_item("dropped", sound.dropped)?;
+        dict.set_item("resets", sound.resets)?;
+        dict.set_item("faded", sound.faded)?;
+        Ok(dict)
+    }
+
+    fn light(&self, py: Python<'_>, brightest: f64) -> f64 {
+        py.detach(|| self.0.light(brightest))
+    }
+
+    fn fade_out(&self) {
+        self.0.fade_out();
+    }
+
+    #[pyo3(signature = (device, buffer_ms = 40.0))]
+    fn play(&self, py: Python<'_>, device: &str, buffer_ms: f64) -> PyResult<()> {
+        let buffer = Span::from_ns((buffer_ms * 1e6) as i64);
+        py.detach(|| self.0.play(device, buffer)).map_err(errors::io)
+    }
+
+    fn device<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        py.detach(|| self.0.device()).map(|report| device_dict(py, &report)).transpose()
+    }
+
+    fn stop_playing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let report = py.detach(|| self.0.stop_playing()).map_err(errors::io)?;
+        device_dict(py, &report)
+    }
+
     fn level_dbfs(&self) -> f32 {
         self.0.level_dbfs()
     }
@@ -364,4 +406,37 @@ impl Platform {
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.0.close());
     }
+}
+
+fn device_dict<'py>(py: Python<'py>, report: &DeviceReport) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("name", &report.name)?;
+    dict.set_item("buffer_frames", report.buffer_frames)?;
+    dict.set_item("frames", report.frames)?;
+    dict.set_item("glitches", report.glitches())?;
+    dict.set_item("underruns", report.underruns)?;
+    dict.set_item("late", report.late)?;
+    dict.set_item("resets", report.resets)?;
+    dict.set_item("lost", report.lost)?;
+    dict.set_item("keeps_time", report.keeps_time)?;
+    dict.set_item("realtime", report.realtime)?;
+    dict.set_item("trouble", &report.trouble)?;
+    Ok(dict)
+}
+
+#[pyfunction]
+pub fn sound_devices(py: Python<'_>) -> PyResult<Vec<(String, String)>> {
+    let devices = py.detach(harmonia_io::alsa::devices).map_err(errors::io)?;
+    Ok(devices.into_iter().map(|device| (device.name, device.description)).collect())
+}
+
+#[pyfunction]
+pub fn play_samples(
+    py: Python<'_>,
+    device: &str,
+    sample_rate: u32,
+    samples: PyReadonlyArray2<'_, f32>,
+) -> PyResult<()> {
+    let samples: Vec<f32> = samples.as_array().iter().copied().collect();
+    py.detach(|| harmonia_io::device::play_samples(device, sample_rate, &samples)).map_err(errors::io)
 }

@@ -21,6 +21,8 @@ use crate::rhythm::Rhythm;
 
 /// How far an endless score is laid out: two nights and the days between.
 pub const HORIZON: Span = Span::from_s(48 * 3600);
+/// How long a change of what the others contribute takes in a file.
+pub const OTHERS_GLIDE: Span = Span::from_ms(50);
 /// How far apart two requests may lie and still be one stream.
 const BLOCK: usize = 256;
 
@@ -209,7 +211,7 @@ impl Renderer {
             let targets = Targets {
                 others: &others,
                 own: &own,
-                others_glide: Span::from_ms(50),
+                others_glide: OTHERS_GLIDE,
                 offset,
                 ceiling: 1.0,
                 gate_open: true,

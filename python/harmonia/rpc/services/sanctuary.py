@@ -28,6 +28,7 @@ class SanctuaryServicer(sanctuary_pb2_grpc.SanctuaryServiceServicer):
             version=VERSION,
             node_time_ns=now_ns,
             uptime_ns=now_ns - sanctuary.started_ns,
+            voices_dropped=sanctuary.plane.stats()["voices_dropped"],
             udp_port=sanctuary.plane.port,
             circles=circles,
             sleepers=sleepers,

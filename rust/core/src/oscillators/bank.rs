@@ -46,7 +46,8 @@ pub const SLOW_TURNS: f64 = 150.0 / 44_100.0;
 /// The most sines in a bank.
 pub const SINES_MAX: usize = 64;
 
-const TURN: f64 = 18_446_744_073_709_551_616.0; // 2^64
+/// The same in 2⁻⁶⁴ turn.
+const SLOW_STEP: u64 = (SLOW_TURNS * 18_446_744_073_709_551_616.0) as u64;
 /// Sines that go through time together.
 const TOGETHER: usize = 8;
 /// Room for sines of no amplitude that fill the last eight.
@@ -60,11 +61,27 @@ type Each<T> = [T; ROOM];
 /// Sines over one run, whose coefficients go linearly from one value to another.
 #[derive(Clone, Debug)]
 pub struct Bank {
+    sines: Sines,
+    work: Work,
+}
+
+#[derive(Clone, Debug)]
+struct Sines {
     len: usize,
     phase: Each<u64>,
     step: Each<i64>,
     m: Coefficients,
     slope: Coefficients,
+    /// Whether any slope is more than nothing.
+    gliding: bool,
+}
+
+/// Room to work in, so that none has to be cleared for each run.
+#[derive(Clone, Debug)]
+struct Work {
+    turns: Turns,
+    turned: Coefficients,
+    seeds: Seeds,
 }
 
 /// A complex number for each sine.
@@ -77,10 +94,6 @@ pub(crate) struct Coefficients {
 impl Coefficients {
     const ZERO: Self = Self { re: [0.0; ROOM], im: [0.0; ROOM] };
 
-    pub(crate) fn get(&self, index: usize) -> Complex<f32> {
-        Complex::new(self.re[index], self.im[index])
-    }
-
     fn set(&mut self, index: usize, value: Complex<f32>) {
         (self.re[index], self.im[index]) = (value.re, value.im);
     }
@@ -88,7 +101,26 @@ impl Coefficients {
 
 impl Default for Bank {
     fn default() -> Self {
-        Self { len: 0, phase: [0; ROOM], step: [0; ROOM], m: Coefficients::ZERO, slope: Coefficients::ZERO }
+        let none = [0.0; ROOM];
+        Self {
+            sines: Sines {
+                len: 0,
+                phase: [0; ROOM],
+                step: [0; ROOM],
+                m: Coefficients::ZERO,
+                slope: Coefficients::ZERO,
+                gliding: false,
+            },
+            work: Work {
+                turns: Turns { step: [0; ROOM], twice_cos: none, cos: none, sin: none },
+                turned: Coefficients::ZERO,
+                seeds: Seeds {
+                    older: [[0.0; LANES]; TOGETHER],
+                    newer: [[0.0; LANES]; TOGETHER],
+                    twice_cos: [0.0; TOGETHER],
+                },
+            },
+        }
     }
 }
 
@@ -107,7 +139,7 @@ pub(crate) struct Fill<'a> {
 impl Bank {
     /// Takes out all sines. Realtime-safe.
     pub fn clear(&mut self) {
-        self.len = 0;
+        (self.sines.len, self.sines.gliding) = (0, false);
     }
 
     /// Adds a sine whose phase goes from `phase` by `step` · 2⁻⁶⁴ turn a sample, and whose coefficient goes from `from` to
@@ -116,42 +148,61 @@ impl Bank {
     /// # Panics
     /// If there are [`SINES_MAX`] already.
     pub fn push(&mut self, phase: Phase, step: i64, from: Complex<f32>, to: Complex<f32>, samples: usize) {
-        let k = self.len;
+        let sines = &mut self.sines;
+        let k = sines.len;
         assert!(k < SINES_MAX, "a bank has at most {SINES_MAX} sines");
-        (self.phase[k], self.step[k]) = (phase.bits(), step);
-        self.m.set(k, from);
-        self.slope.set(k, (to - from) / samples.max(1) as f32);
-        self.len += 1;
+        (sines.phase[k], sines.step[k]) = (phase.bits(), step);
+        sines.m.set(k, from);
+        sines.slope.set(k, (to - from) / samples.max(1) as f32);
+        sines.gliding |= to != from;
+        sines.len += 1;
     }
 
-    /// Makes it a bank of `len` sines, for all of which the caller writes everything.
-    pub(crate) fn fill(&mut self, len: usize) -> Fill<'_> {
+    /// Makes it a bank of `len` sines, for all of which the caller writes everything; if they are not `gliding`, all but
+    /// the slopes.
+    pub(crate) fn fill(&mut self, len: usize, gliding: bool) -> Fill<'_> {
         assert!(len <= SINES_MAX, "a bank has at most {SINES_MAX} sines");
-        self.len = len;
-        Fill { phase: &mut self.phase[..len], step: &mut self.step[..len], m: &mut self.m, slope: &mut self.slope }
+        let sines = &mut self.sines;
+        (sines.len, sines.gliding) = (len, gliding);
+        let Sines { phase, step, m, slope, .. } = sines;
+        Fill { phase: &mut phase[..len], step: &mut step[..len], m, slope }
     }
 
     /// The phase of sine `k` at the first sample and what it advances a sample, in 2⁻⁶⁴ turn.
     pub(crate) fn motion(&self, k: usize) -> (u64, i64) {
-        (self.phase[k], self.step[k])
+        (self.sines.phase[k], self.sines.step[k])
     }
 
     /// Adds the sum of all sines to `out`, a run of at most [`RUN_MAX`] samples. Realtime-safe.
+    #[inline(never)]
     pub fn add_to(&mut self, out: &mut [f32]) {
         Arch::new().dispatch(Sum { bank: self, out });
+    }
+
+    /// Writes the sum of all sines to `out`. Realtime-safe.
+    pub(crate) fn write_to(&mut self, out: &mut [f32]) {
+        Arch::new().dispatch(Zero(out));
+        self.add_to(out);
     }
 
     /// The same without vectors, whatever the machine has. The same bits; for tests, and slow.
     pub fn add_to_scalar(&mut self, out: &mut [f32]) {
         Sum { bank: self, out }.with_simd(Scalar);
     }
+}
 
-    fn is_heard(&self, k: usize) -> bool {
-        (self.m.re[k] != 0.0) | (self.m.im[k] != 0.0) | (self.slope.re[k] != 0.0) | (self.slope.im[k] != 0.0)
-    }
-
-    fn is_slow(&self, k: usize) -> bool {
-        self.step[k].unsigned_abs() < (SLOW_TURNS * TURN) as u64
+impl Sines {
+    /// Whether none begins at nothing and none is slow, as usual.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        let (mut slow, mut silent) = (0, 0);
+        for k in 0..self.len.min(ROOM) {
+            slow |= u64::from(self.step[k].unsigned_abs() < SLOW_STEP);
+        }
+        for k in 0..self.len.min(ROOM) {
+            silent |= u32::from((self.m.re[k] == 0.0) & (self.m.im[k] == 0.0));
+        }
+        slow == 0 && silent == 0
     }
 
     /// Those that come to more than nothing and are slow or not, and some of no amplitude to make fours of them.
@@ -159,10 +210,13 @@ impl Bank {
     fn select(&self, slow: bool) -> Selection {
         let mut selection = Selection { len: 0, index: [self.len as u8; ROOM] };
         for k in 0..self.len {
-            selection.index[selection.len] = k as u8;
-            selection.len += usize::from(self.is_heard(k) & (self.is_slow(k) == slow));
+            let slope = if self.gliding { [self.slope.re[k], self.slope.im[k]] } else { [0.0; 2] };
+            let heard = [self.m.re[k], self.m.im[k]] != [0.0; 2] || slope != [0.0; 2];
+            if heard && (self.step[k].unsigned_abs() < SLOW_STEP) == slow {
+                selection.index[selection.len] = k as u8;
+                selection.len += 1;
+            }
         }
-        selection.index[selection.len] = self.len as u8;
         selection.len = selection.len.next_multiple_of(4);
         selection
     }
@@ -172,6 +226,30 @@ impl Bank {
 struct Selection {
     len: usize,
     index: Each<u8>,
+}
+
+impl Selection {
+    #[inline(always)]
+    fn all(len: usize) -> Self {
+        let mut index = [0; ROOM];
+        for k in 0..ROOM {
+            index[k] = k.min(len) as u8;
+        }
+        Self { len: len.next_multiple_of(4), index }
+    }
+}
+
+struct Zero<'a>(&'a mut [f32]);
+
+impl WithSimd for Zero<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for x in self.0 {
+            *x = 0.0;
+        }
+    }
 }
 
 struct Sum<'a> {
@@ -184,28 +262,31 @@ impl WithSimd for Sum<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { bank, out } = self;
+        let Self { bank: Bank { sines, work }, out } = self;
         debug_assert!(out.len() <= RUN_MAX);
         // The sine of no amplitude.
-        bank.m.set(bank.len, Complex::default());
-        bank.slope.set(bank.len, Complex::default());
-        let gliding = (0..bank.len).fold(0.0f32, |sum, k| sum + bank.slope.re[k].abs() + bank.slope.im[k].abs()) != 0.0;
-        let turns = Turns::new(bank);
-        let fast = bank.select(false);
+        sines.m.set(sines.len, Complex::default());
+        sines.slope.set(sines.len, Complex::default());
+        work.turns.turn(sines);
+        let plain = sines.is_plain();
+        let fast = if plain { Selection::all(sines.len) } else { sines.select(false) };
         if fast.len > 0 {
-            turns.add_to(simd, bank, &fast, 0, gliding, out);
+            work.add_to(simd, sines, &fast, 0, out);
         }
-        let slow = bank.select(true);
+        if plain {
+            return;
+        }
+        let slow = sines.select(true);
         if slow.len > 0 {
             for (i, part) in out.chunks_mut(SLOW_RUN_MAX).enumerate() {
-                turns.add_to(simd, bank, &slow, i * SLOW_RUN_MAX, gliding, part);
+                work.add_to(simd, sines, &slow, i * SLOW_RUN_MAX, part);
             }
         }
     }
 }
 
 /// e^{2πi·L·s} and what follows from it, sines side by side.
-#[repr(align(64))]
+#[derive(Clone, Debug)]
 struct Turns {
     step: Each<u32>,
     twice_cos: Each<f32>,
@@ -215,88 +296,113 @@ struct Turns {
 
 impl Turns {
     #[inline(always)]
-    fn new(bank: &Bank) -> Self {
-        let mut turns = Self { step: [0; ROOM], twice_cos: [0.0; ROOM], cos: [0.0; ROOM], sin: [0.0; ROOM] };
-        for k in 0..(bank.len + 1).next_multiple_of(TOGETHER).min(ROOM) {
-            let step = bank.step[k] as u64;
+    fn turn(&mut self, sines: &Sines) {
+        for k in 0..sines.len.next_multiple_of(TOGETHER).min(ROOM) {
+            let step = sines.step[k] as u64;
             // Rounding the step costs at most 15 · 2⁻³³ turn at the last seed.
-            turns.step[k] = (step.wrapping_add(1 << 31) >> 32) as u32;
+            self.step[k] = (step.wrapping_add(1 << 31) >> 32) as u32;
             let (flip, x) = within_quarter((step.wrapping_mul(LANES as u64) >> 32) as u32);
             let (x, sign) = (f64::from(x) * UNIT, f64::from(flip as i32).mul_add(4.0 * UNIT, 1.0));
             let u = x * x;
             let (cos, sin) = (polynomial_64(&COS_64, u) * sign, polynomial_64(&SIN_64, u) * x * sign);
-            turns.twice_cos[k] = (2.0 * cos) as f32;
-            (turns.cos[k], turns.sin[k]) = (cos as f32, sin as f32);
+            self.twice_cos[k] = (2.0 * cos) as f32;
+            (self.cos[k], self.sin[k]) = (cos as f32, sin as f32);
         }
-        turns
     }
+}
 
+impl Work {
     /// Adds those selected to `out`, which begins `after` samples into the run.
     #[inline(always)]
-    fn add_to<S: Simd>(
-        &self,
-        simd: S,
-        bank: &Bank,
-        selection: &Selection,
-        after: usize,
-        gliding: bool,
-        out: &mut [f32],
-    ) {
+    fn add_to<S: Simd>(&mut self, simd: S, sines: &Sines, selection: &Selection, after: usize, out: &mut [f32]) {
         let (groups, rest) = out.as_chunks_mut::<LANES>();
-        let whole = groups.len();
-        let mut extra = [[0.0; LANES]; RUN_MAX / LANES];
-        // What is no multiple of the lanes is computed beside, and added.
-        let groups = if rest.is_empty() { groups } else { &mut extra[..whole + 1] };
-        self.advance(simd, bank, &bank.m, selection, after, groups);
-        if gliding {
-            let mut slopes = [[0.0; LANES]; RUN_MAX / LANES];
-            let slopes = &mut slopes[..groups.len()];
-            self.advance(simd, bank, &bank.slope, selection, after, slopes);
-            for (g, (group, slope)) in groups.iter_mut().zip(slopes).enumerate() {
-                for l in 0..LANES {
-                    group[l] = slope[l].mul_add((after + g * LANES + l) as f32, group[l]);
-                }
+        if rest.is_empty() {
+            self.add_groups(simd, sines, selection, after, groups);
+        } else {
+            // What is no multiple of the lanes is computed beside, and added.
+            let mut beside = [[0.0; LANES]; RUN_MAX / LANES];
+            let groups = groups.len() + 1;
+            self.add_groups(simd, sines, selection, after, &mut beside[..groups]);
+            let beside = beside.as_flattened();
+            for i in 0..out.len() {
+                out[i] += beside[i];
             }
         }
-        if !rest.is_empty() {
-            out.iter_mut().zip(extra.as_flattened()).for_each(|(out, x)| *out += x);
+    }
+
+    #[inline(always)]
+    fn add_groups<S: Simd>(
+        &mut self,
+        simd: S,
+        sines: &Sines,
+        selection: &Selection,
+        after: usize,
+        groups: &mut [Lanes],
+    ) {
+        self.advance(simd, sines, &sines.m, selection, after, groups);
+        if sines.gliding {
+            let mut slopes = [[0.0; LANES]; RUN_MAX / LANES];
+            let slopes = &mut slopes[..groups.len()];
+            self.advance(simd, sines, &sines.slope, selection, after, slopes);
+            let (groups, slopes) = (groups.as_flattened_mut(), slopes.as_flattened());
+            for i in 0..groups.len().min(slopes.len()) {
+                groups[i] = slopes[i].mul_add((after + i) as i32 as f32, groups[i]);
+            }
         }
     }
 
     #[inline(always)]
     fn advance<S: Simd>(
-        &self,
+        &mut self,
         simd: S,
-        bank: &Bank,
+        sines: &Sines,
         m: &Coefficients,
         selection: &Selection,
         after: usize,
         out: &mut [Lanes],
     ) {
-        let mut seeds = Seeds::ZERO;
+        let Self { turns, turned, seeds } = self;
+        for k in 0..sines.len.next_multiple_of(TOGETHER).min(ROOM) {
+            turned.re[k] = m.re[k].mul_add(turns.cos[k], -(m.im[k] * turns.sin[k]));
+            turned.im[k] = m.re[k].mul_add(turns.sin[k], m.im[k] * turns.cos[k]);
+        }
+        (turned.re[sines.len], turned.im[sines.len]) = (0.0, 0.0);
         for eight in selection.index[..selection.len].chunks(TOGETHER) {
-            for (j, k) in eight.iter().enumerate() {
-                let k = usize::from(*k);
-                let phase = bank.phase[k].wrapping_add((bank.step[k] as u64).wrapping_mul(after as u64));
-                let turned = Complex::new(
-                    m.re[k].mul_add(self.cos[k], -(m.im[k] * self.sin[k])),
-                    m.re[k].mul_add(self.sin[k], m.im[k] * self.cos[k]),
-                );
-                seeds.twice_cos[j] = self.twice_cos[k];
-                seed((phase >> 32) as u32, self.step[k], m.get(k), turned, &mut seeds.older[j], &mut seeds.newer[j]);
+            for j in 0..eight.len() {
+                let k = usize::from(eight[j]);
+                let phase = sines.phase[k].wrapping_add((sines.step[k] as u64).wrapping_mul(after as u64));
+                let (start, step) = ((phase >> 32) as u32, turns.step[k]);
+                let (re, im, turned_re, turned_im) = (m.re[k], m.im[k], turned.re[k], turned.im[k]);
+                seeds.twice_cos[j] = turns.twice_cos[k];
+                let (older, newer) = (&mut seeds.older[j], &mut seeds.newer[j]);
+                for l in 0..LANES {
+                    let (flip, x) = within_quarter(start.wrapping_add(step.wrapping_mul(l as u32)));
+                    let x = x as f32 * UNIT as f32;
+                    let u = x * x;
+                    let (cos, sin) = (polynomial(&COS, u), polynomial(&SIN, u) * x);
+                    older[l] = f32::from_bits(re.mul_add(cos, -(im * sin)).to_bits() ^ flip);
+                    newer[l] = f32::from_bits(turned_re.mul_add(cos, -(turned_im * sin)).to_bits() ^ flip);
+                }
             }
             match (S::F32_LANES, eight.len()) {
                 (16, 8) => seeds.advance::<S, [S::f32s; 1], 8>(simd, 0, out),
                 (16, _) => seeds.advance::<S, [S::f32s; 1], 4>(simd, 0, out),
-                (8, len) => (0..len).step_by(4).for_each(|j| seeds.advance::<S, [S::f32s; 2], 4>(simd, j, out)),
-                (4, len) => (0..len).step_by(4).for_each(|j| seeds.advance::<S, [S::f32s; 4], 4>(simd, j, out)),
-                (_, len) => (0..len).step_by(4).for_each(|j| seeds.advance::<S, [S::f32s; 16], 4>(simd, j, out)),
+                (lanes, len) => {
+                    for j in (0..len).step_by(4) {
+                        match lanes {
+                            8 => seeds.advance::<S, [S::f32s; 2], 4>(simd, j, out),
+                            4 => seeds.advance::<S, [S::f32s; 4], 4>(simd, j, out),
+                            _ => seeds.advance::<S, [S::f32s; 16], 4>(simd, j, out),
+                        }
+                    }
+                }
             }
         }
     }
 }
 
 /// The first two groups of samples of [`TOGETHER`] sines, and the factors that all later ones follow from.
+#[derive(Clone, Debug)]
 #[repr(align(64))]
 struct Seeds {
     older: [Lanes; TOGETHER],
@@ -305,9 +411,6 @@ struct Seeds {
 }
 
 impl Seeds {
-    const ZERO: Self =
-        Self { older: [[0.0; LANES]; TOGETHER], newer: [[0.0; LANES]; TOGETHER], twice_cos: [0.0; TOGETHER] };
-
     /// Takes `N` sines from `first` on through all of `out`; `G` is the vectors that make up [`Lanes`].
     #[inline(always)]
     fn advance<S: Simd, G: Pod + AsRef<[S::f32s]> + AsMut<[S::f32s]>, const N: usize>(
@@ -317,10 +420,14 @@ impl Seeds {
         out: &mut [Lanes],
     ) {
         for v in 0..LANES / S::F32_LANES {
-            let of = |lanes: &Lanes| cast::<Lanes, G>(*lanes).as_ref()[v];
-            let mut a: [S::f32s; N] = core::array::from_fn(|j| of(&self.older[first + j]));
-            let mut b: [S::f32s; N] = core::array::from_fn(|j| of(&self.newer[first + j]));
-            let c: [S::f32s; N] = core::array::from_fn(|j| simd.splat_f32s(self.twice_cos[first + j]));
+            // Closures would not be inlined into the vectorised function.
+            let (mut a, mut b, mut c) =
+                ([simd.splat_f32s(0.0); N], [simd.splat_f32s(0.0); N], [simd.splat_f32s(0.0); N]);
+            for j in 0..N {
+                a[j] = cast::<Lanes, G>(self.older[first + j]).as_ref()[v];
+                b[j] = cast::<Lanes, G>(self.newer[first + j]).as_ref()[v];
+                c[j] = simd.splat_f32s(self.twice_cos[first + j]);
+            }
             let (pairs, last) = out.as_chunks_mut::<2>();
             for [even, odd] in pairs {
                 add::<S, G, N>(simd, &a, v, even);
@@ -332,7 +439,9 @@ impl Seeds {
                     b[j] = simd.mul_add_f32s(c[j], a[j], simd.neg_f32s(b[j]));
                 }
             }
-            last.iter_mut().for_each(|group| add::<S, G, N>(simd, &a, v, group));
+            for group in last {
+                add::<S, G, N>(simd, &a, v, group);
+            }
         }
     }
 }
@@ -353,19 +462,6 @@ fn add<S: Simd, G: Pod + AsRef<[S::f32s]> + AsMut<[S::f32s]>, const N: usize>(
         *sum = simd.add_f32s(*sum, four);
     }
     *group = cast(vectors);
-}
-
-/// Samples 0 to L − 1 of a sine into `older`, and L to 2·L − 1 into `newer`, given m and m·e^{2πi·L·s}.
-#[inline(always)]
-fn seed(start: u32, step: u32, m: Complex<f32>, turned: Complex<f32>, older: &mut Lanes, newer: &mut Lanes) {
-    for l in 0..LANES {
-        let (flip, x) = within_quarter(start.wrapping_add(step.wrapping_mul(l as u32)));
-        let x = x as f32 * UNIT as f32;
-        let u = x * x;
-        let (cos, sin) = (polynomial(&COS, u), polynomial(&SIN, u) * x);
-        older[l] = f32::from_bits(m.re.mul_add(cos, -(m.im * sin)).to_bits() ^ flip);
-        newer[l] = f32::from_bits(turned.re.mul_add(cos, -(turned.im * sin)).to_bits() ^ flip);
-    }
 }
 
 /// 2⁻³² turn, in turns.
@@ -411,5 +507,9 @@ fn polynomial(coefficients: &[f32; 5], u: f32) -> f32 {
 
 #[inline(always)]
 fn polynomial_64<const N: usize>(coefficients: &[f64; N], u: f64) -> f64 {
-    coefficients.iter().rev().fold(0.0, |sum, coefficient| sum.mul_add(u, *coefficient))
+    let mut sum = coefficients[N - 1];
+    for k in (0..N - 1).rev() {
+        sum = sum.mul_add(u, coefficients[k]);
+    }
+    sum
 }

@@ -54,6 +54,11 @@ impl Course {
         self.phase.wrapping_add((along as u64).wrapping_mul(n as u64))
     }
 
+    /// What the phase advances a sample at sample `n`, in turns.
+    pub(super) fn rate_at(&self, n: usize) -> f64 {
+        self.rate + self.bend as f64 * (2 * n) as f64 / TURN
+    }
+
     /// What the phase advances a sample on the straight way from sample `n` to `n + samples`.
     #[inline(always)]
     pub(super) fn step_over(&self, n: usize, samples: usize) -> i64 {

@@ -8,6 +8,9 @@ use crate::program::CHANNELS_MAX;
 
 /// Larger coefficients are turned down to this (140 dB), so that no sum of them overflows.
 const COEFFICIENT_MAX: f32 = 1e7;
+/// A target of more than this in all (36 dB above full scale) is turned down as a whole. The limiter would do so anyway;
+/// but on the straight line to it, all that sounded before would vanish from one sample to the next.
+const SIZE_MAX: f32 = 64.0;
 /// Smaller ones (−240 dB) are silence; they would only be slow.
 const COEFFICIENT_MIN: f32 = 1e-12;
 
@@ -22,14 +25,16 @@ pub(super) struct Glide {
     parts: Vec<f32>,
     done: u64,
     total: u64,
+    /// The channels whose target is no number.
+    broken: u64,
 }
 
 /// Where a glide is at an instant: from + share·(to − from), from the far end.
 pub(super) struct At<'a> {
-    from: [&'a [f32]; 2],
-    to: [&'a [f32]; 2],
+    pub(super) from: [&'a [f32]; 2],
+    pub(super) to: [&'a [f32]; 2],
     /// How much of the way is left, 0 to 1.
-    left: f32,
+    pub(super) left: f32,
 }
 
 impl At<'_> {
@@ -42,7 +47,7 @@ impl At<'_> {
 
 impl Glide {
     pub(super) fn new(channels: usize) -> Self {
-        Self { channels, parts: vec![0.0; 4 * channels], done: 0, total: 0 }
+        Self { channels, parts: vec![0.0; 4 * channels], done: 0, total: 0, broken: 0 }
     }
 
     pub(super) fn left(&self) -> u64 {
@@ -58,17 +63,25 @@ impl Glide {
         At { from: [from_re, from_im], to: [to_re, to_im], left }
     }
 
-    /// Heads for `target` within `samples`; for the target that it has already, it only ever hurries.
-    pub(super) fn head_for(&mut self, target: &[Complex<f32>], samples: u64) {
+    /// Heads for `target` within `samples`; for the target that it has already, it only ever hurries. Returns how
+    /// many channels' targets became no numbers: they head for silence.
+    pub(super) fn head_for(&mut self, target: &[Complex<f32>], samples: u64) -> u64 {
+        if self.left() <= samples && self.is_target(target) {
+            return 0;
+        }
         let (mut re, mut im): (Parts, Parts) = ([0.0; CHANNELS_MAX], [0.0; CHANNELS_MAX]);
         for (k, m) in target.iter().take(self.channels).enumerate() {
             (re[k], im[k]) = harmless(m.re, m.im);
+        }
+        let size = re.iter().zip(&im).map(|(re, im)| re.abs() + im.abs()).sum::<f32>();
+        if size > SIZE_MAX {
+            re.iter_mut().chain(&mut im).for_each(|part| *part *= SIZE_MAX / size);
         }
         let (re, im) = (&re[..self.channels], &im[..self.channels]);
         let [_, to] = self.halves();
         let differences = to.iter().zip(re.iter().chain(im)).filter(|(to, wanted)| to != wanted).count();
         if differences == 0 && self.left() <= samples {
-            return;
+            return 0;
         }
         if self.left() > 0 {
             let now = self.at(0);
@@ -89,6 +102,20 @@ impl Glide {
         to[..channels].copy_from_slice(re);
         to[channels..].copy_from_slice(im);
         (self.done, self.total) = (0, samples);
+        let broken = |bits: u64, (k, m): (usize, &Complex<f32>)| bits | u64::from(!m.is_finite()) << k;
+        let before =
+            core::mem::replace(&mut self.broken, target.iter().take(self.channels).enumerate().fold(0, broken));
+        u64::from((self.broken & !before).count_ones())
+    }
+
+    /// Whether it heads for just this, as most of the time.
+    fn is_target(&self, target: &[Complex<f32>]) -> bool {
+        let (re, im) = self.parts[2 * self.channels..].split_at(self.channels);
+        let mut differ = 0;
+        for ((re, im), m) in re.iter().zip(im).zip(target) {
+            differ |= u32::from((*re != m.re) | (*im != m.im));
+        }
+        target.len() == self.channels && differ == 0
     }
 
     fn halves(&mut self) -> [&mut [f32]; 2] {

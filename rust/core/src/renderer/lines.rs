@@ -6,6 +6,7 @@
 use super::course::Course;
 use super::glide::Parts;
 use super::{waves, BlockClock};
+use crate::loudness::Weights;
 use crate::program::{Beat, Ear, Program, Wave, CHANNELS_MAX};
 
 /// One line of each channel.
@@ -14,11 +15,13 @@ pub(super) struct Line {
     pub(super) phase: [u64; CHANNELS_MAX],
     pub(super) step: [i64; CHANNELS_MAX],
     pub(super) bend: [i64; CHANNELS_MAX],
+    /// The same from the first sample straight to the one after the last.
+    pub(super) straight: [i64; CHANNELS_MAX],
     pub(super) rate: [f64; CHANNELS_MAX],
-    /// How often θ counts.
-    pub(super) theta: [u32; CHANNELS_MAX],
-    /// How often φ counts.
-    pub(super) phi: [u32; CHANNELS_MAX],
+    /// How often φ counts, and θ where it counts at all.
+    pub(super) count: [u64; CHANNELS_MAX],
+    /// All bits where θ counts, none where it does not.
+    pub(super) locked: [u64; CHANNELS_MAX],
 }
 
 /// All lines over one run.
@@ -30,44 +33,57 @@ pub(super) struct Lines {
     pub(super) sine: Parts,
     /// How high a wave of coefficient 1 rises at most.
     pub(super) crest: Parts,
+    /// How much the power of a wave of coefficient 1 counts in its loudness, on both ears, at the same two instants.
+    pub(super) weight: [Parts; 2],
     /// The amplitudes at the first sample and at the sample after the last.
     pub(super) amplitude: [Parts; 2],
+    /// Whether no amplitude changes on the way.
+    pub(super) is_steady: bool,
     pub(super) samples: usize,
-    /// The largest bend of any line, and the most often that any counts θ.
+    /// The largest bend and rate of any line, and the most often that any counts θ or φ.
     bend_max: u64,
-    theta_max: u32,
+    pub(super) rate_max: f64,
+    pub(super) count_max: u32,
     /// The clock of the run that follows, if it follows.
     next: Option<BlockClock>,
+    weights: Weights,
+    sample_rate: u32,
 }
 
 impl Lines {
-    pub(super) fn new(program: &Program) -> Self {
+    pub(super) fn new(program: &Program, sample_rate: u32) -> Self {
         let line = Line {
             phase: [0; CHANNELS_MAX],
             step: [0; CHANNELS_MAX],
             bend: [0; CHANNELS_MAX],
             rate: [0.0; CHANNELS_MAX],
-            theta: [0; CHANNELS_MAX],
-            phi: [0; CHANNELS_MAX],
+            straight: [0; CHANNELS_MAX],
+            count: [0; CHANNELS_MAX],
+            locked: [0; CHANNELS_MAX],
         };
         let mut lines = Self {
             ears: [line.clone(), line],
             sine: [0.0; CHANNELS_MAX],
             crest: [0.0; CHANNELS_MAX],
+            weight: [[0.0; CHANNELS_MAX]; 2],
             amplitude: [[0.0; CHANNELS_MAX]; 2],
+            is_steady: false,
             samples: 0,
             bend_max: 0,
-            theta_max: 0,
+            rate_max: 0.0,
+            count_max: 0,
             next: None,
+            weights: Weights::new(sample_rate),
+            sample_rate,
         };
         for (k, channel) in program.channels.iter().enumerate() {
             lines.sine[k] = if waves::is_sine(&channel.wave) { 1.0 } else { 0.0 };
             lines.crest[k] = waves::crest(&channel.wave);
             if channel.wave != Wave::Tone {
                 let line = &mut lines.ears[beat_ear(&channel.wave)];
-                line.phi[k] = channel.beat.multiple();
-                line.theta[k] = if let Beat::Locked(n) = channel.beat { n } else { 0 };
-                lines.theta_max = lines.theta_max.max(line.theta[k]);
+                line.count[k] = u64::from(channel.beat.multiple());
+                line.locked[k] = if let Beat::Locked(_) = channel.beat { u64::MAX } else { 0 };
+                lines.count_max = lines.count_max.max(channel.beat.multiple());
             }
         }
         lines
@@ -77,13 +93,17 @@ impl Lines {
     pub(super) fn lay(&mut self, program: &Program, clock: BlockClock, samples: usize) {
         let follows = self.next == Some(clock);
         let after = clock.after(samples);
-        self.bend_max = 0;
+        (self.bend_max, self.rate_max) = (0, 0.0);
         for (k, channel) in program.channels.iter().enumerate() {
             let carrier = Course::new(&channel.carrier, clock, samples);
             let beat = match &channel.beat {
                 Beat::Free(timeline) if channel.wave != Wave::Tone => Course::new(timeline, clock, samples),
                 _ => Course::default(),
             };
+            for (end, weights) in self.weight.iter_mut().enumerate() {
+                let hz = carrier.rate_at(end * samples) * f64::from(self.sample_rate);
+                weights[k] = waves::weight(&channel.wave, &self.weights, hz);
+            }
             let is_sine = self.sine[k] != 0.0;
             for (ear, line) in self.ears.iter_mut().enumerate() {
                 let beats = ear == beat_ear(&channel.wave) && channel.wave != Wave::Tone;
@@ -95,13 +115,16 @@ impl Lines {
                 line.phase[k] = a.phase.wrapping_add(b.phase);
                 line.step[k] = a.step.wrapping_add(b.step);
                 line.bend[k] = a.bend.wrapping_add(b.bend);
+                line.straight[k] = line.step[k].wrapping_add(line.bend[k].wrapping_mul(samples as i64));
                 line.rate[k] = a.rate + b.rate;
+                self.rate_max = self.rate_max.max(line.rate[k].abs());
                 self.bend_max = self.bend_max.max(line.bend[k].unsigned_abs());
             }
             self.amplitude[0][k] =
                 if follows { self.amplitude[1][k] } else { waves::amplitude(program, channel, clock.start) };
             self.amplitude[1][k] = waves::amplitude(program, channel, after.start);
         }
+        self.is_steady = self.amplitude[0] == self.amplitude[1];
         self.samples = samples;
         self.next = Some(after);
     }
@@ -110,7 +133,7 @@ impl Lines {
     /// and a millionth of a turn is −104 dB.
     pub(super) fn straight_max(&self, theta: &Course) -> usize {
         const FROM_CHORD_MAX: f64 = 1e-6 * 18_446_744_073_709_551_616.0;
-        let bend = self.bend_max as f64 + f64::from(self.theta_max) * theta.bend.unsigned_abs() as f64;
+        let bend = self.bend_max as f64 + f64::from(self.count_max) * theta.bend.unsigned_abs() as f64;
         let mut samples = crate::oscillators::RUN_MAX;
         while samples > crate::oscillators::LANES && bend * (samples * samples) as f64 / 4.0 > FROM_CHORD_MAX {
             samples /= 2;

@@ -22,11 +22,12 @@
 //!
 //! A block is cut into runs that end where a glide ends. In a run every phase goes from its exact value at the first
 //! sample to its exact value at the sample after the last, and every coefficient linearly: whatever moves, moves
-//! without a step. After the mix: what is not finite is dropped, the limiter holds the ceiling, and the gate comes
-//! last. A channel is silent before the program's epoch, after its end, and on an ear whose frequency the
+//! without a step. After the mix: what is not finite is dropped, the limiter holds the ceiling and lets nothing become loud
+//! suddenly, and the gate comes last. A channel is silent before the program's epoch, after its end, and on an ear whose frequency the
 //! converter cannot play.
 //!
 //! After [`Renderer::new`] nothing allocates, locks or calls the system.
+mod batch;
 mod course;
 mod ears;
 mod glide;
@@ -51,8 +52,10 @@ use crate::phase::PhaseOffset;
 use crate::program::Program;
 use crate::rhythm::Rhythm;
 use crate::units::{NodeTime, Span, NS_PER_S};
+pub use batch::Batch;
 use ears::Ears;
 pub use meter::LEVEL_MIN_DBFS;
+use run::Banks;
 use stage::Stage;
 
 /// The sample rates that can be rendered, in hertz.
@@ -119,6 +122,7 @@ pub struct Targets<'a> {
 pub struct Renderer {
     // Large, and a renderer is moved about.
     stage: Box<Stage>,
+    banks: Box<Banks>,
     ears: Ears,
 }
 
@@ -129,13 +133,15 @@ impl Renderer {
     /// If the program has more than [`crate::program::CHANNELS_MAX`] channels.
     pub fn new(program: Arc<Program>, sample_rate: u32) -> Result<Self, BadSampleRate> {
         let stage = Box::new(Stage::new(program, sample_rate)?);
-        Ok(Self { ears: Ears::new(&stage, Gate::new(sample_rate)), stage })
+        let (gate, limiter) = (Gate::new(sample_rate), Limiter::new(sample_rate));
+        Ok(Self { ears: Ears::new(&stage, gate, limiter), banks: Box::default(), stage })
     }
 
     /// A renderer for a file: its gate is open from the first sample. Errors as [`Renderer::new`].
     pub fn offline(program: Arc<Program>, sample_rate: u32) -> Result<Self, BadSampleRate> {
         let stage = Box::new(Stage::new(program, sample_rate)?);
-        Ok(Self { ears: Ears::new(&stage, Gate::wide_open(sample_rate)), stage })
+        let (gate, limiter) = (Gate::wide_open(sample_rate), Limiter::unpaced(sample_rate));
+        Ok(Self { ears: Ears::new(&stage, gate, limiter), banks: Box::default(), stage })
     }
 
     /// The program being played.
@@ -163,6 +169,11 @@ impl Renderer {
         &self.ears.limiter
     }
 
+    /// Coefficients that became, and samples that were, no numbers: each was made silence. Realtime-safe.
+    pub fn dropped(&self) -> u64 {
+        self.ears.dropped + self.ears.limiter.dropped()
+    }
+
     /// The level of the last 400 ms in dB, where a full-scale sine on both ears is 0; at least [`LEVEL_MIN_DBFS`].
     /// Realtime-safe.
     pub fn level_dbfs(&self) -> f32 {
@@ -184,14 +195,14 @@ impl Renderer {
         right: &mut [f32],
     ) {
         assert_eq!(left.len(), right.len(), "both ears need a block of the same length");
-        let Self { stage, ears } = self;
+        let Self { stage, banks, ears } = self;
         ears.head_for(input);
         let mut clock = clock;
         for (left, right) in left.chunks_mut(RUN_MAX).zip(right.chunks_mut(RUN_MAX)) {
-            if !ears.gate.is_silent() {
+            if !ears.gate.is_shut() {
                 stage.lay(clock, left.len());
             }
-            ears.play(stage, clock, rhythm, input, left, right);
+            ears.play(stage, banks, clock, rhythm, input, left, right);
             clock = clock.after(left.len());
         }
     }

@@ -19,6 +19,18 @@ pub(super) const CREST: f32 = 1.3;
 
 const TURN: f32 = 18_446_744_073_709_551_616.0; // 2^64
 
+/// The power of a shape's fundamental and that of all its harmonics, relative to a sine of the same amplitude.
+pub(super) fn powers(shape: Shape) -> (f32, f32) {
+    const PI_2: f32 = core::f32::consts::PI * core::f32::consts::PI;
+    let (fundamental, all) = match shape {
+        Shape::Sine => (1.0, 1.0),
+        Shape::Square => (16.0 / PI_2, 2.0),
+        Shape::Triangle => (64.0 / (PI_2 * PI_2), 2.0 / 3.0),
+        Shape::Sawtooth => (4.0 / PI_2, 2.0 / 3.0),
+    };
+    (fundamental, all - fundamental)
+}
+
 /// Adds channel `k`, which is `shaped`, and whose coefficient goes from the first of `m` to the second. Realtime-safe.
 pub(super) fn add(
     shaped: &Shaped,

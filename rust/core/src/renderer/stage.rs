@@ -1,13 +1,13 @@
-//! What all who play a program share in a run: the channels' lines, their noise, and the room to work in.
+//! What all who play a program share in a run: the channels' lines and their noise.
 use std::sync::Arc;
 
 use super::lines::Lines;
-use super::run::Banks;
 use super::spin::Spin;
 use super::{BadSampleRate, BlockClock, SAMPLE_RATES};
 use crate::bell;
 use crate::oscillators::{Noise, RUN_MAX};
 use crate::program::{Channel, Program, Strike, Wave, CHANNELS_MAX};
+use crate::units::NodeTime;
 
 /// A program and the run of it that is being played.
 #[derive(Clone, Debug)]
@@ -15,7 +15,6 @@ pub(super) struct Stage {
     pub(super) program: Arc<Program>,
     pub(super) sample_rate: u32,
     pub(super) lines: Lines,
-    pub(super) banks: Banks,
     /// The channels that are no sines, and what they were made of for this run.
     pub(super) others: Vec<Other>,
 }
@@ -86,10 +85,14 @@ fn ring(strikes: &[Strike], clock: BlockClock, out: &mut [f32]) {
         while strikes.get(next).is_some_and(|strike| strike.at <= now) {
             next += 1;
         }
-        let last = next.checked_sub(1).and_then(|last| strikes.get(last));
-        *out = last.map_or(0.0, |Strike { at, amplitude }| {
-            bell::envelope(f64::from(*amplitude), (now - *at).as_s_f64()) as f32
-        });
+        let [before, last] = [2, 1].map(|back| next.checked_sub(back).and_then(|i| strikes.get(i)));
+        let left = |strike: Option<&Strike>, now: NodeTime| {
+            strike.map_or(0.0, |strike| bell::envelope(f64::from(strike.amplitude), (now - strike.at).as_s_f64()))
+        };
+        // A bell that is struck again while it rings goes out as softly as the new strike comes in.
+        let fresh = last.map_or(1.0, |last| (now - last.at).as_s_f64() / bell::EDGE_S);
+        let rest = if fresh < 1.0 { left(before, last.map_or(now, |last| last.at)) * (1.0 - fresh) } else { 0.0 };
+        *out = (left(last, now) + rest) as f32;
     }
 }
 
@@ -101,10 +104,10 @@ impl Stage {
         }
         let channels = program.channels.len();
         assert!(channels <= CHANNELS_MAX, "a program has at most {CHANNELS_MAX} channels");
-        let lines = Lines::new(&program);
+        let lines = Lines::new(&program, sample_rate);
         let waves = program.channels.iter().map(|channel| &channel.wave).enumerate();
         let others = waves.filter(|(k, _)| lines.sine[*k] == 0.0).map(Other::new).collect();
-        Ok(Self { sample_rate, lines, banks: Banks::default(), others, program })
+        Ok(Self { sample_rate, lines, others, program })
     }
 
     /// Prepares the run of `samples`, at most [`RUN_MAX`], that `clock` dates. Realtime-safe.

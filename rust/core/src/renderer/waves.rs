@@ -4,6 +4,7 @@ use num_complex::Complex;
 use super::run::Run;
 use super::stage::Other;
 use super::{music, shaped};
+use crate::loudness::{noise_power, Weights};
 use crate::oscillators::RUN_MAX;
 use crate::program::{Channel, NoiseColor, Program, Shape, Wave};
 use crate::units::NodeTime;
@@ -12,6 +13,9 @@ use crate::units::NodeTime;
 const NOISE_CREST: f32 = 1.5;
 /// White noise is even: no sample is above √3 times its RMS, 0.312, and the curve between two hardly above twice that.
 const WHITE_CREST: f32 = 2.0 * 0.312;
+
+/// No frequency counts more than this in loudness, +4 dB: what is assumed of frequencies that nobody knows.
+const WEIGHT_MAX: f32 = 2.52;
 
 /// Adds what `channel` sounds like in `run` while its coefficient goes linearly from the first of `m` to the second.
 ///
@@ -79,13 +83,28 @@ pub(super) fn crest(wave: &Wave) -> f32 {
     }
 }
 
+/// What the power of a wave of coefficient 1 counts in loudness, on both ears, at its crest, with its carrier at `hz`.
+pub(super) fn weight(wave: &Wave, weights: &Weights, hz: f64) -> f32 {
+    match wave {
+        Wave::Noise(color) | Wave::Spin(color) => noise_power(*color),
+        Wave::Stem(stem) => stem.peak() * stem.peak() * WEIGHT_MAX,
+        Wave::Shaped(shaped) => {
+            let (fundamental, rest) = shaped::powers(shaped.shape);
+            fundamental * weights.of(hz) + rest * WEIGHT_MAX
+        }
+        Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic | Wave::Bell(_) => weights.of(hz),
+    }
+}
+
 /// The channel's amplitude at `t`; 0 outside the program.
 pub(super) fn amplitude(program: &Program, channel: &Channel, t: NodeTime) -> f32 {
     let over = program.duration.is_some_and(|duration| t >= program.epoch + duration);
-    if t < program.epoch || over {
+    let amplitude = channel.amplitude.at(t);
+    // What is no number is silence already here, so that a line leads from there to what is one.
+    if t < program.epoch || over || !amplitude.is_finite() {
         0.0
     } else {
-        channel.amplitude.at(t)
+        amplitude
     }
 }
 

@@ -217,14 +217,14 @@ fn strikes(sheet: &Sheet, sections: &[Section], line: &Line, end_ns: i64) -> Vec
     for (i, section) in sections.iter().enumerate() {
         let Section { start_ns, end_ns: arrives_ns, to, how, entry, .. } = *section;
         let at_ns = match how {
-            How::Hold if led_to == Some(entry) => continue,
+            How::Hold if led_to == Some((entry, to)) => continue,
             // Where the score begins in the midst of a tone-set, its bell was struck before.
             How::Hold if i == 0 && start_ns < 0 => continue,
             How::Hold => start_ns,
             How::Glide => arrives_ns,
             How::Fade | How::Slide | How::Silence => start_ns + (arrives_ns - start_ns) / 2,
         };
-        led_to = Some(entry);
+        led_to = Some((entry, to));
         let tone = sheet.tone_sets[to].tones.get(line.slot).copied().flatten().filter(|tone| tone.voice == line.voice);
         let Some(tone) = tone.filter(|tone| tone.amplitude > 0.0) else { continue };
         if !(0..end_ns).contains(&at_ns) {
