@@ -25,6 +25,7 @@ __all__ = [
     "NodeTracking",
     "Platform",
     "PlatformStatus",
+    "Rehearsal",
     "Renderer",
     "Rhythm",
     "RhythmBench",
@@ -130,6 +131,9 @@ class Score:
     def text(self) -> str: ...
     @property
     def channels(self) -> int: ...
+    @property
+    def noises(self) -> list[bool]:
+        """For each channel, whether it is noise."""
     @property
     def start_s(self) -> float:
         """The score's own clock reading at which it begins: seconds after midnight, or 0."""
@@ -254,6 +258,32 @@ class BatchRenderer:
         performance. Raises TypeError on what is no array of the stated type, ValueError on another shape or order, on
         an offset that is no number, on more than 2**27 frames, and while another call uses the same ``out``.
         """
+
+@final
+class Rehearsal:
+    """A woven circle without a network: weave, field and one sleeper's platform, in simulated time from 0 on.
+
+    ``parts``: for each sleeper their own frequency in Hz, their phase at the beginning in turns, their coupling (0 to
+    1) and the second from which on, within ten more, they let themselves be pulled by it, how much of their voice goes
+    with their breath (0 to 1), and their voice: one coefficient a channel, when the breath is fullest. ``ear`` is who
+    listens, counted from 0. The same arguments give the same samples. Raises ValueError on what a circle would refuse.
+    """
+
+    def __new__(
+        cls,
+        score: Score,
+        sample_rate: int,
+        strength_rad_s: float,
+        lag_rad: float,
+        parts: Sequence[tuple[float, float, float, float, float, Sequence[complex]]],
+        ear: int,
+    ) -> Rehearsal: ...
+    def tick(self) -> NDArray[np.float32]:
+        """What is heard until the next mix frame, 0.2 s later: frames × 2 samples."""
+    def weave(self) -> tuple[complex, list[WeaveThread]]:
+        """R·e^{iΨ} and everybody, as of the last frame."""
+    @property
+    def elapsed_ns(self) -> int: ...
 
 @final
 class NodeEvent:
@@ -611,6 +641,12 @@ class Node:
         """
     def set_plan(self, sleeper: int, *, voice: bool, hearing: bool, recording: bool) -> None:
         """What everybody else allows. It can only narrow: it is AND-ed with the latch."""
+    def set_ear(self, listener: int, sleeper: int | None, own_level: float = 1.0) -> None:
+        """Lets ``listener``'s platform hear what ``sleeper`` hears, and ``sleeper`` themself at ``own_level`` (0 to 4).
+
+        None for their own mix again, from a cut on. Whether ``sleeper`` allows it is for the caller to know. Raises
+        ValueError if they are not in one circle.
+        """
     def mute(self, sleeper: int, event_id: bytes) -> int:
         """The latch. At once, from any thread; returns the gate epoch from which no frame holds the voice."""
     def release(self, sleeper: int, withdrawal: bytes) -> bool:

@@ -44,6 +44,7 @@ _COMMANDS = {
     "ntp": "ntp",
     "bench": "bench",
     "phase": "phase_group",
+    "mix": "mix_group",
 }
 """Each command's module in this package; the function has the command's name."""
 

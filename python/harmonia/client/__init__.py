@@ -6,6 +6,7 @@
 
 from harmonia.client.calibration import Calibration
 from harmonia.client.calls import SleeperCalls, redeem
+from harmonia.client.following import Following
 from harmonia.client.identity import Identity
 from harmonia.client.invitation import Endpoint, Invitation
 from harmonia.client.names import EVERY_PURPOSE, CircleMode, CircleState, LockState, Purpose
@@ -19,6 +20,7 @@ from harmonia.client.views import (
     Apart,
     Circle,
     CircleView,
+    Listener,
     PlatformState,
     PurposeConsent,
     RhythmView,
@@ -41,8 +43,10 @@ __all__ = [
     "CircleState",
     "CircleView",
     "Endpoint",
+    "Following",
     "Identity",
     "Invitation",
+    "Listener",
     "LockState",
     "Moment",
     "Output",

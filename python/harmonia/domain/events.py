@@ -170,13 +170,15 @@ class OffsetSet:
 
 @dataclass(frozen=True, slots=True)
 class RhythmOwned:
-    """A sleeper chose a rhythm of their own, or went back to the circle's."""
+    """A sleeper chose a rhythm of their own, or went back to the circle's, or follows a living signal."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     segments: tuple[Segment, ...]
     home_ns: int | None
     """When it joins the circle's; None: never."""
     t_ns: int
+    set_hz: float | None = None
+    """Following a living signal: what they go back to. Since version 2."""
 
 
 @dataclass(frozen=True, slots=True)

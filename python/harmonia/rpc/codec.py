@@ -174,7 +174,16 @@ def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
         weight=sleeper.weight,
         offered_offset=offered_to(conductor.circle.offered, person.place),
         apart=apart(sleeper.apart),
+        listeners=listeners(person),
     )
+
+
+def listeners(person: Person) -> list[consent_pb2.Listener]:
+    """Who listens in to a person."""
+    return [
+        consent_pb2.Listener(sleeper_id=name, since_ns=one.since_ns, recording=one.listener.recording)
+        for name, one in person.listeners.items()
+    ]
 
 
 def time_keys(keys: TimeKeys) -> platform_pb2.TimeKeys:

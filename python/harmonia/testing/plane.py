@@ -71,6 +71,8 @@ class FakeSleeper:
     coupling: float = 0.0
     weight: float = 0.0
     hearing: float = 1.0
+    ear: tuple[int, float] | None = None
+    """Through whose ears they hear, and how loud that one's own voice is there."""
     unheard: frozenset[int] = frozenset()
     unhearing: frozenset[int] = frozenset()
     session: tuple[int, bytes, bool] | None = None
@@ -110,7 +112,7 @@ class FakePlane:
         self._now_ns = now_ns
         self._lock = threading.Lock()
         self._events: queue.SimpleQueue[FakeEvent] = queue.SimpleQueue()
-        self._gate_epoch = 1
+        self.gate_epoch = 1
         self.circles: dict[int, int] = {}
         self.sleepers: dict[int, FakeSleeper] = {}
         self.rhythms: dict[int, Rhythm] = {}
@@ -210,6 +212,12 @@ class FakePlane:
         held = self._held(sleeper)
         held.voice_planned, held.hearing_planned, held.recording_planned = voice, hearing, recording
 
+    def set_ear(self, listener: int, sleeper: int | None, own_level: float = 1.0) -> None:
+        assert sleeper is None or self._held(sleeper).circle == self._held(listener).circle
+        if self._held(listener).ear is not None and sleeper is None:
+            self.gate_epoch += 1
+        self._held(listener).ear = None if sleeper is None else (sleeper, own_level)
+
     def mute(self, sleeper: int, event_id: bytes) -> int:
         with self._lock:
             self.trail.append("mute")
@@ -217,8 +225,8 @@ class FakePlane:
             if event_id not in held.withdrawals:
                 held.withdrawals.append(event_id)
             held.latched, held.answered = True, False
-            self._gate_epoch += 1
-            return self._gate_epoch
+            self.gate_epoch += 1
+            return self.gate_epoch
 
     def release(self, sleeper: int, withdrawal: bytes) -> bool:
         with self._lock:

@@ -20,6 +20,35 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class Listener(_message.Message):
+    """Somebody who listens in to a sleeper's mix, or is about to: with `monitoring`, and never before the sleeper was told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLEEPER_ID_FIELD_NUMBER: _builtins.int
+    SINCE_NS_FIELD_NUMBER: _builtins.int
+    RECORDING_FIELD_NUMBER: _builtins.int
+    sleeper_id: _builtins.str
+    since_ns: _builtins.int
+    """Node time, nanoseconds."""
+    recording: _builtins.bool
+    """They keep what they hear, which takes `recording` too."""
+    def __init__(
+        self,
+        *,
+        sleeper_id: _builtins.str = ...,
+        since_ns: _builtins.int = ...,
+        recording: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording", "since_ns", b"since_ns", "sleeper_id", b"sleeper_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Listener: _TypeAlias = Listener  # noqa: Y015
+
+@_typing.final
 class GetConsentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -39,16 +68,22 @@ class GetConsentResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PURPOSES_FIELD_NUMBER: _builtins.int
+    LISTENERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def purposes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PurposeConsent]: ...
+    @_builtins.property
+    def listeners(self) -> _containers.RepeatedCompositeFieldContainer[Global___Listener]:
+        """Who listens in to the caller now."""
+
     def __init__(
         self,
         *,
         purposes: _abc.Iterable[Global___PurposeConsent] | None = ...,
+        listeners: _abc.Iterable[Global___Listener] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["purposes", b"purposes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["listeners", b"listeners", "purposes", b"purposes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,4 +48,5 @@ pub mod limiter;
 pub mod gate;
 pub mod light;
 pub mod renderer;
+pub mod rehearsal;
 pub mod tracker;

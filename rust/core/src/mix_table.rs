@@ -48,6 +48,8 @@ pub struct Row {
     pub hears: bool,
     /// How loud.
     pub level: f32,
+    /// The place through whose ears they hear, with that one's consent, and how loud that one's own voice is there.
+    pub ear: Option<(u32, f32)>,
 }
 
 impl Row {
@@ -190,10 +192,38 @@ impl MixTable {
         });
     }
 
+    /// The place through whose ears the sleeper at `place` hears. Realtime-safe.
+    pub fn ear(&self, place: usize) -> Option<usize> {
+        self.columns.rows.get(place)?.ear.map(|(ear, _)| ear as usize)
+    }
+
     #[inline(always)]
     fn mix(&self, place: usize, out: &mut [Complex<f32>]) {
+        match self.columns.rows[place].ear {
+            None => self.heard(place, self.columns.rows[place], &[], out),
+            Some((ear, own_level)) => self.overheard(place, ear as usize, own_level, out),
+        }
+    }
+
+    /// What the sleeper at `ear` hears, of themself too, less what the one at `place` may not hear or not keep.
+    fn overheard(&self, place: usize, ear: usize, own_level: f32, out: &mut [Complex<f32>]) {
         let Columns { parts, rows, apart } = &self.columns;
-        let (row, width) = (rows[place], 2 * self.channels);
+        let row = rows[place];
+        let through = Row { recorder: row.recorder, hears: row.hears && rows[ear].hears, ..rows[ear] };
+        self.heard(ear, through, &apart[place], out);
+        if row.hears && through.sounds_for(through) && !apart[place].contains(&(ear as u32)) {
+            let (own, scale) = (&parts[2 * self.channels * ear..], f64::from(own_level) * UNIT);
+            for (out, own) in out.iter_mut().zip(own.chunks_exact(2)) {
+                *out += Complex::new((to_f64(own[0]) * scale) as f32, (to_f64(own[1]) * scale) as f32);
+            }
+        }
+    }
+
+    /// What the sleeper at `place` hears of the others, as `row` says, less those `besides`.
+    #[inline(always)]
+    fn heard(&self, place: usize, row: Row, besides: &[u32], out: &mut [Complex<f32>]) {
+        let Columns { parts, rows, apart } = &self.columns;
+        let width = 2 * self.channels;
         if !row.hears {
             out.fill(Complex::default());
             return;
@@ -203,7 +233,7 @@ impl MixTable {
         let own = &parts[width * place..][..width];
         // Who is not in the field is not taken out of it: by a mask, as one pass is cheaper than a branch in it.
         let mask = if row.sounds_for(row) { -1 } else { 0 };
-        if apart[place].is_empty() {
+        if apart[place].is_empty() && besides.is_empty() {
             for ((out, field), own) in out.iter_mut().zip(field.chunks_exact(2)).zip(own.chunks_exact(2)) {
                 *out = Complex::new(
                     (to_f64(field[0].wrapping_sub(own[0] & mask)) * scale) as f32,
@@ -217,7 +247,8 @@ impl MixTable {
         for ((rest, field), own) in rest.iter_mut().zip(field).zip(own) {
             *rest = field.wrapping_sub(own & mask);
         }
-        for &other in &apart[place] {
+        let besides = besides.iter().filter(|other| **other != place as u32 && !apart[place].contains(other));
+        for &other in apart[place].iter().chain(besides) {
             if rows[other as usize].sounds_for(row) {
                 let part = &parts[width * other as usize..][..width];
                 rest.iter_mut().zip(part).for_each(|(rest, part)| *rest = rest.wrapping_sub(*part));
@@ -262,7 +293,7 @@ mod laws {
     fn growing_moves_nobody() {
         let mut table = MixTable::new(1);
         let part = Field::of(&crate::voice::Voice::ones(1), 0.25);
-        let row = Row { live: true, recorded: false, recorder: false, hears: true, level: 1.0 };
+        let row = Row { live: true, recorded: false, recorder: false, hears: true, level: 1.0, ear: None };
         for change in [Change::Grow(Columns::vacant(2, 1)), Change::Part(0, part.clone()), Change::Part(1, part)] {
             table.apply(&mut change.clone());
         }

@@ -119,6 +119,8 @@ struct Sleeper {
     hearing: f32,
     plan: Plan,
     recorder: bool,
+    /// Through whose ears they hear, and how loud that one's own voice is there.
+    ear: Option<(u64, f32)>,
     /// As last said to the table.
     row: Row,
 }
@@ -205,7 +207,8 @@ impl CircleMixer {
         let (voice, weight) = (Voice::ones(self.channels), self.voice_weight);
         self.changes.push(Change::Part(place, Field::of(&voice, weight)));
         let (plan, row) = (Plan::default(), Row::default());
-        self.sleepers.insert(sleeper, Sleeper { place, voice, weight, hearing: 1.0, plan, recorder: false, row });
+        self.sleepers
+            .insert(sleeper, Sleeper { place, voice, weight, hearing: 1.0, plan, recorder: false, ear: None, row });
         self.keep_apart(sleeper);
         self.keep_from_others(sleeper);
     }
@@ -226,6 +229,9 @@ impl CircleMixer {
     /// Returns whether they were in. Leaving is not a withdrawal: it does not raise the gate epoch.
     pub fn remove(&mut self, sleeper: u64) -> bool {
         self.wish(sleeper, Apart::default());
+        let through = |member: &Sleeper| member.ear.is_some_and(|(ear, _)| ear == sleeper);
+        let listeners: Vec<u64> = self.sleepers.iter().filter(|(_, one)| through(one)).map(|(name, _)| *name).collect();
+        listeners.into_iter().for_each(|listener| self.hear_through(listener, None));
         let Some(gone) = self.sleepers.remove(&sleeper) else { return false };
         self.changes.push(Change::Row(gone.place, Row::default()));
         self.changes.push(Change::Apart(gone.place, Vec::new()));
@@ -312,6 +318,32 @@ impl CircleMixer {
         Ok(())
     }
 
+    /// Lets `listener` hear what the sleeper `ear` hears, and `ear` themself at this level; `None` for their own mix.
+    ///
+    /// Whom the listener does not hear, or may not, they do not hear through another either; and a listener that keeps
+    /// what it hears gets only what may be recorded. Whether `ear` allows it is for the caller to know. Errors if either
+    /// is not in, or on a level that is no number from 0 to [`HEARING_MAX`].
+    pub fn set_ear(&mut self, listener: u64, ear: Option<(u64, f32)>) -> Result<(), MixerError> {
+        self.member(listener)?;
+        if let Some((ear, level)) = ear {
+            self.member(ear)?;
+            if !(0.0..=HEARING_MAX).contains(&level) {
+                return Err(MixerError::BadHearing(level));
+            }
+        }
+        self.hear_through(listener, ear);
+        Ok(())
+    }
+
+    fn hear_through(&mut self, listener: u64, ear: Option<(u64, f32)>) {
+        let member = self.sleepers.get_mut(&listener).expect("looked for before");
+        let former = std::mem::replace(&mut member.ear, ear);
+        self.refresh(listener);
+        if former.is_some_and(|(former, _)| ear.is_none_or(|(ear, _)| ear != former)) {
+            self.cut();
+        }
+    }
+
     /// Replaces the lists of those whom `sleeper` does not want to hear, and of those who may not hear `sleeper`.
     ///
     /// The others need not be in yet. Errors if `sleeper` is not in.
@@ -386,6 +418,8 @@ impl CircleMixer {
     /// Brings the table into agreement with latch, plan and levels: the only place that decides who sounds.
     fn refresh(&mut self, sleeper: u64) -> Row {
         let muted = self.is_muted(sleeper);
+        let ear = self.sleepers.get(&sleeper).and_then(|member| member.ear);
+        let ear = ear.and_then(|(ear, level)| Some((self.place(ear)? as u32, level)));
         let member = self.sleepers.get_mut(&sleeper).expect("who is refreshed is in");
         let live = !muted && member.plan.voice;
         let row = Row {
@@ -394,6 +428,7 @@ impl CircleMixer {
             recorder: member.recorder,
             hears: member.plan.hearing,
             level: member.hearing,
+            ear,
         };
         if row != std::mem::replace(&mut member.row, row) {
             self.changes.push(Change::Row(member.place, row));

@@ -374,3 +374,52 @@ fn the_field_is_everybody_and_the_recorded_field_those_who_allow_it() {
     mixer.table().field_into(true, &mut out);
     assert_eq!(out[0], Complex::new(2.0, 0.0));
 }
+
+#[test]
+fn who_listens_in_hears_what_the_other_hears_and_the_other_and_no_more_than_they_may() {
+    let (ear, listener, third, kept) = (1, 2, 3, 4);
+    let mut circle = Circle::new(0.5);
+    for (sleeper, level) in [(ear, 1.0), (listener, 0.0), (third, 2.0), (kept, 3.0)] {
+        join(&mut circle, sleeper);
+        circle.set_voice(sleeper, &voice(&[(level, 0.0); CHANNELS])).unwrap();
+    }
+    circle.set_hearing(ear, 0.5).unwrap();
+    let own_mix = mix(&mut circle, listener);
+    let level = |circle: &mut Circle| circle.mix(listener)[0].re;
+    circle.set_ear(listener, Some((ear, 0.25))).unwrap();
+    assert_eq!(level(&mut circle), 0.5 * (0.5 * (2.0 + 3.0)) + 0.25 * 0.5, "theirs, and themself");
+
+    circle.set_apart(kept, &[], &[listener]).unwrap();
+    assert_eq!(level(&mut circle), 0.5 * (0.5 * 2.0) + 0.25 * 0.5, "nobody is heard through another's ears");
+    circle.set_apart(ear, &[third], &[listener]).unwrap();
+    assert_eq!(level(&mut circle), 0.0);
+    circle.set_apart(ear, &[], &[]).unwrap();
+
+    circle.set_plan(third, true, true, false).unwrap();
+    circle.set_recorder(listener, true).unwrap();
+    assert_eq!(level(&mut circle), 0.25 * 0.5, "who records gets what may be recorded");
+    circle.set_plan(ear, true, true, false).unwrap();
+    assert_eq!(level(&mut circle), 0.0);
+    circle.set_recorder(listener, false).unwrap();
+    circle.set_plan(third, true, true, true).unwrap();
+    circle.set_plan(ear, true, true, true).unwrap();
+    circle.set_apart(kept, &[], &[]).unwrap();
+    assert_eq!(level(&mut circle), 0.5 * (0.5 * (2.0 + 3.0)) + 0.25 * 0.5);
+
+    circle.mute(ear, [7; 16]);
+    assert_eq!(level(&mut circle), 0.5 * (0.5 * (2.0 + 3.0)), "a withdrawn voice is not heard by the back door");
+    let epoch = circle.gate_epoch();
+    circle.set_ear(listener, None).unwrap();
+    assert!(circle.gate_epoch() > epoch, "with a cut");
+    circle.release(ear, Some([7; 16]));
+    assert_eq!(mix(&mut circle, listener), own_mix, "as if it had never been");
+
+    circle.set_ear(listener, Some((ear, 1.0))).unwrap();
+    let epoch = circle.gate_epoch();
+    circle.remove(ear);
+    assert!(circle.gate_epoch() > epoch);
+    let place = circle.place(listener).unwrap();
+    assert_eq!(circle.table().ear(place), None);
+    assert!(circle.set_ear(listener, Some((ear, 1.0))).is_err(), "gone");
+    assert!(circle.set_ear(listener, Some((third, f32::NAN))).is_err());
+}

@@ -489,6 +489,12 @@ impl Node {
         self.decide(sleeper, |mixer| Ok(mixer.set_plan(sleeper, voice, hearing, recording)?))
     }
 
+    /// Lets `listener`'s platform hear what a sleeper of the same circle hears, and that one themself at this level;
+    /// `None` for their own mix, from a cut on. Whether that sleeper allows it is for the caller to know.
+    pub fn set_ear(&self, listener: u64, ear: Option<(u64, f32)>) -> Result<(), IoError> {
+        self.decide(listener, |mixer| Ok(mixer.set_ear(listener, ear)?))
+    }
+
     /// The latch: from the returned gate epoch on, no frame holds the voice. At once, from any thread.
     pub fn mute(&self, sleeper: u64, withdrawal: [u8; 16]) -> Result<u64, IoError> {
         let epoch = lock(&self.shared.world).mute(sleeper, withdrawal, os::raw_ns())?;

@@ -227,6 +227,8 @@ impl CircleTick {
         let epoch = self.table.gate_epoch();
         while let Some(place) = self.next.filter(|place| *place < self.lines.len()) {
             self.next = Some(place + 1);
+            // Who hears through another's ears is played that one's phase.
+            let ear = self.table.ear(place).and_then(|ear| self.lines.get(ear)?.as_ref()).map(|line| line.sleeper);
             let Some(line) = &mut self.lines[place] else { continue };
             line.delivery.raise(epoch);
             let Some(to) = line.address.filter(|_| line.heard_raw_ns > now_raw_ns - SILENT_AFTER_NS) else { continue };
@@ -234,7 +236,8 @@ impl CircleTick {
                 self.everybody || line.delivery.is_untold() || line.delivery.repeat().is_some_and(|due| due <= now);
             if due {
                 let rhythm = self.rhythm.as_ref();
-                let course = rhythm.and_then(|rhythm| self.weave.course(line.sleeper, self.taken, rhythm));
+                let course =
+                    rhythm.and_then(|rhythm| self.weave.course(ear.unwrap_or(line.sleeper), self.taken, rhythm));
                 (frame.phase, frame.frequency) = course.map_or((Phase::ZERO, 0), |(phase, f)| (phase, f.units()));
                 (frame.gate_epoch, frame.cut, frame.taken) = (epoch, line.delivery.is_cut(), self.taken);
                 frame.others.resize(self.table.channels(), Complex::default());

@@ -10,6 +10,7 @@ mod node;
 mod platform;
 mod replay;
 mod query;
+mod rehearsal;
 mod rhythm;
 mod score;
 mod tracker;
@@ -36,6 +37,8 @@ mod core_module {
     use super::platform::{play_samples, sound_devices, ClockExchange, ClockReading, Platform, TimeKeys};
     #[pymodule_export]
     use super::query::{query_time, TimeMeasurement};
+    #[pymodule_export]
+    use super::rehearsal::Rehearsal;
     #[pymodule_export]
     use super::replay::replay_trace;
     #[pymodule_export]

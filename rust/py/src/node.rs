@@ -159,7 +159,7 @@ getters! {
 }
 
 #[pyclass(frozen, module = "harmonia._core")]
-pub struct WeaveThread(Thread);
+pub struct WeaveThread(pub Thread);
 
 getters! {
     WeaveThread,
@@ -308,6 +308,11 @@ impl Node {
     #[pyo3(signature = (sleeper, *, voice, hearing, recording))]
     fn set_plan(&self, py: Python<'_>, sleeper: u64, voice: bool, hearing: bool, recording: bool) -> PyResult<()> {
         py.detach(|| self.0.set_plan(sleeper, voice, hearing, recording)).map_err(errors::io)
+    }
+
+    #[pyo3(signature = (listener, sleeper, own_level = 1.0))]
+    fn set_ear(&self, py: Python<'_>, listener: u64, sleeper: Option<u64>, own_level: f32) -> PyResult<()> {
+        py.detach(|| self.0.set_ear(listener, sleeper.map(|sleeper| (sleeper, own_level)))).map_err(errors::io)
     }
 
     fn mute(&self, py: Python<'_>, sleeper: u64, event_id: &[u8]) -> PyResult<u64> {

@@ -21,7 +21,7 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
     async def GetConsent(self, _request: Any, _context: Any) -> consent_pb2.GetConsentResponse:  # noqa: N802
         """Where every purpose stands."""
         purposes = codec.purpose_consents(sleeper().sleeper.consent, self._house.now_ns())
-        return consent_pb2.GetConsentResponse(purposes=purposes)
+        return consent_pb2.GetConsentResponse(purposes=purposes, listeners=codec.listeners(sleeper()))
 
     async def Grant(self, request: Any, _context: Any) -> consent_pb2.GrantResponse:  # noqa: N802
         """Allows a purpose."""
