@@ -345,6 +345,7 @@ impl Platforms {
             platform: PlatformTime::from_ns(now_ns),
             node: NodeTime::from_ns(now_ns),
             suspends: 0,
+            dropped: 0,
             stated: Stated::default(),
         };
         self.send(member, Use::Status, &status.encode());
