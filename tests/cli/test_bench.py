@@ -69,7 +69,7 @@ def test_platforms_are_measured_while_they_live() -> None:
 
 
 def test_sound_is_measured_beside_its_peers(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = CliRunner().invoke(cli, ["bench", "mix", "--seconds", "0", "--sleepers", "2", "--json"])
+    result = CliRunner().invoke(cli, ["bench", "mix", "--seconds", "0", "--sleepers", "2", "--optouts", "0", "--json"])
     assert result.exit_code == 0, result.output
     measured = json.loads(result.output)
     for key in ("multiply_adds_per_s", "kernel_sine_samples_per_s", "sine_samples_per_s", "numpy_sine_samples_per_s"):
@@ -77,7 +77,7 @@ def test_sound_is_measured_beside_its_peers(monkeypatch: pytest.MonkeyPatch) -> 
     assert math.isclose(measured["sleepers_realtime"], measured["sine_samples_per_s"] / 64 / 48_000)
     assert (measured["scsynth_sine_samples_per_s"] is None) == (shutil.which("scsynth") is None)
     monkeypatch.setenv("PATH", "/nowhere")
-    shown = CliRunner().invoke(cli, ["bench", "mix", "--seconds", "0", "--sleepers", "2"])
+    shown = CliRunner().invoke(cli, ["bench", "mix", "--seconds", "0", "--sleepers", "2", "--optouts", "0"])
     assert "scsynth is not installed" in shown.output
     assert "sleepers of 32 binaural channels" in shown.output
 

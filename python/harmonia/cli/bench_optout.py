@@ -154,6 +154,32 @@ def measure(
     return measured | optouts_by_rpc()
 
 
+def show(measured: dict[str, float]) -> None:
+    """The figures as people read them."""
+    click.echo(f"{'':44} {'p50':>9} {'p99':>9} {'p99.9':>9}  ms")
+    rows = [
+        (f"tick of all mixes on {CHANNELS} channels, CPU time", "tick_"),
+        ("first listener's frame handed over", "optout_first_"),
+        ("last listener's frame handed over", "optout_last_"),
+        ("sent until the last listener's kernel had it", "optout_seen_last_"),
+        ("a timer's lateness meanwhile", "timer_"),
+    ]
+    if "large_optouts" in measured:
+        rows += [
+            ("all in one circle: last listener's frame", "large_optout_last_"),
+            ("a timer's lateness meanwhile", "large_timer_"),
+        ]
+    for meaning, prefix in rows:
+        p50, p99, p999 = (measured[f"{prefix}{share}_ms"] for share in ("p50", "p99", "p999"))
+        click.echo(f"{meaning:44} {p50:9.2f} {p99:9.2f} {p999:9.2f}")
+    p50, p99 = measured["optout_rpc_p50_ms"], measured["optout_rpc_p99_ms"]
+    click.echo(f"{'by RPC, until it is on disk':44} {p50:9.2f} {p99:9.2f}")
+    click.echo(
+        f"{measured['optouts']:.0f} opt-outs, {measured['optout_lost']:.0f} lost; ticks at most until all were told: "
+        f"{measured['optout_ticks_max']:.0f}"
+    )
+
+
 @click.command()
 @click.option(
     "--count", type=click.IntRange(1, 1_000_000), default=OPTOUTS, show_default=True, help="How many opt-outs."
@@ -176,25 +202,4 @@ def optout(count: int, per_s: float, sleepers: int, circle: int, large: bool, as
     if as_json:
         echo_json(measured)
         return
-    click.echo(f"{'':44} {'p50':>9} {'p99':>9} {'p99.9':>9}  ms")
-    rows = [
-        (f"tick of {sleepers} × {CHANNELS} mixes, CPU time", "tick_"),
-        ("first listener's frame handed over", "optout_first_"),
-        ("last listener's frame handed over", "optout_last_"),
-        ("sent until the last listener's kernel had it", "optout_seen_last_"),
-        ("a timer's lateness meanwhile", "timer_"),
-    ]
-    if large:
-        rows += [
-            (f"one circle of {sleepers}: last listener's frame", "large_optout_last_"),
-            ("a timer's lateness meanwhile", "large_timer_"),
-        ]
-    for meaning, prefix in rows:
-        p50, p99, p999 = (measured[f"{prefix}{share}_ms"] for share in ("p50", "p99", "p999"))
-        click.echo(f"{meaning:44} {p50:9.2f} {p99:9.2f} {p999:9.2f}")
-    p50, p99 = measured["optout_rpc_p50_ms"], measured["optout_rpc_p99_ms"]
-    click.echo(f"{'by RPC, until it is on disk':44} {p50:9.2f} {p99:9.2f}")
-    click.echo(
-        f"{measured['optouts']:.0f} opt-outs, {measured['optout_lost']:.0f} lost; ticks at most until all were told: "
-        f"{measured['optout_ticks_max']:.0f}"
-    )
+    show(measured)
