@@ -12,7 +12,7 @@
 //!
 //! Everything is computed from the position alone: no state, no history, any start.
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -154,8 +154,9 @@ impl Pcm {
 struct Weights(Box<[[f32; TAPS]]>);
 
 /// The table that all recordings share. The first call computes it, so make it before the night.
+#[expect(clippy::disallowed_types, reason = "made with the first recording; who renders only looks at it")]
 fn weights() -> &'static Weights {
-    static WEIGHTS: OnceLock<Weights> = OnceLock::new();
+    static WEIGHTS: std::sync::OnceLock<Weights> = std::sync::OnceLock::new();
     WEIGHTS.get_or_init(|| {
         let row = |step: usize| {
             let fraction = step as f64 / STEPS as f64;

@@ -64,7 +64,7 @@ proptest! {
                 others_glide: Span::from_ms(glide_ms),
                 offset: inputs[i].2,
                 ceiling: 0.5,
-                gate_open: open || i % 2 == 0,
+                gate_open: open || i.is_multiple_of(2),
                 limit: true,
             };
             let mut out = vec![f32::NAN; sleepers * 2 * frames];

@@ -476,7 +476,7 @@ fn within_quarter(phase: u32) -> (u32, i32) {
 }
 
 /// sin 2πx = x·P(x²) on −¼ … ¼, minimax; errs by 7e-9 before the coefficients are rounded to f32.
-const SIN: [f32; 5] = [6.283_185_3, -41.341_68, 81.602_486, -76.581_4, 39.761_616];
+const SIN: [f32; 5] = [core::f32::consts::TAU, -41.341_68, 81.602_486, -76.581_4, 39.761_616];
 /// cos 2πx = Q(x²), by 5e-8.
 const COS: [f32; 5] = [0.999_999_95, -19.739_172, 64.934_59, -85.240_33, 56.242_38];
 /// The same to 3e-11.

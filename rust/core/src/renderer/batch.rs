@@ -104,7 +104,7 @@ impl Batch {
                 let (left, right) = out[2 * i * frames..][..2 * frames].split_at_mut(frames);
                 let ears_runs = left[begin..end].chunks_mut(RUN_MAX).zip(right[begin..end].chunks_mut(RUN_MAX));
                 for (run, (left, right)) in ears_runs.enumerate() {
-                    ears.play(&stages[run], banks, clocks[run], rhythm, &targets, left, right);
+                    ears.play(&stages[run], banks, clocks[run], rhythm, &targets, [left, right]);
                 }
             }
         }

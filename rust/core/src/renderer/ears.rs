@@ -78,8 +78,7 @@ impl Ears {
         clock: BlockClock,
         rhythm: &Rhythm,
         input: &Targets<'_>,
-        left: &mut [f32],
-        right: &mut [f32],
+        [left, right]: [&mut [f32]; 2],
     ) {
         let total = left.len();
         let theta = Course::new(rhythm, clock, total);
@@ -96,7 +95,7 @@ impl Ears {
                 l.fill(0.0);
                 r.fill(0.0);
             } else {
-                let strength = self.mix(stage, banks, &theta, n, offset, l, r);
+                let strength = self.mix(stage, banks, &theta, n, offset, [l, r]);
                 if input.limit {
                     self.limiter.process(l, r, strength, input.ceiling);
                 } else {
@@ -134,8 +133,7 @@ impl Ears {
         theta: &Course,
         n: usize,
         offset: PhaseOffset,
-        left: &mut [f32],
-        right: &mut [f32],
+        [left, right]: [&mut [f32]; 2],
     ) -> Strength {
         let samples = left.len();
         let Stage { program, lines, others, .. } = stage;

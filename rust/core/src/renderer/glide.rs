@@ -131,7 +131,7 @@ impl Glide {
 /// A coefficient that cannot do harm: 0 for what is not finite, and within range. Without branches, for vectors.
 #[inline(always)]
 pub(super) fn harmless(re: f32, im: f32) -> (f32, f32) {
-    let finite = (re - re) + (im - im) == 0.0;
+    let finite = (re.abs() < f32::INFINITY) & (im.abs() < f32::INFINITY);
     let part =
         |x: f32| if finite & (x.abs() >= COEFFICIENT_MIN) { x.clamp(-COEFFICIENT_MAX, COEFFICIENT_MAX) } else { 0.0 };
     (part(re), part(im))

@@ -22,9 +22,10 @@
 //!
 //! A block is cut into runs that end where a glide ends. In a run every phase goes from its exact value at the first
 //! sample to its exact value at the sample after the last, and every coefficient linearly: whatever moves, moves
-//! without a step. After the mix: what is not finite is dropped, the limiter holds the ceiling and lets nothing become loud
-//! suddenly, and the gate comes last. A channel is silent before the program's epoch, after its end, and on an ear whose frequency the
-//! converter cannot play.
+//! without a step. What all who play the program share, the run's [`lines`], is laid first; then a sleeper's own rhythm,
+//! offset and coefficients make banks of sines of it. After the mix: what is not finite is dropped, the limiter holds the
+//! ceiling and lets nothing become loud suddenly, and the gate comes last. A channel is silent before the program's
+//! epoch, after its end, and on an ear whose frequency the converter cannot play.
 //!
 //! After [`Renderer::new`] nothing allocates, locks or calls the system.
 mod batch;
@@ -202,7 +203,7 @@ impl Renderer {
             if !ears.gate.is_shut() {
                 stage.lay(clock, left.len());
             }
-            ears.play(stage, banks, clock, rhythm, input, left, right);
+            ears.play(stage, banks, clock, rhythm, input, [left, right]);
             clock = clock.after(left.len());
         }
     }
