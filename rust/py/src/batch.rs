@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use harmonia_core::phase::PhaseOffset;
 use harmonia_core::program::Program;
 use harmonia_core::renderer::{BadSampleRate, Batch, BlockClock, Targets};
+use harmonia_core::stem::Stems;
 use harmonia_core::units::{NodeTime, NS_PER_S};
 use num_complex::Complex;
 use numpy::prelude::*;
@@ -90,7 +91,7 @@ impl BatchRenderer {
         if sleepers > SLEEPERS_MAX {
             return Err(PyValueError::new_err(format!("a batch has at most {SLEEPERS_MAX} sleepers, not {sleepers}")));
         }
-        let program = py.detach(|| score.program(epoch_ns));
+        let program = py.detach(|| score.program(epoch_ns, &Stems::default()));
         let core = py
             .detach(|| batch(&program, sample_rate, sleepers, persons))
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
