@@ -48,8 +48,10 @@ __all__ = [
     "bench_ticks",
     "estimates",
     "offset_from_turns",
+    "play_samples",
     "query_time",
     "replay_trace",
+    "sound_devices",
 ]
 
 __version__: str
@@ -222,14 +224,24 @@ class BatchRenderer:
     """Renders one score for many sleepers in one call, for a node that renders for simple devices.
 
     What each hears is to the bit what a renderer of their own would give. With ``persons`` every sleeper has the safety
-    chain of a platform: a gate that is closed at first and fades in, and a loudness that rises slowly. Without, each is a
-    file, as with Renderer.
+    chain of a platform: a gate that is closed at first and fades in, and a loudness that rises slowly. Without, each is
+    a file, as with Renderer.
     """
 
     def __new__(
-        cls, score: Score, epoch_ns: int, sample_rate: int, sleepers: int, *, persons: bool = False
+        cls,
+        score: Score,
+        epoch_ns: int,
+        sample_rate: int,
+        sleepers: int,
+        *,
+        persons: bool = False,
+        stems: Mapping[str, Stem] | None = None,
     ) -> BatchRenderer:
-        """Raises ValueError on a sample rate that no converter has, and on more than 1000000 sleepers."""
+        """``stems`` as for Renderer.
+
+        Raises ValueError on a sample rate that no converter has, and on more than 1000000 sleepers.
+        """
     @property
     def sleepers(self) -> int:
         """Rows of what ``render`` takes and fills."""
@@ -252,11 +264,13 @@ class BatchRenderer:
         """Fills ``out``, (sleepers, 2, frames), in place, from node time ``node_ns`` on, one node second a second.
 
         ``own`` and ``others`` are (sleepers, channels); ``offsets``, turns, ``gates``, open or not, and
-        ``ceilings_dbfs`` are (sleepers,). All are C-contiguous; nothing is copied but ``offsets`` and ceilings. Without
-        ``rhythms`` all follow the score's, without ``others`` nobody else is heard, without ``gates`` all are open. A call
-        that begins where the last one ended goes on from it: coefficients glide, offsets turn. Any other place is a new
-        performance. Raises TypeError on what is no array of the stated type, ValueError on another shape or order, on
-        an offset that is no number, on more than 2**27 frames, and while another call uses the same ``out``.
+        ``ceilings_dbfs`` are (sleepers,). All are C-contiguous; nothing is copied but offsets and ceilings. Without
+        ``rhythms`` all follow the score's, without ``others`` nobody else is heard, without ``gates`` all are open.
+
+        A call that begins where the last one ended goes on from it: coefficients glide, offsets turn. Any other place
+        is a new performance. Raises TypeError on what is no array of the stated type, ValueError on another shape or
+        order, on more than 2**27 frames, and while another call uses the same ``out``; RhythmError on an offset that
+        is no number.
         """
 
 @final
@@ -908,7 +922,8 @@ class RhythmBench:
 class MixBench:
     """Sleepers of one circle, 32 binaural channels each at 48 kHz, that are rendered to see what it costs.
 
-    Carriers glide; each sleeper has a gliding rhythm, an offset and coefficients of their own; the limiter is in the path.
+    Carriers glide; each sleeper has a gliding rhythm, an offset and coefficients of their own; the limiter is in the
+    path.
     """
 
     def __new__(cls, sleepers: int) -> MixBench:
@@ -916,8 +931,8 @@ class MixBench:
     def run(self, seconds: float, *, gliding: bool = False) -> tuple[int, float]:
         """Renders blocks of 512 samples for about ``seconds`` of this thread's CPU time, at least one for everybody.
 
-        ``gliding``: every coefficient is on its way all the time. Returns sine-samples and the CPU time in seconds. Raises
-        ValueError unless 0 ≤ seconds ≤ 600.
+        ``gliding``: every coefficient is on its way all the time. Returns sine-samples and the CPU time in seconds.
+        Raises ValueError unless 0 ≤ seconds ≤ 600.
         """
 
 def bench_mix_kernel(seconds: float) -> tuple[int, float]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from harmonia import _core
 
+
 def score() -> _core.Score:
     return _core.Score.parse("night: 200+4/20 90+3/10\n\n00:00 night\n", "batch.sbg", "sbg")
 
@@ -20,7 +21,9 @@ def given_for(sleepers: int, channels: int, seed: int) -> dict[str, Any]:
 
 
 @settings(max_examples=10, deadline=None, print_blob=True)
-@given(sleepers=st.integers(1, 5), frames=st.lists(st.integers(1, 1500), min_size=1, max_size=3), seed=st.integers(0, 99))
+@given(
+    sleepers=st.integers(1, 5), frames=st.lists(st.integers(1, 1500), min_size=1, max_size=3), seed=st.integers(0, 99)
+)
 def test_each_row_is_to_the_bit_what_a_renderer_of_their_own_gives(sleepers: int, frames: list[int], seed: int) -> None:
     played, rate = score(), 48_000
     batch = _core.BatchRenderer(played, 0, rate, sleepers)
@@ -66,7 +69,9 @@ def test_what_does_not_fit_is_refused_in_one_clear_line() -> None:
     zeros = np.zeros
     assert refused(TypeError, out=[1.0]) == "out must be a numpy array of float32, not list"
     assert "out must be of float32, not float64; convert" in refused(TypeError, out=zeros((3, 2, 64)))
-    assert refused(ValueError, out=zeros((2, 2, 64), np.float32)) == "out must have the shape [3, 2, 64], not [2, 2, 64]"
+    assert (
+        refused(ValueError, out=zeros((2, 2, 64), np.float32)) == "out must have the shape [3, 2, 64], not [2, 2, 64]"
+    )
     assert "the shape [3, 2, 0], not [3, 64]" in refused(ValueError, out=zeros((3, 64), np.float32))
     gaps = zeros((3, 2, 128), np.float32)[:, :, ::2]
     assert "out must be C-contiguous" in refused(ValueError, out=gaps)

@@ -680,10 +680,12 @@ class _JsonLines(_Quiet):
 
     def moment(self, who: Sleeper, now: Moment) -> None:
         super().moment(who, now)
-        lamp = {} if self.brightest is None else {"light": round(who.light(self.brightest), 4)}
         following = None if who.following is None else asdict(who.following)
         state = who.circle.state.word
-        _line(event="moment", **moment_json(now), **lamp, connected=who.connected, circle_state=state, following=following)
+        more: dict[str, Any] = {"connected": who.connected, "circle_state": state, "following": following}
+        if self.brightest is not None:
+            more["light"] = round(who.light(self.brightest), 4)
+        _line(event="moment", **moment_json(now), **more)
 
     def udp(self, loss: UdpLoss | None) -> None:
         if loss is None:

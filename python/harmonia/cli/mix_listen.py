@@ -7,7 +7,10 @@ import trio
 
 from harmonia.cli.common import data_option, is_short_for, run, stated_options
 from harmonia.cli.join import _present, _shower, _simulated, _stay
+from harmonia.cli.sounding import Target, device_option
 from harmonia.client import Purpose, Sleeper
+
+DEVICE_BUFFER_MS = 40.0
 
 
 @click.command()
@@ -16,9 +19,10 @@ from harmonia.client import Purpose, Sleeper
 @click.option("--circle", metavar="CIRCLE|INVITATION", required=True, help="The circle that they are in.")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Record it into this WAV file. Takes their `recording` too, and that of everybody in it.",
+    metavar="FILE.wav|device",
+    help="Play it through the sound card, or record it. Recording takes their `recording` too, and that of all in it.",
 )
+@device_option
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="End after so many seconds.")
 @click.option("--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True)
 @stated_options
@@ -37,7 +41,8 @@ def listen(
     sleeper: str,
     data_dir: Path,
     circle: str,
-    output: Path | None,
+    output: str | None,
+    device: str,
     seconds: float | None,
     rate: str,
     max_drift_ppm: float,
@@ -52,9 +57,11 @@ def listen(
     `monitoring` back, or their platform goes.
     """
 
+    target = Target.of(output, device, DEVICE_BUFFER_MS)
+
     async def work() -> None:
         core = _simulated(0.0, 0.0, None, int(rate), max_drift_ppm, max_wander)
-        async with _present(data_dir, circle, None, None, output is not None, core) as (who, _):
+        async with _present(data_dir, circle, None, None, target.file is not None, core) as (who, _):
             # Nothing is heard before it is theirs.
             await who.set_levels(hearing=0.0, own=0.0)
             await who.grant(Purpose.PRESENCE, Purpose.HEARING, Purpose.VISIBILITY)
@@ -63,8 +70,8 @@ def listen(
                 await nursery.start(who.listen_in, name)
                 await who.set_levels(hearing=1.0, own=0.0)
                 show = _shower(json_lines, no_view)
-                show.begin(who, True, output)
-                await _stay(who, show, output, seconds, interval_s, control=False)
+                show.begin(who, True, target)
+                await _stay(who, show, target, seconds, interval_s, control=False)
                 nursery.cancel_scope.cancel()
 
     run(work)

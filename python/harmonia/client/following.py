@@ -4,7 +4,7 @@ A tracker says anew at every instant where a breath stands and how fast it goes.
 trip over each cough. So the frequency is smoothed over some breaths and kept within the band; an estimate that is not
 sure of itself changes nothing, and the last one holds. The phase is brought along by going at most 1 % faster or slower
 than the breath until the rhythm's beat lies on the breath's peak. A change is worth saying if it is heard: more than
-0.3 %, and not more often than every two seconds.
+0.5 %, and not more often than every four seconds: each is written down.
 
 The signal itself goes nowhere: what leaves the platform is one number of hertz, and only while its owner allows both
 biosignal and pull.
@@ -17,8 +17,8 @@ from harmonia.client.phase import PhaseEstimate
 
 CONFIDENCE_MIN = 0.5
 SMOOTHING_CYCLES = 1.5
-SAID_EVERY_S = 2.0
-SAID_CHANGE = 0.003
+SAID_EVERY_S = 4.0
+SAID_CHANGE = 0.005
 CATCH_UP_S = 30.0
 """A phase that is off is corrected as if it were to take this long, ..."""
 CATCH_UP_MAX = 0.01

@@ -50,7 +50,10 @@ fn a_sine_is_accurate_to_100_db_at_both_ends_of_a_night_with_vectors_and_without
         for hz in [20, 40, 59, 200, 1000, 8000] {
             for (block, start) in [64, 100, 256].into_iter().flat_map(|block| [0, NIGHT_S].map(|s| (block, s))) {
                 let error = worst_error_db(hz, rate, block, 1.0, Span::from_s(start), add_to);
-                assert!(error <= -100.0, "{hz} Hz at {rate} Hz in runs of {block} from {start} s, {way}: {error:.1} dB");
+                assert!(
+                    error <= -100.0,
+                    "{hz} Hz at {rate} Hz in runs of {block} from {start} s, {way}: {error:.1} dB"
+                );
             }
         }
     }

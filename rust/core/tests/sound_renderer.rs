@@ -196,7 +196,9 @@ fn carrier_beat_and_level_are_as_written() {
 /// that leads it by a beat that slides too.
 #[test]
 fn a_sliding_frequency_is_accurate_to_100_db() {
-    for (from_hz, hz_per_s) in [(20.0, 0.05), (200.0, 0.01), (200.0, 0.3), (1000.0, -1.0), (300.0, 10.0), (8000.0, -40.0)] {
+    for (from_hz, hz_per_s) in
+        [(20.0, 0.05), (200.0, 0.01), (200.0, 0.3), (1000.0, -1.0), (300.0, 10.0), (8000.0, -40.0)]
+    {
         for start in [NodeTime::from_ns(0), LATE] {
             let slide = |from_hz: f64, hz_per_s: f64| {
                 let [from, to] = [from_hz, from_hz + 4.0 * hz_per_s].map(|hz| Frequency::from_hz(hz).unwrap());

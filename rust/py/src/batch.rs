@@ -1,10 +1,10 @@
 //! `BatchRenderer`: many sleepers rendered in one call, from and into numpy's own memory.
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use harmonia_core::phase::PhaseOffset;
 use harmonia_core::program::Program;
 use harmonia_core::renderer::{BadSampleRate, Batch, BlockClock, Targets};
-use harmonia_core::stem::Stems;
 use harmonia_core::units::{NodeTime, NS_PER_S};
 use num_complex::Complex;
 use numpy::prelude::*;
@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 
 use crate::errors;
 use crate::rhythm::Rhythm;
-use crate::score::{Score, OTHERS_GLIDE};
+use crate::score::{self, Score, Stem, OTHERS_GLIDE};
 
 /// More would be no node's, and a number of them that is wrong asks for all memory.
 const SLEEPERS_MAX: usize = 1_000_000;
@@ -79,7 +79,7 @@ fn readable<'py, T: Element>(
 #[pymethods]
 impl BatchRenderer {
     #[new]
-    #[pyo3(signature = (score, epoch_ns, sample_rate, sleepers, *, persons = false))]
+    #[pyo3(signature = (score, epoch_ns, sample_rate, sleepers, *, persons = false, stems = None))]
     fn new(
         py: Python<'_>,
         score: &Score,
@@ -87,11 +87,13 @@ impl BatchRenderer {
         sample_rate: u32,
         sleepers: usize,
         persons: bool,
+        stems: Option<BTreeMap<String, PyRef<'_, Stem>>>,
     ) -> PyResult<Self> {
         if sleepers > SLEEPERS_MAX {
             return Err(PyValueError::new_err(format!("a batch has at most {SLEEPERS_MAX} sleepers, not {sleepers}")));
         }
-        let program = py.detach(|| score.program(epoch_ns, &Stems::default()));
+        let stems = score::stems(stems);
+        let program = py.detach(|| score.program(epoch_ns, &stems));
         let core = py
             .detach(|| batch(&program, sample_rate, sleepers, persons))
             .map_err(|error| PyValueError::new_err(error.to_string()))?;

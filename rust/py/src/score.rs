@@ -66,7 +66,11 @@ impl Score {
 
     #[getter]
     fn noises(&self) -> Vec<bool> {
-        self.program(0, &BTreeMap::new()).channels.iter().map(|channel| matches!(channel.wave, Wave::Noise(_))).collect()
+        self.program(0, &BTreeMap::new())
+            .channels
+            .iter()
+            .map(|channel| matches!(channel.wave, Wave::Noise(_)))
+            .collect()
     }
 
     #[getter]
