@@ -19,7 +19,7 @@ _SLICES = 6
 
 
 class NumpySines:
-    """The same sum of sines as one would write it in numpy, one array operation over 64 sines × 512 samples at a time."""
+    """The same sum of sines as one writes it in numpy, one array operation over 64 sines × 512 samples at a time."""
 
     def __init__(self, dtype: str = "float64") -> None:
         import numpy as np
