@@ -24,7 +24,9 @@ mod core_module {
     #[pymodule_export]
     use super::batch::BatchRenderer;
     #[pymodule_export]
-    use super::bench::{bench_clock, bench_crowd, bench_hub, bench_mix_kernel, bench_mix_peak, bench_session, bench_ticks};
+    use super::bench::{
+        bench_clock, bench_crowd, bench_hub, bench_mix_kernel, bench_mix_peak, bench_session, bench_ticks,
+    };
     #[pymodule_export]
     use super::bench::{MixBench, RhythmBench, TimerBench};
     #[pymodule_export]
