@@ -25,6 +25,7 @@ __all__ = [
     "NodeTracking",
     "Platform",
     "PlatformStatus",
+    "Rehearsal",
     "Renderer",
     "Rhythm",
     "RhythmBench",
@@ -34,17 +35,23 @@ __all__ = [
     "Stem",
     "TimeKeys",
     "TimeMeasurement",
+    "TimerBench",
     "Tracker",
     "WeaveThread",
     "__version__",
     "bench_clock",
+    "bench_crowd",
     "bench_hub",
     "bench_mix_kernel",
     "bench_mix_peak",
+    "bench_session",
+    "bench_ticks",
     "estimates",
     "offset_from_turns",
+    "play_samples",
     "query_time",
     "replay_trace",
+    "sound_devices",
 ]
 
 __version__: str
@@ -126,6 +133,9 @@ class Score:
     def text(self) -> str: ...
     @property
     def channels(self) -> int: ...
+    @property
+    def noises(self) -> list[bool]:
+        """For each channel, whether it is noise."""
     @property
     def start_s(self) -> float:
         """The score's own clock reading at which it begins: seconds after midnight, or 0."""
@@ -262,6 +272,32 @@ class BatchRenderer:
         order, on more than 2**27 frames, and while another call uses the same ``out``; RhythmError on an offset that
         is no number.
         """
+
+@final
+class Rehearsal:
+    """A woven circle without a network: weave, field and one sleeper's platform, in simulated time from 0 on.
+
+    ``parts``: for each sleeper their own frequency in Hz, their phase at the beginning in turns, their coupling (0 to
+    1) and the second from which on, within ten more, they let themselves be pulled by it, how much of their voice goes
+    with their breath (0 to 1), and their voice: one coefficient a channel, when the breath is fullest. ``ear`` is who
+    listens, counted from 0. The same arguments give the same samples. Raises ValueError on what a circle would refuse.
+    """
+
+    def __new__(
+        cls,
+        score: Score,
+        sample_rate: int,
+        strength_rad_s: float,
+        lag_rad: float,
+        parts: Sequence[tuple[float, float, float, float, float, Sequence[complex]]],
+        ear: int,
+    ) -> Rehearsal: ...
+    def tick(self) -> NDArray[np.float32]:
+        """What is heard until the next mix frame, 0.2 s later: frames × 2 samples."""
+    def weave(self) -> tuple[complex, list[WeaveThread]]:
+        """R·e^{iΨ} and everybody, as of the last frame."""
+    @property
+    def elapsed_ns(self) -> int: ...
 
 @final
 class NodeEvent:
@@ -612,8 +648,19 @@ class Node:
     def set_voice(self, sleeper: int, voice: Sequence[complex]) -> None:
         """Raises ValueError unless there is one finite coefficient of magnitude ≤ 4 a channel."""
     def set_hearing(self, sleeper: int, level: float) -> None: ...
+    def set_apart(self, sleeper: int, unheard: Sequence[int], unhearing: Sequence[int]) -> None:
+        """Whom a sleeper does not want to hear, and who may not hear them, in place of who that was; at once.
+
+        The others need not be in. Raises ValueError for a sleeper who is not in.
+        """
     def set_plan(self, sleeper: int, *, voice: bool, hearing: bool, recording: bool) -> None:
         """What everybody else allows. It can only narrow: it is AND-ed with the latch."""
+    def set_ear(self, listener: int, sleeper: int | None, own_level: float = 1.0) -> None:
+        """Lets ``listener``'s platform hear what ``sleeper`` hears, and ``sleeper`` themself at ``own_level`` (0 to 4).
+
+        None for their own mix again, from a cut on. Whether ``sleeper`` allows it is for the caller to know. Raises
+        ValueError if they are not in one circle.
+        """
     def mute(self, sleeper: int, event_id: bytes) -> int:
         """The latch. At once, from any thread; returns the gate epoch from which no frame holds the voice."""
     def release(self, sleeper: int, withdrawal: bytes) -> bool:
@@ -641,6 +688,14 @@ class Node:
         """
     def stats(self) -> dict[str, int]:
         """Counters since the start: answered, malformed, unauthentic, frames_sealed, cut_frames, withdrawals."""
+    def cuts(self) -> dict[str, float]:
+        """How soon withdrawals were in the frames handed to the socket, since the start.
+
+        ``optouts``: how many there were with somebody to be told. ``first_p50_ms``, …``p99``…, ``p999``, ``max``: from
+        the arrival of the withdrawal (the kernel's stamp of its datagram, or the call) until the first listener's frame
+        was handed over; ``last_…``: until the last listener's was; each rounded up by at most an eighth. ``ticks_max``:
+        the most ticks that any took, the one under way at its arrival not counted.
+        """
     def close(self) -> None: ...
 
 @final
@@ -890,6 +945,33 @@ def bench_mix_peak(seconds: float) -> tuple[int, float]:
     """Multiplications with an addition in registers, all that the core can do, and this thread's CPU time in seconds.
 
     Raises ValueError unless 0 ≤ seconds ≤ 600.
+    """
+
+def bench_ticks(sleepers: int, channels: int, seconds: float) -> dict[str, float]:
+    """Measures ``seconds`` of CPU time of a mixer's ticks: all mixes of a circle, ready to be sealed, after 64 changes.
+
+    ``ticks``; ``p50_ms``, ``p99_ms``, ``p999_ms``, ``max_ms`` of the thread's CPU time, ``elapsed_p50_ms`` and so on
+    from beginning to end; each rounded up by at most an eighth. Raises ValueError on what cannot be measured.
+    """
+
+@final
+class TimerBench:
+    """A thread that sleeps to deadlines a millisecond apart, from now on."""
+
+    def __new__(cls) -> TimerBench: ...
+    def stop(self) -> dict[str, float]:
+        """Ends it: ``deadlines``, and ``p50_ms``, ``p99_ms``, ``p999_ms``, ``max_ms`` of how late it woke. Once."""
+
+def bench_session(port: int, sleeper: int) -> tuple[int, bytes]:
+    """Id and secret with which `bench_crowd` seals for a sleeper of the node at ``port``. Good for nothing else."""
+
+def bench_crowd(port: int, circles: int, sleepers: int, optouts: int, per_s: float) -> dict[str, float]:
+    """Plays the platforms of the node at ``port`` of this machine: ``circles`` circles of ``sleepers`` each, from 1 up.
+
+    Withdraws ``optouts`` times, ``per_s`` times a second in the mean, and returns how many ``optouts`` every listener
+    was told of and how many were ``lost``, ``frames`` that were followed, and in ``first_p50_ms`` and so on the time
+    from sending a withdrawal until the kernel had the first listener's frame without the voice, in ``last_…`` the last
+    listener's. Raises ValueError on an impossible crowd, IoError if the node does not serve it.
     """
 
 def bench_hub(platforms: int, seconds: float) -> dict[str, float]:

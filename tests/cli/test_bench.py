@@ -69,7 +69,7 @@ def test_platforms_are_measured_while_they_live() -> None:
 
 
 def test_sound_is_measured_beside_its_peers(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = CliRunner().invoke(cli, ["bench", "mix", "--seconds", "0", "--sleepers", "2", "--json"])
+    result = CliRunner().invoke(cli, ["bench", "mix", "--seconds", "0", "--sleepers", "2", "--optouts", "0", "--json"])
     assert result.exit_code == 0, result.output
     measured = json.loads(result.output)
     for key in ("multiply_adds_per_s", "kernel_sine_samples_per_s", "sine_samples_per_s", "numpy_sine_samples_per_s"):
@@ -77,7 +77,7 @@ def test_sound_is_measured_beside_its_peers(monkeypatch: pytest.MonkeyPatch) -> 
     assert math.isclose(measured["sleepers_realtime"], measured["sine_samples_per_s"] / 64 / 48_000)
     assert (measured["scsynth_sine_samples_per_s"] is None) == (shutil.which("scsynth") is None)
     monkeypatch.setenv("PATH", "/nowhere")
-    shown = CliRunner().invoke(cli, ["bench", "mix", "--seconds", "0", "--sleepers", "2"])
+    shown = CliRunner().invoke(cli, ["bench", "mix", "--seconds", "0", "--sleepers", "2", "--optouts", "0"])
     assert "scsynth is not installed" in shown.output
     assert "sleepers of 32 binaural channels" in shown.output
 
@@ -97,3 +97,16 @@ def test_scsynth_plays_the_sines_that_it_is_measured_for(tmp_path: Path) -> None
     assert np.allclose(spectrum[sines], 0.01, atol=1e-4)
     spectrum[sines] = 0
     assert spectrum.max() < 1e-4
+
+
+def test_opt_outs_are_measured_at_both_ends() -> None:
+    size = ["--count", "40", "--per-s", "100", "--sleepers", "1000", "--circle", "100", "--no-large"]
+    result = CliRunner().invoke(cli, ["bench", "optout", *size, "--json"])
+    assert result.exit_code == 0, result.output
+    measured = json.loads(result.output)
+    assert (measured["optouts"], measured["optout_lost"], measured["optout_ticks_max"]) == (40, 0, 1)
+    for name in ("tick_p99_ms", "optout_p999_ms", "timer_p999_ms", "optout_rpc_p99_ms"):
+        assert measured[name] > 0
+    for end in ("optout_first", "optout_last", "optout_seen_last"):
+        assert 0 < measured[f"{end}_p50_ms"] <= measured[f"{end}_p999_ms"]
+    assert measured["optout_p999_ms"] == measured["optout_last_p999_ms"]

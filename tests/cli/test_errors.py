@@ -34,6 +34,8 @@ def one_line(err: str) -> str:
         (["optout"], 3, "harmonia join"),
         (["optout", "--purpose", "breathing"], 2, "breathing"),
         (["grant", "voice", "--sleeper", "s"], 3, "nobody has joined"),
+        (["apart", "--unheard"], 2, "name the other sleeper"),
+        (["apart", "somebody"], 3, "harmonia join"),
         (["score", "show", "missing.toml"], 3, "no such file"),
         (["score", "show", "night.mp3"], 2, ".toml or .sbg"),
         (["circle", "create", "--score", "missing.sbg"], 3, "no such file"),

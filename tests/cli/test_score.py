@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia import _core
-from harmonia.cli.score import CHUNK_S, pcm16
+from harmonia.bridges.sounds import pcm16
+from harmonia.cli.score import CHUNK_S
 from tests.cli.conftest import Run
 
 SCORE = "one: 200+4/20 300+8/10\n23:30:00 == one\n23:31:00 == one\n23:32:00 == one\n"

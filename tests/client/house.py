@@ -102,6 +102,7 @@ class House(
         self.withdrawn: list[tuple[bytes, tuple[int, ...]]] = []
         self.granted: list[tuple[int, str]] = []
         self.offsets: list[float] = []
+        self.wishes: list[tuple[Any, ...]] = []
         self.refusals: dict[str, errors.HarmoniaError] = {}
         self.standing = {number: [False, ""] for number in range(1, 13)}
         self.state = platform_pb2.PlatformState(
@@ -259,6 +260,13 @@ class House(
         for number in request.purposes or self.standing:
             self.standing[number] = [False, request.event_id.hex()]
         return consent_pb2.WithdrawResponse(purposes=self._purposes(), gate_epoch=7)
+
+    def KeepApart(self, request: Any, context: Any) -> Any:
+        self._enter("/harmonia.v1.ConsentService/KeepApart", context)
+        directions = [getattr(request, n) if request.HasField(n) else None for n in ("unheard", "unhearing")]
+        self.wishes.append((request.sleeper_id, *directions))
+        wish = consent_pb2.Apart(sleeper_id=request.sleeper_id, unheard=request.unheard, unhearing=request.unhearing)
+        return consent_pb2.KeepApartResponse(apart=[wish])
 
     def WatchCircle(self, request: Any, context: Any) -> Any:
         """As fast as the reader takes them, numbered in ``hidden``, until the test closes the house."""

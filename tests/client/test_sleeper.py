@@ -1,11 +1,13 @@
 """A sleeper: their own word first, the sanctuary's after, through every restart. A fake core, real TLS."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 
 from harmonia import _core, errors
 from harmonia.client import Purpose, join, resume
@@ -337,6 +339,22 @@ async def test_withdrawing_hearing_silences_the_others_alone(house: House, core:
         house.report()
         await until(lambda: core.levels == (0.0, 1.0))
         assert core.gate_open
+
+
+async def test_wishes_about_somebody_are_told_together_once_the_sanctuary_is_back(house: House, core: FakeCore) -> None:
+    async with join(house.invitation(), core=platform(core)) as sleeper, trio.open_nursery() as nursery:
+        house.refusals["KeepApart"] = errors.Unreachable("away")
+        nursery.start_soon(partial(sleeper.keep_apart, "s-ben", unheard=True, unhearing=None))
+        await until(lambda: house.calls["KeepApart"] > 0)
+        nursery.start_soon(partial(sleeper.keep_apart, "s-ben", unheard=None, unhearing=False))
+        nursery.start_soon(partial(sleeper.keep_apart, "s-cleo"))
+        await trio.testing.wait_all_tasks_blocked()
+        del house.refusals["KeepApart"]
+        await until(lambda: len(house.wishes) == 2)
+        assert house.wishes == [("s-ben", True, False), ("s-cleo", True, True)]
+        await until(lambda: sleeper.apart and sleeper.apart[0].sleeper_id == "s-cleo")
+        await sleeper.keep_apart("s-ben", unheard=False, unhearing=None)
+        assert house.wishes[-1] == ("s-ben", False, None), "what was told is not told again"
 
 
 async def test_recording_needs_to_have_been_said(house: House, core: FakeCore, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_the_interaural_phase_is_the_rhythms_times_n(
         ann.set_score(Score.parse(SCORE, "phase.toml", "toml"), epoch)
         ann.set_voice(voice)
         bits = ann.set_offset(offset)
-        ann.render(7 * RATE)  # the fade-in and the glide to the offset
+        ann.render(20 * RATE)  # the slow coming-in, and the glide to the offset
         worst = 0.0
         for _ in range(5):
             begins = ann.next_sample()

@@ -5,12 +5,13 @@ import trio
 
 from harmonia.domain.consent import ALL_PURPOSES, Purpose
 from harmonia.domain.rhythm import Rhythm
+from harmonia.domain.sleeper import FOLLOWING
 from harmonia.domain.states import CircleState
 from harmonia.domain.weaving import CircleMode, Weaving
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.person import Person
 from harmonia.engine.sanctuary import Sanctuary
-from harmonia.errors import BadInput, NotNow
+from harmonia.errors import BadInput, NotNow, NotPermitted
 from tests.engine.nights import House, in_virtual_time, plane_of, settle
 
 PULL = frozenset({Purpose.PULL})
@@ -123,5 +124,58 @@ def test_an_offer_reaches_everybody_and_sets_nobodys_offset() -> None:
             assert circle.circle.offered == (0, 1 << 62)
             assert [person.place for person in people] == [0, 1, 2]
             assert [person.sleeper.offset for person in people] == [0, 0, 0]
+
+    in_virtual_time(scenario)
+
+
+def test_a_rhythm_follows_a_living_signal_only_where_biosignal_and_pull_are_allowed() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            circle = await woven(sanctuary)
+            person = await house.join(circle)
+            await circle.advance(CircleState.ENTRAINING)
+            await trio.sleep(10)
+            for purpose in ALL_PURPOSES - FOLLOWING:
+                await house.grant(person, purpose)
+            with pytest.raises(NotPermitted, match="pull and biosignal is not"):
+                await person.set_own_rhythm(4.25, 0, from_biosignal=True)
+            await house.grant(person, Purpose.BIOSIGNAL)
+            with pytest.raises(NotPermitted, match="; pull is not"):
+                await person.set_own_rhythm(4.25, 0, from_biosignal=True)
+            assert own(sanctuary, person) is None
+            await house.grant(person, Purpose.PULL)
+            await person.set_own_rhythm(4.25, 0, from_biosignal=True)
+            led = own(sanctuary, person)
+            assert led is not None
+            assert led.frequency_hz_at(house.now_ns() + 60 * 10**9) == pytest.approx(4.25)
+
+    in_virtual_time(scenario)
+
+
+def test_a_withdrawn_biosignal_is_off_the_data_plane_at_once_also_after_a_restart() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            circle = await woven(sanctuary)
+            person = await house.join(circle)
+            await circle.advance(CircleState.ENTRAINING)
+            await trio.sleep(10)
+            for purpose in FOLLOWING:
+                await house.grant(person, purpose)
+            await person.set_own_rhythm(4.25, 0, from_biosignal=True)
+            await trio.sleep(30)
+            before = own(sanctuary, person)
+            assert before is not None
+            sanctuary.doors.withdraw(person, frozenset({Purpose.BIOSIGNAL}), house.event_id())
+            after, now_ns = own(sanctuary, person), house.now_ns()
+            assert after is not None
+            assert after.phase_at(now_ns) == before.phase_at(now_ns), "no jump"
+            assert after.frequency_hz_at(now_ns + 10 * 10**9) == pytest.approx(4.0)
+            with pytest.raises(NotPermitted):
+                await person.set_own_rhythm(4.25, 0, from_biosignal=True)
+            await settle()
+        async with house.awake() as sanctuary:
+            again = sanctuary.roll.by_number(person.number)
+            assert again is not None
+            assert own(sanctuary, again) == after
 
     in_virtual_time(scenario)

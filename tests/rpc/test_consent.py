@@ -149,3 +149,37 @@ def fill(guest: Guest) -> None:
             guest.set_offset(0.0)
             refusals = -1
         refusals += 1
+
+
+def test_who_keeps_apart_from_whom_is_told_to_nobody_else_and_outlives_the_daemon(tmp_path: Path) -> None:
+    def keep(guest: Guest, other_id: str, **directions: bool) -> list[tuple[str, bool, bool]]:
+        request = consent_pb2.KeepApartRequest(sleeper_id=other_id, **directions)
+        answer: consent_pb2.KeepApartResponse = guest.call("Consent", "KeepApart", request)
+        return [(wish.sleeper_id, wish.unheard, wish.unhearing) for wish in answer.apart]
+
+    with daemon(tmp_path) as running:
+        circle_id = running.create().circle_id
+        ann, ben = running.join(circle_id), running.join(circle_id)
+        for guest in (ann, ben):
+            guest.grant(VOICE)
+            guest.grant(HEARING)
+        hears = running.plane.hears
+        assert hears(ann.number, ben.number)
+        ben_id = ben.answer.sleeper_id
+        assert keep(ann, ben_id, unheard=True) == [(ben_id, True, False)]
+        assert not hears(ann.number, ben.number)
+        assert hears(ben.number, ann.number)
+        assert keep(ann, "zoe-who-comes-later", unhearing=True) == [
+            (ben_id, True, False),
+            ("zoe-who-comes-later", False, True),
+        ]
+        assert [wish.sleeper_id for wish in ann.attach().state.apart] == [ben_id, "zoe-who-comes-later"]
+        assert not ben.attach().state.apart
+        refused(Code.INVALID_ARGUMENT, "BAD_INPUT", keep, ann, ann.answer.sleeper_id, unheard=True)
+        refused(Code.INVALID_ARGUMENT, "BAD_INPUT", keep, ann, "", unheard=True)
+    with daemon(tmp_path) as running:
+        again = ann.at(running)
+        assert not running.plane.hears(ann.number, ben.number)
+        assert running.plane.hears(ben.number, ann.number)
+        assert keep(again, ben_id, unheard=False) == [("zoe-who-comes-later", False, True)]
+        assert running.plane.hears(ann.number, ben.number)

@@ -4,6 +4,7 @@ import click
 
 from harmonia import _core
 from harmonia.cli.bench_mix import mix
+from harmonia.cli.bench_optout import optout
 from harmonia.cli.bench_rhythm import rhythm
 from harmonia.cli.common import echo_json, json_option
 
@@ -24,6 +25,7 @@ def bench() -> None:
 
 bench.add_command(mix)
 bench.add_command(rhythm)
+bench.add_command(optout)
 
 
 @bench.command()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from harmonia import _core
-from harmonia.cli import scsynth
+from harmonia.cli import bench_optout, scsynth
 from harmonia.cli.common import echo_json, json_option
 
 SLEEPERS = 5_000
@@ -90,15 +90,24 @@ _TABLE = {
 @click.option(
     "--sleepers", type=click.IntRange(1, 100_000), default=SLEEPERS, show_default=True, help="How many mixes."
 )
+@click.option(
+    "--optouts",
+    type=click.IntRange(0, 1_000_000),
+    default=bench_optout.OPTOUTS,
+    show_default=True,
+    help="How many opt-outs to time as well, as `bench optout` does; 0 for none.",
+)
 @json_option
-def mix(seconds: float, sleepers: int, as_json: bool) -> None:
+def mix(seconds: float, sleepers: int, optouts: int, as_json: bool) -> None:
     """Sound: sine-samples for a second of CPU time of one core, beside numpy and SuperCollider in the same run.
 
     A mix is 32 binaural channels at 48 kHz, limiter included; rhythm, offset and coefficients are each sleeper's own.
+    Ticks and opt-outs of 10,000 sleepers follow, and take about a minute and a half.
     """
     measured, reason = measure(seconds, sleepers)
+    timed = bench_optout.measure(count=optouts) if optouts else {}
     if as_json:
-        echo_json(measured)
+        echo_json({**measured, **timed})
         return
     kernel, peak = measured["kernel_sine_samples_per_s"], measured["multiply_adds_per_s"]
     click.echo(f"{'':28} {'a CPU-second':>13} {'of the peak':>12} {'kernel is':>10}")
@@ -112,3 +121,5 @@ def mix(seconds: float, sleepers: int, as_json: bool) -> None:
         f"one core renders {measured['sleepers_realtime']:.0f} sleepers of 32 binaural channels in real time, "
         f"{measured['sleepers_realtime_gliding']:.0f} while all coefficients glide"
     )
+    if timed:
+        bench_optout.show(timed)

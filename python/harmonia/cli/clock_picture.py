@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
 from harmonia.cli.clock_plot import Course
-from harmonia.night.picture import COLOURS, GRID, INK, MUTED, PANEL, PAPER
+from harmonia.night.picture import COLOURS, GRID, INK, MUTED, PANEL, STYLE
 
 BLUE, ORANGE, PINK, GREEN = COLOURS[:4]
 LABELS_MAX = 24
@@ -20,25 +20,10 @@ LABELS_MAX = 24
 
 def draw(path: Path, course: Course) -> None:
     """Writes the picture as PNG. Raises OSError."""
-    style: Any = {
-        "figure.facecolor": PAPER,
-        "axes.facecolor": PANEL,
-        "axes.edgecolor": GRID,
-        "axes.labelcolor": INK,
-        "axes.titlecolor": INK,
-        "text.color": INK,
-        "xtick.color": MUTED,
-        "ytick.color": MUTED,
-        "grid.color": GRID,
-        "font.size": 10,
-        "axes.titlesize": 12,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-    }
     span_s = course.times_s[-1] - course.times_s[0]
     unit_s, unit = (3600, "hours") if span_s > 3 * 3600 else (60, "minutes") if span_s > 180 else (1, "seconds")
     times = [t / unit_s for t in course.times_s]
-    with plt.rc_context(style):
+    with plt.rc_context(STYLE):
         figure, panels = plt.subplots(
             4, 1, figsize=(12, 14), sharex=True, gridspec_kw={"height_ratios": [5, 3, 3, 4]}, layout="constrained"
         )

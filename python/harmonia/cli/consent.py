@@ -6,6 +6,7 @@ token does not.
 
 import math
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ import trio
 from harmonia import errors
 from harmonia.cli.common import data_option, echo_json, find_sleeper, json_option, run, sleeper_option
 from harmonia.cli.weaving import taken_offer
-from harmonia.client import EVERY_PURPOSE, Purpose, PurposeConsent, SleeperCalls, views
+from harmonia.client import EVERY_PURPOSE, Listener, Purpose, PurposeConsent, SleeperCalls, views
 from harmonia.client.outbox import backoff_s
 
 PATIENCE_S = 10.0
@@ -79,6 +80,12 @@ def grant(data_dir: Path, purpose: str, sleeper: str | None) -> None:
     click.echo(f"{identity.sleeper_id} allows {wanted.word}")
 
 
+def listener_text(one: Listener) -> str:
+    """Who listens in, since when, in one line."""
+    does = "listens in and records" if one.recording else "listens in"
+    return f"{one.sleeper_id} {does}, since {one.since_ns / 1e9:.0f} s of node time"
+
+
 @click.command()
 @data_option
 @sleeper_option
@@ -87,11 +94,11 @@ def consent(data_dir: Path, sleeper: str | None, as_json: bool) -> None:
     """Show what a sleeper allows. Unset means no."""
     identity = find_sleeper(data_dir, sleeper)
 
-    async def work() -> dict[Purpose, PurposeConsent]:
+    async def work() -> tuple[dict[Purpose, PurposeConsent], tuple[Listener, ...]]:
         async with SleeperCalls(identity) as calls:
-            return await calls.consents()
+            return await calls.overview()
 
-    standing = run(work)
+    standing, listeners = run(work)
     if as_json:
         echo_json(
             {
@@ -100,6 +107,7 @@ def consent(data_dir: Path, sleeper: str | None, as_json: bool) -> None:
                     p.word: {"granted": c.granted, "level": c.level, "withdrawal_id": c.withdrawal_id}
                     for p, c in standing.items()
                 },
+                "listeners": [asdict(one) for one in listeners],
             }
         )
         return
@@ -107,6 +115,8 @@ def consent(data_dir: Path, sleeper: str | None, as_json: bool) -> None:
     for purpose, one in standing.items():
         state = "yes" if one.granted else ("withdrawn" if one.withdrawal_id else "no")
         click.echo(f"  {purpose.word:<11} {state}")
+    for listener in listeners:
+        click.echo(listener_text(listener))
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # so that -0.25 is a number

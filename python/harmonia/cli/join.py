@@ -27,7 +27,8 @@ from harmonia.cli.common import (
     sleepers_dir,
     stated_options,
 )
-from harmonia.cli.consent import purpose_type
+from harmonia.cli.consent import listener_text, purpose_type
+from harmonia.cli.sensing import Sense, prepare
 from harmonia.cli.sounding import Target, calibration_file, device_option, meter_text
 from harmonia.cli.weaving import parse_rhythm, woven_line
 from harmonia.client import (
@@ -35,7 +36,9 @@ from harmonia.client import (
     CircleMode,
     CircleState,
     CircleView,
+    Following,
     Invitation,
+    Listener,
     Moment,
     Purpose,
     Sanctuary,
@@ -178,6 +181,14 @@ def _simulated(
     metavar="MS",
     help="How long after the sound card plays a sample it is heard.  [default: as calibrated, or 0]",
 )
+@click.option(
+    "--biosignal",
+    metavar="FILE|-",
+    help="Let my rhythm follow this signal: an EDF or CSV, replayed, or lines t_s,value from standard input. Takes "
+    "effect where I grant `biosignal` and `pull`.",
+)
+@click.option("--channel", help="The signal's channel, if the file has several.")
+@click.option("--band", nargs=2, type=float, metavar="LO HI", help="The signal's band, Hz: 0.1 0.5 for breath.")
 @stated_options
 @click.option(
     "--clock-log",
@@ -231,6 +242,9 @@ def join(
     card_drift: float,
     seed: int | None,
     output_latency_ms: float | None,
+    biosignal: str | None,
+    channel: str | None,
+    band: tuple[float, float] | None,
     max_drift_ppm: float,
     max_wander: float,
     clock_log: Path | None,
@@ -269,6 +283,11 @@ def join(
     calibration = Calibration.load(calibration_file(data_dir))
     if ceiling_spl is not None:
         ceiling_dbfs = min(calibration.ceiling_dbfs(ceiling_spl), 0.0 if ceiling_dbfs is None else ceiling_dbfs)
+    if (biosignal is None) != (band is None):
+        raise errors.BadInput("--biosignal and --band belong together: a signal, and where in it the rhythm lies")
+    if biosignal == "-" and (control or circle == "-"):
+        raise errors.BadInput("standard input can be one thing only: a signal, an invitation or commands")
+    sense = None if biosignal is None or band is None else prepare(biosignal, channel, band)
 
     async def work() -> None:
         core = _simulated(clock_offset, clock_drift, seed, int(rate), max_drift_ppm, max_wander, card_drift)
@@ -293,7 +312,7 @@ def join(
             show.begin(who, new, target)
             path = clock_log or (clock_log_path(data_dir, who.sleeper_id) if log_clock else None)
             log = None if path is None else ClockLogWriter(path, who)
-            await _stay(who, show, target, seconds, interval_s, control, log)
+            await _stay(who, show, target, seconds, interval_s, control, log, sense)
 
     run(work)
 
@@ -414,6 +433,7 @@ async def _stay(
     interval_s: float,
     control: bool,
     log: ClockLogWriter | None = None,
+    sense: Sense | None = None,
 ) -> None:
     """Follows the night until it ends, the person leaves, or ``seconds`` are over."""
     target.start(who)
@@ -426,6 +446,8 @@ async def _stay(
             nursery.start_soon(_until_ended, who, leave)
             if log is not None:
                 nursery.start_soon(log.run)
+            if sense is not None:
+                nursery.start_soon(sense, who)
             if show.lively:
                 nursery.start_soon(_look_around, who, show)
             if control:
@@ -581,6 +603,7 @@ class _Quiet:
     _suspends = 0
     _dropped = 0
     _trouble = ""
+    _listeners: tuple[Listener, ...] = ()
 
     def __enter__(self) -> None:
         pass
@@ -613,10 +636,17 @@ class _Quiet:
         if output is not None and output.trouble != self._trouble:
             self._trouble = output.trouble
             self.device(output.trouble)
+        if who.listeners != self._listeners:
+            self._listeners = who.listeners
+            self.listened(who.listeners)
 
     def udp(self, loss: UdpLoss | None) -> None:
         """UDP was lost, or is back."""
         click.echo(f"warning: {loss}" if loss is not None else "UDP gets through again", err=True)
+
+    def listened(self, listeners: tuple[Listener, ...]) -> None:
+        """Others listen in than before."""
+        click.echo("\n".join(map(listener_text, listeners)) or "nobody listens in any more", err=True)
 
     def suspended(self, count: int) -> None:
         """The machine was suspended."""
@@ -650,14 +680,21 @@ class _JsonLines(_Quiet):
 
     def moment(self, who: Sleeper, now: Moment) -> None:
         super().moment(who, now)
-        lamp = {} if self.brightest is None else {"light": round(who.light(self.brightest), 4)}
-        _line(event="moment", **moment_json(now), **lamp, connected=who.connected, circle_state=who.circle.state.word)
+        following = None if who.following is None else asdict(who.following)
+        state = who.circle.state.word
+        more: dict[str, Any] = {"connected": who.connected, "circle_state": state, "following": following}
+        if self.brightest is not None:
+            more["light"] = round(who.light(self.brightest), 4)
+        _line(event="moment", **moment_json(now), **more)
 
     def udp(self, loss: UdpLoss | None) -> None:
         if loss is None:
             _line(event="udp_back")
         else:
             _line(event="udp_lost", **asdict(loss), message=str(loss))
+
+    def listened(self, listeners: tuple[Listener, ...]) -> None:
+        _line(event="listened", listeners=[asdict(one) for one in listeners])
 
     def suspended(self, count: int) -> None:
         _line(event="suspended", count=count, message=SUSPENDED)
@@ -717,6 +754,12 @@ class _View(_Quiet):
         lines.append(f" offset {now.offset_turns:+.3f}")
         if self.seen is not None and self.seen.circle.weaving.mode is CircleMode.WOVEN:
             lines.append(woven_line(self.seen), style="green")
+        for one in who.listeners:
+            lines.append(
+                f"\n{listener_text(one)}; `harmonia optout --purpose monitoring` ends it", style="bold magenta"
+            )
+        if who.following is not None:
+            lines.append(f"\n{following_text(who.following)}", style="green")
         if now.muted:
             lines.append("   silent: you have opted out", style="bold magenta")
         lines.append(f"\n{meter_text(now, self.calibration)}", style="dim" if now.muted else "")
@@ -730,6 +773,15 @@ class _View(_Quiet):
             lines.append(f"\n{loss}", style="bold yellow")
         lines.append(f"\n{who.trouble or 'o opts out, ← → move the offset, q leaves'}", style="dim")
         self._live.update(lines, refresh=True)
+
+
+def following_text(following: Following) -> str:
+    """How a rhythm stands to its living signal, in one line."""
+    estimate = following.estimate
+    heard = f"signal {estimate.frequency_hz:.3f} Hz, confidence {estimate.confidence:.2f}"
+    if following.missing:
+        return f"{heard}; not followed: grant {' and '.join(following.missing)}"
+    return heard if following.said_hz is None else f"{heard}; followed at {following.said_hz:.3f} Hz"
 
 
 def _shower(json_lines: bool, no_view: bool) -> _Quiet:

@@ -33,6 +33,7 @@ _COMMANDS = {
     "rhythm": "weaving",
     "coupling": "weaving",
     "platform": "platform_group",
+    "apart": "apart",
     "status": "status",
     "tracking": "tracking",
     "sources": "sources",
@@ -43,6 +44,7 @@ _COMMANDS = {
     "ntp": "ntp",
     "bench": "bench",
     "phase": "phase_group",
+    "mix": "mix_group",
 }
 """Each command's module in this package; the function has the command's name."""
 

@@ -11,30 +11,15 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from harmonia.cli.phase_plot import PhasePicture
-from harmonia.night.picture import COLOURS, GRID, INK, MUTED, PANEL, PAPER
+from harmonia.night.picture import COLOURS, GRID, INK, MUTED, PANEL, STYLE
 
 BLUE, ORANGE, PINK, GREEN = COLOURS[:4]
 
 
 def draw(path: Path, picture: PhasePicture) -> None:
     """Writes the picture as PNG. Raises OSError."""
-    style: Any = {
-        "figure.facecolor": PAPER,
-        "axes.facecolor": PANEL,
-        "axes.edgecolor": GRID,
-        "axes.labelcolor": INK,
-        "axes.titlecolor": INK,
-        "text.color": INK,
-        "xtick.color": MUTED,
-        "ytick.color": MUTED,
-        "grid.color": GRID,
-        "font.size": 10,
-        "axes.titlesize": 12,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-    }
     times_s, track = picture.times_s, picture.track
-    with plt.rc_context(style):
+    with plt.rc_context(STYLE):
         figure, panels = plt.subplots(
             4, 1, figsize=(13, 11), sharex=True, gridspec_kw={"height_ratios": [4, 3, 2, 2]}, layout="constrained"
         )

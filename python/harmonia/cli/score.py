@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from harmonia import _core, errors
+from harmonia.bridges.sounds import pcm16
 from harmonia.cli.common import json_option, read_score
 from harmonia.client import stems
 from harmonia.client.words import seconds_text
@@ -24,7 +23,8 @@ def score() -> None:
     """Check, show and render scores (.toml, .sbg)."""
 
 
-def _parse(path: Path) -> _core.Score:
+def parse_score(path: Path) -> _core.Score:
+    """The score in a file. Raises NotFound, BadInput (as ``FILE:LINE: reason``), StorageError."""
     text = read_score(path)
     try:
         return _core.Score.parse(text.text, str(path), "sbg" if text.format == "sbg" else "toml")
@@ -37,7 +37,7 @@ def _parse(path: Path) -> _core.Score:
 @json_option
 def show(file: Path, as_json: bool) -> None:
     """Read a score and say what it plays; refuse it as FILE:LINE: reason."""
-    summary: dict[str, Any] = json.loads(_parse(file).summary())
+    summary: dict[str, Any] = json.loads(parse_score(file).summary())
     if as_json:
         click.echo(json.dumps(summary))
         return
@@ -113,7 +113,7 @@ def render(
 
     Music is taken from files beside the score, by name or by hash. What is missing is said, and the rest plays.
     """
-    parsed, sample_rate = _parse(file), int(rate)
+    parsed, sample_rate = parse_score(file), int(rate)
     into_s = 0.0 if start_s is None else (start_s - parsed.start_s) % DAY_S
     found = stems.find(parsed, [*folders, file.parent])
     for line in found.words():
@@ -136,9 +136,3 @@ def render(
     except OSError as error:
         raise errors.StorageError(f"cannot write {output}: {error.strerror}") from None
     click.echo(f"{output}: {done / sample_rate:g} s of {file.name} from {seconds_text(parsed.start_s + into_s)} on")
-
-
-def pcm16(sound: NDArray[np.float32]) -> bytes:
-    """Samples from -1 to 1 as 16-bit little-endian PCM, rounded."""
-    pcm: bytes = np.clip(np.rint(sound * 32767.0), -32768, 32767).astype("<i2").tobytes()
-    return pcm

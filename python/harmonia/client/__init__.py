@@ -6,6 +6,7 @@
 
 from harmonia.client.calibration import Calibration
 from harmonia.client.calls import SleeperCalls, redeem
+from harmonia.client.following import Following
 from harmonia.client.identity import Identity
 from harmonia.client.invitation import Endpoint, Invitation
 from harmonia.client.names import EVERY_PURPOSE, CircleMode, CircleState, LockState, Purpose
@@ -16,8 +17,10 @@ from harmonia.client.sleeper import Moment, Sleeper, join, resume
 from harmonia.client.sound import Output, Sound
 from harmonia.client.udp import UdpLoss
 from harmonia.client.views import (
+    Apart,
     Circle,
     CircleView,
+    Listener,
     PlatformState,
     PurposeConsent,
     RhythmView,
@@ -33,14 +36,17 @@ from harmonia.client.views import (
 
 __all__ = [
     "EVERY_PURPOSE",
+    "Apart",
     "Calibration",
     "Circle",
     "CircleMode",
     "CircleState",
     "CircleView",
     "Endpoint",
+    "Following",
     "Identity",
     "Invitation",
+    "Listener",
     "LockState",
     "Moment",
     "Output",

@@ -113,6 +113,17 @@ class SleeperCalls:
         async with channel.stream(self._circle.WatchCircle, request, signed) as answers:
             yield (views.circle_view(answer) async for answer in answers)
 
+    @asynccontextmanager
+    async def listen_in(self, sleeper_id: str) -> AsyncIterator[AsyncIterator[tuple[bool, int]]]:
+        """Lets the platform hear what another sleeper hears while the block lasts: (whether it does, their offset).
+
+        Raises NotPermitted where they do not allow it, or no longer; NotFound; NotNow while they could not see it.
+        """
+        signed = self._signed("PlatformService", "ListenIn")
+        request = platform_pb2.ListenInRequest(sleeper_id=sleeper_id)
+        async with channel.stream(self._platform.ListenIn, request, signed) as answers:
+            yield ((answer.hearing, answer.offset) async for answer in answers)
+
     async def set_voice(self, voice: Sequence[complex]) -> None:
         """Records the voice: one coefficient a channel, magnitudes up to 4."""
         request = platform_pb2.SetVoiceRequest(voice=views.coefficients(voice))
@@ -130,9 +141,16 @@ class SleeperCalls:
         offset_bits: int = answer.offset
         return offset_bits
 
-    async def set_own_rhythm(self, frequency_hz: float | None, ramp_s: float = 0.0) -> views.RhythmView | None:
-        """Leads the sleeper's own rhythm to a frequency within ``ramp_s`` seconds (0: ten), or back to the circle's."""
-        request = rhythm_pb2.SetOwnRhythmRequest(frequency_hz=frequency_hz, ramp_ns=round(ramp_s * 1e9))
+    async def set_own_rhythm(
+        self, frequency_hz: float | None, ramp_s: float = 0.0, *, from_biosignal: bool = False
+    ) -> views.RhythmView | None:
+        """Leads the sleeper's own rhythm to a frequency within ``ramp_s`` seconds (0: ten), or back to the circle's.
+
+        ``from_biosignal``: it is that of a living signal. Raises NotPermitted unless biosignal and pull are allowed.
+        """
+        request = rhythm_pb2.SetOwnRhythmRequest(
+            frequency_hz=frequency_hz, ramp_ns=round(ramp_s * 1e9), from_biosignal=from_biosignal
+        )
         return views.rhythm((await self._call(self._rhythm, "RhythmService", "SetOwnRhythm", request)).rhythm)
 
     async def set_coupling(self, coupling: float, weight: float | None = None) -> None:
@@ -142,8 +160,12 @@ class SleeperCalls:
 
     async def consents(self) -> dict[Purpose, views.PurposeConsent]:
         """Where every purpose stands."""
+        return (await self.overview())[0]
+
+    async def overview(self) -> tuple[dict[Purpose, views.PurposeConsent], tuple[views.Listener, ...]]:
+        """Where every purpose stands, and who listens in to the sleeper."""
         answer = await self._call(self._consent, "ConsentService", "GetConsent", consent_pb2.GetConsentRequest())
-        return views.consents(answer.purposes)
+        return views.consents(answer.purposes), views.listeners(answer.listeners)
 
     async def grant(
         self, purpose: Purpose, *, supersedes: str, level: float | None = None, until_ns: int | None = None
@@ -180,6 +202,16 @@ class SleeperCalls:
         request = stem_pb2.ReadStemRequest(sha256=sha256, offset=offset)
         data: bytes = (await self._call(self._stem, "StemService", "ReadStem", request)).data
         return data
+
+    async def keep_apart(
+        self, other_id: str, *, unheard: bool | None = None, unhearing: bool | None = None
+    ) -> tuple[views.Apart, ...]:
+        """Records whether the sleeper wants to hear another, and whether that one may hear them (None: as it is).
+
+        Returns all of the sleeper's wishes.
+        """
+        request = consent_pb2.KeepApartRequest(sleeper_id=other_id, unheard=unheard, unhearing=unhearing)
+        return views.apart((await self._call(self._consent, "ConsentService", "KeepApart", request)).apart)
 
     async def leave(self) -> None:
         """Leaves the circle for good; the credential ends."""

@@ -30,6 +30,7 @@ class PhaseTracker:
 
     def __init__(self, band_hz: tuple[float, float], rate_hz: float, estimator: EstimatorName = "predictor") -> None:
         """``rate_hz`` is what the sensor promises. Raises BadInput for a band that cannot be tracked at that rate."""
+        self.band_hz = band_hz
         try:
             self._core = _core.LiveTracker(*band_hz, rate_hz, estimator)
         except ValueError as error:

@@ -16,13 +16,15 @@ import trio
 
 from harmonia import _core, errors
 from harmonia.client import calls, outbox, stems
+from harmonia.client.following import Following, Pursuit
 from harmonia.client.identity import Identity, purpose_bits
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import CircleState, LockState, Purpose
+from harmonia.client.phase import PhaseTracker
 from harmonia.client.platform import STAYING, Platform, parse_score
 from harmonia.client.sound import SILENCE, Output, Sound
 from harmonia.client.udp import UdpLoss, loss_of
-from harmonia.client.views import Circle, CircleView, PlatformState, PurposeConsent, turns
+from harmonia.client.views import TURN, Apart, Circle, CircleView, Listener, PlatformState, PurposeConsent, turns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
 _POLL_S = 0.05
 _FADE_MAX_S = 8.0
 """Fading out takes five seconds; whoever plays nothing is waited for no longer than this."""
+_LOOK_S = 0.5
+"""Between two looks at a living signal."""
+_LEAD_RAMP_S = 2.0
+_HOME_S = 2.0
+"""How long going back from it may be waited for at the end."""
+FOLLOWING = (Purpose.BIOSIGNAL, Purpose.PULL)
 _RENEW_S = 60.0
 """Between two renewals of keys: whoever forges refusals on the way must not keep everybody busy."""
 
@@ -70,10 +78,13 @@ class Sleeper:
         self.trouble: str = ""
         """Why the sanctuary cannot be reached, or what it refused last; empty while all is well."""
         self.connected = False
+        self.following: Following | None = None
+        """How this sleeper's rhythm stands to their living signal; None while `follow` is not running."""
         self._recording = recording
         self._calls = calls.SleeperCalls(identity)
         self._settings: outbox.Outbox[None] = outbox.Outbox()
         self._withdrawals: outbox.Outbox[int] = outbox.Outbox(stubborn=True)
+        self._untold_apart: dict[str, tuple[bool | None, bool | None]] = {}
         self._state: PlatformState | None = None
         self._saving = trio.Lock()
         self._session = trio.CancelScope()
@@ -269,6 +280,85 @@ class Sleeper:
         await self._calls.set_coupling(coupling, weight)
 
     @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Who listens in to this sleeper's mix, with their `monitoring`; withdrawing it ends that at once."""
+        return self._known.listeners
+
+    async def listen_in(
+        self, sleeper_id: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Plays here what another sleeper of the circle hears, until it is cancelled; that one is told before.
+
+        Takes their `monitoring`, and their `recording` if this platform records. Have no voice and no level of your own
+        (`set_levels`): what is heard is theirs. Raises NotPermitted where they do not allow it, or no longer, NotFound,
+        and NotNow while their platform is not connected.
+        """
+        try:
+            async with self._calls.listen_in(sleeper_id) as answers:
+                async for hearing, offset_bits in answers:
+                    self.platform.core.set_offset(offset_bits / TURN)
+                    if hearing:
+                        task_status.started()
+                        task_status = trio.TASK_STATUS_IGNORED
+        finally:
+            self.platform.core.set_offset(self._known.offset_bits / TURN)
+        raise errors.Unreachable(f"the sanctuary ended the stream by which {sleeper_id} was heard")
+
+    async def follow(self, tracker: PhaseTracker) -> None:
+        """Lets this sleeper's own rhythm follow a living signal, until it is cancelled: their breath becomes their ω.
+
+        Only a frequency leaves the platform, and only while both biosignal and pull are granted. Once one of them is
+        withdrawn, or at the end, the rhythm goes back to the one that was set, without a jump. An uncertain signal
+        changes nothing.
+        """
+        pursuit, core = Pursuit(tracker.band_hz), self.platform.core
+        on_the_circles = self._known.own_rhythm is None
+        set_hz = None if on_the_circles else self._own_hz()
+        try:
+            while True:
+                clock = core.clock()
+                estimate, now_s = tracker.at(clock.platform_ns), clock.platform_ns / 1e9
+                missing = tuple(purpose.word for purpose in FOLLOWING if not self.consents[purpose].granted)
+                self.following = Following(estimate, missing, pursuit.said_hz)
+                if missing:
+                    # The sanctuary has left the signal itself; the way back to the circle's own phase is for us to ask.
+                    if pursuit.said_hz is not None and await self._lead(None if on_the_circles else set_hz):
+                        pursuit.forget()
+                else:
+                    pursuit.see(estimate, now_s)
+                    wish = pursuit.wish(estimate, self._own_turns(clock.node_ns), now_s)
+                    if wish is not None and await self._lead(wish, from_biosignal=True):
+                        pursuit.said(wish, now_s)
+                await trio.sleep(_LOOK_S)
+        finally:
+            self.following = None
+            if pursuit.said_hz is not None and not self._ended.is_set():
+                with trio.CancelScope(deadline=trio.current_time() + _HOME_S, shield=True):
+                    await self._lead(None if on_the_circles else set_hz)
+
+    async def _lead(self, frequency_hz: float | None, *, from_biosignal: bool = False) -> bool:
+        """Leads the own rhythm; where that is not possible now, says why and returns False."""
+        try:
+            await self._calls.set_own_rhythm(frequency_hz, _LEAD_RAMP_S, from_biosignal=from_biosignal)
+        except errors.NotNow:
+            return False  # there is no rhythm yet
+        except errors.HarmoniaError as error:
+            self.trouble = str(error)
+            return False
+        self.trouble = ""
+        return True
+
+    def _own_turns(self, node_ns: int) -> float:
+        """Where this sleeper's own timeline is, without what others pull and without the offset."""
+        rhythm = self._known.own_rhythm or self.circle.rhythm
+        return 0.0 if rhythm is None else _core.Rhythm(rhythm.segments).turns_at(node_ns)
+
+    def _own_hz(self) -> float | None:
+        rhythm = self._known.own_rhythm
+        node_ns = self.platform.core.clock().node_ns
+        return None if rhythm is None else _core.Rhythm(rhythm.segments).frequency_at(node_ns)
+
+    @property
     def offered_offset_turns(self) -> float | None:
         """The phase offset that the host offers this sleeper; None without an offer. `set_offset` takes it."""
         bits = self._known.offered_offset_bits
@@ -296,6 +386,31 @@ class Sleeper:
 
         await self._settings.post("levels", tell).answer()
 
+    @property
+    def apart(self) -> tuple[Apart, ...]:
+        """From whom this sleeper keeps apart, as the sanctuary last recorded it."""
+        return self._known.apart
+
+    async def keep_apart(self, other_id: str, *, unheard: bool | None = True, unhearing: bool | None = True) -> None:
+        """Does not hear another sleeper any more (``unheard``), nor is heard by them (``unhearing``).
+
+        False takes either back, None leaves it as it is. The other need not be here, and nobody is told. Silent in the
+        sanctuary's next frame; here again once it is on disk. Raises BadInput, and StorageError if the sanctuary's disk
+        refuses: what was silenced stays silent all the same.
+        """
+
+        untold = self._untold_apart.get(other_id, (None, None))
+        wanted = (untold[0] if unheard is None else unheard, untold[1] if unhearing is None else unhearing)
+        self._untold_apart[other_id] = wanted
+
+        async def tell() -> None:
+            wishes = await self._calls.keep_apart(other_id, unheard=wanted[0], unhearing=wanted[1])
+            self._state = replace(self._known, apart=wishes)
+            if self._untold_apart.get(other_id) == wanted:
+                del self._untold_apart[other_id]
+
+        await self._settings.post(f"apart {other_id}", tell).answer()
+
     async def grant(self, *purposes: Purpose) -> None:
         """Allows ``purposes``. Raises BadInput if a withdrawal stands that this sleeper had not heard of: look again.
 
@@ -320,6 +435,8 @@ class Sleeper:
         event_id = os.urandom(16)
         self.platform.withdraw(event_id, purposes, purpose_bits(purposes))
         self.identity.withdrawals[event_id] = purposes
+        over = {purpose: replace(self.consents[purpose], granted=False) for purpose in purposes or self.consents}
+        self._state = replace(self._known, consents=self.consents | over)
         receipt = self._tell_withdrawal(event_id, purposes)
         await self._save()
         return await receipt.answer()

@@ -170,13 +170,15 @@ class OffsetSet:
 
 @dataclass(frozen=True, slots=True)
 class RhythmOwned:
-    """A sleeper chose a rhythm of their own, or went back to the circle's."""
+    """A sleeper chose a rhythm of their own, or went back to the circle's, or follows a living signal."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     segments: tuple[Segment, ...]
     home_ns: int | None
     """When it joins the circle's; None: never."""
     t_ns: int
+    set_hz: float | None = None
+    """Following a living signal: what they go back to. Since version 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +210,20 @@ class HearingSet:
     t_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class ApartKept:
+    """A sleeper wished to keep apart from another, or took that back. Replaces an earlier wish about the same other."""
+
+    VERSION: ClassVar[int] = 1
+    other_id: str
+    unheard: bool
+    unhearing: bool
+    t_ns: int
+
+
 CircleEvent = CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | TokensCreated
 ConsentEvent = ConsentGranted | ConsentWithdrawn
-SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet
+SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept
 PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent
 Event = SanctuaryFounded | ClockBegun | CircleEvent | PersonEvent
 

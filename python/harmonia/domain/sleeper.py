@@ -7,9 +7,11 @@ frequency, coupling, voice or consent: there is no such event.
 import math
 from dataclasses import dataclass, replace
 
-from harmonia.domain.circle import Circle
+from harmonia.domain.apart import Apart, replaced
+from harmonia.domain.circle import LEAD_NS, Circle
 from harmonia.domain.consent import OPEN, Consent, Grant, Purpose, effective
 from harmonia.domain.events import (
+    ApartKept,
     ConsentGranted,
     ConsentWithdrawn,
     CouplingSet,
@@ -28,6 +30,9 @@ MAGNITUDE_MAX = 4.0
 
 SAFETY = OPEN
 """Safety narrows no purpose yet; the limiter and the personal ceiling guard the ears."""
+
+FOLLOWING = frozenset({Purpose.BIOSIGNAL, Purpose.PULL})
+"""Without both of these nobody's rhythm follows a living signal."""
 
 _UNSET = Consent()
 
@@ -56,17 +61,24 @@ class Sleeper:
     weight: float = 1.0
     """w: what this person counts in the mean, where pull is allowed."""
 
-    def allows(self, purpose: Purpose, circle: Circle, t_ns: int) -> float:
-        """The meet of this person's consent with everybody else's limits, 0 (no) to 1."""
+    apart: tuple[Apart, ...] = ()
+    """From whom this person keeps apart, ordered by id."""
+
+    def allows(self, purpose: Purpose, circle: Circle, t_ns: int, scope: str = "") -> float:
+        """The meet of this person's consent (to ``scope``) with everybody else's limits, 0 (no) to 1."""
         if self.left:
             return 0.0
         rules, score = circle.rules, circle.score_ceiling
-        return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=SAFETY)
+        return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=SAFETY, scope=scope)
 
     def bond(self, circle: Circle, t_ns: int) -> tuple[float, float]:
         """Coupling and weight as they may be used: nothing without the purpose pull, and never more than it says."""
         pull = self.allows(Purpose.PULL, circle, t_ns)
         return (min(self.coupling, pull), self.weight) if pull > 0 else (0.0, 0.0)
+
+    def may_follow(self, circle: Circle, t_ns: int) -> list[Purpose]:
+        """What is missing for this person's rhythm to follow a living signal; nothing: it may."""
+        return sorted(purpose for purpose in FOLLOWING if not self.allows(purpose, circle, t_ns))
 
     def voice_of(self, channels: int) -> tuple[complex, ...]:
         """The recorded voice, or the plain one: every channel as the score has it."""
@@ -80,8 +92,11 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
         return sleeper or Sleeper(*named, joined_ns=event.t_ns)
     assert sleeper is not None, "a person's first event is joining"
     match event:
-        case ConsentWithdrawn(purposes, event_id, _):
-            return replace(sleeper, consent=sleeper.consent.withdraw(purposes, event_id))
+        case ConsentWithdrawn(purposes, event_id, t_ns):
+            own = sleeper.own_rhythm
+            if FOLLOWING.intersection(purposes):
+                own = own.released(t_ns, t_ns + LEAD_NS)
+            return replace(sleeper, consent=sleeper.consent.withdraw(purposes, event_id), own_rhythm=own)
         case ConsentGranted(purpose, scope, level, until_ns, supersedes, event_id, _):
             try:
                 granted = sleeper.consent.grant(purpose, Grant(event_id, scope, level, until_ns), supersedes)
@@ -94,10 +109,14 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
             return replace(sleeper, voice=voice)
         case HearingSet(hearing_level, own_level, _):
             return replace(sleeper, hearing_level=hearing_level, own_level=own_level)
-        case RhythmOwned(segments, home_ns, _):
-            return replace(sleeper, own_rhythm=OwnRhythm(segments, home_ns))
+        case RhythmOwned(segments, home_ns, t_ns, set_hz):
+            if set_hz is not None and not all(sleeper.consent[purpose].level_at(t_ns) for purpose in FOLLOWING):
+                return sleeper  # a withdrawal overtook it
+            return replace(sleeper, own_rhythm=OwnRhythm(segments, home_ns, set_hz))
         case CouplingSet(coupling, weight, _):
             return replace(sleeper, coupling=coupling, weight=weight)
+        case ApartKept(other_id, unheard, unhearing, _):
+            return replace(sleeper, apart=replaced(sleeper.apart, Apart(other_id, unheard, unhearing)))
         case SleeperLeft():
             return replace(sleeper, left=True)
 

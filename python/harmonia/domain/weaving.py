@@ -6,7 +6,7 @@ circle's mode, strength or offer and returns another frequency, coupling or offs
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ OWN_HZ_MAX = 50.0
 OFFERED_MAX = 64
 HOME_NS_MIN = 10_000_000_000
 """The shortest way back to the circle's rhythm: at most a twentieth of a turn a second."""
+BACK_NS = 2_000_000_000
+"""How long the way back from a living signal to what was set takes."""
 SHARED_MIN = 3
 """Fewer people than this are no aggregate: a mean of two tells each of them the other's share."""
 RHYTHM_MIN_RAD_S = 0.06
@@ -98,6 +100,8 @@ class OwnRhythm:
     """Empty: the circle's rhythm."""
     home_ns: int | None = None
     """When it joins the circle's; None: never."""
+    set_hz: float | None = None
+    """Where it follows a living signal: what it goes back to, as it was set by hand or as the circle has it."""
 
     def over(self, circle: Rhythm) -> Rhythm | None:
         """The timeline; None if it is the circle's."""
@@ -133,12 +137,28 @@ class OwnRhythm:
         way = Segment(start_ns, begin, (part + (whole << 128)) // length_ns)
         return OwnRhythm((*until.segments, way), home_ns)
 
+    def following(self, circle: Rhythm, frequency_hz: float, ramp_ns: int, t_ns: int, start_ns: int) -> "OwnRhythm":
+        """Led to a frequency that a living signal has; what was set before is kept, to go back to. Raises BadInput."""
+        led = self.led(circle, frequency_hz, ramp_ns, t_ns, start_ns)
+        before = (self.over(circle) or circle).frequency_hz_at(t_ns) if self.set_hz is None else self.set_hz
+        return replace(led, set_hz=before)
+
+    def released(self, t_ns: int, start_ns: int) -> "OwnRhythm":
+        """Following no more: back to the frequency that was set, from ``start_ns`` on, without a jump."""
+        if self.set_hz is None:
+            return self
+        until = _kept(Rhythm(self.segments), t_ns, start_ns)
+        return OwnRhythm((*until.segments, until.continue_at(start_ns, self.set_hz, BACK_NS)))
+
     def _until(self, circle: Rhythm, t_ns: int, start_ns: int) -> Rhythm:
         """What is in force from ``t_ns`` on, but for what would begin at ``start_ns`` or later."""
-        now = self.over(circle) or circle
-        first = now.segment_at(t_ns)
-        kept = [s for s in now.segments if first.start_ns <= s.start_ns < start_ns]
-        return Rhythm(tuple(kept) or (first,))
+        return _kept(self.over(circle) or circle, t_ns, start_ns)
+
+
+def _kept(now: Rhythm, t_ns: int, start_ns: int) -> Rhythm:
+    first = now.segment_at(t_ns)
+    kept = [s for s in now.segments if first.start_ns <= s.start_ns < start_ns]
+    return Rhythm(tuple(kept) or (first,))
 
 
 ON_THE_CIRCLES = OwnRhythm()

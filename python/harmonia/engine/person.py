@@ -10,15 +10,17 @@ what follows from a person's newest state reaches the data plane under one lock,
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import trio
 
 from harmonia.domain import sleeper as sleepers
+from harmonia.domain.apart import Apart, about, check_room, parse_other, replaced
 from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, require_rhythm
 from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
 from harmonia.domain.events import (
+    ApartKept,
     ConsentGranted,
     ConsentWithdrawn,
     CouplingSet,
@@ -33,10 +35,12 @@ from harmonia.domain.events import (
 from harmonia.domain.rhythm import Rhythm, offset_from_turns
 from harmonia.domain.sleeper import Sleeper, parse_hearing, parse_voice
 from harmonia.domain.weaving import parse_coupling
+from harmonia.engine import listening
 from harmonia.engine.desk import Desk, person_stream
+from harmonia.engine.listening import Listening
 from harmonia.engine.plane import number_of
 from harmonia.engine.signal import Signal
-from harmonia.errors import BadInput, CredentialEnded
+from harmonia.errors import BadInput, CredentialEnded, NotPermitted
 from harmonia.journal import ANY, Position, WrongExpectedRevision
 
 if TYPE_CHECKING:
@@ -61,8 +65,17 @@ class Person:
         """In the order of joining, from 0; nobody's changes when others leave."""
         self.changed = Signal()
         self.on_plane = False
+        self.recording = False
+        """Whether their platform keeps what it plays."""
+        self.watchers = 0
+        """Streams by which their platform follows what happens."""
+        self.listeners: dict[str, Listening] = {}
+        """Who listens in to them; replaced whole, so any thread may read it."""
+        self.listens_to: Person | None = None
         self._position = position
         self._unrecorded: dict[bytes, ConsentWithdrawn] = {}
+        self._unrecorded_apart: dict[str, Apart] = {}
+        """Wishes that are not on disk: in force as far as they narrow."""
         self._lock = trio.Lock()
         self._newest = threading.RLock()
         """Held while ``sleeper`` is replaced and while the data plane is told of it: never while anything waits."""
@@ -91,10 +104,13 @@ class Person:
         await self._record(OffsetSet(offset, self._desk.now_ns()))
         return offset
 
-    async def set_own_rhythm(self, frequency_hz: float | None, ramp_ns: int) -> Rhythm | None:
+    async def set_own_rhythm(
+        self, frequency_hz: float | None, ramp_ns: int, from_biosignal: bool = False
+    ) -> Rhythm | None:
         """Leads the sleeper's own rhythm to a frequency, or (None) back to the circle's; None if it is that already.
 
         Never a jump: it begins where the present one is, late enough for their platform to hear of it.
+        ``from_biosignal``: it is that of a living signal. Raises NotPermitted unless biosignal and pull are allowed.
         """
         if ramp_ns < 0:
             raise BadInput(f"a ramp must last 0 ns (10 s) or longer, not {ramp_ns} ns")
@@ -102,6 +118,8 @@ class Person:
 
         def decide() -> RhythmOwned:
             own, now_ns = self.sleeper.own_rhythm, self._desk.now_ns()
+            if from_biosignal:
+                return self._follow(circle, frequency_hz, ramp_ns, now_ns)
             if frequency_hz is None:
                 led = own.led_home(circle, ramp_ns, now_ns, now_ns + LEAD_NS)
             else:
@@ -110,6 +128,18 @@ class Person:
 
         await self._record(decide)
         return self.sleeper.own_rhythm.over(circle)
+
+    def _follow(self, circle: Rhythm, frequency_hz: float | None, ramp_ns: int, now_ns: int) -> RhythmOwned:
+        if frequency_hz is None:
+            raise BadInput("a living signal has a frequency; to go back to the circle's rhythm, do not name a signal")
+        missing = self.sleeper.may_follow(self.conductor.circle, now_ns)
+        if missing:
+            names = " and ".join(purpose.name.lower() for purpose in missing)
+            raise NotPermitted(
+                f"a rhythm follows a biosignal only where biosignal and pull are both allowed; {names} is not"
+            )
+        led = self.sleeper.own_rhythm.following(circle, frequency_hz, ramp_ns, now_ns, now_ns + LEAD_NS)
+        return RhythmOwned(led.segments, led.home_ns, now_ns, led.set_hz)
 
     async def set_coupling(self, coupling: float, weight: float) -> None:
         """Records how far the circle may pull this sleeper, and what they count in its mean."""
@@ -120,6 +150,69 @@ class Person:
 
     async def set_hearing(self, hearing_level: float, own_level: float) -> None:
         await self._record(HearingSet(*parse_hearing(hearing_level, own_level), self._desk.now_ns()))
+
+    async def keep_apart(self, other_id: str, unheard: bool | None, unhearing: bool | None) -> tuple[Apart, ...]:
+        """Sets the wish about another sleeper, each direction as given or (None) as it is; returns all wishes.
+
+        What it silences is silent at once, and stays so if the disk refuses; what it lets be heard again is, once that
+        is on disk. Raises BadInput, StorageError.
+        """
+        self._check_present()
+        parse_other(other_id, self.sleeper.sleeper_id)
+        wish = about(self.sleeper.apart, other_id).changed(unheard, unhearing)
+        check_room(replaced(self.sleeper.apart, wish))
+        with self._newest:
+            mine = self._unrecorded_apart[other_id] = wish.joined(self._unrecorded_apart.get(other_id, wish))
+        self.show_plan()
+
+        def decide() -> ApartKept:
+            newest = about(self.sleeper.apart, other_id).changed(unheard, unhearing)
+            check_room(replaced(self.sleeper.apart, newest))
+            return ApartKept(other_id, newest.unheard, newest.unhearing, self._desk.now_ns())
+
+        await self._record(decide)
+        with self._newest:
+            if self._unrecorded_apart.get(other_id) is mine:  # else another call's, which holds this one's too
+                del self._unrecorded_apart[other_id]
+        self.show_plan()
+        return self.sleeper.apart
+
+    def admit(self, listener: "Person") -> None:
+        """Lets somebody listen in as soon as this person has been told. Raises BadInput, NotPermitted, NotNow."""
+        self._check_present()
+        with self._newest:
+            self.listeners = listening.admitted(self, listener, self._desk.now_ns())
+            listener.listens_to = self
+        self.tell()
+
+    def dismiss(self, listener: "Person") -> None:
+        """That one listens in no more."""
+        with self._newest:
+            self._keep_listeners({name: one for name, one in self.listeners.items() if one.listener is not listener})
+        self.tell()
+
+    def watched(self, streams: int) -> None:
+        """So many more streams follow this person, or fewer; without any, nobody listens in."""
+        self.watchers += streams
+        if not self.watchers and self.listeners:
+            self.show_plan()
+            self.tell()
+
+    def saw(self, names: Iterable[str]) -> None:
+        """This person's platform was sent the names of those who listen in: now they may."""
+        with self._newest:
+            before, self.listeners = self.listeners, listening.told(self.listeners, names)
+            self.show_plan()
+        if self.listeners != before:
+            self.tell()
+
+    def _keep_listeners(self, kept: dict[str, Listening]) -> None:
+        for name, one in self.listeners.items():
+            if name not in kept:
+                one.listener.listens_to = None
+                if one.flows and one.listener.on_plane:
+                    self._desk.plane.set_ear(one.listener.number, None)
+        self.listeners = kept
 
     async def leave(self) -> None:
         """Ends the credential; the voice is out of the field when this returns."""
@@ -204,6 +297,7 @@ class Person:
     def take_off_plane(self) -> None:
         with self._newest:
             if self.on_plane:
+                self._keep_listeners({})
                 self.on_plane = False
                 self._desk.plane.detach(self.number)
                 self._desk.plane.remove_sleeper(self.number)
@@ -214,10 +308,15 @@ class Person:
             if not self.on_plane:
                 return
             plane, sleeper, circle, now_ns = self._desk.plane, self.sleeper, self.conductor.circle, self._desk.now_ns()
+            self._keep_listeners(listening.still_allowed(self, now_ns))
+            for one in self.listeners.values():
+                if one.flows:
+                    plane.set_ear(one.listener.number, self.number, sleeper.own_level)
             voice, hearing, recording = (
                 sleeper.allows(purpose, circle, now_ns)
                 for purpose in (Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING)
             )
+            plane.set_apart(self.number, *self._apart())
             plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
             plane.set_hearing(self.number, hearing * sleeper.hearing_level)
             # A recorder is given the voice as loud as everybody else: not where less than that may be recorded.
@@ -227,9 +326,21 @@ class Person:
             own = None if circle.rhythm is None else sleeper.own_rhythm.over(circle.rhythm)
             plane.set_own_rhythm(self.number, None if own is None else self.conductor.timeline(own))
 
+    def _apart(self) -> tuple[list[int], list[int]]:
+        """Whom this person does not want to hear and who may not hear them, as the data plane numbers them."""
+        wishes = self.sleeper.apart
+        for wish in self._unrecorded_apart.values():
+            wishes = replaced(wishes, wish.joined(about(wishes, wish.other_id)))
+        unheard = [number_of(wish.other_id) for wish in wishes if wish.unheard]
+        return unheard, [number_of(wish.other_id) for wish in wishes if wish.unhearing]
+
     def attach(self, recording: bool) -> tuple[int, bytes]:
         """Opens a data-plane session, in place of an earlier one: its id and its secret."""
         self._check_present()
+        self.recording = recording
+        if (heard := self.listens_to) is not None:
+            heard.show_plan()
+            heard.tell()
         session_id = int.from_bytes(self._desk.entropy(8), "big")
         secret = self._desk.entropy(32)
         self._desk.plane.attach(self.number, session_id, secret, recording)

@@ -19,6 +19,22 @@ from harmonia.night.diary import Diary, percentile, phase_difference_turns
 
 INK, MUTED, PAPER, PANEL, GRID = "#e8e6f0", "#a5a1b8", "#12101c", "#1a1728", "#2d2942"
 COLOURS = ("#7cc7ff", "#ffb86b", "#ff7eb6", "#8ee6a8", "#c9a7ff", "#f5e663", "#6fe3e1", "#ff8f7a", "#a8b5ff", "#d0e87a")
+STYLE: Any = {
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PANEL,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "grid.color": GRID,
+    "font.size": 10,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+}
+"""How every picture looks."""
 LABELLED_MAX = 12
 LEVEL_DBFS_MIN = -90.0
 
@@ -30,22 +46,7 @@ def colour(number: int) -> str:
 
 def draw(path: Path, diaries: list[Diary], rhythm: _core.Rhythm | None, epoch_ns: int, title: str) -> None:
     """Writes the picture as PNG."""
-    style: Any = {
-        "figure.facecolor": PAPER,
-        "axes.facecolor": PANEL,
-        "axes.edgecolor": GRID,
-        "axes.labelcolor": INK,
-        "axes.titlecolor": INK,
-        "text.color": INK,
-        "xtick.color": MUTED,
-        "ytick.color": MUTED,
-        "grid.color": GRID,
-        "font.size": 10,
-        "axes.titlesize": 12,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-    }
-    with plt.rc_context(style):
+    with plt.rc_context(STYLE):
         figure, (clocks, phases, levels) = plt.subplots(
             3, 1, figsize=(12, 12), sharex=True, gridspec_kw={"height_ratios": [5, 4, 3]}, layout="constrained"
         )

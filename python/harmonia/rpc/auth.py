@@ -53,6 +53,7 @@ _ACCESS: Mapping[str, Access] = {
     "ConsentService/GetConsent": Access.SLEEPER,
     "ConsentService/Grant": Access.SLEEPER,
     "ConsentService/Withdraw": Access.WITHDRAWING,
+    "ConsentService/KeepApart": Access.SLEEPER,
     "RhythmService/GetRhythm": Access.HOST_OR_MEMBER,
     "RhythmService/SetRhythm": Access.HOST,
     "RhythmService/SetWeaving": Access.HOST,
@@ -67,6 +68,7 @@ _ACCESS: Mapping[str, Access] = {
     "StemService/FindStem": Access.HOST_OR_MEMBER,
     "StemService/ReadStem": Access.HOST_OR_MEMBER,
     "StemService/WriteStem": Access.HOST,
+    "PlatformService/ListenIn": Access.SLEEPER,
 }
 PACKAGE = "/harmonia.v1."
 ACCESS: Mapping[str, Access] = {PACKAGE + method: access for method, access in _ACCESS.items()}

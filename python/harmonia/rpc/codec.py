@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from harmonia.domain.apart import Apart
 from harmonia.domain.circle import Circle
 from harmonia.domain.consent import ALL_PURPOSES, EVENT_ID_BYTES, Consent, Purpose
 from harmonia.domain.rhythm import Rhythm, Segment
@@ -150,6 +151,11 @@ def purpose_consents(consent: Consent, t_ns: int, purposes: Iterable[Purpose] = 
     return messages
 
 
+def apart(wishes: Iterable[Apart]) -> list[consent_pb2.Apart]:
+    """From whom somebody keeps apart."""
+    return [consent_pb2.Apart(sleeper_id=w.other_id, unheard=w.unheard, unhearing=w.unhearing) for w in wishes]
+
+
 def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
     """Everything that a platform has to follow."""
     sleeper, conductor = person.sleeper, person.conductor
@@ -167,7 +173,17 @@ def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
         coupling=sleeper.coupling,
         weight=sleeper.weight,
         offered_offset=offered_to(conductor.circle.offered, person.place),
+        apart=apart(sleeper.apart),
+        listeners=listeners(person),
     )
+
+
+def listeners(person: Person) -> list[consent_pb2.Listener]:
+    """Who listens in to a person."""
+    return [
+        consent_pb2.Listener(sleeper_id=name, since_ns=one.since_ns, recording=one.listener.recording)
+        for name, one in person.listeners.items()
+    ]
 
 
 def time_keys(keys: TimeKeys) -> platform_pb2.TimeKeys:

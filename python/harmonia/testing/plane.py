@@ -71,6 +71,10 @@ class FakeSleeper:
     coupling: float = 0.0
     weight: float = 0.0
     hearing: float = 1.0
+    ear: tuple[int, float] | None = None
+    """Through whose ears they hear, and how loud that one's own voice is there."""
+    unheard: frozenset[int] = frozenset()
+    unhearing: frozenset[int] = frozenset()
     session: tuple[int, bytes, bool] | None = None
     acknowledged: list[bytes] = field(default_factory=list)
 
@@ -108,7 +112,7 @@ class FakePlane:
         self._now_ns = now_ns
         self._lock = threading.Lock()
         self._events: queue.SimpleQueue[FakeEvent] = queue.SimpleQueue()
-        self._gate_epoch = 1
+        self.gate_epoch = 1
         self.circles: dict[int, int] = {}
         self.sleepers: dict[int, FakeSleeper] = {}
         self.rhythms: dict[int, Rhythm] = {}
@@ -121,6 +125,13 @@ class FakePlane:
         """Whether the next frame holds this sleeper's voice."""
         held = self.sleepers.get(sleeper)
         return held is not None and not held.latched and held.voice_planned
+
+    def hears(self, listener: int, speaker: int) -> bool:
+        """Whether the next frame to one sleeper holds another's voice."""
+        held, other = self.sleepers.get(listener), self.sleepers.get(speaker)
+        if held is None or other is None or held.circle != other.circle or not held.hearing_planned:
+            return False
+        return self.audible(speaker) and speaker not in held.unheard and listener not in other.unhearing
 
     def hear(self, sleeper: int, event_id: bytes, purposes: int = 0) -> None:
         """A sealed withdrawal arrives: muted before anybody else knows of it."""
@@ -194,9 +205,18 @@ class FakePlane:
     def set_hearing(self, sleeper: int, level: float) -> None:
         self._held(sleeper).hearing = level
 
+    def set_apart(self, sleeper: int, unheard: Sequence[int], unhearing: Sequence[int]) -> None:
+        self._held(sleeper).unheard, self._held(sleeper).unhearing = frozenset(unheard), frozenset(unhearing)
+
     def set_plan(self, sleeper: int, *, voice: bool, hearing: bool, recording: bool) -> None:
         held = self._held(sleeper)
         held.voice_planned, held.hearing_planned, held.recording_planned = voice, hearing, recording
+
+    def set_ear(self, listener: int, sleeper: int | None, own_level: float = 1.0) -> None:
+        assert sleeper is None or self._held(sleeper).circle == self._held(listener).circle
+        if self._held(listener).ear is not None and sleeper is None:
+            self.gate_epoch += 1
+        self._held(listener).ear = None if sleeper is None else (sleeper, own_level)
 
     def mute(self, sleeper: int, event_id: bytes) -> int:
         with self._lock:
@@ -205,8 +225,8 @@ class FakePlane:
             if event_id not in held.withdrawals:
                 held.withdrawals.append(event_id)
             held.latched, held.answered = True, False
-            self._gate_epoch += 1
-            return self._gate_epoch
+            self.gate_epoch += 1
+            return self.gate_epoch
 
     def release(self, sleeper: int, withdrawal: bytes) -> bool:
         with self._lock:

@@ -25,27 +25,35 @@ _sym_db = _symbol_database.Default()
 from harmonia.v1 import types_pb2 as harmonia_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19harmonia/v1/consent.proto\x12\x0bharmonia.v1\x1a\x17harmonia/v1/types.proto\"\x13\n\x11GetConsentRequest\"C\n\x12GetConsentResponse\x12-\n\x08purposes\x18\x01 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\"\xa1\x01\n\x0ePurposeConsent\x12%\n\x07purpose\x18\x01 \x01(\x0e\x32\x14.harmonia.v1.Purpose\x12\x0f\n\x07granted\x18\x02 \x01(\x08\x12\r\n\x05scope\x18\x03 \x01(\t\x12\r\n\x05level\x18\x04 \x01(\x02\x12\x15\n\x08until_ns\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\rwithdrawal_id\x18\x06 \x01(\tB\x0b\n\t_until_ns\"\xac\x01\n\x0cGrantRequest\x12%\n\x07purpose\x18\x01 \x01(\x0e\x32\x14.harmonia.v1.Purpose\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x12\n\x05level\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x15\n\x08until_ns\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\nsupersedes\x18\x05 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\x0c\x42\x08\n\x06_levelB\x0b\n\t_until_ns\"=\n\rGrantResponse\x12,\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x1b.harmonia.v1.PurposeConsent\"K\n\x0fWithdrawRequest\x12&\n\x08purposes\x18\x01 \x03(\x0e\x32\x14.harmonia.v1.Purpose\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\x0c\"U\n\x10WithdrawResponse\x12-\n\x08purposes\x18\x01 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\x12\x12\n\ngate_epoch\x18\x02 \x01(\x04\x32\xe8\x01\n\x0e\x43onsentService\x12M\n\nGetConsent\x12\x1e.harmonia.v1.GetConsentRequest\x1a\x1f.harmonia.v1.GetConsentResponse\x12>\n\x05Grant\x12\x19.harmonia.v1.GrantRequest\x1a\x1a.harmonia.v1.GrantResponse\x12G\n\x08Withdraw\x12\x1c.harmonia.v1.WithdrawRequest\x1a\x1d.harmonia.v1.WithdrawResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19harmonia/v1/consent.proto\x12\x0bharmonia.v1\x1a\x17harmonia/v1/types.proto\"C\n\x08Listener\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x10\n\x08since_ns\x18\x02 \x01(\x03\x12\x11\n\trecording\x18\x03 \x01(\x08\"\x13\n\x11GetConsentRequest\"m\n\x12GetConsentResponse\x12-\n\x08purposes\x18\x01 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\x12(\n\tlisteners\x18\x02 \x03(\x0b\x32\x15.harmonia.v1.Listener\"\xa1\x01\n\x0ePurposeConsent\x12%\n\x07purpose\x18\x01 \x01(\x0e\x32\x14.harmonia.v1.Purpose\x12\x0f\n\x07granted\x18\x02 \x01(\x08\x12\r\n\x05scope\x18\x03 \x01(\t\x12\r\n\x05level\x18\x04 \x01(\x02\x12\x15\n\x08until_ns\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\rwithdrawal_id\x18\x06 \x01(\tB\x0b\n\t_until_ns\"\xac\x01\n\x0cGrantRequest\x12%\n\x07purpose\x18\x01 \x01(\x0e\x32\x14.harmonia.v1.Purpose\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x12\n\x05level\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x15\n\x08until_ns\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\nsupersedes\x18\x05 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\x0c\x42\x08\n\x06_levelB\x0b\n\t_until_ns\"=\n\rGrantResponse\x12,\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x1b.harmonia.v1.PurposeConsent\"K\n\x0fWithdrawRequest\x12&\n\x08purposes\x18\x01 \x03(\x0e\x32\x14.harmonia.v1.Purpose\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\x0c\"U\n\x10WithdrawResponse\x12-\n\x08purposes\x18\x01 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\x12\x12\n\ngate_epoch\x18\x02 \x01(\x04\"?\n\x05\x41part\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x0f\n\x07unheard\x18\x02 \x01(\x08\x12\x11\n\tunhearing\x18\x03 \x01(\x08\"n\n\x10KeepApartRequest\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x14\n\x07unheard\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\tunhearing\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\n\n\x08_unheardB\x0c\n\n_unhearing\"6\n\x11KeepApartResponse\x12!\n\x05\x61part\x18\x01 \x03(\x0b\x32\x12.harmonia.v1.Apart2\xb4\x02\n\x0e\x43onsentService\x12M\n\nGetConsent\x12\x1e.harmonia.v1.GetConsentRequest\x1a\x1f.harmonia.v1.GetConsentResponse\x12>\n\x05Grant\x12\x19.harmonia.v1.GrantRequest\x1a\x1a.harmonia.v1.GrantResponse\x12G\n\x08Withdraw\x12\x1c.harmonia.v1.WithdrawRequest\x1a\x1d.harmonia.v1.WithdrawResponse\x12J\n\tKeepApart\x12\x1d.harmonia.v1.KeepApartRequest\x1a\x1e.harmonia.v1.KeepApartResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'harmonia.v1.consent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETCONSENTREQUEST']._serialized_start=67
-  _globals['_GETCONSENTREQUEST']._serialized_end=86
-  _globals['_GETCONSENTRESPONSE']._serialized_start=88
-  _globals['_GETCONSENTRESPONSE']._serialized_end=155
-  _globals['_PURPOSECONSENT']._serialized_start=158
-  _globals['_PURPOSECONSENT']._serialized_end=319
-  _globals['_GRANTREQUEST']._serialized_start=322
-  _globals['_GRANTREQUEST']._serialized_end=494
-  _globals['_GRANTRESPONSE']._serialized_start=496
-  _globals['_GRANTRESPONSE']._serialized_end=557
-  _globals['_WITHDRAWREQUEST']._serialized_start=559
-  _globals['_WITHDRAWREQUEST']._serialized_end=634
-  _globals['_WITHDRAWRESPONSE']._serialized_start=636
-  _globals['_WITHDRAWRESPONSE']._serialized_end=721
-  _globals['_CONSENTSERVICE']._serialized_start=724
-  _globals['_CONSENTSERVICE']._serialized_end=956
+  _globals['_LISTENER']._serialized_start=67
+  _globals['_LISTENER']._serialized_end=134
+  _globals['_GETCONSENTREQUEST']._serialized_start=136
+  _globals['_GETCONSENTREQUEST']._serialized_end=155
+  _globals['_GETCONSENTRESPONSE']._serialized_start=157
+  _globals['_GETCONSENTRESPONSE']._serialized_end=266
+  _globals['_PURPOSECONSENT']._serialized_start=269
+  _globals['_PURPOSECONSENT']._serialized_end=430
+  _globals['_GRANTREQUEST']._serialized_start=433
+  _globals['_GRANTREQUEST']._serialized_end=605
+  _globals['_GRANTRESPONSE']._serialized_start=607
+  _globals['_GRANTRESPONSE']._serialized_end=668
+  _globals['_WITHDRAWREQUEST']._serialized_start=670
+  _globals['_WITHDRAWREQUEST']._serialized_end=745
+  _globals['_WITHDRAWRESPONSE']._serialized_start=747
+  _globals['_WITHDRAWRESPONSE']._serialized_end=832
+  _globals['_APART']._serialized_start=834
+  _globals['_APART']._serialized_end=897
+  _globals['_KEEPAPARTREQUEST']._serialized_start=899
+  _globals['_KEEPAPARTREQUEST']._serialized_end=1009
+  _globals['_KEEPAPARTRESPONSE']._serialized_start=1011
+  _globals['_KEEPAPARTRESPONSE']._serialized_end=1065
+  _globals['_CONSENTSERVICE']._serialized_start=1068
+  _globals['_CONSENTSERVICE']._serialized_end=1376
 # @@protoc_insertion_point(module_scope)

@@ -20,6 +20,35 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class Listener(_message.Message):
+    """Somebody who listens in to a sleeper's mix, or is about to: with `monitoring`, and never before the sleeper was told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLEEPER_ID_FIELD_NUMBER: _builtins.int
+    SINCE_NS_FIELD_NUMBER: _builtins.int
+    RECORDING_FIELD_NUMBER: _builtins.int
+    sleeper_id: _builtins.str
+    since_ns: _builtins.int
+    """Node time, nanoseconds."""
+    recording: _builtins.bool
+    """They keep what they hear, which takes `recording` too."""
+    def __init__(
+        self,
+        *,
+        sleeper_id: _builtins.str = ...,
+        since_ns: _builtins.int = ...,
+        recording: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording", "since_ns", b"since_ns", "sleeper_id", b"sleeper_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Listener: _TypeAlias = Listener  # noqa: Y015
+
+@_typing.final
 class GetConsentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -39,16 +68,22 @@ class GetConsentResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PURPOSES_FIELD_NUMBER: _builtins.int
+    LISTENERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def purposes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PurposeConsent]: ...
+    @_builtins.property
+    def listeners(self) -> _containers.RepeatedCompositeFieldContainer[Global___Listener]:
+        """Who listens in to the caller now."""
+
     def __init__(
         self,
         *,
         purposes: _abc.Iterable[Global___PurposeConsent] | None = ...,
+        listeners: _abc.Iterable[Global___Listener] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["purposes", b"purposes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["listeners", b"listeners", "purposes", b"purposes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -209,3 +244,89 @@ class WithdrawResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WithdrawResponse: _TypeAlias = WithdrawResponse  # noqa: Y015
+
+@_typing.final
+class Apart(_message.Message):
+    """A sleeper's wish about one other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLEEPER_ID_FIELD_NUMBER: _builtins.int
+    UNHEARD_FIELD_NUMBER: _builtins.int
+    UNHEARING_FIELD_NUMBER: _builtins.int
+    sleeper_id: _builtins.str
+    unheard: _builtins.bool
+    """The sleeper does not want to hear the other."""
+    unhearing: _builtins.bool
+    """The other may not hear the sleeper."""
+    def __init__(
+        self,
+        *,
+        sleeper_id: _builtins.str = ...,
+        unheard: _builtins.bool = ...,
+        unhearing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sleeper_id", b"sleeper_id", "unheard", b"unheard", "unhearing", b"unhearing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Apart: _TypeAlias = Apart  # noqa: Y015
+
+@_typing.final
+class KeepApartRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLEEPER_ID_FIELD_NUMBER: _builtins.int
+    UNHEARD_FIELD_NUMBER: _builtins.int
+    UNHEARING_FIELD_NUMBER: _builtins.int
+    sleeper_id: _builtins.str
+    """The other: in any circle, here or not yet here, of 1 to 64 printable characters."""
+    unheard: _builtins.bool
+    """Absent: as it is."""
+    unhearing: _builtins.bool
+    """Absent: as it is."""
+    def __init__(
+        self,
+        *,
+        sleeper_id: _builtins.str = ...,
+        unheard: _builtins.bool | None = ...,
+        unhearing: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_unheard", b"_unheard", "_unhearing", b"_unhearing", "unheard", b"unheard", "unhearing", b"unhearing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unheard", b"_unheard", "_unhearing", b"_unhearing", "sleeper_id", b"sleeper_id", "unheard", b"unheard", "unhearing", b"unhearing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__unheard: _TypeAlias = _typing.Literal["unheard"]  # noqa: Y015
+    _WhichOneofArgType__unheard: _TypeAlias = _typing.Literal["_unheard", b"_unheard"]  # noqa: Y015
+    _WhichOneofReturnType__unhearing: _TypeAlias = _typing.Literal["unhearing"]  # noqa: Y015
+    _WhichOneofArgType__unhearing: _TypeAlias = _typing.Literal["_unhearing", b"_unhearing"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unheard) -> _WhichOneofReturnType__unheard | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unhearing) -> _WhichOneofReturnType__unhearing | None: ...
+
+Global___KeepApartRequest: _TypeAlias = KeepApartRequest  # noqa: Y015
+
+@_typing.final
+class KeepApartResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APART_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def apart(self) -> _containers.RepeatedCompositeFieldContainer[Global___Apart]:
+        """All of the caller's wishes, as they now stand."""
+
+    def __init__(
+        self,
+        *,
+        apart: _abc.Iterable[Global___Apart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apart", b"apart"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepApartResponse: _TypeAlias = KeepApartResponse  # noqa: Y015

@@ -51,6 +51,11 @@ class ConsentServiceStub:
                 request_serializer=harmonia_dot_v1_dot_consent__pb2.WithdrawRequest.SerializeToString,
                 response_deserializer=harmonia_dot_v1_dot_consent__pb2.WithdrawResponse.FromString,
                 _registered_method=True)
+        self.KeepApart = channel.unary_unary(
+                '/harmonia.v1.ConsentService/KeepApart',
+                request_serializer=harmonia_dot_v1_dot_consent__pb2.KeepApartRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_consent__pb2.KeepApartResponse.FromString,
+                _registered_method=True)
 
 
 class ConsentServiceServicer:
@@ -79,6 +84,14 @@ class ConsentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def KeepApart(self, request, context):
+        """Whom of the others the caller does not want to hear, and who may not hear the caller; one other at a time. Nobody
+        else is told. What it silences falls silent at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConsentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +109,11 @@ def add_ConsentServiceServicer_to_server(servicer, server):
                     servicer.Withdraw,
                     request_deserializer=harmonia_dot_v1_dot_consent__pb2.WithdrawRequest.FromString,
                     response_serializer=harmonia_dot_v1_dot_consent__pb2.WithdrawResponse.SerializeToString,
+            ),
+            'KeepApart': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepApart,
+                    request_deserializer=harmonia_dot_v1_dot_consent__pb2.KeepApartRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_consent__pb2.KeepApartResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -181,6 +199,33 @@ class ConsentService:
             '/harmonia.v1.ConsentService/Withdraw',
             harmonia_dot_v1_dot_consent__pb2.WithdrawRequest.SerializeToString,
             harmonia_dot_v1_dot_consent__pb2.WithdrawResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepApart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.ConsentService/KeepApart',
+            harmonia_dot_v1_dot_consent__pb2.KeepApartRequest.SerializeToString,
+            harmonia_dot_v1_dot_consent__pb2.KeepApartResponse.FromString,
             options,
             channel_credentials,
             insecure,

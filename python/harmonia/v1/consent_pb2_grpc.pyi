@@ -42,6 +42,10 @@ class ConsentServiceStub:
     """Withdraws purposes. Always applies, whatever its sender knew; repeat it with the same event id until acknowledged.
     Muted in memory, then written to disk, then acknowledged. Works with an expired credential.
     """
+    KeepApart: _grpc.UnaryUnaryMultiCallable[_consent_pb2.KeepApartRequest, _consent_pb2.KeepApartResponse]
+    """Whom of the others the caller does not want to hear, and who may not hear the caller; one other at a time. Nobody
+    else is told. What it silences falls silent at once.
+    """
 
 @_typing.type_check_only
 class ConsentServiceAsyncStub(ConsentServiceStub):
@@ -56,6 +60,10 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     Withdraw: _aio.UnaryUnaryMultiCallable[_consent_pb2.WithdrawRequest, _consent_pb2.WithdrawResponse]  # type: ignore[assignment]
     """Withdraws purposes. Always applies, whatever its sender knew; repeat it with the same event id until acknowledged.
     Muted in memory, then written to disk, then acknowledged. Works with an expired credential.
+    """
+    KeepApart: _aio.UnaryUnaryMultiCallable[_consent_pb2.KeepApartRequest, _consent_pb2.KeepApartResponse]  # type: ignore[assignment]
+    """Whom of the others the caller does not want to hear, and who may not hear the caller; one other at a time. Nobody
+    else is told. What it silences falls silent at once.
     """
 
 class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -86,6 +94,16 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_consent_pb2.WithdrawResponse, _abc.Awaitable[_consent_pb2.WithdrawResponse]]:
         """Withdraws purposes. Always applies, whatever its sender knew; repeat it with the same event id until acknowledged.
         Muted in memory, then written to disk, then acknowledged. Works with an expired credential.
+        """
+
+    @_abc_1.abstractmethod
+    def KeepApart(
+        self,
+        request: _consent_pb2.KeepApartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.KeepApartResponse, _abc.Awaitable[_consent_pb2.KeepApartResponse]]:
+        """Whom of the others the caller does not want to hear, and who may not hear the caller; one other at a time. Nobody
+        else is told. What it silences falls silent at once.
         """
 
 def add_ConsentServiceServicer_to_server(servicer: ConsentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -164,6 +164,8 @@ class PlatformState(_message.Message):
     COUPLING_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     OFFERED_OFFSET_FIELD_NUMBER: _builtins.int
+    APART_FIELD_NUMBER: _builtins.int
+    LISTENERS_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """The sleeper's own phase offset as the sanctuary recorded it, in 2^-64 turn."""
     hearing_level: _builtins.float
@@ -184,6 +186,14 @@ class PlatformState(_message.Message):
     def own_rhythm(self) -> _types_pb2.Rhythm:
         """The sleeper's own timeline; absent for the circle's."""
 
+    @_builtins.property
+    def apart(self) -> _containers.RepeatedCompositeFieldContainer[_consent_pb2.Apart]:
+        """From whom the sleeper keeps apart, by id."""
+
+    @_builtins.property
+    def listeners(self) -> _containers.RepeatedCompositeFieldContainer[_consent_pb2.Listener]:
+        """Who listens in to the sleeper."""
+
     def __init__(
         self,
         *,
@@ -197,10 +207,12 @@ class PlatformState(_message.Message):
         coupling: _builtins.float = ...,
         weight: _builtins.float = ...,
         offered_offset: _builtins.int | None = ...,
+        apart: _abc.Iterable[_consent_pb2.Apart] | None = ...,
+        listeners: _abc.Iterable[_consent_pb2.Listener] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "offered_offset", b"offered_offset", "own_rhythm", b"own_rhythm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "coupling", b"coupling", "hearing_level", b"hearing_level", "offered_offset", b"offered_offset", "offset", b"offset", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "voice", b"voice", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "apart", b"apart", "circle", b"circle", "coupling", b"coupling", "hearing_level", b"hearing_level", "listeners", b"listeners", "offered_offset", b"offered_offset", "offset", b"offset", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "voice", b"voice", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__offered_offset: _TypeAlias = _typing.Literal["offered_offset"]  # noqa: Y015
     _WhichOneofArgType__offered_offset: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset"]  # noqa: Y015
@@ -283,3 +295,50 @@ class SetHearingResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetHearingResponse: _TypeAlias = SetHearingResponse  # noqa: Y015
+
+@_typing.final
+class ListenInRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLEEPER_ID_FIELD_NUMBER: _builtins.int
+    sleeper_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        sleeper_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sleeper_id", b"sleeper_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListenInRequest: _TypeAlias = ListenInRequest  # noqa: Y015
+
+@_typing.final
+class ListenInResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEARING_FIELD_NUMBER: _builtins.int
+    SINCE_NS_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    hearing: _builtins.bool
+    """The sleeper has been told and frames go; before that, they do not."""
+    since_ns: _builtins.int
+    """Since when the sleeper is told so, node time in nanoseconds."""
+    offset: _builtins.int
+    """That sleeper's own phase offset, in 2^-64 turn: what the caller's platform adds to hear the same."""
+    def __init__(
+        self,
+        *,
+        hearing: _builtins.bool = ...,
+        since_ns: _builtins.int = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hearing", b"hearing", "offset", b"offset", "since_ns", b"since_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListenInResponse: _TypeAlias = ListenInResponse  # noqa: Y015

@@ -55,6 +55,11 @@ class PlatformServiceStub:
                 request_serializer=harmonia_dot_v1_dot_platform__pb2.SetHearingRequest.SerializeToString,
                 response_deserializer=harmonia_dot_v1_dot_platform__pb2.SetHearingResponse.FromString,
                 _registered_method=True)
+        self.ListenIn = channel.unary_stream(
+                '/harmonia.v1.PlatformService/ListenIn',
+                request_serializer=harmonia_dot_v1_dot_platform__pb2.ListenInRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_platform__pb2.ListenInResponse.FromString,
+                _registered_method=True)
 
 
 class PlatformServiceServicer:
@@ -89,6 +94,14 @@ class PlatformServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListenIn(self, request, context):
+        """Lets the caller's platform hear what another sleeper of the circle hears, for as long as the stream is open and that
+        sleeper grants monitoring, and recording too if the caller's platform records. They are told before the first frame.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PlatformServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +124,11 @@ def add_PlatformServiceServicer_to_server(servicer, server):
                     servicer.SetHearing,
                     request_deserializer=harmonia_dot_v1_dot_platform__pb2.SetHearingRequest.FromString,
                     response_serializer=harmonia_dot_v1_dot_platform__pb2.SetHearingResponse.SerializeToString,
+            ),
+            'ListenIn': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListenIn,
+                    request_deserializer=harmonia_dot_v1_dot_platform__pb2.ListenInRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_platform__pb2.ListenInResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +240,33 @@ class PlatformService:
             '/harmonia.v1.PlatformService/SetHearing',
             harmonia_dot_v1_dot_platform__pb2.SetHearingRequest.SerializeToString,
             harmonia_dot_v1_dot_platform__pb2.SetHearingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListenIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/harmonia.v1.PlatformService/ListenIn',
+            harmonia_dot_v1_dot_platform__pb2.ListenInRequest.SerializeToString,
+            harmonia_dot_v1_dot_platform__pb2.ListenInResponse.FromString,
             options,
             channel_credentials,
             insecure,

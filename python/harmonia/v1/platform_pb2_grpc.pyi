@@ -41,6 +41,10 @@ class PlatformServiceStub:
     """Sets the sleeper's voice: one complex coefficient a channel."""
     SetHearing: _grpc.UnaryUnaryMultiCallable[_platform_pb2.SetHearingRequest, _platform_pb2.SetHearingResponse]
     """Sets how loud the sleeper hears the others and themself."""
+    ListenIn: _grpc.UnaryStreamMultiCallable[_platform_pb2.ListenInRequest, _platform_pb2.ListenInResponse]
+    """Lets the caller's platform hear what another sleeper of the circle hears, for as long as the stream is open and that
+    sleeper grants monitoring, and recording too if the caller's platform records. They are told before the first frame.
+    """
 
 @_typing.type_check_only
 class PlatformServiceAsyncStub(PlatformServiceStub):
@@ -55,6 +59,10 @@ class PlatformServiceAsyncStub(PlatformServiceStub):
     """Sets the sleeper's voice: one complex coefficient a channel."""
     SetHearing: _aio.UnaryUnaryMultiCallable[_platform_pb2.SetHearingRequest, _platform_pb2.SetHearingResponse]  # type: ignore[assignment]
     """Sets how loud the sleeper hears the others and themself."""
+    ListenIn: _aio.UnaryStreamMultiCallable[_platform_pb2.ListenInRequest, _platform_pb2.ListenInResponse]  # type: ignore[assignment]
+    """Lets the caller's platform hear what another sleeper of the circle hears, for as long as the stream is open and that
+    sleeper grants monitoring, and recording too if the caller's platform records. They are told before the first frame.
+    """
 
 class PlatformServiceServicer(metaclass=_abc_1.ABCMeta):
     """A sleeper's device. Only the sleeper's own credential opens this service."""
@@ -90,5 +98,15 @@ class PlatformServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_platform_pb2.SetHearingResponse, _abc.Awaitable[_platform_pb2.SetHearingResponse]]:
         """Sets how loud the sleeper hears the others and themself."""
+
+    @_abc_1.abstractmethod
+    def ListenIn(
+        self,
+        request: _platform_pb2.ListenInRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_platform_pb2.ListenInResponse], _abc.AsyncIterator[_platform_pb2.ListenInResponse]]:
+        """Lets the caller's platform hear what another sleeper of the circle hears, for as long as the stream is open and that
+        sleeper grants monitoring, and recording too if the caller's platform records. They are told before the first frame.
+        """
 
 def add_PlatformServiceServicer_to_server(servicer: PlatformServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from harmonia.v1 import types_pb2 as harmonia_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18harmonia/v1/rhythm.proto\x12\x0bharmonia.v1\x1a\x17harmonia/v1/types.proto\"%\n\x10GetRhythmRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\"8\n\x11GetRhythmResponse\x12#\n\x06rhythm\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Rhythm\"L\n\x10SetRhythmRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x14\n\x0c\x66requency_hz\x18\x02 \x01(\x01\x12\x0f\n\x07ramp_ns\x18\x03 \x01(\x03\"8\n\x11SetRhythmResponse\x12#\n\x06rhythm\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Rhythm\"-\n\x15SetPhaseOffsetRequest\x12\x14\n\x0coffset_turns\x18\x01 \x01(\x01\"(\n\x16SetPhaseOffsetResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x10\"}\n\x11SetWeavingRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12%\n\x04mode\x18\x02 \x01(\x0e\x32\x17.harmonia.v1.CircleMode\x12\x1b\n\x0estrength_rad_s\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x11\n\x0f_strength_rad_s\"9\n\x12SetWeavingResponse\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\"?\n\x13OfferOffsetsRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x15\n\rpattern_turns\x18\x02 \x03(\x01\"\x16\n\x14OfferOffsetsResponse\"R\n\x13SetOwnRhythmRequest\x12\x19\n\x0c\x66requency_hz\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07ramp_ns\x18\x02 \x01(\x03\x42\x0f\n\r_frequency_hz\";\n\x14SetOwnRhythmResponse\x12#\n\x06rhythm\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Rhythm\"F\n\x12SetCouplingRequest\x12\x10\n\x08\x63oupling\x18\x01 \x01(\x02\x12\x13\n\x06weight\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_weight\"\x15\n\x13SetCouplingResponse2\xcd\x04\n\rRhythmService\x12J\n\tGetRhythm\x12\x1d.harmonia.v1.GetRhythmRequest\x1a\x1e.harmonia.v1.GetRhythmResponse\x12J\n\tSetRhythm\x12\x1d.harmonia.v1.SetRhythmRequest\x1a\x1e.harmonia.v1.SetRhythmResponse\x12M\n\nSetWeaving\x12\x1e.harmonia.v1.SetWeavingRequest\x1a\x1f.harmonia.v1.SetWeavingResponse\x12S\n\x0cOfferOffsets\x12 .harmonia.v1.OfferOffsetsRequest\x1a!.harmonia.v1.OfferOffsetsResponse\x12S\n\x0cSetOwnRhythm\x12 .harmonia.v1.SetOwnRhythmRequest\x1a!.harmonia.v1.SetOwnRhythmResponse\x12P\n\x0bSetCoupling\x12\x1f.harmonia.v1.SetCouplingRequest\x1a .harmonia.v1.SetCouplingResponse\x12Y\n\x0eSetPhaseOffset\x12\".harmonia.v1.SetPhaseOffsetRequest\x1a#.harmonia.v1.SetPhaseOffsetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18harmonia/v1/rhythm.proto\x12\x0bharmonia.v1\x1a\x17harmonia/v1/types.proto\"%\n\x10GetRhythmRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\"8\n\x11GetRhythmResponse\x12#\n\x06rhythm\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Rhythm\"L\n\x10SetRhythmRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x14\n\x0c\x66requency_hz\x18\x02 \x01(\x01\x12\x0f\n\x07ramp_ns\x18\x03 \x01(\x03\"8\n\x11SetRhythmResponse\x12#\n\x06rhythm\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Rhythm\"-\n\x15SetPhaseOffsetRequest\x12\x14\n\x0coffset_turns\x18\x01 \x01(\x01\"(\n\x16SetPhaseOffsetResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x10\"}\n\x11SetWeavingRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12%\n\x04mode\x18\x02 \x01(\x0e\x32\x17.harmonia.v1.CircleMode\x12\x1b\n\x0estrength_rad_s\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x11\n\x0f_strength_rad_s\"9\n\x12SetWeavingResponse\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\"?\n\x13OfferOffsetsRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x15\n\rpattern_turns\x18\x02 \x03(\x01\"\x16\n\x14OfferOffsetsResponse\"j\n\x13SetOwnRhythmRequest\x12\x19\n\x0c\x66requency_hz\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07ramp_ns\x18\x02 \x01(\x03\x12\x16\n\x0e\x66rom_biosignal\x18\x03 \x01(\x08\x42\x0f\n\r_frequency_hz\";\n\x14SetOwnRhythmResponse\x12#\n\x06rhythm\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Rhythm\"F\n\x12SetCouplingRequest\x12\x10\n\x08\x63oupling\x18\x01 \x01(\x02\x12\x13\n\x06weight\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_weight\"\x15\n\x13SetCouplingResponse2\xcd\x04\n\rRhythmService\x12J\n\tGetRhythm\x12\x1d.harmonia.v1.GetRhythmRequest\x1a\x1e.harmonia.v1.GetRhythmResponse\x12J\n\tSetRhythm\x12\x1d.harmonia.v1.SetRhythmRequest\x1a\x1e.harmonia.v1.SetRhythmResponse\x12M\n\nSetWeaving\x12\x1e.harmonia.v1.SetWeavingRequest\x1a\x1f.harmonia.v1.SetWeavingResponse\x12S\n\x0cOfferOffsets\x12 .harmonia.v1.OfferOffsetsRequest\x1a!.harmonia.v1.OfferOffsetsResponse\x12S\n\x0cSetOwnRhythm\x12 .harmonia.v1.SetOwnRhythmRequest\x1a!.harmonia.v1.SetOwnRhythmResponse\x12P\n\x0bSetCoupling\x12\x1f.harmonia.v1.SetCouplingRequest\x1a .harmonia.v1.SetCouplingResponse\x12Y\n\x0eSetPhaseOffset\x12\".harmonia.v1.SetPhaseOffsetRequest\x1a#.harmonia.v1.SetPhaseOffsetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,13 +53,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OFFEROFFSETSRESPONSE']._serialized_start=639
   _globals['_OFFEROFFSETSRESPONSE']._serialized_end=661
   _globals['_SETOWNRHYTHMREQUEST']._serialized_start=663
-  _globals['_SETOWNRHYTHMREQUEST']._serialized_end=745
-  _globals['_SETOWNRHYTHMRESPONSE']._serialized_start=747
-  _globals['_SETOWNRHYTHMRESPONSE']._serialized_end=806
-  _globals['_SETCOUPLINGREQUEST']._serialized_start=808
-  _globals['_SETCOUPLINGREQUEST']._serialized_end=878
-  _globals['_SETCOUPLINGRESPONSE']._serialized_start=880
-  _globals['_SETCOUPLINGRESPONSE']._serialized_end=901
-  _globals['_RHYTHMSERVICE']._serialized_start=904
-  _globals['_RHYTHMSERVICE']._serialized_end=1493
+  _globals['_SETOWNRHYTHMREQUEST']._serialized_end=769
+  _globals['_SETOWNRHYTHMRESPONSE']._serialized_start=771
+  _globals['_SETOWNRHYTHMRESPONSE']._serialized_end=830
+  _globals['_SETCOUPLINGREQUEST']._serialized_start=832
+  _globals['_SETCOUPLINGREQUEST']._serialized_end=902
+  _globals['_SETCOUPLINGRESPONSE']._serialized_start=904
+  _globals['_SETCOUPLINGRESPONSE']._serialized_end=925
+  _globals['_RHYTHMSERVICE']._serialized_start=928
+  _globals['_RHYTHMSERVICE']._serialized_end=1517
 # @@protoc_insertion_point(module_scope)

@@ -240,19 +240,25 @@ class SetOwnRhythmRequest(_message.Message):
 
     FREQUENCY_HZ_FIELD_NUMBER: _builtins.int
     RAMP_NS_FIELD_NUMBER: _builtins.int
+    FROM_BIOSIGNAL_FIELD_NUMBER: _builtins.int
     frequency_hz: _builtins.float
     """-50 to 50 Hz; absent: back to the circle's rhythm."""
     ramp_ns: _builtins.int
     """How long the change takes, nanoseconds; 0 means 10 s."""
+    from_biosignal: _builtins.bool
+    """The frequency is that of a living signal: refused unless biosignal and pull are both allowed, and undone, without a
+    jump, as soon as one of them is withdrawn.
+    """
     def __init__(
         self,
         *,
         frequency_hz: _builtins.float | None = ...,
         ramp_ns: _builtins.int = ...,
+        from_biosignal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_frequency_hz", b"_frequency_hz", "frequency_hz", b"frequency_hz"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frequency_hz", b"_frequency_hz", "frequency_hz", b"frequency_hz", "ramp_ns", b"ramp_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frequency_hz", b"_frequency_hz", "frequency_hz", b"frequency_hz", "from_biosignal", b"from_biosignal", "ramp_ns", b"ramp_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__frequency_hz: _TypeAlias = _typing.Literal["frequency_hz"]  # noqa: Y015
     _WhichOneofArgType__frequency_hz: _TypeAlias = _typing.Literal["_frequency_hz", b"_frequency_hz"]  # noqa: Y015

@@ -106,18 +106,18 @@ impl Strength {
     }
 }
 
-impl Oscillator {
-    /// Errors on a coupling or weight out of range.
-    pub fn check(&self) -> Result<(), CouplingError> {
-        if !(0.0..=1.0).contains(&self.coupling) {
-            return Err(CouplingError::Coupling(self.coupling));
-        }
-        if !(0.0..=WEIGHT_MAX).contains(&self.weight) {
-            return Err(CouplingError::Weight(self.weight));
-        }
-        Ok(())
+/// Errors on a coupling or weight out of range.
+pub fn check(coupling: f32, weight: f32) -> Result<(), CouplingError> {
+    if !(0.0..=1.0).contains(&coupling) {
+        return Err(CouplingError::Coupling(coupling));
     }
+    if !(0.0..=WEIGHT_MAX).contains(&weight) {
+        return Err(CouplingError::Weight(weight));
+    }
+    Ok(())
+}
 
+impl Oscillator {
     /// θ, before any offset of the sleeper's.
     pub fn phase(&self) -> Phase {
         self.own + self.pulled
@@ -239,7 +239,7 @@ impl Block {
 impl Population {
     /// Adds a sleeper. Errors on numbers out of range.
     pub fn push(&mut self, oscillator: Oscillator) -> Result<(), CouplingError> {
-        oscillator.check()?;
+        check(oscillator.coupling, oscillator.weight)?;
         if self.len.is_multiple_of(LANES) {
             self.blocks.push(EMPTY);
             self.exact.push(NOBODY);
@@ -256,7 +256,7 @@ impl Population {
     /// # Panics
     /// If there is no such sleeper.
     pub fn set(&mut self, index: usize, oscillator: Oscillator) -> Result<(), CouplingError> {
-        oscillator.check()?;
+        check(oscillator.coupling, oscillator.weight)?;
         self.write(index, oscillator);
         Ok(())
     }

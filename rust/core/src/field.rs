@@ -6,7 +6,7 @@
 //! Integers modulo 2⁶⁴ are a group: removal is exact, order leaves no trace, and an overflow on the way (it would
 //! take a million of the loudest voices) would still cancel.
 //!
-//! Layout: all real parts, then all imaginary parts, so that sums and differences vectorise.
+//! Layout: as the coefficients lie in memory, real and imaginary parts in turn; sums and differences know neither.
 use num_complex::Complex;
 
 use crate::voice::Voice;
@@ -15,7 +15,10 @@ use crate::voice::Voice;
 const FRACTION_BITS: u32 = 36;
 const ONE: f64 = (1u64 << FRACTION_BITS) as f64;
 
-/// A weighted voice, or a sum of them: 2·K integers of 2⁻³⁶, real parts first.
+/// What turns fixed point into a float: a power of two, so exact.
+pub(crate) const UNIT: f64 = 1.0 / ONE;
+
+/// A weighted voice, or a sum of them: 2·K integers of 2⁻³⁶, real and imaginary parts in turn.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Field {
     sums: Vec<i64>,
@@ -31,20 +34,8 @@ impl Field {
     ///
     /// The product of two `f32` is exact in `f64`, so the result is the same on every machine.
     pub fn of(voice: &Voice, weight: f32) -> Self {
-        let mut field = Self::silent(voice.channels());
-        field.set(voice, weight);
-        field
-    }
-
-    /// Makes this field `weight` times `voice`, without allocating.
-    pub(crate) fn set(&mut self, voice: &Voice, weight: f32) {
-        let channels = self.channels();
-        assert_eq!(voice.channels(), channels, "a voice has one coefficient a channel");
         let fixed = |part: f32| (f64::from(part) * f64::from(weight) * ONE).round_ties_even() as i64;
-        for (k, v) in voice.coefficients().iter().enumerate() {
-            self.sums[k] = fixed(v.re);
-            self.sums[channels + k] = fixed(v.im);
-        }
+        Self { sums: voice.coefficients().iter().flat_map(|v| [fixed(v.re), fixed(v.im)]).collect() }
     }
 
     /// How many channels. Realtime-safe.
@@ -54,19 +45,31 @@ impl Field {
 
     /// Adds `part`, exactly. Realtime-safe.
     pub fn add(&mut self, part: &Self) {
-        debug_assert_eq!(self.sums.len(), part.sums.len());
-        self.sums.iter_mut().zip(&part.sums).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
+        self.add_sums(&part.sums);
     }
 
     /// Takes `part` away, exactly: undoes [`Field::add`] to the bit. Realtime-safe.
     pub fn remove(&mut self, part: &Self) {
-        debug_assert_eq!(self.sums.len(), part.sums.len());
-        self.sums.iter_mut().zip(&part.sums).for_each(|(sum, x)| *sum = sum.wrapping_sub(*x));
+        self.remove_sums(&part.sums);
     }
 
-    /// Becomes a copy of `other` of the same size, without allocating. Realtime-safe.
-    pub(crate) fn copy_from(&mut self, other: &Self) {
-        self.sums.copy_from_slice(&other.sums);
+    /// The integers. Realtime-safe.
+    pub(crate) fn sums(&self) -> &[i64] {
+        &self.sums
+    }
+
+    pub(crate) fn sums_mut(&mut self) -> &mut [i64] {
+        &mut self.sums
+    }
+
+    pub(crate) fn add_sums(&mut self, part: &[i64]) {
+        debug_assert_eq!(self.sums.len(), part.len());
+        self.sums.iter_mut().zip(part).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
+    }
+
+    pub(crate) fn remove_sums(&mut self, part: &[i64]) {
+        debug_assert_eq!(self.sums.len(), part.len());
+        self.sums.iter_mut().zip(part).for_each(|(sum, x)| *sum = sum.wrapping_sub(*x));
     }
 
     /// `level` times this field as floats, one coefficient a channel, rounded once each. Realtime-safe.
@@ -74,12 +77,10 @@ impl Field {
     /// # Panics
     /// If `out` has not one place a channel.
     pub fn scaled_into(&self, level: f32, out: &mut [Complex<f32>]) {
-        let channels = self.channels();
-        assert_eq!(out.len(), channels, "a mix has one coefficient a channel");
-        let (re, im) = self.sums.split_at(channels);
-        let scale = f64::from(level) / ONE; // a power of two: exact
-        for ((out, re), im) in out.iter_mut().zip(re).zip(im) {
-            *out = Complex::new((*re as f64 * scale) as f32, (*im as f64 * scale) as f32);
+        assert_eq!(out.len(), self.channels(), "a mix has one coefficient a channel");
+        let scale = f64::from(level) * UNIT;
+        for (out, sums) in out.iter_mut().zip(self.sums.chunks_exact(2)) {
+            *out = Complex::new((sums[0] as f64 * scale) as f32, (sums[1] as f64 * scale) as f32);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What everybody in a circle hears of the others, and the latch that takes a voice out of it.
+//! Who is heard by whom in a circle, and the latch that takes a voice out of it.
 //!
 //! With N sleepers and K channels the obvious sum over all pairs costs N²·K. Here the field A = Σ w_j·v_j is kept up
 //! to date as voices come and go, and each listener's part is a difference:
@@ -11,22 +11,28 @@
 //! to those of a circle that the sleeper never joined. A voice is in the field only while all of this holds: its
 //! latch is down, and the plan (what rules, score and safety allow) has voice. Nothing else can put it there.
 //!
+//! This is the half that decides: it knows people, and says with [`Change`]s what follows. The half that mixes, in
+//! [`crate::mix_table`], may live on another thread; nothing here waits for it, nor it for this.
+//!
 //! **The latch.** It is raised by joining and by every withdrawal, and lowered only by a grant that names the newest
 //! withdrawal. It outlives [`CircleMixer::remove`]: leaving and coming back is no way round it. Withdrawals are ordered
 //! by their first arrival; a repeated one (datagrams are repeated until acknowledged) raises the latch again, which
 //! errs on the silent side, but does not become the newest.
+//!
+//! **Keeping apart.** Each sleeper names whom they do not want to hear, and who may not hear them: two lists, of anybody,
+//! in the circle or not. The first takes the others out of one's own mix, the second oneself out of theirs.
 //!
 //! **The gate epoch** counts the instants at which a voice had to disappear from a mix at once: every mute (each
 //! repetition too), and every narrowing of a plan or an exclusion that took away a voice that sounded. Whoever sends
 //! mixes marks the first one of a new epoch as cut.
 //!
 //! The platform adds the sleeper's own part s_i·v_i itself, so that it plays on when no mix arrives.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use num_complex::Complex;
 use thiserror::Error;
 
 use crate::field::Field;
+use crate::mix_table::{Change, Columns, Row};
 use crate::voice::Voice;
 
 /// The largest hearing level.
@@ -107,38 +113,52 @@ struct Plan {
 
 #[derive(Clone, Debug)]
 struct Sleeper {
+    place: usize,
     voice: Voice,
     weight: f32,
-    /// w·v in fixed point, whether it sounds or not.
-    part: Field,
     hearing: f32,
     plan: Plan,
     recorder: bool,
-    /// Whether `part` is in the field, and in the field for recorders.
-    sounds: Sounds,
+    /// Through whose ears they hear, and how loud that one's own voice is there.
+    ear: Option<(u64, f32)>,
+    /// As last said to the table.
+    row: Row,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Sounds {
-    live: bool,
-    recorded: bool,
+/// From whom a sleeper keeps apart; neither list has anybody twice.
+#[derive(Clone, Debug, Default)]
+struct Apart {
+    /// Whom they do not want to hear.
+    unheard: Vec<u64>,
+    /// Who may not hear them.
+    unhearing: Vec<u64>,
 }
 
-/// The mixer of one circle. Deterministic; its state depends on who is in, not on how they came.
+impl Apart {
+    /// The pairs (listener, speaker) that `sleeper` wishes silent.
+    fn pairs(&self, sleeper: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let unheard = self.unheard.iter().map(move |other| (sleeper, *other));
+        unheard.chain(self.unhearing.iter().map(move |other| (*other, sleeper)))
+    }
+}
+
+/// The mixer of one circle. Deterministic; what it decides depends on who is in, not on how they came.
 #[derive(Clone, Debug)]
 pub struct CircleMixer {
     channels: usize,
     voice_weight: f32,
     sleepers: BTreeMap<u64, Sleeper>,
     latches: BTreeMap<u64, Latch>,
-    /// Whom each sleeper keeps apart from, both ways, as far as they asked for it.
-    wishes: BTreeMap<u64, Vec<u64>>,
-    /// The same pairs seen from both ends, with how many of the two wish it.
-    apart: BTreeMap<u64, BTreeMap<u64, u8>>,
-    live: Field,
-    recorded: Field,
-    scratch: Field,
+    wishes: BTreeMap<u64, Apart>,
+    /// Pairs (listener, speaker) that are silent, with how many of the two wish it.
+    silent: BTreeMap<(u64, u64), u8>,
+    /// The same pairs, (speaker, listener).
+    unhearing: BTreeSet<(u64, u64)>,
+    /// Places with nobody in them.
+    free: Vec<usize>,
+    places: usize,
     gate_epoch: u64,
+    changes: Vec<Change>,
 }
 
 impl CircleMixer {
@@ -149,19 +169,24 @@ impl CircleMixer {
     /// If `voice_weight` is not a number from 0 to [`WEIGHT_MAX`]: check it where it comes from.
     pub fn new(channels: usize, voice_weight: f32) -> Self {
         assert!((0.0..=WEIGHT_MAX).contains(&voice_weight), "{}", MixerError::BadWeight(voice_weight));
-        let silent = Field::silent(channels);
         Self {
             channels,
             voice_weight,
             sleepers: BTreeMap::new(),
             latches: BTreeMap::new(),
             wishes: BTreeMap::new(),
-            apart: BTreeMap::new(),
-            live: silent.clone(),
-            recorded: silent.clone(),
-            scratch: silent,
+            silent: BTreeMap::new(),
+            unhearing: BTreeSet::new(),
+            free: Vec::new(),
+            places: 0,
             gate_epoch: 0,
+            changes: Vec::new(),
         }
+    }
+
+    /// What follows for the table from everything since the last call, in order.
+    pub fn changes(&mut self) -> std::vec::Drain<'_, Change> {
+        self.changes.drain(..)
     }
 
     /// How many channels the circle's score has.
@@ -178,36 +203,51 @@ impl CircleMixer {
             return;
         }
         self.latches.entry(sleeper).or_default().raised = true;
-        let voice = Voice::ones(self.channels);
-        let part = Field::of(&voice, self.voice_weight);
-        let weight = self.voice_weight;
-        self.sleepers.insert(
-            sleeper,
-            Sleeper {
-                voice,
-                weight,
-                part,
-                hearing: 1.0,
-                plan: Plan::default(),
-                recorder: false,
-                sounds: Sounds::default(),
-            },
-        );
+        let place = self.vacancy();
+        let (voice, weight) = (Voice::ones(self.channels), self.voice_weight);
+        self.changes.push(Change::Part(place, Field::of(&voice, weight)));
+        let (plan, row) = (Plan::default(), Row::default());
+        self.sleepers
+            .insert(sleeper, Sleeper { place, voice, weight, hearing: 1.0, plan, recorder: false, ear: None, row });
+        self.keep_apart(sleeper);
+        self.keep_from_others(sleeper);
     }
 
-    /// Lets a sleeper go, with their voice, levels and exclusions. Their latch and others' exclusions of them stay.
+    /// A place with nobody in it.
+    fn vacancy(&mut self) -> usize {
+        if self.free.is_empty() {
+            let places = (2 * self.places).max(8);
+            self.changes.push(Change::Grow(Columns::vacant(places, self.channels)));
+            self.free.extend((self.places..places).rev());
+            self.places = places;
+        }
+        self.free.pop().expect("room was made")
+    }
+
+    /// Lets a sleeper go, with their voice, levels and wishes. Their latch and others' wishes of them stay.
     ///
     /// Returns whether they were in. Leaving is not a withdrawal: it does not raise the gate epoch.
     pub fn remove(&mut self, sleeper: u64) -> bool {
-        self.wish(sleeper, &[]);
+        self.wish(sleeper, Apart::default());
+        let through = |member: &Sleeper| member.ear.is_some_and(|(ear, _)| ear == sleeper);
+        let listeners: Vec<u64> = self.sleepers.iter().filter(|(_, one)| through(one)).map(|(name, _)| *name).collect();
+        listeners.into_iter().for_each(|listener| self.hear_through(listener, None));
         let Some(gone) = self.sleepers.remove(&sleeper) else { return false };
-        if gone.sounds.live {
-            self.live.remove(&gone.part);
-        }
-        if gone.sounds.recorded {
-            self.recorded.remove(&gone.part);
-        }
+        self.changes.push(Change::Row(gone.place, Row::default()));
+        self.changes.push(Change::Apart(gone.place, Vec::new()));
+        self.keep_from_others(sleeper);
+        self.free.push(gone.place);
         true
+    }
+
+    /// How many places the table has room for.
+    pub fn places(&self) -> usize {
+        self.places
+    }
+
+    /// Where `sleeper` stands in the table, for as long as they are in.
+    pub fn place(&self, sleeper: u64) -> Option<usize> {
+        self.sleepers.get(&sleeper).map(|member| member.place)
     }
 
     /// Whether `sleeper` is in the circle.
@@ -247,6 +287,7 @@ impl CircleMixer {
             return Err(MixerError::BadHearing(level));
         }
         self.member(sleeper)?.hearing = level;
+        self.refresh(sleeper);
         Ok(())
     }
 
@@ -254,13 +295,11 @@ impl CircleMixer {
     /// its sleeper withdrew. Errors if they are not in.
     pub fn set_plan(&mut self, sleeper: u64, voice: bool, hearing: bool, recording: bool) -> Result<(), MixerError> {
         let member = self.member(sleeper)?;
-        let before = (member.sounds, member.plan.hearing);
+        let before = member.row;
         member.plan = Plan { voice, hearing, recording };
-        self.refresh(sleeper);
-        let (after, was) = (self.sleepers[&sleeper].sounds, before.0);
-        let deafened = before.1 && !hearing;
-        if (was.live && !after.live) || (was.recorded && !after.recorded) || deafened {
-            self.gate_epoch += 1;
+        let after = self.refresh(sleeper);
+        if before.live && !after.live || before.recorded && !after.recorded || before.hears && !after.hears {
+            self.cut();
         }
         Ok(())
     }
@@ -272,17 +311,50 @@ impl CircleMixer {
         let member = self.member(sleeper)?;
         let begins = recorder && !member.recorder;
         member.recorder = recorder;
-        self.gate_epoch += u64::from(begins);
+        self.refresh(sleeper);
+        if begins {
+            self.cut();
+        }
         Ok(())
     }
 
-    /// Replaces the list of those from whom `sleeper` keeps apart: neither hears the other, whoever asked for it.
+    /// Lets `listener` hear what the sleeper `ear` hears, and `ear` themself at this level; `None` for their own mix.
+    ///
+    /// Whom the listener does not hear, or may not, they do not hear through another either; and a listener that keeps
+    /// what it hears gets only what may be recorded. Whether `ear` allows it is for the caller to know. Errors if either
+    /// is not in, or on a level that is no number from 0 to [`HEARING_MAX`].
+    pub fn set_ear(&mut self, listener: u64, ear: Option<(u64, f32)>) -> Result<(), MixerError> {
+        self.member(listener)?;
+        if let Some((ear, level)) = ear {
+            self.member(ear)?;
+            if !(0.0..=HEARING_MAX).contains(&level) {
+                return Err(MixerError::BadHearing(level));
+            }
+        }
+        self.hear_through(listener, ear);
+        Ok(())
+    }
+
+    fn hear_through(&mut self, listener: u64, ear: Option<(u64, f32)>) {
+        let member = self.sleepers.get_mut(&listener).expect("looked for before");
+        let former = std::mem::replace(&mut member.ear, ear);
+        self.refresh(listener);
+        if former.is_some_and(|(former, _)| ear.is_none_or(|(ear, _)| ear != former)) {
+            self.cut();
+        }
+    }
+
+    /// Replaces the lists of those whom `sleeper` does not want to hear, and of those who may not hear `sleeper`.
     ///
     /// The others need not be in yet. Errors if `sleeper` is not in.
-    pub fn set_exclusions(&mut self, sleeper: u64, others: &[u64]) -> Result<(), MixerError> {
+    pub fn set_apart(&mut self, sleeper: u64, unheard: &[u64], unhearing: &[u64]) -> Result<(), MixerError> {
         self.member(sleeper)?;
-        if self.wish(sleeper, others) {
-            self.gate_epoch += 1;
+        let others = |given: &[u64]| {
+            let others: BTreeSet<u64> = given.iter().copied().filter(|other| *other != sleeper).collect();
+            others.into_iter().collect()
+        };
+        if self.wish(sleeper, Apart { unheard: others(unheard), unhearing: others(unhearing) }) {
+            self.cut();
         }
         Ok(())
     }
@@ -293,8 +365,10 @@ impl CircleMixer {
     /// every call raises the epoch, so that the caller always has a frame to wait for.
     pub fn mute(&mut self, sleeper: u64, withdrawal: Withdrawal) -> u64 {
         self.latches.entry(sleeper).or_insert_with(|| Latch { raised: true, ..Latch::default() }).raise(withdrawal);
-        self.refresh(sleeper);
-        self.gate_epoch += 1;
+        if self.contains(sleeper) {
+            self.refresh(sleeper);
+        }
+        self.cut();
         self.gate_epoch
     }
 
@@ -302,7 +376,9 @@ impl CircleMixer {
     /// are answered (only joining raised it). Returns whether it is down now; `false` also for a stranger.
     pub fn release(&mut self, sleeper: u64, withdrawal: Option<Withdrawal>) -> bool {
         let lowered = self.latches.get_mut(&sleeper).is_some_and(|latch| latch.release(withdrawal));
-        self.refresh(sleeper);
+        if lowered && self.contains(sleeper) {
+            self.refresh(sleeper);
+        }
         lowered
     }
 
@@ -313,7 +389,7 @@ impl CircleMixer {
 
     /// Whether this sleeper's voice is in the field now: latch down and voice planned.
     pub fn sounds(&self, sleeper: u64) -> bool {
-        self.sleepers.get(&sleeper).is_some_and(|member| member.sounds.live)
+        self.sleepers.get(&sleeper).is_some_and(|member| member.row.live)
     }
 
     /// The number of cuts so far; see the module's essay.
@@ -321,110 +397,85 @@ impl CircleMixer {
         self.gate_epoch
     }
 
-    /// What `sleeper` hears of the others, one coefficient a channel: all zero where hearing is not planned, and for
-    /// a stranger. No allocation; `&mut self` only for scratch space.
-    ///
-    /// # Panics
-    /// If `out` has not one place a channel.
-    pub fn mix_for(&mut self, sleeper: u64, out: &mut [Complex<f32>]) {
-        assert_eq!(out.len(), self.channels, "a mix has one coefficient a channel");
-        let Some(listener) = self.sleepers.get(&sleeper).filter(|listener| listener.plan.hearing) else {
-            out.fill(Complex::default());
-            return;
-        };
-        let recorder = listener.recorder;
-        let audible = |member: &Sleeper| if recorder { member.sounds.recorded } else { member.sounds.live };
-        self.scratch.copy_from(if recorder { &self.recorded } else { &self.live });
-        if audible(listener) {
-            self.scratch.remove(&listener.part);
-        }
-        for other in self.apart.get(&sleeper).into_iter().flat_map(BTreeMap::keys) {
-            if let Some(other) = self.sleepers.get(other).filter(|other| audible(other)) {
-                self.scratch.remove(&other.part);
-            }
-        }
-        self.scratch.scaled_into(listener.hearing, out);
-    }
-
-    /// The whole field as somebody outside would hear it; with `recorded` only of those whose plan has recording.
-    ///
-    /// # Panics
-    /// If `out` has not one place a channel.
-    pub fn field_into(&self, recorded: bool, out: &mut [Complex<f32>]) {
-        if recorded { &self.recorded } else { &self.live }.scaled_into(1.0, out);
-    }
-
     fn member(&mut self, sleeper: u64) -> Result<&mut Sleeper, MixerError> {
         self.sleepers.get_mut(&sleeper).ok_or(MixerError::UnknownSleeper(sleeper))
     }
 
-    /// Changes voice or weight: the old part leaves the field, exactly, before the new one enters.
+    fn cut(&mut self) {
+        self.gate_epoch += 1;
+        self.changes.push(Change::Epoch(self.gate_epoch));
+    }
+
+    /// Changes voice or weight, and with them the part.
     fn change_part(&mut self, sleeper: u64, change: impl FnOnce(&mut Sleeper)) -> Result<(), MixerError> {
-        let member = self.sleepers.get_mut(&sleeper).ok_or(MixerError::UnknownSleeper(sleeper))?;
-        let Sounds { live, recorded } = member.sounds;
-        if live {
-            self.live.remove(&member.part);
-        }
-        if recorded {
-            self.recorded.remove(&member.part);
-        }
+        let member = self.member(sleeper)?;
         change(member);
-        member.part.set(&member.voice, member.weight);
-        if live {
-            self.live.add(&member.part);
-        }
-        if recorded {
-            self.recorded.add(&member.part);
-        }
+        let change = Change::Part(member.place, Field::of(&member.voice, member.weight));
+        self.changes.push(change);
         Ok(())
     }
 
-    /// Brings the fields into agreement with latch and plan: the only place that decides who sounds.
-    fn refresh(&mut self, sleeper: u64) {
+    /// Brings the table into agreement with latch, plan and levels: the only place that decides who sounds.
+    fn refresh(&mut self, sleeper: u64) -> Row {
         let muted = self.is_muted(sleeper);
-        let Some(member) = self.sleepers.get_mut(&sleeper) else { return };
+        let ear = self.sleepers.get(&sleeper).and_then(|member| member.ear);
+        let ear = ear.and_then(|(ear, level)| Some((self.place(ear)? as u32, level)));
+        let member = self.sleepers.get_mut(&sleeper).expect("who is refreshed is in");
         let live = !muted && member.plan.voice;
-        let wanted = Sounds { live, recorded: live && member.plan.recording };
-        let fields = [
-            (&mut self.live, member.sounds.live, wanted.live),
-            (&mut self.recorded, member.sounds.recorded, wanted.recorded),
-        ];
-        for (field, is_in, should_be) in fields {
-            match (is_in, should_be) {
-                (false, true) => field.add(&member.part),
-                (true, false) => field.remove(&member.part),
-                _ => {}
-            }
+        let row = Row {
+            live,
+            recorded: live && member.plan.recording,
+            recorder: member.recorder,
+            hears: member.plan.hearing,
+            level: member.hearing,
+            ear,
+        };
+        if row != std::mem::replace(&mut member.row, row) {
+            self.changes.push(Change::Row(member.place, row));
         }
-        member.sounds = wanted;
+        row
     }
 
-    /// Replaces what `sleeper` wishes; says whether a pair is newly apart.
-    fn wish(&mut self, sleeper: u64, others: &[u64]) -> bool {
-        let mut wished: Vec<u64> = others.iter().copied().filter(|other| *other != sleeper).collect();
-        wished.sort_unstable();
-        wished.dedup();
-        let mut cut = false;
-        for &other in &wished {
-            for (a, b) in [(sleeper, other), (other, sleeper)] {
-                let wishes = self.apart.entry(a).or_default().entry(b).or_insert(0);
-                cut |= *wishes == 0;
-                *wishes += 1;
+    /// Replaces what `sleeper` wishes; says whether somebody newly does not hear somebody.
+    fn wish(&mut self, sleeper: u64, wished: Apart) -> bool {
+        let (mut cut, mut listeners) = (false, BTreeSet::new());
+        for pair in wished.pairs(sleeper) {
+            let wishes = self.silent.entry(pair).or_insert(0);
+            if *wishes == 0 {
+                (cut, _) = (true, listeners.insert(pair.0));
+                self.unhearing.insert((pair.1, pair.0));
+            }
+            *wishes += 1;
+        }
+        let former = match wished.unheard.len() + wished.unhearing.len() {
+            0 => self.wishes.remove(&sleeper),
+            _ => self.wishes.insert(sleeper, wished),
+        };
+        for pair in former.unwrap_or_default().pairs(sleeper) {
+            let wishes = self.silent.get_mut(&pair).expect("counted when it was wished");
+            *wishes -= 1;
+            if *wishes == 0 {
+                self.silent.remove(&pair);
+                self.unhearing.remove(&(pair.1, pair.0));
+                listeners.insert(pair.0);
             }
         }
-        let former = if wished.is_empty() { self.wishes.remove(&sleeper) } else { self.wishes.insert(sleeper, wished) };
-        for other in former.unwrap_or_default() {
-            for (a, b) in [(sleeper, other), (other, sleeper)] {
-                let Some(of_a) = self.apart.get_mut(&a) else { continue };
-                match of_a.get_mut(&b) {
-                    Some(wishes) if *wishes > 1 => *wishes -= 1,
-                    _ => drop(of_a.remove(&b)),
-                }
-                if of_a.is_empty() {
-                    self.apart.remove(&a);
-                }
-            }
-        }
+        listeners.into_iter().for_each(|listener| self.keep_apart(listener));
         cut
+    }
+
+    /// Tells the table whom `listener` does not hear, of those who are in.
+    fn keep_apart(&mut self, listener: u64) {
+        let Some(place) = self.place(listener) else { return };
+        let speakers = self.silent.range((listener, 0)..=(listener, u64::MAX)).map(|((_, speaker), _)| *speaker);
+        let places = speakers.filter_map(|speaker| self.place(speaker)).map(|place| place as u32).collect();
+        self.changes.push(Change::Apart(place, places));
+    }
+
+    /// `speaker` has come or gone: tells the table so of everybody who does not hear them.
+    fn keep_from_others(&mut self, speaker: u64) {
+        let pairs = self.unhearing.range((speaker, 0)..=(speaker, u64::MAX));
+        let listeners: Vec<u64> = pairs.map(|(_, listener)| *listener).collect();
+        listeners.into_iter().for_each(|listener| self.keep_apart(listener));
     }
 }

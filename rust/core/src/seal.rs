@@ -12,8 +12,8 @@
 //! ```
 //!
 //! The first byte has NTP mode 0, which no NTP packet has (RFC 5905, figure 10): so both can share a port.
-use chacha20poly1305::{aead::AeadInOut, ChaCha20Poly1305, KeyInit, Nonce, Tag};
 use hkdf::Hkdf;
+use ring::aead::{Aad, LessSafeKey, Nonce, UnboundKey, CHACHA20_POLY1305};
 use sha2::Sha256;
 use thiserror::Error;
 
@@ -91,7 +91,7 @@ pub fn claimed_session(datagram: &[u8]) -> Option<u64> {
     (head[0] == MAGIC).then(|| u64::from_be_bytes(head[4..12].try_into().expect("eight bytes")))
 }
 
-fn key(secret: &Secret, session: u64, direction: Direction) -> ChaCha20Poly1305 {
+fn key(secret: &Secret, session: u64, direction: Direction) -> LessSafeKey {
     let info: &[u8] = match direction {
         Direction::Down => b"harmonia 1 datagrams down",
         Direction::Up => b"harmonia 1 datagrams up",
@@ -100,18 +100,18 @@ fn key(secret: &Secret, session: u64, direction: Direction) -> ChaCha20Poly1305 
     Hkdf::<Sha256>::new(Some(&session.to_be_bytes()), secret)
         .expand(info, &mut okm)
         .expect("32 bytes are fewer than HKDF's limit of 255 blocks");
-    ChaCha20Poly1305::new(&okm.into())
+    LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &okm).expect("32 bytes are a key"))
 }
 
 fn nonce(counter: u64) -> Nonce {
     let mut bytes = [0u8; 12];
     bytes[4..].copy_from_slice(&counter.to_be_bytes());
-    bytes.into()
+    Nonce::assume_unique_for_key(bytes)
 }
 
 /// The sending end of a session. One owner only: two would repeat nonces, so it cannot be cloned.
 pub struct Sealer {
-    cipher: ChaCha20Poly1305,
+    cipher: LessSafeKey,
     session: u64,
     direction: Direction,
     counter: u64,
@@ -145,16 +145,16 @@ impl Sealer {
         text.copy_from_slice(payload);
         let made = self
             .cipher
-            .encrypt_inout_detached(&nonce(self.counter), head, text.into())
+            .seal_in_place_separate_tag(nonce(self.counter), Aad::from(&*head), text)
             .map_err(|_| SealError::TooLong)?;
-        tag.copy_from_slice(&made);
+        tag.copy_from_slice(made.as_ref());
         Ok(len)
     }
 }
 
 /// The receiving end of a session.
 pub struct Opener {
-    cipher: ChaCha20Poly1305,
+    cipher: LessSafeKey,
     session: u64,
     direction: Direction,
     window: ReplayWindow,
@@ -185,11 +185,7 @@ impl Opener {
         if !self.window.is_new(counter) {
             return Err(SealError::Replayed);
         }
-        let (text, tag) = rest.split_at_mut(rest.len() - TAG_LEN);
-        let tag: [u8; TAG_LEN] = (&*tag).try_into().expect("sixteen bytes");
-        self.cipher
-            .decrypt_inout_detached(&nonce(counter), head, (&mut *text).into(), &Tag::from(tag))
-            .map_err(|_| SealError::Forged)?;
+        let text = self.cipher.open_in_place(nonce(counter), Aad::from(&*head), rest).map_err(|_| SealError::Forged)?;
         self.newest_opened = counter > self.window.newest;
         self.window.note(counter);
         Ok((kind, text))

@@ -15,7 +15,7 @@ use core::f64::consts::TAU;
 
 use num_complex::Complex;
 
-use crate::coupling::{CouplingError, Oscillator, Population, Strength};
+use crate::coupling::{self, CouplingError, Oscillator, Population, Strength};
 use crate::phase::{Phase, PhaseOffset};
 use crate::rhythm::{Frequency, Rhythm};
 use crate::units::{NodeTime, Span};
@@ -132,8 +132,7 @@ impl Weave {
     /// After a [`Weave::release`], nothing but 0 for both is believed until that was said: a plan that was made before the
     /// withdrawal was known must not undo it.
     pub fn set_coupling(&mut self, sleeper: u64, coupling: f32, weight: f32) -> Result<(), CouplingError> {
-        let (own, frequency, pulled) = (Phase::ZERO, Frequency::ZERO, PhaseOffset::ZERO);
-        Oscillator { own, frequency, pulled, coupling, weight }.check()?;
+        coupling::check(coupling, weight)?;
         if let Some(member) = self.member(sleeper) {
             member.released &= (coupling, weight) != (0.0, 0.0);
             if !member.released {

@@ -224,16 +224,18 @@ fn wave_tables_are_smoothed_and_stretched_over_the_beat() {
 
 #[test]
 fn squares_triangles_and_saws_have_their_shape_and_level() {
-    let shapes: [(&str, fn(f64) -> f64); 3] = [
-        ("square", |x| if x < 0.5 { 1.0 } else { -1.0 }),
-        ("triangle", |x| match x {
+    type Shape = (&'static str, f64, fn(f64) -> f64);
+    // With the amplitude of its fundamental.
+    let shapes: [Shape; 3] = [
+        ("square", 8.0 / TAU, |x| if x < 0.5 { 1.0 } else { -1.0 }),
+        ("triangle", 32.0 / TAU / TAU, |x| match x {
             x if x < 0.25 => 4.0 * x,
             x if x < 0.75 => 2.0 - 4.0 * x,
             x => 4.0 * x - 4.0,
         }),
-        ("sawtooth", |x| 2.0 * x - 1.0),
+        ("sawtooth", 4.0 / TAU, |x| 2.0 * x - 1.0),
     ];
-    for (name, shape) in shapes {
+    for (name, fundamental, shape) in shapes {
         for text in [format!("a: {name}:200+4/20\n0:00 a"), format!("-w {name}\na: 200+4/20\n0:00 a")] {
             for (ear, hz) in render(program(&text), 48_000, 100.0, 3.0).iter().zip([202.0, 198.0]) {
                 let formula: Vec<f64> =
@@ -241,17 +243,10 @@ fn squares_triangles_and_saws_have_their_shape_and_level() {
                 let (level, rest) = compare(ear, &formula);
                 // What is left over is what no converter can play.
                 assert!(level.abs() < 0.1 && rest < -18.0, "{name} {level} {rest}");
-                // The fundamental of the formula: 4/π, 8/π², 2/π.
-                let share = [4.0 / TAU * 2.0, 32.0 / TAU / TAU, 4.0 / TAU][shapes_index(name)];
-                let fundamental = |t: f64| 0.2 * share * t.signum();
-                assert_sine(name, ear, 48e3, 100.0, |t| hz * t, fundamental);
+                assert_sine(name, ear, 48e3, 100.0, |t| hz * t, |_| 0.2 * fundamental);
             }
         }
     }
-}
-
-fn shapes_index(name: &str) -> usize {
-    ["square", "triangle", "sawtooth"].iter().position(|shape| *shape == name).unwrap()
 }
 
 fn rms(samples: &[f64]) -> f64 {
@@ -279,15 +274,13 @@ fn noise_is_as_loud_as_the_format_makes_it() {
         let mut power = 0.0;
         for k in 0..40 {
             let w = TAU * (hz + f64::from(k) - 20.0) / 44_100.0;
-            let (mut sum, n) = (Complex::new(0.0, 0.0), 44_100);
-            for chunk in ear.chunks_exact(n).take(30) {
-                sum = Complex::new(0.0, 0.0);
-                for (i, x) in chunk.iter().enumerate() {
+            for second in ear.chunks_exact(44_100).take(30) {
+                let mut sum = Complex::new(0.0, 0.0);
+                for (i, x) in second.iter().enumerate() {
                     sum += Complex::new((w * i as f64).cos(), (w * i as f64).sin()) * *x;
                 }
-                power += sum.norm_sqr() / n as f64 / (40.0 * 30.0);
+                power += sum.norm_sqr() / 44_100.0 / (40.0 * 30.0);
             }
-            let _ = sum;
         }
         let off = db(power.sqrt() / density);
         assert!(off.abs() < 1.0, "brown noise is {off} dB off at {hz} Hz");
@@ -363,33 +356,22 @@ fn a_soundtrack_is_as_loud_as_mix_says_and_moves_as_its_effects_say() {
         let p = (((TAU * x).sin() - 0.3) / 0.7).max(0.0);
         3.0 * p * p - 2.0 * p * p * p
     };
-    type Gain<'a> = Box<dyn Fn(f64) -> (f64, f64) + 'a>;
-    let both = |gain: f64| (gain, gain);
+    type Gain<'a> = Box<dyn Fn(f64) -> f64 + 'a>;
     let cases: Vec<(&str, Gain<'_>)> = vec![
-        ("a: mix/60", Box::new(move |_| both(0.6))),
-        ("a: 300/0", Box::new(move |_| both(1.0))),
-        ("-V 50\na: mix/60", Box::new(move |_| both(0.3))),
-        ("a: mix/60 mixam:2", Box::new(move |t| both(0.6 * (0.45 + 0.55 * (0.5 + 0.5 * (TAU * 2.0 * t).cos()))))),
-        ("a: mix/60 mixam:2:m=cos:f=0", Box::new(move |t| both(0.6 * (0.5 + 0.5 * (TAU * 2.0 * t).cos())))),
-        ("a: mix/50 mixpulse:3/40", Box::new(move |t| both(0.5 + 0.5 * 0.7 * (0.6 + 0.4 * pulse(3.0 * t))))),
-        (
-            "a: mix/50 mixspin:400+0.5/40",
-            Box::new(|t| {
-                let turn = (400e-6 * 44_100.0 * (TAU * 0.5 * t).sin() * (0.5 + 3.5 * 0.4) / 128.0).clamp(-1.0, 1.0);
-                let (l, r) = if turn >= 0.0 { (1.0 - turn, 1.0 + turn) } else { (1.0 - turn, 1.0 + turn) };
-                (0.5 + 0.5 * 0.7 * l, 0.5 + 0.5 * 0.7 * r)
-            }),
-        ),
+        ("a: mix/60", Box::new(move |_| 0.6)),
+        ("a: 300/0", Box::new(move |_| 1.0)),
+        ("-V 50\na: mix/60", Box::new(move |_| 0.3)),
+        ("a: mix/60 mixam:2", Box::new(move |t| 0.6 * (0.45 + 0.55 * (0.5 + 0.5 * (TAU * 2.0 * t).cos())))),
+        ("a: mix/60 mixam:2:m=cos:f=0", Box::new(move |t| 0.6 * (0.5 + 0.5 * (TAU * 2.0 * t).cos()))),
+        ("a: mix/50 mixpulse:3/40", Box::new(move |t| 0.5 + 0.5 * 0.7 * (0.6 + 0.4 * pulse(3.0 * t)))),
     ];
     for (text, gain) in cases {
         let score = score(&format!("-m river.wav\n{text}\n0:00 a").replace("-m river.wav\n-V", "-m river.wav -V"));
         assert_eq!(score.stems()[0].name, "river.wav");
         let ears = render(score.program_with(EPOCH, Span::from_s(3600), &stems), 48_000, 3.0, 5.0);
-        for (ear, channel) in ears.iter().enumerate() {
-            let formula: Vec<f64> = (0..channel.len())
-                .map(|i| 3.0 + i as f64 / 48e3)
-                .map(|t| wave(t) * if ear == 0 { gain(t).0 } else { gain(t).1 })
-                .collect();
+        for channel in &ears {
+            let formula: Vec<f64> =
+                (0..channel.len()).map(|i| 3.0 + i as f64 / 48e3).map(|t| wave(t) * gain(t)).collect();
             let (level, rest) = compare(channel, &formula);
             assert!(level.abs() < 0.1 && rest < -50.0, "{text}: {level} {rest}");
         }
@@ -397,6 +379,31 @@ fn a_soundtrack_is_as_loud_as_mix_says_and_moves_as_its_effects_say() {
     // What is not there is silent, and the rest plays.
     let without = render(program("-m river.wav\na: 200+4/20 mix/60\n0:00 a"), 48_000, 3.0, 2.0);
     assert_sine("without", &without[0], 48e3, 3.0, |t| 202.0 * t, |_| 0.2);
+}
+
+#[test]
+fn a_spinning_soundtrack_goes_from_ear_to_ear() {
+    let (l, r) = (|t: f64| 0.4 * (TAU * 330.0 * t).sin(), |t: f64| 0.4 * (TAU * 470.0 * t).sin());
+    let samples =
+        |ear: fn(f64) -> f64| -> Vec<f32> { (0..44_100 * 20).map(|i| ear(f64::from(i) / 44_100.0) as f32).collect() };
+    let pcm = Pcm::new(44_100, samples(l), samples(r)).unwrap();
+    let stems = Stems::from([("river.wav".into(), Arc::new(pcm))]);
+    let score = score("-m river.wav\na: mix/50 mixspin:400+0.5/40\n0:00 a");
+    let ears = render(score.program_with(EPOCH, Span::from_s(3600), &stems), 48_000, 3.0, 4.0);
+    let expected = |t: f64| {
+        let turn = (400e-6 * 44_100.0 * (TAU * 0.5 * t).sin() * (0.5 + 3.5 * 0.4) / 128.0).clamp(-1.0, 1.0);
+        let (left, right) = if turn >= 0.0 {
+            (l(t) * (1.0 - turn), r(t) + l(t) * turn)
+        } else {
+            (l(t) - r(t) * turn, r(t) * (1.0 + turn))
+        };
+        [0.5 * (l(t) + 0.7 * left), 0.5 * (r(t) + 0.7 * right)]
+    };
+    for (ear, heard) in ears.iter().enumerate() {
+        let formula: Vec<f64> = (0..heard.len()).map(|i| expected(3.0 + i as f64 / 48e3)[ear]).collect();
+        let (level, rest) = compare(heard, &formula);
+        assert!(level.abs() < 0.1 && rest < -50.0, "ear {ear}: {level} {rest}");
+    }
 }
 
 // ---- sessions ----

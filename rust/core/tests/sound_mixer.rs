@@ -1,4 +1,7 @@
 //! The laws of mixing and of opting out, over random lives of a circle.
+use std::ops::{Deref, DerefMut};
+
+use harmonia_core::mix_table::MixTable;
 use harmonia_core::mixer::{CircleMixer, MixerError};
 use harmonia_core::voice::Voice;
 use num_complex::Complex;
@@ -11,10 +14,49 @@ const LEAVER: u64 = 9;
 
 type Bits = Vec<(u32, u32)>;
 
-fn mix(mixer: &mut CircleMixer, sleeper: u64) -> Bits {
-    let mut out = vec![Complex::new(f32::NAN, f32::NAN); CHANNELS];
-    mixer.mix_for(sleeper, &mut out);
-    out.iter().map(|m| (m.re.to_bits(), m.im.to_bits())).collect()
+/// The half that decides and the half that mixes, which hears of the other's changes when it is asked.
+struct Circle {
+    mixer: CircleMixer,
+    table: MixTable,
+}
+
+impl Deref for Circle {
+    type Target = CircleMixer;
+    fn deref(&self) -> &CircleMixer {
+        &self.mixer
+    }
+}
+
+impl DerefMut for Circle {
+    fn deref_mut(&mut self) -> &mut CircleMixer {
+        &mut self.mixer
+    }
+}
+
+impl Circle {
+    fn new(voice_weight: f32) -> Self {
+        Self { mixer: CircleMixer::new(CHANNELS, voice_weight), table: MixTable::new(CHANNELS) }
+    }
+
+    fn table(&mut self) -> &MixTable {
+        self.mixer.changes().for_each(|mut change| self.table.apply(&mut change));
+        assert_eq!((self.table.gate_epoch(), self.table.places()), (self.mixer.gate_epoch(), self.mixer.places()));
+        &self.table
+    }
+
+    /// What somebody who is not in hears is nothing.
+    fn mix(&mut self, sleeper: u64) -> Vec<Complex<f32>> {
+        let mut out = vec![Complex::default(); CHANNELS];
+        if let Some(place) = self.place(sleeper) {
+            out.fill(Complex::new(f32::NAN, f32::NAN));
+            self.table().mixes(place, &mut out);
+        }
+        out
+    }
+}
+
+fn mix(circle: &mut Circle, sleeper: u64) -> Bits {
+    circle.mix(sleeper).iter().map(|m| (m.re.to_bits(), m.im.to_bits())).collect()
 }
 
 fn silence() -> Bits {
@@ -26,7 +68,7 @@ fn voice(parts: &[(f32, f32)]) -> Voice {
 }
 
 /// A sleeper who is in, may do everything, and is heard.
-fn join(mixer: &mut CircleMixer, sleeper: u64) {
+fn join(mixer: &mut Circle, sleeper: u64) {
     mixer.add(sleeper);
     mixer.set_plan(sleeper, true, true, true).unwrap();
     assert!(mixer.release(sleeper, None));
@@ -41,13 +83,13 @@ enum Change {
     Hear(u64, f32),
     Plan(u64, bool, bool, bool),
     Record(u64, bool),
-    Exclude(u64, Vec<u64>),
+    KeepApart(u64, Vec<u64>, Vec<u64>),
     Mute(u64, u8),
     Release(u64, Option<u8>),
 }
 
 impl Change {
-    fn apply(&self, mixer: &mut CircleMixer) {
+    fn apply(&self, mixer: &mut Circle) {
         // Changes for those who are not in are refused, which is part of the random life.
         match self {
             Self::Join(who) => mixer.add(*who),
@@ -59,14 +101,14 @@ impl Change {
             Self::Hear(who, level) => _ = mixer.set_hearing(*who, *level),
             Self::Plan(who, voice, hearing, recording) => _ = mixer.set_plan(*who, *voice, *hearing, *recording),
             Self::Record(who, recorder) => _ = mixer.set_recorder(*who, *recorder),
-            Self::Exclude(who, others) => _ = mixer.set_exclusions(*who, others),
+            Self::KeepApart(who, unheard, unhearing) => _ = mixer.set_apart(*who, unheard, unhearing),
         }
     }
 
     fn who(&self) -> u64 {
         match self {
             Self::Join(who) | Self::Leave(who) | Self::Speak(who, _) | Self::Weigh(who, _) | Self::Hear(who, _) => *who,
-            Self::Plan(who, ..) | Self::Record(who, _) | Self::Exclude(who, _) => *who,
+            Self::Plan(who, ..) | Self::Record(who, _) | Self::KeepApart(who, ..) => *who,
             Self::Mute(who, _) | Self::Release(who, _) => *who,
         }
     }
@@ -74,6 +116,7 @@ impl Change {
 
 fn change() -> impl Strategy<Value = Change> {
     let who = || prop_oneof![4 => LISTENERS, 2 => Just(LEAVER)];
+    let others = || prop::collection::vec(prop_oneof![LISTENERS, Just(LEAVER)], 0..3);
     let parts = || prop::collection::vec((-2.8f32..2.8, -2.8f32..2.8), CHANNELS);
     prop_oneof![
         2 => who().prop_map(Change::Join),
@@ -83,8 +126,7 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (who(), 0.0f32..4.0).prop_map(|(who, level)| Change::Hear(who, level)),
         4 => (who(), any::<[bool; 3]>()).prop_map(|(who, p)| Change::Plan(who, p[0], p[1], p[2])),
         1 => (who(), any::<bool>()).prop_map(|(who, recorder)| Change::Record(who, recorder)),
-        1 => (who(), prop::collection::vec(prop_oneof![LISTENERS, Just(LEAVER)], 0..3))
-            .prop_map(|(who, others)| Change::Exclude(who, others)),
+        2 => (who(), others(), others()).prop_map(|(who, a, b)| Change::KeepApart(who, a, b)),
         1 => (who(), 0u8..3).prop_map(|(who, id)| Change::Mute(who, id)),
         3 => (who(), prop::option::of(0u8..3)).prop_map(|(who, id)| Change::Release(who, id)),
     ]
@@ -95,8 +137,8 @@ fn life() -> impl Strategy<Value = Vec<Change>> {
 }
 
 /// A circle in which everybody begins by being heard.
-fn circle() -> CircleMixer {
-    let mut mixer = CircleMixer::new(CHANNELS, 0.5);
+fn circle() -> Circle {
+    let mut mixer = Circle::new(0.5);
     LISTENERS.for_each(|sleeper| join(&mut mixer, sleeper));
     mixer
 }
@@ -109,7 +151,8 @@ struct Facts {
     hearing: f32,
     plan: [bool; 3],
     recorder: bool,
-    wish: Vec<u64>,
+    unheard: Vec<u64>,
+    unhearing: Vec<u64>,
 }
 
 proptest! {
@@ -164,7 +207,10 @@ proptest! {
                         Change::Hear(_, hearing) => f.hearing = *hearing,
                         Change::Plan(_, v, h, r) => f.plan = [*v, *h, *r],
                         Change::Record(_, recorder) => f.recorder = *recorder,
-                        Change::Exclude(_, others) => f.wish.clone_from(others),
+                        Change::KeepApart(_, unheard, unhearing) => {
+                            f.unheard.clone_from(unheard);
+                            f.unhearing.clone_from(unhearing);
+                        }
                         _ => {}
                     }
                 },
@@ -175,7 +221,7 @@ proptest! {
             for (j, other) in &facts {
                 let heard = i != j && listener.plan[1] && other.plan[0] && !mixer.is_muted(*j)
                     && (!listener.recorder || other.plan[2])
-                    && !listener.wish.contains(j) && !other.wish.contains(i);
+                    && !listener.unheard.contains(j) && !other.unhearing.contains(i);
                 if heard {
                     for (sum, v) in sum.iter_mut().zip(&other.voice) {
                         let scale = f64::from(listener.hearing) * f64::from(other.weight);
@@ -183,8 +229,7 @@ proptest! {
                     }
                 }
             }
-            let mut out = vec![Complex::default(); CHANNELS];
-            mixer.mix_for(*i, &mut out);
+            let out = mixer.mix(*i);
             for (got, expected) in out.iter().zip(sum) {
                 let error = (f64::from(got.re) - expected.0).hypot(f64::from(got.im) - expected.1);
                 prop_assert!(error < 1e-4, "listener {}: {} {:?}", i, got, expected);
@@ -198,7 +243,7 @@ proptest! {
         order in Just(LISTENERS.collect::<Vec<_>>()).prop_shuffle(),
     ) {
         let build = |order: &[u64]| {
-            let mut mixer = CircleMixer::new(CHANNELS, 0.37);
+            let mut mixer = Circle::new(0.37);
             for &who in order {
                 join(&mut mixer, who);
                 mixer.set_voice(who, &voice(&parts[who as usize])).unwrap();
@@ -278,11 +323,30 @@ fn every_cut_raises_the_gate_epoch_and_nothing_else_does() {
     assert_eq!(mixer.gate_epoch(), before + 3);
     mixer.set_plan(1, false, true, true).unwrap();
     assert_eq!(mixer.gate_epoch(), before + 4);
-    mixer.set_exclusions(2, &[3]).unwrap();
+    mixer.set_apart(2, &[3], &[]).unwrap();
     assert_eq!(mixer.gate_epoch(), before + 5);
-    mixer.set_exclusions(3, &[2]).unwrap(); // they were apart already
-    mixer.set_exclusions(2, &[]).unwrap();
+    mixer.set_apart(3, &[], &[2]).unwrap(); // 2 did not hear 3 already
+    mixer.set_apart(2, &[], &[]).unwrap();
     assert_eq!(mixer.gate_epoch(), before + 5);
+    mixer.set_apart(2, &[], &[3]).unwrap(); // the other way
+    assert_eq!(mixer.gate_epoch(), before + 6);
+}
+
+#[test]
+fn each_of_two_directions_is_kept_apart_by_itself_and_outlives_a_leaving() {
+    let mut mixer = circle();
+    let level = |mixer: &mut Circle, who: u64| mixer.mix(who)[0].re;
+    mixer.set_apart(0, &[1], &[]).unwrap();
+    assert_eq!((level(&mut mixer, 0), level(&mut mixer, 1)), (1.5, 2.0), "0 does not hear 1, 1 hears 0");
+    mixer.set_apart(0, &[], &[1]).unwrap();
+    assert_eq!((level(&mut mixer, 0), level(&mut mixer, 1)), (2.0, 1.5), "1 may not hear 0");
+    mixer.remove(1);
+    join(&mut mixer, LEAVER); // takes the place that was left
+    assert_eq!(level(&mut mixer, LEAVER), 2.0);
+    join(&mut mixer, 1);
+    assert_eq!((level(&mut mixer, 0), level(&mut mixer, 1)), (2.5, 2.0), "still not");
+    mixer.set_apart(0, &[], &[]).unwrap();
+    assert_eq!(level(&mut mixer, 1), 2.5);
 }
 
 #[test]
@@ -304,9 +368,58 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
 fn the_field_is_everybody_and_the_recorded_field_those_who_allow_it() {
     let mut mixer = circle();
     let mut out = vec![Complex::default(); CHANNELS];
-    mixer.field_into(false, &mut out);
+    mixer.table().field_into(false, &mut out);
     assert_eq!(out[0], Complex::new(2.5, 0.0));
     mixer.set_plan(0, true, true, false).unwrap();
-    mixer.field_into(true, &mut out);
+    mixer.table().field_into(true, &mut out);
     assert_eq!(out[0], Complex::new(2.0, 0.0));
+}
+
+#[test]
+fn who_listens_in_hears_what_the_other_hears_and_the_other_and_no_more_than_they_may() {
+    let (ear, listener, third, kept) = (1, 2, 3, 4);
+    let mut circle = Circle::new(0.5);
+    for (sleeper, level) in [(ear, 1.0), (listener, 0.0), (third, 2.0), (kept, 3.0)] {
+        join(&mut circle, sleeper);
+        circle.set_voice(sleeper, &voice(&[(level, 0.0); CHANNELS])).unwrap();
+    }
+    circle.set_hearing(ear, 0.5).unwrap();
+    let own_mix = mix(&mut circle, listener);
+    let level = |circle: &mut Circle| circle.mix(listener)[0].re;
+    circle.set_ear(listener, Some((ear, 0.25))).unwrap();
+    assert_eq!(level(&mut circle), 0.5 * (0.5 * (2.0 + 3.0)) + 0.25 * 0.5, "theirs, and themself");
+
+    circle.set_apart(kept, &[], &[listener]).unwrap();
+    assert_eq!(level(&mut circle), 0.5 * (0.5 * 2.0) + 0.25 * 0.5, "nobody is heard through another's ears");
+    circle.set_apart(ear, &[third], &[listener]).unwrap();
+    assert_eq!(level(&mut circle), 0.0);
+    circle.set_apart(ear, &[], &[]).unwrap();
+
+    circle.set_plan(third, true, true, false).unwrap();
+    circle.set_recorder(listener, true).unwrap();
+    assert_eq!(level(&mut circle), 0.25 * 0.5, "who records gets what may be recorded");
+    circle.set_plan(ear, true, true, false).unwrap();
+    assert_eq!(level(&mut circle), 0.0);
+    circle.set_recorder(listener, false).unwrap();
+    circle.set_plan(third, true, true, true).unwrap();
+    circle.set_plan(ear, true, true, true).unwrap();
+    circle.set_apart(kept, &[], &[]).unwrap();
+    assert_eq!(level(&mut circle), 0.5 * (0.5 * (2.0 + 3.0)) + 0.25 * 0.5);
+
+    circle.mute(ear, [7; 16]);
+    assert_eq!(level(&mut circle), 0.5 * (0.5 * (2.0 + 3.0)), "a withdrawn voice is not heard by the back door");
+    let epoch = circle.gate_epoch();
+    circle.set_ear(listener, None).unwrap();
+    assert!(circle.gate_epoch() > epoch, "with a cut");
+    circle.release(ear, Some([7; 16]));
+    assert_eq!(mix(&mut circle, listener), own_mix, "as if it had never been");
+
+    circle.set_ear(listener, Some((ear, 1.0))).unwrap();
+    let epoch = circle.gate_epoch();
+    circle.remove(ear);
+    assert!(circle.gate_epoch() > epoch);
+    let place = circle.place(listener).unwrap();
+    assert_eq!(circle.table().ear(place), None);
+    assert!(circle.set_ear(listener, Some((ear, 1.0))).is_err(), "gone");
+    assert!(circle.set_ear(listener, Some((third, f32::NAN))).is_err());
 }

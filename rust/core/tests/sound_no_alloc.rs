@@ -3,6 +3,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use harmonia_core::envelope::{Edge, Envelope};
+use harmonia_core::mix_table::MixTable;
 use harmonia_core::mixer::CircleMixer;
 use harmonia_core::phase::{Phase, PhaseOffset};
 use harmonia_core::program::{Beat, Channel, Curve, Ear, Ears, NoiseColor, Program, Shape, Shaped, Strike, Wave};
@@ -96,17 +97,29 @@ fn rendering_allocates_nothing_whatever_moves() {
 }
 
 #[test]
-fn mixing_allocates_nothing() {
-    let mut mixer = CircleMixer::new(8, 0.5);
-    for sleeper in 0..20 {
+fn mixing_allocates_nothing_whatever_changes() {
+    let (mut mixer, mut table) = (CircleMixer::new(8, 0.5), MixTable::new(8));
+    let mut out = vec![Complex::default(); 64 * 8];
+    let (mut calls, mut applied) = (0, 0);
+    for step in 0..2_000u64 {
+        let (sleeper, other) = (step * 7 % 64, step * 11 % 64);
         mixer.add(sleeper);
-        mixer.set_plan(sleeper, true, true, true).unwrap();
+        mixer.set_plan(sleeper, step % 3 > 0, step % 5 > 0, true).unwrap();
         mixer.release(sleeper, None);
+        mixer.set_weight(sleeper, (step % 4) as f32).unwrap();
+        mixer.set_apart(sleeper, &[other, 1], &[other / 2]).unwrap();
+        if step % 9 == 0 {
+            mixer.mute(other, [step as u8; 16]);
+            mixer.remove(other / 3);
+        }
+        let mut changes: Vec<_> = mixer.changes().collect();
+        applied += changes.len();
+        calls += allocations(|| {
+            changes.iter_mut().for_each(|change| table.apply(change));
+            table.mixes(0, black_box(&mut out[..table.places() * 8]));
+        });
     }
-    mixer.set_exclusions(3, &[4, 5]).unwrap();
-    let mut out = [Complex::default(); 8];
-    let counted = allocations(|| (0..20).for_each(|sleeper| mixer.mix_for(sleeper, black_box(&mut out))));
-    assert_eq!(counted, 0);
+    assert_eq!(calls, 0, "in {applied} changes");
 }
 
 #[test]

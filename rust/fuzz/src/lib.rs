@@ -2,7 +2,7 @@
 //!
 //! Anybody can send a sanctuary or a platform any bytes. Three things must then hold, whatever the bytes: nothing
 //! panics, no answer is longer than what it answers, and nothing that was changed, invented or repeated is taken for
-//! genuine. A **target** makes a genuine conversation, and a **mutator** spoils it; bytes at random would never get
+//! genuine. A **target** makes a genuine conversation, or a score, and a **mutator** spoils it; bytes at random would never get
 //! past the first check. Everything follows from one number, the seed, so whatever is found can be found again.
 //!
 //! This is not guided by coverage: that needs a nightly compiler, and the project builds with a stable one. Each

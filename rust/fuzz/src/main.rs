@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use harmonia_fuzz::{run, targets};
 
-const USAGE: &str = "usage: harmonia-fuzz [--target packet|fields|ke|session|sealed|all] [--iterations N] [--seed S]";
+const USAGE: &str =
+    "usage: harmonia-fuzz [--target packet|fields|ke|session|sealed|score|all] [--iterations N] [--seed S]";
 
 fn main() -> ExitCode {
     let (mut names, mut iterations, mut seed) = (targets::NAMES.to_vec(), 100_000u64, 1u64);

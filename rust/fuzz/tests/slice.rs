@@ -56,6 +56,11 @@ fn sealed_datagrams() {
 }
 
 #[test]
+fn scores() {
+    slice("score", INPUTS / 10, &["sbg: played", "sbg: refused", "toml: played", "toml: refused", "heard"]);
+}
+
+#[test]
 fn one_seed_is_one_run() {
     for name in NAMES {
         let ends = |seed| run(by_name(name).unwrap().as_mut(), 2000, seed).unwrap().ends;

@@ -1,7 +1,7 @@
 //! Sockets, operating-system clocks, time stamps and threads: feeds `harmonia-core` and drains it.
 //!
-//! All of the project's `unsafe` stands here, in the two files that talk to the kernel and in the one that talks to
-//! the sound card; each block says why it is sound.
+//! All of the project's `unsafe` stands here, in the two files that talk to the kernel, in the one that talks to the
+//! sound card and in the one that hands orders from thread to thread; each block says why it is sound.
 
 pub mod os;
 pub mod socket;
@@ -16,6 +16,9 @@ pub mod nts_source;
 pub mod time_keys;
 pub mod query;
 pub mod local_clock;
+pub mod handover;
+pub mod latency;
+pub mod ticker;
 pub mod node;
 pub mod hub;
 pub mod platform;
@@ -27,8 +30,9 @@ pub mod upstream;
 mod keeper;
 pub mod music;
 pub mod bench;
-pub mod bench_mix;
 pub mod bench_rhythm;
+pub mod bench_mix;
+pub mod bench_optout;
 pub mod bench_hub;
 
 pub use device::DeviceReport;

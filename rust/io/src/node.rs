@@ -1,26 +1,28 @@
 //! A sanctuary's data plane: one UDP socket, three threads, no Python.
 //!
-//! * The *responder* answers sync requests and opens what platforms seal. A withdrawal mutes right there, under the
-//!   world's lock, before anything else learns of it.
-//! * The *ticker* seals mix frames: to everybody at the frame rate, and at once where a voice was cut.
+//! * The *responder* answers sync requests and opens what platforms seal. A withdrawal mutes right there, before anything
+//!   else learns of it.
+//! * The *ticker* seals mix frames: to everybody at the frame rate, and at once where a voice was cut; see [`crate::ticker`].
 //! * The *keeper* writes the clock down every second, so that a restart continues every phase, leads it after its
 //!   sources where there are any (see [`crate::upstream`]), and replaces the keys under which NTS cookies are sealed.
 //!
-//! The invariant that everything here serves: **no frame sealed after a mute holds the voice.** Muting and sealing both
-//! hold the world's lock, and a frame is computed and sealed within one holding of it.
+//! The invariant that everything here serves: **no frame begun after a mute holds the voice.** Who decides something, the
+//! responder or a caller, holds the world's lock for the moment that it takes to decide, and orders what follows from it
+//! within the same holding; the ticker looks at its orders before each frame. It never takes that lock, nor waits for
+//! anybody who has it; and nobody who decides ever waits for a frame.
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{sync_channel, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use harmonia_core::coupling::Strength;
-use harmonia_core::delivery::Delivery;
-use harmonia_core::frame::{MixFrame, Status, Withdraw, PAYLOAD_MAX};
+use harmonia_core::coupling::{self, Strength};
+use harmonia_core::frame::{Status, Withdraw};
 use harmonia_core::mixer::{CircleMixer, MixerError, WEIGHT_MAX};
 use harmonia_core::node_clock::NodeClock;
 use harmonia_core::nts::{Keys, Policy};
@@ -29,34 +31,28 @@ use harmonia_core::phase::Phase;
 use harmonia_core::program::CHANNELS_MAX;
 use harmonia_core::rate_limit::RateConfig;
 use harmonia_core::rhythm::Rhythm;
-use harmonia_core::seal::{self, Direction, Opener, Sealer, Secret, Use, DATAGRAM_MAX};
+use harmonia_core::seal::{self, Direction, Opener, Sealer, Secret, Use};
 use harmonia_core::servo::LockState;
 use harmonia_core::units::{NodeTime, Span};
 use harmonia_core::voice::Voice;
-use harmonia_core::weave::{Thread, Weave};
 use num_complex::Complex;
 
 use crate::answering::{AnswerStats, Answering};
 use crate::cookie_file::CookieFile;
 use crate::error::IoError;
+use crate::handover::{hand_over, Giver};
 use crate::keeper::{self, Audience, Keeper, Published};
 use crate::lock::lock;
 use crate::nts_ke::{KeListener, KeStats};
 use crate::os;
 use crate::socket::{wait_readable_one, Batch, Socket};
+use crate::ticker::{CircleTick, Heard, Line, Order, TickStats, Ticker, Weaving, What};
 use crate::time_keys::TimeKeys;
 use crate::tracking::{SourceStatus, Tracking};
 use crate::upstream::{Following, Sources};
 
-/// How often every listener gets a frame. Platforms interpolate; a lost frame costs nothing.
-const FRAME_INTERVAL: Span = Span::from_ms(200);
 /// How often the threads look whether they are to stop.
 const STOP_CHECK: Duration = Duration::from_millis(100);
-/// A platform that has been silent for this long gets no more frames until it speaks again.
-const SILENT_AFTER_NS: i64 = 60_000_000_000;
-/// A platform that has been silent for this long has no seat in the weave: it holds its displacement, and says where it is
-/// when it comes back.
-const SEAT_LOST_AFTER_NS: i64 = 5_000_000_000;
 /// Acknowledged withdrawals that a session remembers, so that a repetition is answered without asking anybody.
 const ACKNOWLEDGED_MAX: usize = 16;
 /// A withdrawal that was told and not acknowledged for this long is told again when the platform repeats it.
@@ -96,10 +92,8 @@ pub struct Stats {
     pub malformed: AtomicU64,
     /// Datagrams that claimed a session but were not sealed by its platform, or were seen before.
     pub unauthentic: AtomicU64,
-    /// Mix frames sealed.
-    pub frames_sealed: AtomicU64,
-    /// Of those, frames marked as a cut.
-    pub cut_frames: AtomicU64,
+    /// Mix frames, and how soon withdrawals were in them.
+    pub ticks: TickStats,
     /// Withdrawals heard by datagram, without repetitions.
     pub withdrawals: AtomicU64,
     /// What platforms made silence because it was no number: an alarm, and nobody's name.
@@ -110,13 +104,10 @@ pub struct Stats {
 
 struct Session {
     id: u64,
-    sealer: Sealer,
     opener: Opener,
-    address: Option<SocketAddr>,
     opened_raw_ns: i64,
     /// When its newest datagram arrived; when the session was opened, before the first.
     heard_raw_ns: i64,
-    delivery: Delivery,
     status: Option<Status>,
     acknowledged: VecDeque<[u8; 16]>,
 }
@@ -127,19 +118,22 @@ struct Sleeper {
 }
 
 struct Circle {
+    /// What the ticker calls it.
+    number: usize,
     mixer: CircleMixer,
-    weave: Weave,
-    rhythm: Option<Rhythm>,
     sleepers: Vec<u64>,
-    /// A cut is on its way: look at this circle before the next regular frame.
-    urgent: bool,
+    /// How many lines the ticker has room for.
+    room: usize,
 }
 
-#[derive(Default)]
+/// What those who decide know. Whoever holds its lock decides, and orders what follows.
 struct World {
     circles: HashMap<u64, Circle>,
     sleepers: HashMap<u64, Sleeper>,
     sessions: HashMap<u64, u64>,
+    /// Numbers of circles that are gone.
+    free: Vec<usize>,
+    orders: Giver<Order>,
 }
 
 #[derive(Default)]
@@ -158,9 +152,8 @@ struct Shared {
     world: Mutex<World>,
     /// The responder's; others come to change how it answers, and to bake a client's first cookies.
     answering: Mutex<Answering>,
-    /// Set when the ticker has something to do before its time.
-    hurry: Mutex<bool>,
-    hurried: Condvar,
+    /// Whom to wake when there is something to do before its time.
+    ticker: OnceLock<Thread>,
     events: Mutex<Events>,
     event: Condvar,
     stopping: AtomicBool,
@@ -203,22 +196,24 @@ impl Node {
         let port = socket.local_addr().map_err(|source| IoError::Bind { address, source })?.port();
         let (cookie_file, cookies) = CookieFile::open(clock_file, clock.node_at(os::raw_ns()))?;
         let answering = Answering::new(cookies)?;
+        let socket = Arc::new(socket);
+        let (giver, taker) = hand_over();
         let shared = Arc::new(Shared {
-            socket: ArcSwapOption::from_pointee(socket),
+            socket: ArcSwapOption::new(Some(Arc::clone(&socket))),
             clock: ArcSwap::from_pointee(clock),
             published: ArcSwap::from_pointee(published),
-            world: Mutex::default(),
+            world: Mutex::new(World::new(giver)),
             answering: Mutex::new(answering),
-            hurry: Mutex::default(),
-            hurried: Condvar::new(),
+            ticker: OnceLock::new(),
             events: Mutex::default(),
             event: Condvar::new(),
             stopping: AtomicBool::new(false),
             stats: Stats::default(),
         });
+        let ticker = Ticker::new(taker, socket, shared.now());
         let threads = vec![
             spawn("responder", &shared, respond)?,
-            spawn("ticker", &shared, tick)?,
+            spawn("ticker", &shared, move |shared| tick(shared, ticker))?,
             spawn("keeper", &shared, move |shared| keep(shared, keeper, cookie_file))?,
         ];
         Ok(Self { shared, port, resumed, threads: Mutex::new(threads), nts: Mutex::default() })
@@ -316,14 +311,13 @@ impl Node {
         if !(voice_weight.is_finite() && (0.0..=WEIGHT_MAX).contains(&voice_weight)) {
             return Err(MixerError::BadWeight(voice_weight).into());
         }
-        let fresh = Circle {
-            mixer: CircleMixer::new(channels, voice_weight),
-            weave: Weave::default(),
-            rhythm: None,
-            sleepers: Vec::new(),
-            urgent: false,
-        };
-        lock(&self.shared.world).circles.entry(circle).or_insert(fresh);
+        let mut world = lock(&self.shared.world);
+        if !world.circles.contains_key(&circle) {
+            let number = world.free.pop().unwrap_or(world.circles.len());
+            let mixer = CircleMixer::new(channels, voice_weight);
+            world.circles.insert(circle, Circle { number, mixer, sleepers: Vec::new(), room: 0 });
+            world.order(number, [What::Open(Some(Box::new(CircleTick::new(channels))))]);
+        }
         Ok(())
     }
 
@@ -336,40 +330,60 @@ impl Node {
                     world.sessions.remove(&session.id);
                 }
             }
+            world.order(gone.number, [What::Close(None)]);
+            world.free.push(gone.number);
         }
     }
 
     /// The rhythm of those who have none of their own.
     pub fn set_rhythm(&self, circle: u64, rhythm: Rhythm) -> Result<(), IoError> {
-        lock(&self.shared.world).circle(circle)?.rhythm = Some(rhythm);
+        let mut world = lock(&self.shared.world);
+        let number = world.circle(circle)?.number;
+        world.order(number, [What::Rhythm(Some(rhythm))]);
         Ok(())
     }
 
     /// How far the circle pulls the rhythms of those who let it.
     pub fn set_strength(&self, circle: u64, strength: Strength) -> Result<(), IoError> {
-        lock(&self.shared.world).circle(circle)?.weave.set_strength(strength);
+        let mut world = lock(&self.shared.world);
+        let number = world.circle(circle)?.number;
+        world.order(number, [What::Strength(strength)]);
         Ok(())
     }
 
     /// A sleeper's own timeline; `None` for the circle's.
     pub fn set_own_rhythm(&self, sleeper: u64, own: Option<Rhythm>) -> Result<(), IoError> {
-        lock(&self.shared.world).circle_of(sleeper)?.weave.set_own(sleeper, own.map(Arc::new));
+        let mut world = lock(&self.shared.world);
+        let number = world.circle_of(sleeper)?.number;
+        world.order(number, [What::Own(sleeper, own.map(Arc::new))]);
         Ok(())
     }
 
     /// How far a sleeper is pulled, 0 to 1, and what they count in the mean: what they allow, and no more.
     pub fn set_coupling(&self, sleeper: u64, coupling: f32, weight: f32) -> Result<(), IoError> {
-        Ok(lock(&self.shared.world).circle_of(sleeper)?.weave.set_coupling(sleeper, coupling, weight)?)
+        coupling::check(coupling, weight)?;
+        let mut world = lock(&self.shared.world);
+        let number = world.circle_of(sleeper)?.number;
+        world.order(number, [What::Coupling(sleeper, coupling, weight)]);
+        Ok(())
     }
 
     /// R, and how everybody in a circle whose platform is there stands, brought to now.
-    pub fn weave(&self, circle: u64) -> Result<(f64, Vec<Thread>), IoError> {
-        let now = self.shared.now();
-        let mut world = lock(&self.shared.world);
-        let circle = world.circle(circle)?;
-        let Some(rhythm) = &circle.rhythm else { return Ok((0.0, Vec::new())) };
-        circle.weave.advance(now, rhythm);
-        Ok((circle.weave.mean().norm(), circle.weave.threads(rhythm)))
+    pub fn weave(&self, circle: u64) -> Result<Weaving, IoError> {
+        let (reply, answer) = sync_channel(1);
+        {
+            let mut world = lock(&self.shared.world);
+            let number = world.circle(circle)?.number;
+            world.order(number, [What::Weave(reply)]);
+        }
+        self.shared.wake();
+        loop {
+            match answer.recv_timeout(STOP_CHECK) {
+                Ok(weaving) => return Ok(weaving),
+                Err(RecvTimeoutError::Timeout) if !self.shared.is_stopping() => {}
+                Err(_) => return Ok((0.0, Vec::new())),
+            }
+        }
     }
 
     /// A sleeper joins, muted. Errors if they are in another circle: a mute reaches one circle's mixer.
@@ -378,13 +392,18 @@ impl Node {
         if world.sleepers.get(&sleeper).is_some_and(|known| known.circle != circle) {
             return Err(IoError::State("this sleeper is in another circle; remove them there first"));
         }
-        let entry = world.circle(circle)?;
-        if !entry.sleepers.contains(&sleeper) {
-            entry.sleepers.push(sleeper);
-            entry.mixer.add(sleeper);
-            entry.weave.add(sleeper);
-            world.sleepers.insert(sleeper, Sleeper { circle, session: None });
+        if world.sleepers.contains_key(&sleeper) {
+            return Ok(());
         }
+        let entry = world.circle(circle)?;
+        entry.sleepers.push(sleeper);
+        entry.mixer.add(sleeper);
+        let room = entry.mixer.places();
+        let grows = entry.room < room;
+        entry.room = room;
+        let room = grows.then(|| What::Room(std::iter::repeat_with(|| None).take(room).collect()));
+        world.sleepers.insert(sleeper, Sleeper { circle, session: None });
+        world.mix(circle, room.into_iter().chain([What::Join(sleeper)]));
         Ok(())
     }
 
@@ -396,9 +415,11 @@ impl Node {
             world.sessions.remove(&session.id);
         }
         if let Some(circle) = world.circles.get_mut(&gone.circle) {
+            let place = circle.mixer.place(sleeper);
             circle.mixer.remove(sleeper);
-            circle.weave.remove(sleeper);
             circle.sleepers.retain(|other| *other != sleeper);
+            let detach = place.map(|place| What::Attach(place, None));
+            world.mix(gone.circle, detach.into_iter().chain([What::Leave(sleeper)]));
         }
     }
 
@@ -406,7 +427,7 @@ impl Node {
     /// that was used before would repeat nonces. Errors if a session of that id is open.
     pub fn attach(&self, sleeper: u64, session: u64, secret: &Secret, recording: bool) -> Result<(), IoError> {
         let mut world = lock(&self.shared.world);
-        let World { circles, sleepers, sessions } = &mut *world;
+        let World { circles, sleepers, sessions, .. } = &mut *world;
         let entry = sleepers.get_mut(&sleeper).ok_or(IoError::UnknownSleeper(sleeper))?;
         let circle = circles.get_mut(&entry.circle).ok_or(IoError::UnknownCircle(entry.circle))?;
         if sessions.contains_key(&session) {
@@ -421,17 +442,20 @@ impl Node {
         sessions.insert(session, sleeper);
         entry.session = Some(Session {
             id: session,
-            sealer: Sealer::new(secret, session, Direction::Down),
             opener: Opener::new(secret, session, Direction::Up),
-            address: None,
             opened_raw_ns: now,
             heard_raw_ns: now,
-            delivery: Delivery::from_epoch(circle.mixer.gate_epoch()),
             status: None,
             // A platform whose acknowledgement was lost with the former session repeats its withdrawal in this one: it
             // must be answered, not obeyed again, or it would override the grant that came after it.
             acknowledged: former.map(|former| former.acknowledged).unwrap_or_default(),
         });
+        let sealer = Sealer::new(secret, session, Direction::Down);
+        let line = Line::new(sleeper, sealer, circle.mixer.gate_epoch(), now);
+        let (circle, place) = (entry.circle, circle.mixer.place(sleeper).ok_or(IoError::UnknownSleeper(sleeper))?);
+        world.mix(circle, [What::Attach(place, Some(Box::new(line)))]);
+        drop(world);
+        self.shared.wake();
         Ok(())
     }
 
@@ -440,42 +464,67 @@ impl Node {
         let mut world = lock(&self.shared.world);
         if let Some(session) = world.sleepers.get_mut(&sleeper).and_then(|entry| entry.session.take()) {
             world.sessions.remove(&session.id);
+            world.order_line(sleeper, |place| What::Attach(place, None));
         }
     }
 
     /// What a sleeper contributes once unmuted.
     pub fn set_voice(&self, sleeper: u64, coefficients: &[Complex<f32>]) -> Result<(), IoError> {
-        let mut world = lock(&self.shared.world);
-        let circle = world.circle_of(sleeper)?;
-        Ok(circle.mixer.set_voice(sleeper, &Voice::new(coefficients)?)?)
+        let voice = Voice::new(coefficients)?;
+        self.decide(sleeper, |mixer| Ok(mixer.set_voice(sleeper, &voice)?))
     }
 
     /// How loud a sleeper hears the others.
     pub fn set_hearing(&self, sleeper: u64, level: f32) -> Result<(), IoError> {
-        Ok(lock(&self.shared.world).circle_of(sleeper)?.mixer.set_hearing(sleeper, level)?)
+        self.decide(sleeper, |mixer| Ok(mixer.set_hearing(sleeper, level)?))
+    }
+
+    /// Whom a sleeper does not want to hear, and who may not hear them; of whatever circle, and whether in or not.
+    pub fn set_apart(&self, sleeper: u64, unheard: &[u64], unhearing: &[u64]) -> Result<(), IoError> {
+        self.decide(sleeper, |mixer| Ok(mixer.set_apart(sleeper, unheard, unhearing)?))
     }
 
     /// What everybody else allows; AND-ed with the latch.
     pub fn set_plan(&self, sleeper: u64, voice: bool, hearing: bool, recording: bool) -> Result<(), IoError> {
-        let mut world = lock(&self.shared.world);
-        let circle = world.circle_of(sleeper)?;
-        circle.mixer.set_plan(sleeper, voice, hearing, recording)?;
-        circle.urgent = true;
-        drop(world);
-        self.shared.hurry();
-        Ok(())
+        self.decide(sleeper, |mixer| Ok(mixer.set_plan(sleeper, voice, hearing, recording)?))
+    }
+
+    /// Lets `listener`'s platform hear what a sleeper of the same circle hears, and that one themself at this level;
+    /// `None` for their own mix, from a cut on. Whether that sleeper allows it is for the caller to know.
+    pub fn set_ear(&self, listener: u64, ear: Option<(u64, f32)>) -> Result<(), IoError> {
+        self.decide(listener, |mixer| Ok(mixer.set_ear(listener, ear)?))
     }
 
     /// The latch: from the returned gate epoch on, no frame holds the voice. At once, from any thread.
     pub fn mute(&self, sleeper: u64, withdrawal: [u8; 16]) -> Result<u64, IoError> {
-        let epoch = lock(&self.shared.world).mute(sleeper, withdrawal)?;
-        self.shared.hurry();
+        let epoch = lock(&self.shared.world).mute(sleeper, withdrawal, os::raw_ns())?;
+        self.shared.wake();
         Ok(epoch)
     }
 
     /// Lowers the latch if `withdrawal` names what raised it (`None`: only joining).
     pub fn release(&self, sleeper: u64, withdrawal: Option<[u8; 16]>) -> Result<bool, IoError> {
-        Ok(lock(&self.shared.world).circle_of(sleeper)?.mixer.release(sleeper, withdrawal))
+        self.decide(sleeper, |mixer| Ok(mixer.release(sleeper, withdrawal)))
+    }
+
+    /// Changes the mixer of a sleeper's circle, and orders what follows; at once, if something was cut.
+    fn decide<T>(
+        &self,
+        sleeper: u64,
+        change: impl FnOnce(&mut CircleMixer) -> Result<T, IoError>,
+    ) -> Result<T, IoError> {
+        let mut world = lock(&self.shared.world);
+        let id = world.sleepers.get(&sleeper).ok_or(IoError::UnknownSleeper(sleeper))?.circle;
+        let mixer = &mut world.circle(id)?.mixer;
+        let before = mixer.gate_epoch();
+        let done = change(mixer);
+        let cut = mixer.gate_epoch() != before;
+        world.mix(id, []);
+        drop(world);
+        if cut {
+            self.shared.wake();
+        }
+        done
     }
 
     /// Tells the platform that a withdrawal is on disk.
@@ -485,9 +534,9 @@ impl Node {
         let Some(session) = world.sleepers.get_mut(&sleeper).and_then(|entry| entry.session.as_mut()) else { return };
         session.acknowledged.truncate(ACKNOWLEDGED_MAX - 1);
         session.acknowledged.push_front(event_id);
-        if let Some(socket) = &*self.shared.socket.load() {
-            session.send_acknowledgement(socket, event_id);
-        }
+        world.order_line(sleeper, |place| What::Acknowledge(place, event_id));
+        drop(world);
+        self.shared.wake();
     }
 
     /// Waits for the next withdrawal, at most for `timeout`. `None` also once the node is closed.
@@ -535,7 +584,7 @@ impl Node {
     pub fn close(&self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         *lock(&self.nts) = None;
-        self.shared.hurry();
+        self.shared.wake();
         self.shared.event.notify_all();
         for thread in lock(&self.threads).drain(..) {
             let _ = thread.join();
@@ -551,6 +600,11 @@ impl Drop for Node {
 }
 
 impl World {
+    fn new(orders: Giver<Order>) -> Self {
+        let (circles, sleepers, sessions) = Default::default();
+        Self { circles, sleepers, sessions, free: Vec::new(), orders }
+    }
+
     fn audience(&self) -> Audience {
         match (self.circles.is_empty(), self.sessions.is_empty()) {
             (true, _) => Audience::Nobody,
@@ -568,41 +622,47 @@ impl World {
         self.circle(circle)
     }
 
-    /// A platform that follows the clock says where it is on its rhythm: its place in the weave, if it waits for one.
-    fn seat(&mut self, sleeper: u64, status: &Status) {
-        let locked = [LockState::Locked as u8, LockState::Holdover as u8].contains(&status.lock_state);
-        // The phase of a platform without a rhythm is its offset.
-        let phase = status.phase + -status.offset;
-        if !locked || phase == Phase::ZERO {
-            return;
+    /// Orders things of a circle, whole and in order.
+    fn order(&mut self, number: usize, orders: impl IntoIterator<Item = What>) {
+        self.orders.give(orders.into_iter().map(|what| Order { circle: number, what }));
+    }
+
+    /// Orders what follows from what was decided in a circle's mixer, and then `orders`.
+    fn mix(&mut self, circle: u64, orders: impl IntoIterator<Item = What>) {
+        let Some(Circle { number, mixer, .. }) = self.circles.get_mut(&circle) else { return };
+        let all = mixer.changes().map(What::Mix).chain(orders);
+        self.orders.give(all.map(|what| Order { circle: *number, what }));
+    }
+
+    /// Orders something for a sleeper's line.
+    fn order_line(&mut self, sleeper: u64, what: impl FnOnce(usize) -> What) {
+        let Ok(circle) = self.circle_of(sleeper) else { return };
+        if let (number, Some(place)) = (circle.number, circle.mixer.place(sleeper)) {
+            self.order(number, [what(place)]);
         }
-        let Ok(Circle { weave, rhythm: Some(rhythm), .. }) = self.circle_of(sleeper) else { return };
-        weave.seat(sleeper, status.node, phase, rhythm);
     }
 
     /// The circle pulls this sleeper no more, and does not count them.
     fn unbind(&mut self, sleeper: u64) {
-        if let Ok(circle) = self.circle_of(sleeper) {
-            circle.weave.release(sleeper);
+        if let Ok(number) = self.circle_of(sleeper).map(|circle| circle.number) {
+            self.order(number, [What::Unbind(sleeper)]);
         }
     }
 
-    fn mute(&mut self, sleeper: u64, withdrawal: [u8; 16]) -> Result<u64, IoError> {
-        let circle = self.circle_of(sleeper)?;
-        circle.urgent = true;
-        Ok(circle.mixer.mute(sleeper, withdrawal))
+    fn mute(&mut self, sleeper: u64, withdrawal: [u8; 16], arrived_raw_ns: i64) -> Result<u64, IoError> {
+        let id = self.sleepers.get(&sleeper).ok_or(IoError::UnknownSleeper(sleeper))?.circle;
+        let epoch = self.circle(id)?.mixer.mute(sleeper, withdrawal);
+        self.mix(id, [What::Timed(arrived_raw_ns)]);
+        Ok(epoch)
     }
 }
 
-impl Session {
-    fn send_acknowledgement(&mut self, socket: &Socket, event_id: [u8; 16]) {
-        let Some(address) = self.address else { return };
-        let mut out = [0; DATAGRAM_MAX];
-        if let Ok(len) = self.sealer.seal(Use::Acknowledge, &event_id, &mut out) {
-            // If this one is lost the platform repeats its withdrawal, and is answered again.
-            let _ = socket.send(&out[..len], address);
-        }
-    }
+/// Where a platform that follows the clock is on its rhythm, its offset not counted.
+fn phase(status: &Status) -> Option<(NodeTime, Phase)> {
+    let locked = [LockState::Locked as u8, LockState::Holdover as u8].contains(&status.lock_state);
+    // The phase of a platform without a rhythm is its offset.
+    let phase = status.phase + -status.offset;
+    (locked && phase != Phase::ZERO).then_some((status.node, phase))
 }
 
 impl Shared {
@@ -614,13 +674,15 @@ impl Shared {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    fn hurry(&self) {
-        *lock(&self.hurry) = true;
-        self.hurried.notify_one();
+    fn wake(&self) {
+        // One that is not there yet looks at its orders before it waits.
+        if let Some(ticker) = self.ticker.get() {
+            ticker.unpark();
+        }
     }
 
     /// Opens a sealed datagram and does what it says. Whether it says where its platform is.
-    fn open(&self, socket: &Socket, datagram: &mut [u8], from: SocketAddr, raw_ns: i64) -> bool {
+    fn open(&self, datagram: &mut [u8], from: SocketAddr, raw_ns: i64) -> bool {
         let mut world = lock(&self.world);
         let Some(&sleeper) = seal::claimed_session(datagram).and_then(|id| world.sessions.get(&id)) else {
             self.stats.malformed.fetch_add(1, Ordering::Relaxed);
@@ -636,43 +698,45 @@ impl Shared {
         // The peer is wherever its newest authentic datagram came from. One that was overtaken says nothing of that:
         // whoever holds a datagram back could send it on from anywhere, and the frames would go there.
         let newest = session.opener.newest_opened();
-        if newest {
-            session.address = Some(from);
-            session.heard_raw_ns = raw_ns;
-        }
+        let mut heard = Heard { address: from, raw_ns, epoch: None, phase: None };
+        let (mut withdrawn, mut again) = (None, None);
         match kind {
-            Use::Status if !newest => {}
-            Use::Status => {
+            Use::Status if newest => {
                 if let Ok(status) = Status::decode(payload) {
-                    session.delivery.acknowledge(status.gate_epoch);
                     let before = session.status.replace(status).map_or(0, |before| before.dropped);
                     let dropped = status.dropped.saturating_sub(before);
                     self.stats.voices_dropped.fetch_add(u64::from(dropped), Ordering::Relaxed);
-                    world.seat(sleeper, &status);
+                    (heard.epoch, heard.phase) = (Some(status.gate_epoch), phase(&status));
                 }
             }
             Use::Withdraw => {
-                let Ok(withdraw) = Withdraw::decode(payload) else { return newest };
-                if session.acknowledged.contains(&withdraw.event_id) {
-                    session.send_acknowledgement(socket, withdraw.event_id);
-                } else {
-                    // Mute and unbind first; the journal and the acknowledgement follow.
-                    if withdraw.unbinds() {
-                        world.unbind(sleeper);
-                    }
-                    let muted = withdraw.mutes() && world.mute(sleeper, withdraw.event_id).is_ok();
-                    drop(world);
-                    if muted {
-                        self.hurry();
-                    }
-                    self.tell(WithdrawEvent { sleeper, withdraw });
-                }
+                withdrawn = Withdraw::decode(payload).ok();
+                again = withdrawn.filter(|withdraw| session.acknowledged.contains(&withdraw.event_id));
             }
-            Use::Mix | Use::Acknowledge => {}
+            Use::Status | Use::Mix | Use::Acknowledge => {}
+        }
+        if newest {
+            session.heard_raw_ns = raw_ns;
+            world.order_line(sleeper, |place| What::Heard(place, heard));
+        }
+        if let Some(withdraw) = again {
+            world.order_line(sleeper, |place| What::Acknowledge(place, withdraw.event_id));
+            drop(world);
+            self.wake();
+        } else if let Some(withdraw) = withdrawn {
+            // Mute and unbind first; the journal and the acknowledgement follow.
+            if withdraw.unbinds() {
+                world.unbind(sleeper);
+            }
+            let muted = withdraw.mutes() && world.mute(sleeper, withdraw.event_id, raw_ns).is_ok();
+            drop(world);
+            if muted {
+                self.wake();
+            }
+            self.tell(WithdrawEvent { sleeper, withdraw });
         }
         newest
     }
-
     fn tell(&self, event: WithdrawEvent) {
         let mut events = lock(&self.events);
         let name = (event.sleeper, event.withdraw.event_id);
@@ -724,7 +788,7 @@ fn respond(shared: Arc<Shared>) {
                 malformed += usize::from(!taken);
             } else {
                 let (from, raw_ns) = (datagram.from, datagram.raw_ns);
-                if shared.open(&socket, datagram.bytes, from, raw_ns) {
+                if shared.open(datagram.bytes, from, raw_ns) {
                     answering.know(from, raw_ns);
                 }
             }
@@ -738,109 +802,15 @@ fn respond(shared: Arc<Shared>) {
 }
 
 /// The ticker's loop.
-fn tick(shared: Arc<Shared>) {
-    let mut regular = shared.now();
-    let mut next = regular;
-    let mut out = Outbox::default();
-    let Some(socket) = shared.socket.load_full() else { return };
-    loop {
-        let wait = (next - shared.now()).ns().clamp(0, STOP_CHECK.as_nanos() as i64);
-        {
-            let hurry = lock(&shared.hurry);
-            let (mut hurry, _) = shared
-                .hurried
-                .wait_timeout_while(hurry, Duration::from_nanos(wait as u64), |hurry| !*hurry)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            *hurry = false;
+fn tick(shared: Arc<Shared>, mut ticker: Ticker) {
+    let _ = shared.ticker.set(std::thread::current());
+    while !shared.is_stopping() {
+        let due = ticker.pass(shared.now(), &shared.stats.ticks);
+        let wait = (due - shared.now()).ns().clamp(0, STOP_CHECK.as_nanos() as i64);
+        if wait > 0 {
+            // Returns at once if somebody woke it since it last did.
+            std::thread::park_timeout(Duration::from_nanos(wait as u64));
         }
-        if shared.is_stopping() {
-            return;
-        }
-        let now = shared.now();
-        let everybody = now >= regular;
-        if everybody {
-            regular = (regular + FRAME_INTERVAL).max(now);
-        }
-        let due = seal_frames(&shared, now, everybody, &mut out);
-        out.send(&socket);
-        next = due.unwrap_or(regular).min(regular);
-    }
-}
-
-/// Seals the frames that are due, under one holding of the world's lock; returns when the next urgent one is.
-fn seal_frames(shared: &Shared, now: NodeTime, everybody: bool, out: &mut Outbox) -> Option<NodeTime> {
-    let silent_since = os::raw_ns() - SILENT_AFTER_NS;
-    let mut next: Option<NodeTime> = None;
-    let mut world = lock(&shared.world);
-    let World { circles, sleepers, .. } = &mut *world;
-    for circle in circles.values_mut() {
-        if !everybody && !circle.urgent {
-            continue;
-        }
-        let epoch = circle.mixer.gate_epoch();
-        if let Some(rhythm) = &circle.rhythm {
-            let seat_lost = os::raw_ns() - SEAT_LOST_AFTER_NS;
-            for sleeper in &circle.sleepers {
-                let session = sleepers.get(sleeper).and_then(|entry| entry.session.as_ref());
-                if session.is_none_or(|session| session.heard_raw_ns < seat_lost) {
-                    circle.weave.unseat(*sleeper);
-                }
-            }
-            circle.weave.advance(now, rhythm);
-        }
-        let mut frame = MixFrame {
-            gate_epoch: epoch,
-            cut: false,
-            taken: now,
-            phase: Phase::ZERO,
-            frequency: 0,
-            others: vec![Complex::default(); circle.mixer.channels()],
-        };
-        let mut urgent: Option<NodeTime> = None;
-        for sleeper in &circle.sleepers {
-            let Some(session) = sleepers.get_mut(sleeper).and_then(|entry| entry.session.as_mut()) else { continue };
-            session.delivery.raise(epoch);
-            let Some(address) = session.address.filter(|_| session.heard_raw_ns > silent_since) else { continue };
-            if everybody || session.delivery.due().is_some_and(|due| due <= now) {
-                let course = circle.rhythm.as_ref().and_then(|rhythm| circle.weave.course(*sleeper, now, rhythm));
-                (frame.phase, frame.frequency) = course.map_or((Phase::ZERO, 0), |(phase, f)| (phase, f.units()));
-                circle.mixer.mix_for(*sleeper, &mut frame.others);
-                frame.cut = session.delivery.is_cut();
-                out.seal(&mut session.sealer, &frame, address);
-                session.delivery.sent(now);
-                shared.stats.frames_sealed.fetch_add(1, Ordering::Relaxed);
-                shared.stats.cut_frames.fetch_add(u64::from(frame.cut), Ordering::Relaxed);
-            }
-            urgent = session.delivery.due().into_iter().chain(urgent).min();
-        }
-        circle.urgent = urgent.is_some();
-        next = urgent.into_iter().chain(next).min();
-    }
-    next
-}
-
-/// Sealed frames on their way out, in one buffer that is kept between ticks.
-#[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    items: Vec<(SocketAddr, usize, usize)>,
-}
-
-impl Outbox {
-    fn seal(&mut self, sealer: &mut Sealer, frame: &MixFrame, to: SocketAddr) {
-        let mut payload = [0; PAYLOAD_MAX];
-        let len = frame.encode(&mut payload);
-        let start = self.bytes.len();
-        self.bytes.resize(start + len + seal::OVERHEAD, 0);
-        let sealed = sealer.seal(Use::Mix, &payload[..len], &mut self.bytes[start..]).expect("a frame fits a datagram");
-        self.items.push((to, start, start + sealed));
-    }
-
-    fn send(&mut self, socket: &Socket) {
-        let items: Vec<_> = self.items.iter().map(|&(to, start, end)| (to, &self.bytes[start..end])).collect();
-        socket.send_batch(&items);
-        self.items.clear();
-        self.bytes.clear();
     }
 }
 

@@ -309,6 +309,61 @@ fn a_sleeper_is_in_one_circle_so_that_a_mute_reaches_all_of_their_voice() {
 }
 
 #[test]
+fn who_keeps_apart_is_cut_out_of_the_one_mix_and_comes_back_into_it() {
+    let folder = Folder::new("apart");
+    let node = start(&folder);
+    let (ann, ben) = (join(&node, 1, 0, 0), join(&node, 2, 0, 0));
+    until("they hear each other", || ann.others() == [one()] && ben.others() == [one()]);
+    let cuts = node.stats().ticks.cut_frames.load(Ordering::Relaxed);
+    node.set_apart(1, &[2, 77], &[]).unwrap();
+    until("Ann does not hear Ben", || ann.others() == [Complex::default()]);
+    assert!(node.stats().ticks.cut_frames.load(Ordering::Relaxed) > cuts, "at once, and not interpolated");
+    assert_eq!(ben.others(), [one()], "Ben hears Ann");
+    node.set_apart(1, &[], &[2]).unwrap();
+    until("it is the other way round", || ann.others() == [one()] && ben.others() == [Complex::default()]);
+    node.set_apart(1, &[], &[]).unwrap();
+    until("they hear each other again", || ann.others() == [one()] && ben.others() == [one()]);
+    assert!(node.set_apart(3, &[1], &[]).is_err(), "somebody who is not in");
+}
+
+#[test]
+fn what_was_decided_holds_in_order_whoever_decides_at_the_same_time() {
+    let folder = Folder::new("many");
+    let node = start(&folder);
+    let ann = join(&node, 1, 0, 0);
+    let others: Vec<u64> = (2..34).collect();
+    for &sleeper in &others {
+        node.add_sleeper(CIRCLE, sleeper).unwrap();
+        node.set_voice(sleeper, &[one()]).unwrap();
+        node.set_plan(sleeper, true, true, false).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for part in others.chunks(8) {
+            let node = &node;
+            scope.spawn(move || {
+                for round in 0..200u8 {
+                    for &sleeper in part {
+                        node.mute(sleeper, [round; 16]).unwrap();
+                        assert!(node.release(sleeper, Some([round; 16])).unwrap());
+                    }
+                }
+            });
+        }
+        // Circles that come and go meanwhile are no concern of those in another.
+        for circle in 0..100 {
+            node.add_circle(1_000 + circle, 2, 1.0).unwrap();
+            node.add_sleeper(1_000 + circle, 10_000 + circle).unwrap();
+            node.remove_circle(1_000 + circle);
+        }
+    });
+    until("all are heard again", || ann.others() == [Complex::new(32.0, 0.0)]);
+    for &sleeper in &others[..31] {
+        node.mute(sleeper, [201; 16]).unwrap();
+    }
+    until("one is left", || ann.others() == [one()]);
+}
+
+#[test]
 fn a_session_id_that_is_open_is_refused_and_the_session_goes_on() {
     let folder = Folder::new("reuse");
     let node = start(&folder);

@@ -1,12 +1,15 @@
-//! What things cost: an answer (`bench_clock`), a platform (`bench_hub`), coupled rhythms (`RhythmBench`), and sound
-//! (`MixBench`, `bench_mix_kernel`, beside the processor's `bench_mix_peak`).
+//! What things cost: an answer (`bench_clock`), a platform (`bench_hub`), coupled rhythms (`RhythmBench`), sound
+//! (`MixBench`, `bench_mix_kernel`, beside the processor's `bench_mix_peak`), and mixing and opting out (`bench_ticks`,
+//! `bench_crowd`, beside how late a `TimerBench` wakes).
 use std::sync::Mutex;
 use std::time::Duration;
 
 use harmonia_io::bench::{self, Cost};
 use harmonia_io::bench_hub::hub;
 use harmonia_io::bench_mix::{self, Done, MixBench as CoreMixBench};
+use harmonia_io::bench_optout::{self, Crowd, Timer};
 use harmonia_io::bench_rhythm::RhythmBench as CoreRhythmBench;
+use harmonia_io::latency::Latency;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -122,5 +125,80 @@ pub fn bench_hub(py: Python<'_>, platforms: usize, seconds: f64) -> PyResult<Bou
     dict.set_item("exchanges", cost.exchanges)?;
     dict.set_item("frames", cost.frames)?;
     dict.set_item("us_per_platform_s", cost.us_per_platform_s())?;
+    Ok(dict)
+}
+
+/// Percentiles under names that begin with `name`, in milliseconds.
+pub fn put_latency(dict: &Bound<'_, PyDict>, name: &str, latency: &Latency) -> PyResult<()> {
+    for (suffix, share) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)] {
+        dict.set_item(format!("{name}{suffix}_ms"), latency.quantile_ns(share) as f64 / 1e6)?;
+    }
+    Ok(())
+}
+
+#[pyfunction]
+pub fn bench_ticks(py: Python<'_>, sleepers: usize, channels: usize, seconds: f64) -> PyResult<Bound<'_, PyDict>> {
+    if !(1_000..=1_000_000).contains(&sleepers) || !(1..=64).contains(&channels) || !(0.0..=600.0).contains(&seconds) {
+        return Err(PyValueError::new_err(format!(
+            "1000 to 1000000 sleepers on 1 to 64 channels are mixed for 0 to 600 seconds, not {sleepers} on {channels} \
+             for {seconds}"
+        )));
+    }
+    let cost = py.detach(|| bench_optout::mixes(sleepers, channels, Duration::from_secs_f64(seconds)));
+    let (cost, dict) = (cost.map_err(errors::io)?, PyDict::new(py));
+    dict.set_item("ticks", cost.cpu.count())?;
+    put_latency(&dict, "", &cost.cpu)?;
+    put_latency(&dict, "elapsed_", &cost.elapsed)?;
+    Ok(dict)
+}
+
+#[pyclass(frozen, module = "harmonia._core")]
+pub struct TimerBench(Mutex<Option<Timer>>);
+
+#[pymethods]
+impl TimerBench {
+    #[new]
+    fn new() -> PyResult<Self> {
+        Timer::start().map(|timer| Self(Mutex::new(Some(timer)))).map_err(errors::io)
+    }
+
+    fn stop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        let timer = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(timer) = timer {
+            dict.set_item("deadlines", timer.lateness().count())?;
+            put_latency(&dict, "", timer.lateness())?;
+        }
+        Ok(dict)
+    }
+}
+
+#[pyfunction]
+pub fn bench_session(port: u16, sleeper: u64) -> (u64, [u8; 32]) {
+    bench_optout::session(port, sleeper)
+}
+
+#[pyfunction]
+pub fn bench_crowd(
+    py: Python<'_>,
+    port: u16,
+    circles: usize,
+    sleepers: usize,
+    optouts: usize,
+    per_s: f64,
+) -> PyResult<Bound<'_, PyDict>> {
+    if circles < 1 || sleepers < 1 || circles.saturating_mul(sleepers) > 20_000 || !(0.1..=1e5).contains(&per_s) {
+        return Err(PyValueError::new_err(format!(
+            "a crowd has from 1 to 20000 sleepers, who opt out 0.1 to 100000 times a second, not {circles} × {sleepers} \
+             and {per_s}"
+        )));
+    }
+    let plan = Crowd { port, circles, sleepers, optouts, per_s };
+    let (seen, dict) = (py.detach(|| bench_optout::crowd(plan)).map_err(errors::io)?, PyDict::new(py));
+    dict.set_item("optouts", seen.last.count())?;
+    dict.set_item("lost", seen.lost)?;
+    dict.set_item("frames", seen.frames)?;
+    put_latency(&dict, "first_", &seen.first)?;
+    put_latency(&dict, "last_", &seen.last)?;
     Ok(dict)
 }

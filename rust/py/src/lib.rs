@@ -10,6 +10,7 @@ mod node;
 mod platform;
 mod replay;
 mod query;
+mod rehearsal;
 mod rhythm;
 mod score;
 mod tracker;
@@ -23,7 +24,11 @@ mod core_module {
     #[pymodule_export]
     use super::batch::BatchRenderer;
     #[pymodule_export]
-    use super::bench::{bench_clock, bench_hub, bench_mix_kernel, bench_mix_peak, MixBench, RhythmBench};
+    use super::bench::{
+        bench_clock, bench_crowd, bench_hub, bench_mix_kernel, bench_mix_peak, bench_session, bench_ticks,
+    };
+    #[pymodule_export]
+    use super::bench::{MixBench, RhythmBench, TimerBench};
     #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
     #[pymodule_export]
@@ -34,6 +39,8 @@ mod core_module {
     use super::platform::{play_samples, sound_devices, ClockExchange, ClockReading, Platform, TimeKeys};
     #[pymodule_export]
     use super::query::{query_time, TimeMeasurement};
+    #[pymodule_export]
+    use super::rehearsal::Rehearsal;
     #[pymodule_export]
     use super::replay::replay_trace;
     #[pymodule_export]

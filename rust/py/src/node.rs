@@ -16,6 +16,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::bench::put_latency;
 use crate::errors;
 use crate::platform::TimeKeys;
 use crate::rhythm::Rhythm;
@@ -158,7 +159,7 @@ getters! {
 }
 
 #[pyclass(frozen, module = "harmonia._core")]
-pub struct WeaveThread(Thread);
+pub struct WeaveThread(pub Thread);
 
 getters! {
     WeaveThread,
@@ -300,9 +301,18 @@ impl Node {
         py.detach(|| self.0.set_hearing(sleeper, level)).map_err(errors::io)
     }
 
+    fn set_apart(&self, py: Python<'_>, sleeper: u64, unheard: Vec<u64>, unhearing: Vec<u64>) -> PyResult<()> {
+        py.detach(|| self.0.set_apart(sleeper, &unheard, &unhearing)).map_err(errors::io)
+    }
+
     #[pyo3(signature = (sleeper, *, voice, hearing, recording))]
     fn set_plan(&self, py: Python<'_>, sleeper: u64, voice: bool, hearing: bool, recording: bool) -> PyResult<()> {
         py.detach(|| self.0.set_plan(sleeper, voice, hearing, recording)).map_err(errors::io)
+    }
+
+    #[pyo3(signature = (listener, sleeper, own_level = 1.0))]
+    fn set_ear(&self, py: Python<'_>, listener: u64, sleeper: Option<u64>, own_level: f32) -> PyResult<()> {
+        py.detach(|| self.0.set_ear(listener, sleeper.map(|sleeper| (sleeper, own_level)))).map_err(errors::io)
     }
 
     fn mute(&self, py: Python<'_>, sleeper: u64, event_id: &[u8]) -> PyResult<u64> {
@@ -355,8 +365,8 @@ impl Node {
             ("answered", &stats.answered),
             ("malformed", &stats.malformed),
             ("unauthentic", &stats.unauthentic),
-            ("frames_sealed", &stats.frames_sealed),
-            ("cut_frames", &stats.cut_frames),
+            ("frames_sealed", &stats.ticks.frames_sealed),
+            ("cut_frames", &stats.ticks.cut_frames),
             ("withdrawals", &stats.withdrawals),
             ("voices_dropped", &stats.voices_dropped),
             ("protected", &stats.answers.protected),
@@ -369,6 +379,15 @@ impl Node {
         let (served, failed) = py.detach(|| self.0.nts_exchanges());
         dict.set_item("nts_exchanges", served)?;
         dict.set_item("nts_failures", failed)?;
+        Ok(dict)
+    }
+
+    fn cuts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (cuts, dict) = (&self.0.stats().ticks.cuts, PyDict::new(py));
+        dict.set_item("optouts", cuts.last.count())?;
+        dict.set_item("ticks_max", cuts.ticks_max.load(Ordering::Relaxed))?;
+        put_latency(&dict, "first_", &cuts.first)?;
+        put_latency(&dict, "last_", &cuts.last)?;
         Ok(dict)
     }
 

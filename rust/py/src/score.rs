@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use harmonia_core::phase::PhaseOffset;
-use harmonia_core::program::Program;
+use harmonia_core::program::{Program, Wave};
 use harmonia_core::renderer::{BlockClock, Renderer as Core, Targets};
 use harmonia_core::score::{Format, Score as CoreScore};
 use harmonia_core::stem::Stems;
@@ -62,6 +62,15 @@ impl Score {
     #[getter]
     fn channels(&self) -> usize {
         self.core.channels()
+    }
+
+    #[getter]
+    fn noises(&self) -> Vec<bool> {
+        self.program(0, &BTreeMap::new())
+            .channels
+            .iter()
+            .map(|channel| matches!(channel.wave, Wave::Noise(_)))
+            .collect()
     }
 
     #[getter]

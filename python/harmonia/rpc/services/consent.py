@@ -21,7 +21,7 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
     async def GetConsent(self, _request: Any, _context: Any) -> consent_pb2.GetConsentResponse:  # noqa: N802
         """Where every purpose stands."""
         purposes = codec.purpose_consents(sleeper().sleeper.consent, self._house.now_ns())
-        return consent_pb2.GetConsentResponse(purposes=purposes)
+        return consent_pb2.GetConsentResponse(purposes=purposes, listeners=codec.listeners(sleeper()))
 
     async def Grant(self, request: Any, _context: Any) -> consent_pb2.GrantResponse:  # noqa: N802
         """Allows a purpose."""
@@ -47,3 +47,11 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
         withdrawn = await loop.run_in_executor(self._writers, doors.record, withdrawal)
         standings = codec.purpose_consents(withdrawn.consent, self._house.now_ns(), purposes)
         return consent_pb2.WithdrawResponse(purposes=standings, gate_epoch=withdrawn.gate_epoch)
+
+    async def KeepApart(self, request: Any, _context: Any) -> consent_pb2.KeepApartResponse:  # noqa: N802
+        """Sets the caller's wish about one other sleeper."""
+        unheard, unhearing = (
+            getattr(request, name) if request.HasField(name) else None for name in ("unheard", "unhearing")
+        )
+        wishes = await self._house.bridge.call(sleeper().keep_apart, request.sleeper_id, unheard, unhearing)
+        return consent_pb2.KeepApartResponse(apart=codec.apart(wishes))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from harmonia.errors import NotFound, NotPermitted
 from harmonia.rpc import codec
 from harmonia.rpc.auth import sleeper
 from harmonia.rpc.services.house import House
@@ -35,15 +36,40 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
         self, _request: Any, _context: Any
     ) -> AsyncIterator[platform_pb2.WatchPlatformResponse]:
         """Everything that the platform has to follow, at once and after every change, until the credential ends."""
-        person = sleeper()
-        async with self._house.bridge.changes(person.changed, person.conductor.moved) as changes:
-            while True:
-                present = person.present
-                yield platform_pb2.WatchPlatformResponse(state=codec.platform_state(person, self._house.now_ns()))
-                if not present:
-                    return
-                await changes.wait(None)
-                await asyncio.sleep(_PACE_S)
+        person, bridge = sleeper(), self._house.bridge
+        async with bridge.changes(person.changed, person.conductor.moved) as changes:
+            await bridge.ask(person.watched, 1)
+            try:
+                while True:
+                    present, state = person.present, codec.platform_state(person, self._house.now_ns())
+                    yield platform_pb2.WatchPlatformResponse(state=state)
+                    if not present:
+                        return
+                    if state.listeners:  # whoever goes on with a stream has sent what was given to it
+                        await bridge.ask(person.saw, [one.sleeper_id for one in state.listeners])
+                    await changes.wait(None)
+                    await asyncio.sleep(_PACE_S)
+            finally:
+                bridge.post(lambda: person.watched(-1))
+
+    async def ListenIn(self, request: Any, _context: Any) -> AsyncIterator[platform_pb2.ListenInResponse]:  # noqa: N802
+        """Lets the caller hear what another sleeper hears, for as long as that one allows it and the stream lasts."""
+        listener, bridge = sleeper(), self._house.bridge
+        name, own_name = request.sleeper_id, listener.sleeper.sleeper_id
+        person = self._house.sanctuary.roll.by_id(name)
+        if person is None or person.conductor is not listener.conductor:
+            raise NotFound(f"there is no sleeper {name!r} in your circle")
+        async with bridge.changes(person.changed, listener.changed, person.conductor.moved) as changes:
+            await bridge.ask(person.admit, listener)
+            try:
+                while (heard := person.listeners.get(own_name)) is not None and listener.present:
+                    yield platform_pb2.ListenInResponse(
+                        hearing=heard.flows, since_ns=heard.since_ns, offset=person.sleeper.offset
+                    )
+                    await changes.wait(None)
+                raise NotPermitted(f"{name} is not listened in to any more: they took it back, or are gone")
+            finally:
+                bridge.post(lambda: person.dismiss(listener))
 
     async def SetVoice(self, request: Any, _context: Any) -> platform_pb2.SetVoiceResponse:  # noqa: N802
         """Sets the caller's voice."""

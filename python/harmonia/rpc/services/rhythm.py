@@ -43,7 +43,8 @@ class RhythmServicer(rhythm_pb2_grpc.RhythmServiceServicer):
     async def SetOwnRhythm(self, request: Any, _context: Any) -> rhythm_pb2.SetOwnRhythmResponse:  # noqa: N802
         """Leads the caller's own rhythm, or takes it back to the circle's."""
         frequency_hz = request.frequency_hz if request.HasField("frequency_hz") else None
-        own = await self._house.bridge.call(sleeper().set_own_rhythm, frequency_hz, request.ramp_ns)
+        wish = (frequency_hz, request.ramp_ns, request.from_biosignal)
+        own = await self._house.bridge.call(sleeper().set_own_rhythm, *wish)
         return rhythm_pb2.SetOwnRhythmResponse(rhythm=None if own is None else codec.rhythm(own, 0))
 
     async def SetCoupling(self, request: Any, _context: Any) -> rhythm_pb2.SetCouplingResponse:  # noqa: N802

@@ -2,6 +2,7 @@
 pub mod fields;
 pub mod ke;
 pub mod packet;
+pub mod score;
 pub mod sealed;
 pub mod session;
 
@@ -18,7 +19,7 @@ pub trait Target {
 }
 
 /// The targets' names, in the order of the layers.
-pub const NAMES: [&str; 5] = ["packet", "fields", "ke", "session", "sealed"];
+pub const NAMES: [&str; 6] = ["packet", "fields", "ke", "session", "sealed", "score"];
 
 /// The target of that name.
 pub fn by_name(name: &str) -> Option<Box<dyn Target>> {
@@ -28,6 +29,7 @@ pub fn by_name(name: &str) -> Option<Box<dyn Target>> {
         "ke" => Box::new(ke::KeTarget::default()),
         "session" => Box::new(session::SessionTarget::default()),
         "sealed" => Box::new(sealed::SealedTarget::default()),
+        "score" => Box::new(score::ScoreTarget::default()),
         _ => return None,
     })
 }
