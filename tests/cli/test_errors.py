@@ -37,7 +37,7 @@ def one_line(err: str) -> str:
         (["apart", "--unheard"], 2, "name the other sleeper"),
         (["apart", "somebody"], 3, "harmonia join"),
         (["score", "show", "missing.toml"], 3, "no such file"),
-        (["score", "show", "night.mp3"], 2, ".toml or .sbg"),
+        (["score", "show", "night.mp3"], 2, ".toml, .sbg or .sbgf"),
         (["circle", "create", "--score", "missing.sbg"], 3, "no such file"),
         (["night", "--score", "missing.sbg"], 3, "no such file"),
         (["night", "--sleepers", "0"], 2, "--sleepers"),
