@@ -153,7 +153,7 @@ fn a_whole_withdrawal_silences_the_own_platform_within_10_ms_without_any_network
     ann.set_rhythm(rhythm(&node));
     ann.set_program(Some(program(&node)));
     let mut second = vec![0.0; 2 * RATE as usize];
-    for _ in 0..6 {
+    for _ in 0..20 {
         ann.render(&mut second).unwrap();
     }
     assert!(second.iter().any(|x| x.abs() > 0.2), "the score sounds once it has faded in");
