@@ -1,5 +1,7 @@
 """Listening in: only with `monitoring`, told before the first frame, over at once, and never by mere habit."""
 
+from dataclasses import replace
+
 import pytest
 
 from harmonia.domain.consent import ALL_PURPOSES, Purpose
@@ -87,6 +89,44 @@ def test_a_withdrawal_ends_it_in_the_same_step_with_a_cut() -> None:
             await settle()
             with pytest.raises(NotPermitted):
                 sleeper.admit(listener)
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("ending", ["dismissed", "withdrawn"])
+def test_a_second_admission_is_refused_and_leaves_no_ear_behind(ending: str) -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            sleeper, listener = await two(house, sanctuary)
+            await house.grant(sleeper, Purpose.MONITORING)
+            sleeper.admit(listener)
+            see(sleeper)
+            with pytest.raises(NotNow, match="already"):
+                sleeper.admit(listener)
+            assert sleeper.listeners[listener.sleeper.sleeper_id].flows, "the first stands as it did"
+            if ending == "dismissed":
+                sleeper.dismiss(listener)
+            else:
+                sanctuary.doors.mute(sleeper, MONITORING, house.event_id())
+            assert (sleeper.listeners, ear(sanctuary, listener)) == ({}, None)
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("ending", ["dismissed", "withdrawn"])
+def test_an_ear_goes_also_where_no_frame_is_known_to_go(ending: str) -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            sleeper, listener = await two(house, sanctuary)
+            await house.grant(sleeper, Purpose.MONITORING)
+            sleeper.admit(listener)
+            see(sleeper)
+            sleeper.listeners = {name: replace(one, flows=False) for name, one in sleeper.listeners.items()}
+            if ending == "dismissed":
+                sleeper.dismiss(listener)
+            else:
+                sanctuary.doors.mute(sleeper, MONITORING, house.event_id())
+            assert (sleeper.listeners, ear(sanctuary, listener)) == ({}, None)
 
     in_virtual_time(scenario)
 

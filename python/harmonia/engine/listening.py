@@ -45,7 +45,7 @@ def admitted(person: "Person", listener: "Person", now_ns: int) -> dict[str, Lis
     if listener is person:
         raise BadInput("you hear your own mix already; name another sleeper of your circle")
     require_allowed(person, listener, now_ns)
-    if listener.listens_to not in (None, person):
+    if listener.listens_to is not None:  # also to this person: who is heard already must not be admitted as unseen
         raise NotNow("you listen in to somebody already; end that first")
     if not person.watchers:
         raise NotNow(f"{name}'s platform is not connected, and nobody is listened in to who cannot see it; try later")

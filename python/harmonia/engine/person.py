@@ -210,7 +210,7 @@ class Person:
         for name, one in self.listeners.items():
             if name not in kept:
                 one.listener.listens_to = None
-                if one.flows and one.listener.on_plane:
+                if one.listener.on_plane:  # also where no frame is known to go: the ear must be gone for certain
                     self._desk.plane.set_ear(one.listener.number, None)
         self.listeners = kept
 
