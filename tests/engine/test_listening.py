@@ -131,6 +131,23 @@ def test_an_ear_goes_also_where_no_frame_is_known_to_go(ending: str) -> None:
     in_virtual_time(scenario)
 
 
+def test_a_withdrawal_reaches_the_data_plane_also_where_a_listener_leaves_it_just_then() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            sleeper, listener = await two(house, sanctuary)
+            await house.grant(sleeper, Purpose.MONITORING)
+            sleeper.admit(listener)
+            see(sleeper)
+            plane_of(sanctuary).remove_sleeper(listener.number)  # and nobody here has noticed yet
+            for purpose in (Purpose.HEARING, Purpose.MONITORING):
+                assert plane_of(sanctuary).sleepers[sleeper.number].hearing_planned == (purpose is Purpose.HEARING)
+                sanctuary.doors.mute(sleeper, frozenset({purpose}), house.event_id())
+            assert sleeper.listeners == {}
+            listener.on_plane = False
+
+    in_virtual_time(scenario)
+
+
 def test_an_expired_grant_ends_it_too() -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:

@@ -11,6 +11,7 @@ what follows from a person's newest state reaches the data plane under one lock,
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -46,6 +47,8 @@ from harmonia.journal import ANY, Position, WrongExpectedRevision
 if TYPE_CHECKING:
     from harmonia.engine.conductor import Conductor
 
+OFF_PLANE = (LookupError, ValueError, OSError)
+"""What the data plane raises for somebody who is not on it (any more)."""
 _ATTEMPTS = 16
 SCOPE_MAX = 200
 
@@ -210,9 +213,15 @@ class Person:
         for name, one in self.listeners.items():
             if name not in kept:
                 one.listener.listens_to = None
-                if one.listener.on_plane:  # also where no frame is known to go: the ear must be gone for certain
-                    self._desk.plane.set_ear(one.listener.number, None)
+                # Also where no frame is known to go: the ear must be gone for certain.
+                self._set_ear(one.listener, None)
         self.listeners = kept
+
+    def _set_ear(self, listener: "Person", number: int | None, own_level: float = 1.0) -> None:
+        """Through whose ears that one hears; who left the data plane meanwhile keeps nothing else from reaching it."""
+        if listener.on_plane:
+            with suppress(*OFF_PLANE):
+                self._desk.plane.set_ear(listener.number, number, own_level)
 
     async def leave(self) -> None:
         """Ends the credential; the voice is out of the field when this returns."""
@@ -311,7 +320,7 @@ class Person:
             self._keep_listeners(listening.still_allowed(self, now_ns))
             for one in self.listeners.values():
                 if one.flows:
-                    plane.set_ear(one.listener.number, self.number, sleeper.own_level)
+                    self._set_ear(one.listener, self.number, sleeper.own_level)
             voice, hearing, recording = (
                 sleeper.allows(purpose, circle, now_ns)
                 for purpose in (Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING)

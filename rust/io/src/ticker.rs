@@ -153,6 +153,8 @@ pub struct CircleTick {
     next: Option<usize>,
     /// The tick under way, or the next, is for everybody.
     everybody: bool,
+    /// The tick under way goes on at once and not at the regular pace: it began with a cut, or repeats one.
+    urgent: bool,
     /// There was a cut since the last tick began.
     hurry: bool,
     /// When the last tick with a cut began.
@@ -179,6 +181,7 @@ impl CircleTick {
             listeners: 0,
             next: None,
             everybody: false,
+            urgent: false,
             hurry: false,
             began: never,
             repeat: None,
@@ -196,7 +199,7 @@ impl CircleTick {
     /// When a cut, or the repetition of one, is due, or what is left of it.
     fn cut_due(&self) -> Option<NodeTime> {
         let cut = self.hurry.then(|| self.began + TICK_MIN);
-        let tick = if self.next.is_none() { self.repeat } else { Some(self.taken).filter(|_| !self.everybody) };
+        let tick = if self.next.is_none() { self.repeat } else { Some(self.taken).filter(|_| self.urgent) };
         cut.into_iter().chain(tick).min()
     }
 
@@ -210,9 +213,12 @@ impl CircleTick {
     fn begin(&mut self, now: NodeTime, now_raw_ns: i64) {
         (self.next, self.repeat, self.told, self.taken) = (Some(0), None, u64::MAX, now);
         self.ticks += 1;
-        if std::mem::take(&mut self.hurry) {
+        let cuts = std::mem::take(&mut self.hurry);
+        if cuts {
             self.began = now;
         }
+        // Stays so if everybody's next frame comes due meanwhile.
+        self.urgent = cuts || !self.everybody;
         for line in self.lines.iter().flatten() {
             if line.heard_raw_ns < now_raw_ns - SEAT_LOST_AFTER_NS {
                 self.weave.unseat(line.sleeper);
@@ -261,7 +267,7 @@ impl CircleTick {
 
     /// A tick has ended and all its frames were handed over.
     fn end(&mut self, raw_ns: i64, stats: &CutStats) {
-        (self.next, self.everybody) = (None, false);
+        (self.next, self.everybody, self.urgent) = (None, false, false);
         let (ticks, told) = (self.ticks, self.told);
         self.timed.retain(|cut| {
             if told < cut.epoch {
@@ -334,6 +340,10 @@ impl Ticker {
     /// joins or leaves, and no circle opens or closes.
     pub fn pass(&mut self, now: NodeTime, stats: &TickStats) -> NodeTime {
         self.follow(now);
+        if self.regular - now > FRAME_INTERVAL {
+            // The clock was stepped back. Nobody waits until it is there again.
+            (self.regular, self.batch) = (now, now);
+        }
         if now >= self.regular {
             self.regular = (self.regular + FRAME_INTERVAL).max(now);
             if !self.circles.iter().flatten().any(|circle| circle.everybody) {

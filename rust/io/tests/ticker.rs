@@ -183,6 +183,44 @@ fn a_cut_does_not_wait_for_another_circles_frames() {
 }
 
 #[test]
+fn a_cut_goes_on_at_once_when_regular_frames_come_due_in_its_middle_or_have_just() {
+    for early in [Span::from_ms(1), Span::ZERO] {
+        let mut house = House::new(&[2_000]);
+        let regular = house.now + FRAME_INTERVAL;
+        loop {
+            let due = house.pass();
+            house.told();
+            if due >= regular {
+                break;
+            }
+            house.now = due;
+        }
+        house.now = regular - early;
+        house.mute(0, 0);
+        house.pass();
+        house.now = regular;
+        let mut told = house.told();
+        while house.pass() <= house.now {
+            told.extend(house.told());
+        }
+        told.extend(house.told());
+        let listeners: std::collections::BTreeSet<usize> = told.iter().map(|told| told.0).collect();
+        assert_eq!(listeners.len(), 2_000, "{early:?} before the regular time");
+        assert!(told.iter().all(|told| told.1 == 1 && told.2));
+    }
+}
+
+#[test]
+fn regular_frames_go_on_after_the_clock_was_stepped_back() {
+    let mut house = House::new(&[3]);
+    house.pass();
+    assert_eq!(house.told().len(), 3);
+    house.now = house.now - Span::from_s(3600);
+    house.pass();
+    assert_eq!(house.told().len(), 3);
+}
+
+#[test]
 fn regular_frames_come_evenly_and_to_everybody_within_their_interval() {
     let mut house = House::new(&[1_500, 1, 499]);
     let (begin, mut counts, mut told) = (house.now, Vec::new(), Vec::new());
