@@ -47,7 +47,7 @@ from harmonia.journal import ANY, Position, WrongExpectedRevision
 if TYPE_CHECKING:
     from harmonia.engine.conductor import Conductor
 
-OFF_PLANE = (LookupError, ValueError, OSError)
+_OFF_PLANE = (LookupError, ValueError, OSError)
 """What the data plane raises for somebody who is not on it (any more)."""
 _ATTEMPTS = 16
 SCOPE_MAX = 200
@@ -220,7 +220,7 @@ class Person:
     def _set_ear(self, listener: "Person", number: int | None, own_level: float = 1.0) -> None:
         """Through whose ears that one hears; who left the data plane meanwhile keeps nothing else from reaching it."""
         if listener.on_plane:
-            with suppress(*OFF_PLANE):
+            with suppress(*_OFF_PLANE):
                 self._desk.plane.set_ear(listener.number, number, own_level)
 
     async def leave(self) -> None:
