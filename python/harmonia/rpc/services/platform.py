@@ -38,8 +38,8 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
         """Everything that the platform has to follow, at once and after every change, until the credential ends."""
         person, bridge = sleeper(), self._house.bridge
         async with bridge.changes(person.changed, person.conductor.moved) as changes:
-            await bridge.ask(person.watched, 1)
             try:
+                await bridge.ask(person.watched, 1)  # counted also where the call is given up while it is asked
                 while True:
                     present, state = person.present, codec.platform_state(person, self._house.now_ns())
                     yield platform_pb2.WatchPlatformResponse(state=state)
@@ -59,9 +59,20 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
         person = self._house.sanctuary.roll.by_id(name)
         if person is None or person.conductor is not listener.conductor:
             raise NotFound(f"there is no sleeper {name!r} in your circle")
+        admitted = False
+
+        def admit() -> None:
+            nonlocal admitted
+            person.admit(listener)
+            admitted = True
+
+        def dismiss() -> None:
+            if admitted:  # else another call's admission stands
+                person.dismiss(listener)
+
         async with bridge.changes(person.changed, listener.changed, person.conductor.moved) as changes:
-            await bridge.ask(person.admit, listener)
             try:
+                await bridge.ask(admit)
                 while (heard := person.listeners.get(own_name)) is not None and listener.present:
                     yield platform_pb2.ListenInResponse(
                         hearing=heard.flows, since_ns=heard.since_ns, offset=person.sleeper.offset
@@ -69,7 +80,7 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
                     await changes.wait(None)
                 raise NotPermitted(f"{name} is not listened in to any more: they took it back, or are gone")
             finally:
-                bridge.post(lambda: person.dismiss(listener))
+                bridge.post(dismiss)
 
     async def SetVoice(self, request: Any, _context: Any) -> platform_pb2.SetVoiceResponse:  # noqa: N802
         """Sets the caller's voice."""
