@@ -10,13 +10,16 @@ import math
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
 from harmonia import _core
-from harmonia.bridges import signals
 from harmonia.client import PhaseTracker, Sleeper
 from harmonia.errors import BadInput
+
+if TYPE_CHECKING:
+    from harmonia.bridges import signals
 
 STEP_S = 0.05
 RATE_FROM = 32
@@ -37,12 +40,14 @@ def prepare(source: str, channel: str | None, band_hz: tuple[float, float]) -> S
         if not 0 < low < high:
             raise BadInput(f"a band goes from a frequency above 0 to a higher one, not from {low:g} to {high:g} Hz")
         return lambda who: _live(who, band_hz)
+    from harmonia.bridges import signals
+
     signal = signals.read(Path(source), channel)
     tracker = PhaseTracker(band_hz, signal.rate_hz)
     return lambda who: _replayed(who, tracker, signal)
 
 
-async def _replayed(who: Sleeper, tracker: PhaseTracker, signal: signals.Signal) -> None:
+async def _replayed(who: Sleeper, tracker: PhaseTracker, signal: "signals.Signal") -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(who.follow, tracker)
         core = who.platform.core
