@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from harmonia.domain.consent import ALL_PURPOSES, Purpose
+from harmonia.engine.listening import nobody
 from harmonia.engine.person import Person
 from harmonia.engine.sanctuary import Sanctuary
-from harmonia.errors import BadInput, NotNow, NotPermitted
+from harmonia.errors import BadInput, NotFound, NotNow, NotPermitted
 from tests.engine.nights import HOUR_NS, House, in_virtual_time, plane_of, settle
 
 MONITORING = frozenset({Purpose.MONITORING})
@@ -68,6 +69,27 @@ def test_no_frame_goes_before_the_sleeper_was_told_and_none_to_who_cannot_be_tol
             assert (sleeper.listeners, ear(sanctuary, listener)) == ({}, None), "nobody there to see it"
             with pytest.raises(NotNow, match="not connected"):
                 sleeper.admit(listener)
+
+    in_virtual_time(scenario)
+
+
+def test_asking_does_not_tell_who_hides_from_who_is_not_here() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            sleeper, listener = await two(house, sanctuary)
+            hidden, left = [await house.join(sleeper.conductor) for _ in range(2)]
+            elsewhere = await house.join(await house.circle(sanctuary))
+            for person in (left, elsewhere):
+                await house.grant(person, Purpose.PRESENCE)
+                await house.grant(person, Purpose.MONITORING)
+            await left.leave()
+            for person in (hidden, left, elsewhere):
+                with pytest.raises(NotFound) as told:
+                    person.admit(listener)
+                assert str(told.value) == str(nobody(person.sleeper.sleeper_id))
+            await house.grant(hidden, Purpose.MONITORING)
+            with pytest.raises(NotNow, match="not connected"):
+                hidden.admit(listener)
 
     in_virtual_time(scenario)
 

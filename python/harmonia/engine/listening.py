@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from harmonia.domain.consent import Purpose
-from harmonia.errors import BadInput, NotNow, NotPermitted
+from harmonia.errors import BadInput, NotFound, NotNow, NotPermitted
 
 if TYPE_CHECKING:
     from harmonia.engine.person import Person
@@ -29,6 +29,17 @@ class Listening:
     """Frames go."""
 
 
+def nobody(name: str) -> NotFound:
+    """The one answer about who is not here and who hides it: asking tells nobody which."""
+    return NotFound(f"there is no sleeper {name!r} in your circle, or they grant neither monitoring nor presence")
+
+
+def _hides(person: "Person", listener: "Person", now_ns: int) -> bool:
+    scope, circle = listener.sleeper.sleeper_id, person.conductor.circle
+    shown = (Purpose.MONITORING, Purpose.PRESENCE)
+    return not any(person.sleeper.allows(purpose, circle, now_ns, scope) for purpose in shown)
+
+
 def require_allowed(person: "Person", listener: "Person", now_ns: int) -> None:
     """Raises NotPermitted unless ``person`` lets ``listener`` listen in, and keep what it hears if it records."""
     name = person.sleeper.sleeper_id
@@ -40,10 +51,12 @@ def require_allowed(person: "Person", listener: "Person", now_ns: int) -> None:
 
 
 def admitted(person: "Person", listener: "Person", now_ns: int) -> dict[str, Listening]:
-    """Everybody who listens in to ``person``, with ``listener``. Raises BadInput, NotPermitted, NotNow."""
+    """Everybody who listens in to ``person``, with ``listener``. Raises BadInput, NotFound, NotPermitted, NotNow."""
     name, own_name = person.sleeper.sleeper_id, listener.sleeper.sleeper_id
     if listener is person:
         raise BadInput("you hear your own mix already; name another sleeper of your circle")
+    if person.conductor is not listener.conductor or _hides(person, listener, now_ns):  # so does everybody who has left
+        raise nobody(name)
     require_allowed(person, listener, now_ns)
     if listener.listens_to is not None:  # also to this person: who is heard already must not be admitted as unseen
         raise NotNow("you listen in to somebody already; end that first")

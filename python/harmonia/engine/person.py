@@ -181,8 +181,11 @@ class Person:
         return self.sleeper.apart
 
     def admit(self, listener: "Person") -> None:
-        """Lets somebody listen in as soon as this person has been told. Raises BadInput, NotPermitted, NotNow."""
-        self._check_present()
+        """Lets somebody listen in as soon as this person has been told.
+
+        Raises BadInput, NotPermitted, NotNow, and NotFound where they are not here or hide it.
+        """
+        listener._check_present()
         with self._newest:
             self.listeners = listening.admitted(self, listener, self._desk.now_ns())
             listener.listens_to = self

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from harmonia.errors import NotFound, NotPermitted
+from harmonia.engine.listening import nobody
+from harmonia.errors import NotPermitted
 from harmonia.rpc import codec
 from harmonia.rpc.auth import sleeper
 from harmonia.rpc.services.house import House
@@ -58,7 +59,7 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
         name, own_name = request.sleeper_id, listener.sleeper.sleeper_id
         person = self._house.sanctuary.roll.by_id(name)
         if person is None or person.conductor is not listener.conductor:
-            raise NotFound(f"there is no sleeper {name!r} in your circle")
+            raise nobody(name)
         admitted = False
 
         def admit() -> None:
