@@ -10,6 +10,8 @@ import pytest
 from tests.e2e.terminal import answer, harmonia, sanctuary
 
 RATE = 44_100
+JOINED_S = 26
+"""The mix comes in at 3 dB a second, from below -60 LUFS: only then the level is the true one."""
 SCORE = """
 stems.river = { file = "river.wav", loop = false }
 tone-sets.one = [
@@ -50,7 +52,7 @@ def test_who_joins_fetches_the_circles_music_and_hears_it(tmp_path: Path) -> Non
         assert (house / "stems" / sha256).stat().st_size == (tmp_path / "river.wav").stat().st_size
         invited = harmonia("invite", made["circle_id"], data=house)
         [invitation] = [word for word in invited.stdout.split() if word.startswith("harmonia://")]
-        arguments = ("join", invitation, "--output", str(mix), "--seconds", "8", "--no-view")
+        arguments = ("join", invitation, "--output", str(mix), "--seconds", str(JOINED_S), "--no-view")
         joined = harmonia(*arguments, data=elsewhere)
         assert joined.returncode == 0, joined.stderr
         assert "fetched" in joined.stderr
