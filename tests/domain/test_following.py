@@ -101,6 +101,15 @@ def test_a_withdrawal_of_either_ends_it_and_one_that_overtakes_it_prevents_it() 
     assert person(*both, following(40 * S), other).own_rhythm.set_hz is not None
 
 
+def test_a_late_repetition_of_an_answered_withdrawal_ends_nothing() -> None:
+    for purpose in FOLLOWING:
+        no = ConsentWithdrawn((purpose,), b"n" * 16, 20 * S)
+        again = ConsentGranted(purpose, "", 1.0, None, no.event_id, b"y" * 16, 30 * S)
+        both = (*(yes(purpose) for purpose in FOLLOWING), no, again, following(40 * S))
+        assert person(*both, no).own_rhythm == person(*both).own_rhythm
+        assert person(*both, no).own_rhythm.set_hz is not None
+
+
 def test_the_journal_knows_events_of_before() -> None:
     event = following(40 * S)
     assert decode(encode(event)) == event

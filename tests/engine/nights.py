@@ -75,10 +75,11 @@ class House:
         supersedes: bytes = b"",
         until_ns: int | None = None,
         event_id: bytes | None = None,
+        level: float = 1.0,
     ) -> Consent:
         event_id = event_id or self.event_id()
         return await person.grant(
-            purpose, scope="", level=1.0, until_ns=until_ns, supersedes=supersedes, event_id=event_id
+            purpose, scope="", level=level, until_ns=until_ns, supersedes=supersedes, event_id=event_id
         )
 
 

@@ -12,7 +12,7 @@ from harmonia.engine.conductor import Conductor
 from harmonia.engine.person import Person
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.errors import BadInput, NotNow, NotPermitted
-from tests.engine.nights import House, in_virtual_time, plane_of, settle
+from tests.engine.nights import HOUR_NS, House, in_virtual_time, plane_of, settle
 
 PULL = frozenset({Purpose.PULL})
 WOVEN = Weaving(CircleMode.WOVEN, 2.0, 0.5)
@@ -177,5 +177,53 @@ def test_a_withdrawn_biosignal_is_off_the_data_plane_at_once_also_after_a_restar
             again = sanctuary.roll.by_number(person.number)
             assert again is not None
             assert own(sanctuary, again) == after
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("purpose", sorted(FOLLOWING))
+@pytest.mark.parametrize("ending", ["expired", "level 0", "expired while away"])
+def test_a_consent_that_ends_without_a_no_ends_following_as_a_no_does(purpose: Purpose, ending: str) -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            circle = await woven(sanctuary)
+            person = await house.join(circle)
+            await circle.advance(CircleState.ENTRAINING)
+            await trio.sleep(10)
+            for each in FOLLOWING:
+                until_ns = house.now_ns() + HOUR_NS if each is purpose and ending != "level 0" else None
+                await house.grant(person, each, until_ns=until_ns)
+            await person.set_own_rhythm(4.25, 0, from_biosignal=True)
+            await trio.sleep(60)
+            before = own(sanctuary, person)
+            assert before is not None
+            if ending == "expired":
+                house.journal.full = True
+                house.clock.jump(3600)
+                await settle()
+            elif ending == "level 0":
+                await house.grant(person, purpose, level=0.0)
+            after, now_ns = own(sanctuary, person), house.now_ns()
+            assert after is not None
+            if ending != "expired while away":
+                assert after.phase_at(now_ns) == before.phase_at(now_ns), "no jump"
+                assert after.frequency_hz_at(now_ns + 10 * 10**9) == pytest.approx(4.0), "whatever the disk does"
+                assert person.sleeper.own_rhythm.set_hz is None
+            house.journal.full = False
+            await trio.sleep(5)
+        house.clock.jump(3600)
+        async with house.awake() as sanctuary:
+            again = sanctuary.roll.by_number(person.number)
+            assert again is not None
+            assert again.sleeper.own_rhythm.set_hz is None
+            back = own(sanctuary, again)
+            assert back is not None
+            assert ending == "expired while away" or back == after
+            assert back.frequency_hz_at(house.now_ns() + 10 * 10**9) == pytest.approx(4.0)
+            await settle()
+        async with house.awake() as sanctuary:
+            once_more = sanctuary.roll.by_number(person.number)
+            assert once_more is not None
+            assert own(sanctuary, once_more) == back, "written once"
 
     in_virtual_time(scenario)

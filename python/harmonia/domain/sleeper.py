@@ -93,8 +93,8 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
     assert sleeper is not None, "a person's first event is joining"
     match event:
         case ConsentWithdrawn(purposes, event_id, t_ns):
-            own = sleeper.own_rhythm
-            if FOLLOWING.intersection(purposes):
+            own, ending = sleeper.own_rhythm, FOLLOWING.intersection(purposes)
+            if any(event_id not in sleeper.consent[purpose].withdrawals for purpose in ending):  # else a repetition
                 own = own.released(t_ns, t_ns + LEAD_NS)
             return replace(sleeper, consent=sleeper.consent.withdraw(purposes, event_id), own_rhythm=own)
         case ConsentGranted(purpose, scope, level, until_ns, supersedes, event_id, _):

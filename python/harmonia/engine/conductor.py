@@ -1,7 +1,7 @@
 """One circle's conductor: moves it through its night, leads its rhythm, lets people in, shows it.
 
 Two loops, each: look for the next thing due, sleep until then or until something changes, act. One keeps the timetable
-and waits for the disk; the other ends grants and waits for nothing.
+and waits for the disk; the other ends grants and waits for nothing. A third writes what the ends of grants have ended.
 """
 
 import logging
@@ -53,6 +53,7 @@ class Conductor:
         self._lock = trio.Lock()
         self._wake = trio.Event()
         self._ends_moved = trio.Event()
+        self._released = trio.Event()
         self._ended_ns = desk.now_ns()
         """Up to this node time every grant that had an end has ended on the data plane too."""
         self._view: CircleView | None = None
@@ -78,18 +79,24 @@ class Conductor:
         self._show_rhythm()
         self._show_weaving()
         for person in self.entrance.people.values():
+            person.end_following()
             person.put_on_plane()
 
     async def run(self) -> None:
         """Keeps the timetable and the ends of grants until the circle is closed."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_grants)
+            nursery.start_soon(self._record_releases)
             await self._keep_timetable()
             nursery.cancel_scope.cancel()
 
     def look_at_ends(self) -> None:
         """Somebody's grant ends at another time than before."""
         self._ends_moved.set()
+
+    def look_at_releases(self) -> None:
+        """Somebody's rhythm follows nothing any more, which is still to be written."""
+        self._released.set()
 
     async def _keep_timetable(self) -> None:
         while self.circle.open:
@@ -109,6 +116,8 @@ class Conductor:
             now_ns, end_ns = self._desk.now_ns(), self._next_end_ns(self._ended_ns)
             if end_ns is not None and end_ns <= now_ns:
                 self._ended_ns = now_ns
+                for person in self.entrance.people.values():
+                    person.end_following()
                 self._show_plans()
                 for person in self.entrance.people.values():
                     person.changed.send()
@@ -116,6 +125,19 @@ class Conductor:
                 continue
             with trio.move_on_after(math.inf if end_ns is None else (end_ns - now_ns) / 1e9):
                 await self._ends_moved.wait()
+
+    async def _record_releases(self) -> None:
+        """Writes which rhythms follow nothing any more; a disk that refuses is asked again."""
+        while True:
+            self._released = trio.Event()
+            try:
+                for person in list(self.entrance.people.values()):
+                    await person.record_release()
+            except StorageError as error:
+                _log.error("%s: the end of following is not written: %s", self.circle.circle_id, error)
+                await trio.sleep(_RETRY_S)
+                continue
+            await self._released.wait()
 
     async def advance(self, to: CircleState) -> Circle:
         """Moves the circle on by its host's wish."""

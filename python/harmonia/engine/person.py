@@ -12,6 +12,7 @@ what follows from a person's newest state reaches the data plane under one lock,
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -79,6 +80,8 @@ class Person:
         self._unrecorded: dict[bytes, ConsentWithdrawn] = {}
         self._unrecorded_apart: dict[str, Apart] = {}
         """Wishes that are not on disk: in force as far as they narrow."""
+        self._unrecorded_release = False
+        """The rhythm follows nothing any more, and the disk does not know it."""
         self._lock = trio.Lock()
         self._newest = threading.RLock()
         """Held while ``sleeper`` is replaced and while the data plane is told of it: never while anything waits."""
@@ -97,6 +100,8 @@ class Person:
         self._position = max(self._position, position)
         with self._newest:
             self.sleeper = sleepers.apply(self.sleeper, event)
+        if isinstance(event, RhythmOwned) and event.segments == self.sleeper.own_rhythm.segments:
+            self._unrecorded_release = False
         if self.sleeper.left:
             self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
         self.tell()
@@ -143,6 +148,26 @@ class Person:
             )
         led = self.sleeper.own_rhythm.following(circle, frequency_hz, ramp_ns, now_ns, now_ns + LEAD_NS)
         return RhythmOwned(led.segments, led.home_ns, now_ns, led.set_hz)
+
+    def end_following(self) -> None:
+        """Lets the rhythm go back, at once, where what it takes to follow a living signal has ended without a no."""
+        with self._newest:
+            own, now_ns = self.sleeper.own_rhythm, self._desk.now_ns()
+            if own.set_hz is None or not self.sleeper.may_follow(self.conductor.circle, now_ns):
+                return
+            self.sleeper = replace(self.sleeper, own_rhythm=own.released(now_ns, now_ns + LEAD_NS))
+            self._unrecorded_release = True
+            self.show_plan()
+        self.tell()
+        self.conductor.look_at_releases()
+
+    async def record_release(self) -> None:
+        """Writes that the rhythm follows nothing any more, unless the disk knows it. Raises StorageError."""
+        async with self._lock:
+            if self._unrecorded_release and self.present:
+                own = self.sleeper.own_rhythm
+                event = RhythmOwned(own.segments, own.home_ns, self._desk.now_ns())
+                self.take_in(event, await self._desk.append(self.stream, ANY, event))
 
     async def set_coupling(self, coupling: float, weight: float) -> None:
         """Records how far the circle may pull this sleeper, and what they count in its mean."""
@@ -265,6 +290,7 @@ class Person:
                 self.take_in(event, position)
         if purpose is Purpose.VOICE:
             self._release()
+        self.end_following()
         self.show_plan()
         self.conductor.look_at_ends()
         return self.sleeper.consent
@@ -374,6 +400,7 @@ class Person:
             self._check_present()
             event = wish() if callable(wish) else wish
             self.take_in(event, await self._desk.append(self.stream, ANY, event))
+        self.end_following()
         self.show_plan()
 
     async def _catch_up(self) -> None:
