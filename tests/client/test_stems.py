@@ -1,16 +1,21 @@
 """The music that a score wants: found by name and by hash, decoded, and said to be missing where it is."""
 
+import errno
 import hashlib
+import os
 import wave
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
+import trio
 
 from harmonia import _core, errors
-from harmonia.client import join, stems
+from harmonia.client import Endpoint, Sanctuary, join, sanctuary, stems
 from harmonia.rpc.stems import StemStore
+from harmonia.v1 import stem_pb2
 from tests.client.house import FakeCore, House
 from tests.client.test_sleeper import begin, until
 
@@ -173,3 +178,108 @@ async def test_what_the_sanctuary_has_not_is_missing_in_words(tmp_path: Path) ->
     house = Cupboard(tmp_path / "house")
     lost = await stems.fetch(score('file = "river.wav"'), [], house, tmp_path / "cache", lambda _: None)
     assert "harmonia stem add" in lost.missing["river"]
+
+
+async def test_of_two_sleepers_of_one_machine_one_fetches_and_both_hear(tmp_path: Path) -> None:
+    record(tmp_path / "river.wav")
+    house, cache = Cupboard(tmp_path / "house"), tmp_path / "cache"
+    sha256 = house.add(tmp_path / "river.wav")
+    wanted = score('file = "river.wav"')
+    said: list[str] = []
+    found: list[stems.Found] = []
+
+    class Slow(Cupboard):
+        async def read_stem(self, sha256: bytes, offset: int) -> bytes:
+            await trio.sleep(0.05)
+            return await super().read_stem(sha256, offset)
+
+    slow = Slow(tmp_path / "house")
+
+    async def one() -> None:
+        found.append(await stems.fetch(wanted, [], slow, cache, said.append))
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(one)
+    assert [each.paths for each in found] == [{"river": cache / sha256.hex()}] * 3, [each.missing for each in found]
+    assert slow.offsets == [0, 100_000, 200_000, 300_000]
+    assert sum("another sleeper" in line for line in said) == 2
+    assert list(cache.iterdir()) == [cache / sha256.hex()]
+
+
+async def test_another_recording_than_the_score_names_is_refused(tmp_path: Path) -> None:
+    record(tmp_path / "river.wav")
+    house, cache = Cupboard(tmp_path / "house"), tmp_path / "cache"
+    answer = house.add(tmp_path / "river.wav")
+
+    class Wrong(Cupboard):
+        async def find_stem(self, file: str, sha256: bytes = b"") -> tuple[bytes, int]:
+            return offered, (await super().find_stem(file, answer))[1]
+
+    for offered in (answer, b"", answer + b"/../x"):
+        wanted = score(f'sha256 = "{"ab" * 32}"' if offered == answer else 'file = "river.wav"')
+        found = await stems.fetch(wanted, [], Wrong(tmp_path / "house"), cache, lambda _: None)
+        assert "another recording than the score names" in found.missing["river"]
+    assert not cache.exists()
+
+
+def test_a_folder_that_cannot_be_listed_is_left_out_with_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, here = tmp_path / "closed", tmp_path / "here"
+    closed.mkdir()
+    here.mkdir()
+    wanted = record(here / "another name.wav")
+    listing = Path.iterdir
+
+    def iterdir(self: Path) -> Iterator[Path]:
+        if self == closed:  # root may list everything
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return listing(self)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    by_hash = score(f'sha256 = "{wanted}"')
+    assert stems.find(by_hash, [closed, here]).paths == {"river": here / "another name.wav"}
+    assert f"{closed} cannot be read: Permission denied" in stems.find(by_hash, [closed]).missing["river"]
+
+
+class Shelf:
+    """What a sanctuary answers to one who adds a stem, with something that happens after the first part."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        self.then = then
+        self.requests: list[Any] = []
+
+    async def __call__(self, _method: Any, request: Any) -> Any:
+        self.requests.append(request)
+        assert len(self.requests) < 10, "it goes on for ever"
+        received = sum(len(one.data) for one in self.requests)
+        if request.data:
+            self.then()
+        return stem_pb2.WriteStemResponse(received=received, complete=received == request.size)
+
+
+async def test_a_file_that_changes_while_it_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "river.wav"
+    whole = bytes(sanctuary.PART_BYTES + 1000)
+    with Sanctuary(Endpoint("127.0.0.1", 1, "")) as house:
+        path.write_bytes(whole)
+        monkeypatch.setattr(house, "_call", Shelf(lambda: path.write_bytes(b"")))
+        with pytest.raises(errors.BadInput, match="became shorter"):
+            await house.add_stem(path)
+        # What is added at its end meanwhile is not sent.
+        path.write_bytes(whole)
+        shelf = Shelf(lambda: path.write_bytes(2 * whole))
+        monkeypatch.setattr(house, "_call", shelf)
+        assert await house.add_stem(path) == hashlib.sha256(whole).hexdigest()
+        assert [len(one.data) for one in shelf.requests] == [0, sanctuary.PART_BYTES, 1000]
+
+
+async def test_a_file_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/r\xff.wav"))
+    await trio.Path(path).write_bytes(b"music")
+    with (
+        Sanctuary(Endpoint("127.0.0.1", 1, "")) as house,
+        pytest.raises(errors.BadInput, match="a name that is no UTF-8") as caught,
+    ):
+        await house.add_stem(path)
+    str(caught.value).encode()

@@ -139,8 +139,15 @@ class Sanctuary:
         def part(offset: int) -> bytes:
             with path.open("rb") as file:
                 file.seek(offset)
-                return file.read(PART_BYTES)
+                data = file.read(min(PART_BYTES, size - offset))
+            if not data:
+                raise errors.BadInput(f"{path} became shorter while it was sent; add it when it is whole")
+            return data
 
+        try:
+            path.name.encode()
+        except UnicodeEncodeError:
+            raise errors.BadInput(f"{str(path)!r} has a name that is no UTF-8; give the file another name") from None
         try:
             sha256, size = await trio.to_thread.run_sync(measure)
             data, offset = b"", 0

@@ -5,15 +5,17 @@ the hash agrees, where there is one; a file of another name is, if the hash does
 night: a platform may not wait for a disk while it plays.
 
 What is not found is fetched from the sanctuary, in parts, into a folder where it keeps its hash for a name. A part that
-came before an interruption does not come again, and what has another hash than was said is thrown away.
+came before an interruption does not come again, and what has another hash than was said is thrown away. Of several
+sleepers who share a folder one fetches, and the others wait.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import trio
 
@@ -21,6 +23,9 @@ from harmonia import _core, errors
 
 MUSIC = (".flac", ".wav", ".ogg", ".oga")
 """What may hold a recording that is only known by its hash."""
+HASH_BYTES = 32
+LOOK_AGAIN_S = 0.2
+"""How often those look who wait for another one's fetching."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ def _search(need: dict[str, Any], folders: list[Path]) -> Path | str:
     if file is None and wanted is None:
         return "the score names no file for it"
     other = ""
-    for path in _candidates(file, wanted, folders):
+    unread: list[str] = []
+    for path in _candidates(file, wanted, folders, unread):
         try:
             if not path.is_file():
                 continue
@@ -111,19 +117,28 @@ def _search(need: dict[str, Any], folders: list[Path]) -> Path | str:
         else:
             if file is not None and path.name == Path(file).name:
                 other = f"; {path} is another recording, by its hash"
-    return f"{file or f'a recording with SHA-256 {wanted}'} is not in {where}{other}"
+    return f"{file or f'a recording with SHA-256 {wanted}'} is not in {where}{other}{''.join(unread)}"
 
 
-def _candidates(file: str | None, wanted: str | None, folders: list[Path]) -> Iterable[Path]:
-    """Files to look at, likely ones first. A score may not reach beyond the folders: only the name counts."""
+def _candidates(file: str | None, wanted: str | None, folders: list[Path], unread: list[str]) -> Iterable[Path]:
+    """Files to look at, likely ones first. A score may not reach beyond the folders: only the name counts.
+
+    What folder could not be listed is added to ``unread``, in words.
+    """
     names = [] if file is None else [Path(file.replace("\\", "/")).name]
     names += [] if wanted is None else [wanted + suffix for suffix in ("", *MUSIC)]
     for folder in folders:
         yield from (folder / name for name in names if name)
     if wanted is not None:
         for folder in folders:
-            if folder.is_dir():
-                yield from sorted(path for path in folder.iterdir() if path.suffix.lower() in MUSIC)
+            try:
+                listed = sorted(path for path in folder.iterdir() if path.suffix.lower() in MUSIC)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                unread.append(f"; {folder} cannot be read: {error.strerror}")
+                continue
+            yield from listed
 
 
 async def fetch(
@@ -154,29 +169,56 @@ async def _fetch(need: dict[str, Any], source: Source, cache: Path, tell: Callab
     wanted = bytes.fromhex(need["sha256"] or "")
     name = "" if need["file"] is None else Path(need["file"].replace("\\", "/")).name
     sha256, size = await source.find_stem(name, wanted)
+    if len(sha256) != HASH_BYTES or (wanted and sha256 != wanted):
+        raise errors.BadInput("the sanctuary offers another recording than the score names")
     whole = cache / sha256.hex()
-    if whole.is_file() and await _is(whole, sha256):
-        return whole
-    part = whole.with_name(whole.name + ".part")
     await trio.Path(cache).mkdir(mode=0o700, parents=True, exist_ok=True)
-    told = -1
-    with part.open("ab") as growing:
-        while (done := growing.tell()) < size:
-            if (tenths := done * 10 // size) != told:
-                tell(f"stem {need['name']}: fetching, {done / 1e6:.1f} of {size / 1e6:.1f} MB")
-                told = tenths
-            data = await source.read_stem(sha256, done)
-            if not data:
-                raise errors.Unreachable("the sanctuary's file ended early; try again")
-            growing.write(data)
-        growing.flush()
-        await trio.to_thread.run_sync(os.fsync, growing.fileno())
-    if not await _is(part, sha256):
-        part.unlink()
-        raise errors.BadInput("what came has another hash than was said; try again")
-    part.replace(whole)
-    tell(f"stem {need['name']}: fetched, {size / 1e6:.1f} MB")
+    told = False
+    while not (whole.is_file() and await _is(whole, sha256)):
+        part = whole.with_name(whole.name + ".part")
+        with part.open("ab") as growing:
+            if _held(growing.fileno(), part):
+                if whole.is_file() and await _is(whole, sha256):  # since it was looked for above
+                    part.unlink()
+                    return whole
+                await _grow(need["name"], source, sha256, size, growing, tell)
+                if not await _is(part, sha256):
+                    part.unlink()
+                    raise errors.BadInput("what came has another hash than was said; try again")
+                part.replace(whole)
+                tell(f"stem {need['name']}: fetched, {size / 1e6:.1f} MB")
+                return whole
+        if not told:
+            tell(f"stem {need['name']}: another sleeper of this machine is fetching it")
+            told = True
+        await trio.sleep(LOOK_AGAIN_S)
     return whole
+
+
+def _held(growing: int, part: Path) -> bool:
+    """Keeps others from an open file until it is closed; False if another one does, or finished with it just now."""
+    try:
+        fcntl.flock(growing, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(growing), part.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+async def _grow(
+    name: str, source: Source, sha256: bytes, size: int, growing: BinaryIO, tell: Callable[[str], None]
+) -> None:
+    told = -1
+    growing.seek(0, os.SEEK_END)
+    while (done := growing.tell()) < size:
+        if (tenths := done * 10 // size) != told:
+            tell(f"stem {name}: fetching, {done / 1e6:.1f} of {size / 1e6:.1f} MB")
+            told = tenths
+        data = await source.read_stem(sha256, done)
+        if not data:
+            raise errors.Unreachable("the sanctuary's file ended early; try again")
+        growing.write(data)
+    growing.flush()
+    await trio.to_thread.run_sync(os.fsync, growing.fileno())
 
 
 async def _is(path: Path, sha256: bytes) -> bool:
