@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from harmonia.engine.scores import ReadScore
-from harmonia.errors import BadInput, NotFound
+from harmonia.errors import BadInput, NotFound, StorageError
 from harmonia.rpc.stems import PART_BYTES_MAX, StemStore
 from harmonia.testing import fake_scores
 from harmonia.v1 import circle_pb2, stem_pb2, stem_pb2_grpc, types_pb2
@@ -17,14 +17,23 @@ from tests.rpc.daemon import PATIENCE_S, Running, daemon, reason_of
 
 MUSIC = os.urandom(2 * PART_BYTES_MAX + 1234)
 HASH = hashlib.sha256(MUSIC).digest()
+PLAYED = """
+tone-sets.a = [{ wave = "stem", stem = "river", amplitude_pct = 50 }]
+timeline = [{ at = 0, play = "a" }]
+"""
+
+
+def stem(fields: str) -> str:
+    """What a score says of its music."""
+    return f"stems.river = {{ {fields} }}\n"
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    def commented(name: str, format: str, text: str) -> ReadScore:
-        return fake_scores(name, format, text.partition("#")[0])
+    def any_text(name: str, format: str, _text: str) -> ReadScore:
+        return fake_scores(name, format, "4")
 
-    with daemon(tmp_path_factory.mktemp("house"), scores=commented) as running:
+    with daemon(tmp_path_factory.mktemp("house"), scores=any_text) as running:
         yield running
 
 
@@ -107,7 +116,7 @@ def test_a_sleeper_fetches_what_their_score_names_and_nothing_else(running: Runn
         write(answer.received, MUSIC[answer.received : answer.received + PART_BYTES_MAX])
 
     def guest(text: str) -> Any:
-        score = types_pb2.Score(name="n.sbg", format=types_pb2.SCORE_FORMAT_SBG, text=text)
+        score = types_pb2.Score(name="n.toml", format=types_pb2.SCORE_FORMAT_TOML, text=text + PLAYED)
         request = circle_pb2.CreateCircleRequest(title="Night", score=score)
         circle = running.circles.CreateCircle(request, metadata=running.admin, timeout=PATIENCE_S).circle
         return running.join(circle.circle_id)
@@ -122,18 +131,51 @@ def test_a_sleeper_fetches_what_their_score_names_and_nothing_else(running: Runn
         data: bytes = stems.ReadStem(request, metadata=signed, timeout=PATIENCE_S).data
         return data
 
-    by_name, by_hash = guest("4 # river.flac"), guest(f"4 # {HASH.hex()}")
+    by_name, by_hash = guest(stem('file = "music/river.flac"')), guest(stem(f'sha256 = "{HASH.hex().upper()}"'))
     assert find(by_name, file="river.flac").sha256 == find(by_hash, sha256=HASH).sha256 == HASH
     for who in (by_name, by_hash):
         assert read(who, 0) == MUSIC[:PART_BYTES_MAX]
         assert read(who, 2 * PART_BYTES_MAX) == MUSIC[2 * PART_BYTES_MAX :]
-    stranger = guest("4")
-    for call in (
-        lambda: find(stranger, file="river.flac"),
-        lambda: find(stranger, sha256=HASH),
-        lambda: read(stranger, 0),
+    for text in (
+        f"# river.flac {HASH.hex()}\n" + stem('file = "other.flac"'),
+        stem('file = "a river.flac"'),
+        stem('file = "river.flac.wav"'),
+        stem(f'file = "river.flac", sha256 = "{"0" * 64}"'),
     ):
-        with pytest.raises(grpc.RpcError) as caught:
+        stranger = guest(text)
+        for call in (
+            lambda stranger=stranger: find(stranger, file="river.flac"),
+            lambda stranger=stranger: find(stranger, sha256=HASH),
+            lambda stranger=stranger: read(stranger, 0),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                call()
+            refused: Any = caught.value
+            assert (refused.code(), reason_of(refused)) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_PERMITTED")
+
+
+@pytest.mark.parametrize(
+    "damaged", ["[]", '{"river.flac": "no hash"}', '{"river.flac": 3}', '{"a": "ab"}', "{", "\xff"]
+)
+def test_damaged_names_are_said_and_never_replaced(damaged: str, tmp_path: Path) -> None:
+    house = store(tmp_path)
+    send(house, b"a river")
+    names = tmp_path / "stems" / "names.json"
+    names.write_bytes(damaged.encode("latin-1"))
+    for call in (
+        lambda: house.find(b"", "river.flac"),
+        lambda: house.names_of(HASH),
+        lambda: send(house, b"a river"),
+        lambda: send(house, b"another"),
+    ):
+        with pytest.raises(StorageError, match=r"names\.json is damaged"):
             call()
-        refused: Any = caught.value
-        assert (refused.code(), reason_of(refused)) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_PERMITTED")
+    assert names.read_bytes() == damaged.encode("latin-1")
+
+
+def test_an_offset_beyond_any_stem_is_refused_in_words(tmp_path: Path) -> None:
+    house = store(tmp_path)
+    send(house)
+    for offset in (1 << 62, (1 << 63) - 1, (1 << 31) + 1):
+        with pytest.raises(BadInput, match="an offset is"):
+            house.read(HASH, offset, 0)

@@ -11,9 +11,11 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from typing import Literal, cast
 
-from harmonia.errors import BadInput, NotFound, StorageError
+from harmonia.errors import BadInput, NotFound, StorageError, StorageUnreadable
 from harmonia.rpc.files import PRIVATE, write_private
 
 PART_BYTES_MAX = 1 << 20
@@ -47,8 +49,8 @@ class StemStore:
     def read(self, sha256: bytes, offset: int, size_max: int) -> bytes:
         """A part from ``offset`` on, empty at the end. Raises NotFound or BadInput."""
         sha256, _ = self.find(sha256, "")
-        if offset < 0:
-            raise BadInput(f"an offset is 0 or more, not {offset}")
+        if not 0 <= offset <= SIZE_MAX:
+            raise BadInput(f"an offset is 0 or more, to {SIZE_MAX}, not {offset}")
         with _storage(self._folder), self._path(sha256).open("rb") as stored:
             stored.seek(offset)
             return stored.read(min(size_max or PART_BYTES_MAX, PART_BYTES_MAX))
@@ -92,17 +94,39 @@ class StemStore:
         return self._folder / sha256.hex()
 
     def _names(self) -> dict[str, str]:
+        path = self._folder / "names.json"
         with _storage(self._folder):
             try:
-                names: dict[str, str] = json.loads((self._folder / "names.json").read_text())
-            except (FileNotFoundError, ValueError):
+                names: dict[str, str] = json.loads(path.read_text())
+                if any(len(bytes.fromhex(sha256)) != HASH_BYTES for sha256 in names.values()):
+                    raise ValueError
+            except FileNotFoundError:
                 return {}
+            except (ValueError, TypeError, AttributeError):
+                raise StorageUnreadable(
+                    f"{path} is damaged: restore it, or delete it and add the stems that scores name again"
+                ) from None
             return names
 
     def _call_it(self, name: str, sha256: bytes) -> None:
         names = self._names()
         if names.get(name) != sha256.hex():
             write_private(self._folder / "names.json", json.dumps(names | {name: sha256.hex()}, indent=1).encode())
+
+
+@lru_cache(maxsize=64)
+def named_by(score_name: str, score_format: str, score_text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """What a score wants: names of files, without folders, and hashes in hexadecimal; where it has both, the hash."""
+    from harmonia import _core  # so that the daemon's tests run without the extension
+
+    try:
+        score = _core.Score.parse(score_text, score_name, cast(Literal["toml", "sbg"], score_format))
+    except _core.ScoreError:
+        return frozenset(), frozenset()
+    wanted = json.loads(score.summary())["stems"]
+    hashes = frozenset(need["sha256"] for need in wanted if need["sha256"] is not None)
+    files = [need["file"] for need in wanted if need["sha256"] is None and need["file"] is not None]
+    return frozenset(Path(file.replace("\\", "/")).name for file in files), hashes
 
 
 def _name(file: str) -> str:

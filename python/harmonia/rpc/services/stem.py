@@ -5,7 +5,7 @@ from typing import Any
 
 from harmonia.errors import NotPermitted
 from harmonia.rpc.auth import caller
-from harmonia.rpc.stems import StemStore
+from harmonia.rpc.stems import StemStore, named_by
 from harmonia.v1 import stem_pb2, stem_pb2_grpc
 
 
@@ -46,7 +46,11 @@ class StemServicer(stem_pb2_grpc.StemServiceServicer):
         person = caller().person
         if person is None:
             return
-        text = person.conductor.circle.score_text
-        names = [file] if file else [sha256.hex(), *self._store.names_of(sha256)]
-        if not any(name and name in text for name in names):
+        circle = person.conductor.circle
+        files, hashes = named_by(circle.score_name, circle.score_format, circle.score_text)
+        if file:
+            allowed = file in files
+        else:
+            allowed = sha256.hex() in hashes or not files.isdisjoint(self._store.names_of(sha256))
+        if not allowed:
             raise NotPermitted("a sleeper fetches only the stems that their circle's score names")
