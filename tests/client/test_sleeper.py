@@ -1,8 +1,10 @@
 """A sleeper: their own word first, the sanctuary's after, through every restart. A fake core, real TLS."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -11,6 +13,7 @@ import trio.testing
 
 from harmonia import _core, errors
 from harmonia.client import Purpose, join, resume
+from harmonia.client.phase import PhaseEstimate, PhaseTracker
 from harmonia.v1 import types_pb2
 from tests.client.house import CIRCLE, FakeCore, House
 
@@ -355,6 +358,60 @@ async def test_wishes_about_somebody_are_told_together_once_the_sanctuary_is_bac
         await until(lambda: sleeper.apart and sleeper.apart[0].sleeper_id == "s-cleo")
         await sleeper.keep_apart("s-ben", unheard=False, unhearing=None)
         assert house.wishes[-1] == ("s-ben", False, None), "what was told is not told again"
+
+
+async def test_a_wish_that_was_refused_is_not_told_again_with_the_next(house: House, core: FakeCore) -> None:
+    async with join(house.invitation(), core=platform(core)) as sleeper:
+        await until(lambda: house.watching)
+        house.refusals["KeepApart"] = errors.BadInput("no")
+        with pytest.raises(errors.BadInput):
+            await sleeper.keep_apart("s-ben", unheard=True, unhearing=None)
+        del house.refusals["KeepApart"]
+        await sleeper.keep_apart("s-ben", unheard=None, unhearing=True)
+        assert house.wishes == [("s-ben", None, True)]
+
+
+class Breath:
+    """Sure of itself, as a living signal seldom is."""
+
+    band_hz = (0.1, 0.5)
+
+    def at(self, _platform_ns: int) -> PhaseEstimate:
+        return PhaseEstimate(0.0, 0.25, 0.9)
+
+
+def breathing(monkeypatch: pytest.MonkeyPatch) -> PhaseTracker:
+    """A breath that is looked at often, on a clock that goes."""
+    monkeypatch.setattr("harmonia.client.sleeper._LOOK_S", 0.01)
+    monkeypatch.setattr("harmonia.client.following.SAID_EVERY_S", 0.0)
+
+    def clock(_core: FakeCore) -> SimpleNamespace:
+        return SimpleNamespace(platform_ns=time.monotonic_ns(), node_ns=time.monotonic_ns())
+
+    monkeypatch.setattr(FakeCore, "clock", clock, raising=False)
+    return cast(PhaseTracker, Breath())
+
+
+async def test_nothing_of_a_breath_leaves_once_it_is_withdrawn_here_whatever_a_late_report_says(
+    house: House, core: FakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, both = breathing(monkeypatch), [Purpose.BIOSIGNAL, Purpose.PULL]
+    async with join(house.invitation(), grants=both, core=platform(core)) as sleeper, trio.open_nursery() as nursery:
+        await until(lambda: house.watching)
+        late = house.snapshot()
+        late.circle.title = "late"
+        house.refusals["Withdraw"] = errors.StorageError("disk full")
+        with pytest.raises(errors.StorageError):
+            await sleeper.opt_out()
+        house.report(late)
+        await until(lambda: sleeper.circle.title == "late")
+        nursery.start_soon(sleeper.follow, tracker)
+        await until(lambda: sleeper.following)
+        await trio.sleep(0.2)
+        assert sleeper.following is not None
+        assert sleeper.following.missing == ("biosignal", "pull")
+        assert house.calls["SetOwnRhythm"] == 0
+        nursery.cancel_scope.cancel()
 
 
 async def test_recording_needs_to_have_been_said(house: House, core: FakeCore, tmp_path: Path) -> None:

@@ -105,7 +105,8 @@ def test_a_late_repetition_of_an_answered_withdrawal_ends_nothing() -> None:
     for purpose in FOLLOWING:
         no = ConsentWithdrawn((purpose,), b"n" * 16, 20 * S)
         again = ConsentGranted(purpose, "", 1.0, None, no.event_id, b"y" * 16, 30 * S)
-        both = (*(yes(purpose) for purpose in FOLLOWING), no, again, following(40 * S))
+        granted = [yes(each) for each in FOLLOWING]
+        both: tuple[PersonEvent, ...] = (*granted, no, again, following(40 * S))
         assert person(*both, no).own_rhythm == person(*both).own_rhythm
         assert person(*both, no).own_rhythm.set_hz is not None
 

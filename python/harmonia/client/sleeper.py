@@ -318,7 +318,7 @@ class Sleeper:
             while True:
                 clock = core.clock()
                 estimate, now_s = tracker.at(clock.platform_ns), clock.platform_ns / 1e9
-                missing = tuple(purpose.word for purpose in FOLLOWING if not self.consents[purpose].granted)
+                missing = tuple(purpose.word for purpose in FOLLOWING if not self._stands(purpose))
                 self.following = Following(estimate, missing, pursuit.said_hz)
                 if missing:
                     # The sanctuary has left the signal itself; the way back to the circle's own phase is for us to ask.
@@ -335,6 +335,11 @@ class Sleeper:
             if pursuit.said_hz is not None and not self._ended.is_set():
                 with trio.CancelScope(deadline=trio.current_time() + _HOME_S, shield=True):
                     await self._lead(None if on_the_circles else set_hz)
+
+    def _stands(self, purpose: Purpose) -> bool:
+        """Whether it is granted, and no withdrawal of it is under way: a report from before one lets nothing leave."""
+        under_way = any(not purposes or purpose in purposes for purposes in self.identity.withdrawals.values())
+        return self.consents[purpose].granted and not under_way
 
     async def _lead(self, frequency_hz: float | None, *, from_biosignal: bool = False) -> bool:
         """Leads the own rhythm; where that is not possible now, says why and returns False."""
@@ -404,8 +409,17 @@ class Sleeper:
         self._untold_apart[other_id] = wanted
 
         async def tell() -> None:
-            wishes = await self._calls.keep_apart(other_id, unheard=wanted[0], unhearing=wanted[1])
+            try:
+                wishes = await self._calls.keep_apart(other_id, unheard=wanted[0], unhearing=wanted[1])
+            except errors.Unreachable:
+                raise  # told again
+            except errors.HarmoniaError:
+                settled()  # refused, and not to be told again with the next one
+                raise
             self._state = replace(self._known, apart=wishes)
+            settled()
+
+        def settled() -> None:
             if self._untold_apart.get(other_id) == wanted:
                 del self._untold_apart[other_id]
 
