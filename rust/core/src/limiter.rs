@@ -16,7 +16,9 @@
 //! neither the gain nor the loudness rises faster, however suddenly the mix does: who joins, what a score begins with
 //! and what an opened gate lets out come in alike. A mean over 400 ms of a power that rises no faster than r² rises no
 //! faster than r² either, so the law holds for momentary loudness as it is measured. A pulse, a bell and noise count as
-//! loud as at their crest: their own movement is theirs. Below P₀ the third and fourth terms do not bind.
+//! loud as at their crest: their own movement is theirs. Tones less than some 3 Hz apart on one ear are not foretold: P
+//! adds their powers, while they add and cancel by their phases; what that makes of them is theirs, too. Below P₀ the
+//! third and fourth terms do not bind.
 //!
 //! The price of Σ|m_k|: where many channels together exceed the ceiling on paper, it turns down although their crests
 //! may never meet (some 5 dB for 32 equal channels). For sleep that is the right side to err on.
@@ -49,6 +51,14 @@ pub struct Strength {
     pub peak: (f32, f32),
     /// Σ|m_k|²·K²: the K-weighted power on both ears.
     pub power: (f32, f32),
+}
+
+impl Strength {
+    /// What is no number counts as the largest there is: nobody knows how loud it is, so nothing of it is heard.
+    fn known(self) -> Self {
+        let known = |x: f32| if x.is_finite() { x } else { f32::MAX };
+        Self { peak: (known(self.peak.0), known(self.peak.1)), power: (known(self.power.0), known(self.power.1)) }
+    }
 }
 
 /// A gain that follows what is known of the mix. Realtime-safe throughout.
@@ -112,6 +122,7 @@ impl Limiter {
     pub fn process(&mut self, left: &mut [f32], right: &mut [f32], strength: Strength, ceiling: f32) {
         let wanted = HEADROOM * if ceiling.is_nan() { 0.0 } else { ceiling.clamp(0.0, TRUE_PEAK_MAX) };
         let ceiling = self.ceiling.unwrap_or(wanted).max(wanted);
+        let strength = strength.known();
         let Strength { peak, power } = strength;
         let samples = left.len().max(1) as f64;
         // To first order: the rise of a whole run is a few hundredths of a decibel.
@@ -208,6 +219,20 @@ mod laws {
         limiter.process(&mut left, &mut right, strength, ceiling);
         assert_eq!(left, right);
         left
+    }
+
+    #[test]
+    fn a_mix_of_unknown_strength_is_not_heard() {
+        for unknown in [f32::NAN, f32::INFINITY] {
+            for strength in [
+                Strength { peak: (0.1, 0.1), power: (unknown, unknown) },
+                Strength { peak: (0.1, 0.1), power: (0.01, unknown) },
+                Strength { peak: (unknown, 0.1), power: (0.01, 0.01) },
+            ] {
+                let out = pass(&mut Limiter::new(RATE), &[0.1; 256], strength, 1.0);
+                assert!(out[..255].iter().all(|x| x.abs() < 1e-3), "{strength:?}: {}", out[254]);
+            }
+        }
     }
 
     #[test]

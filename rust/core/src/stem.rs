@@ -21,6 +21,8 @@ use crate::units::{NodeTime, Span, NS_PER_S};
 
 /// Frames that make one frame of output.
 pub const TAPS: usize = 32;
+/// 36 dB above full scale: no recording that somebody meant is louder.
+pub const SAMPLE_MAX: f32 = 64.0;
 /// Fractions of a frame for which weights are kept.
 const STEPS: usize = 512;
 /// The shape of the Kaiser window: 90 dB down outside the band.
@@ -60,7 +62,8 @@ pub struct Pcm {
 }
 
 impl Pcm {
-    /// The recording of `left` and `right` at `rate` frames a second. What is not finite becomes silence.
+    /// The recording of `left` and `right` at `rate` frames a second. What is not finite becomes silence, and what is larger
+    /// than [`SAMPLE_MAX`] that: nobody can foretell the loudness of a number whose square is none.
     pub fn new(rate: u32, mut left: Vec<f32>, mut right: Vec<f32>) -> Result<Self, PcmError> {
         if !RATES.contains(&rate) {
             return Err(PcmError::BadRate(rate));
@@ -71,7 +74,9 @@ impl Pcm {
         if left.is_empty() || left.len() > FRAMES_MAX {
             return Err(PcmError::BadLength(left.len()));
         }
-        left.iter_mut().chain(&mut right).filter(|x| !x.is_finite()).for_each(|x| *x = 0.0);
+        for x in left.iter_mut().chain(&mut right) {
+            *x = if x.is_finite() { x.clamp(-SAMPLE_MAX, SAMPLE_MAX) } else { 0.0 };
+        }
         let mut pcm = Self { rate, left: left.into(), right: right.into(), peak: 0.0 };
         pcm.peak = pcm.highest();
         Ok(pcm)
@@ -342,6 +347,8 @@ mod laws {
         assert_eq!(Pcm::new(7_000, vec![0.0], vec![0.0]), Err(PcmError::BadRate(7_000)));
         assert_eq!(Pcm::new(48_000, vec![], vec![]), Err(PcmError::BadLength(0)));
         assert_eq!(Pcm::new(48_000, vec![0.0], vec![]), Err(PcmError::Uneven));
+        let absurd = Pcm::new(48_000, vec![1e20, 0.0, 1.0], vec![0.0, f32::MAX, -f32::MAX]).unwrap();
+        assert!((SAMPLE_MAX..3.0 * SAMPLE_MAX).contains(&absurd.peak()), "{}", absurd.peak());
         let pcm = Pcm::new(48_000, vec![f32::NAN, 1.0], vec![f32::INFINITY, 0.0]).unwrap();
         assert_eq!((pcm.left[0], pcm.right[0]), (0.0, 0.0));
     }

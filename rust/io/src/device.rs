@@ -92,6 +92,9 @@ impl Device {
                         Some(pcm) => play(&inner, pcm, &stop, &told),
                         None => open(&inner, &name, buffer).map(|opened| pcm = Some(opened)),
                     };
+                    if pcm.is_none() {
+                        inner.told.rest();
+                    }
                     let Err(error) = played else { continue };
                     let mut told = lock(&told);
                     told.lost += u64::from(told.trouble.is_empty());

@@ -115,6 +115,8 @@ struct Session {
 struct Sleeper {
     circle: u64,
     session: Option<Session>,
+    /// How many voices their platform has said that it dropped: what every session's statuses count on from.
+    dropped: u32,
 }
 
 struct Circle {
@@ -402,7 +404,7 @@ impl Node {
         let grows = entry.room < room;
         entry.room = room;
         let room = grows.then(|| What::Room(std::iter::repeat_with(|| None).take(room).collect()));
-        world.sleepers.insert(sleeper, Sleeper { circle, session: None });
+        world.sleepers.insert(sleeper, Sleeper { circle, session: None, dropped: 0 });
         world.mix(circle, room.into_iter().chain([What::Join(sleeper)]));
         Ok(())
     }
@@ -421,6 +423,9 @@ impl Node {
             let detach = place.map(|place| What::Attach(place, None));
             world.mix(gone.circle, detach.into_iter().chain([What::Leave(sleeper)]));
         }
+        drop(world);
+        // Whoever heard through their ears is told at once that they no longer do.
+        self.shared.wake();
     }
 
     /// Opens a session for a sleeper's platform, in place of an earlier one. Its id and secret must be fresh: a pair
@@ -688,7 +693,7 @@ impl Shared {
             self.stats.malformed.fetch_add(1, Ordering::Relaxed);
             return false;
         };
-        let Some(session) = world.sleepers.get_mut(&sleeper).and_then(|entry| entry.session.as_mut()) else {
+        let Some(Sleeper { session: Some(session), dropped, .. }) = world.sleepers.get_mut(&sleeper) else {
             return false;
         };
         let Ok((kind, payload)) = session.opener.open(datagram) else {
@@ -703,9 +708,11 @@ impl Shared {
         match kind {
             Use::Status if newest => {
                 if let Ok(status) = Status::decode(payload) {
-                    let before = session.status.replace(status).map_or(0, |before| before.dropped);
-                    let dropped = status.dropped.saturating_sub(before);
-                    self.stats.voices_dropped.fetch_add(u64::from(dropped), Ordering::Relaxed);
+                    session.status = Some(status);
+                    self.stats
+                        .voices_dropped
+                        .fetch_add(u64::from(status.dropped.saturating_sub(*dropped)), Ordering::Relaxed);
+                    *dropped = status.dropped.max(*dropped);
                     (heard.epoch, heard.phase) = (Some(status.gate_epoch), phase(&status));
                 }
             }
@@ -768,7 +775,8 @@ fn spawn(
         .map_err(|source| IoError::System { what: "a thread", source })
 }
 
-/// The responder's loop. Allocates nothing but for withdrawals.
+/// The responder's loop. What is asked for the time allocates nothing; what a platform says is an order to the ticker, in a
+/// box of its own.
 fn respond(shared: Arc<Shared>) {
     let mut batch = Batch::default();
     let Some(socket) = shared.socket.load_full() else { return };

@@ -89,6 +89,13 @@ impl Default for Told {
 }
 
 impl Told {
+    /// Nobody renders any more, so nothing is heard.
+    pub(crate) fn rest(&self) {
+        self.momentary_lufs.store(LOUDNESS_MIN_LUFS.to_bits(), Ordering::Relaxed);
+        self.peak.store(0, Ordering::Relaxed);
+        self.faded.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn sound(&self, ceiling: f32) -> Sound {
         let float = |bits: &AtomicU32| f32::from_bits(bits.load(Ordering::Relaxed));
         Sound {
@@ -344,7 +351,11 @@ impl Recording {
         let path = path.to_owned();
         let thread = std::thread::Builder::new()
             .name("harmonia-render".into())
-            .spawn(move || run(&inner, writer, &path, &stop, BLOCKS_MAX))
+            .spawn(move || {
+                let written = run(&inner, writer, &path, &stop, BLOCKS_MAX);
+                inner.told.rest();
+                written
+            })
             .map_err(|source| IoError::System { what: "a thread", source })?;
         Ok(Self { stopping, thread })
     }
@@ -789,6 +800,13 @@ mod tests {
         assert_eq!(bench.platform.sound().dropped, 1);
         let dropped = || node.stats().voices_dropped.load(Ordering::Relaxed);
         while dropped() == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(dropped(), 1);
+        // Another session of the same platform: what it has dropped so far is known.
+        node.attach(1, 8, &[4; 32], false).unwrap();
+        bench.platform.connect("127.0.0.1", node.port(), 8, &[4; 32], None).unwrap();
+        while node.status(1).unwrap()[0].last.is_none() {
             std::thread::yield_now();
         }
         assert_eq!(dropped(), 1);

@@ -260,6 +260,11 @@ fn a_recording_is_as_long_as_it_ran_and_in_phase() {
     assert!(ann.render(&mut [0.0; 2]).is_err(), "one hand on the cursor");
     until("it sounds", || ann.level_dbfs() > -40.0);
     let frames = ann.stop_recording().unwrap();
+    let sound = ann.sound();
+    assert!(
+        sound.peak == 0.0 && sound.faded && sound.momentary_lufs < -100.0,
+        "nobody renders, so nothing is heard: {sound:?}"
+    );
     let reader = hound::WavReader::open(&path).unwrap();
     assert_eq!(u64::from(reader.duration()), frames);
     assert!(reader.into_samples::<i16>().any(|sample| sample.unwrap() != 0));
