@@ -102,6 +102,7 @@ class House(
         self.withdrawn: list[tuple[bytes, tuple[int, ...]]] = []
         self.granted: list[tuple[int, str]] = []
         self.offsets: list[float] = []
+        self.rhythms: list[tuple[float | None, bool]] = []
         self.wishes: list[tuple[Any, ...]] = []
         self.refusals: dict[str, errors.HarmoniaError] = {}
         self.standing = {number: [False, ""] for number in range(1, 13)}
@@ -241,6 +242,12 @@ class House(
         self.offsets.append(request.offset_turns)
         self.state.offset = round(request.offset_turns * 2**64)
         return rhythm_pb2.SetPhaseOffsetResponse(offset=self.state.offset)
+
+    def SetOwnRhythm(self, request: Any, context: Any) -> Any:
+        self._enter("/harmonia.v1.RhythmService/SetOwnRhythm", context)
+        frequency_hz = request.frequency_hz if request.HasField("frequency_hz") else None
+        self.rhythms.append((frequency_hz, request.from_biosignal))
+        return rhythm_pb2.SetOwnRhythmResponse()
 
     def GetConsent(self, request: Any, context: Any) -> Any:
         self._enter("/harmonia.v1.ConsentService/GetConsent", context)

@@ -410,8 +410,29 @@ async def test_nothing_of_a_breath_leaves_once_it_is_withdrawn_here_whatever_a_l
         await trio.sleep(0.2)
         assert sleeper.following is not None
         assert sleeper.following.missing == ("biosignal", "pull")
-        assert house.calls["SetOwnRhythm"] == 0
+        assert house.rhythms == []
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "withdrawn"])
+async def test_the_way_back_from_a_breath_is_the_sanctuarys_to_know(
+    house: House, core: FakeCore, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    tracker, both = breathing(monkeypatch), [Purpose.BIOSIGNAL, Purpose.PULL]
+    begin(house)
+    house.state.own_rhythm.segments.add(start_ns=1000, frequency=types_pb2.Int128(low=2**60))
+    async with join(house.invitation(), grants=both, core=platform(core)) as sleeper, trio.open_nursery() as nursery:
+        await until(lambda: house.watching)
+        nursery.start_soon(sleeper.follow, tracker)
+        await until(lambda: house.rhythms)
+        if ending == "cancelled":
+            nursery.cancel_scope.cancel()
+        else:
+            await sleeper.opt_out(Purpose.PULL)
+            await until(lambda: sleeper.following is not None and sleeper.following.said_hz is None)
+            nursery.cancel_scope.cancel()
+    assert house.rhythms[-1] == (None, True), "no frequency of our own memory"
+    assert [said for said in house.rhythms if said[0] is None] == [(None, True)], "once"
 
 
 async def test_recording_needs_to_have_been_said(house: House, core: FakeCore, tmp_path: Path) -> None:

@@ -225,5 +225,45 @@ def test_a_consent_that_ends_without_a_no_ends_following_as_a_no_does(purpose: P
             once_more = sanctuary.roll.by_number(person.number)
             assert once_more is not None
             assert own(sanctuary, once_more) == back, "written once"
+            assert once_more.sleeper.strayed, "and still to be led home"
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+@pytest.mark.parametrize(("before_hz", "by_hand_hz"), [(None, None), (3.5, None), (None, 3.75), (3.5, 3.75)])
+def test_letting_go_of_a_signal_leads_to_what_was_set_also_after_a_restart(
+    before_hz: float | None, by_hand_hz: float | None, withdrawn: bool
+) -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            circle = await woven(sanctuary)
+            person = await house.join(circle)
+            await circle.advance(CircleState.ENTRAINING)
+            await trio.sleep(10)
+            for purpose in FOLLOWING:
+                await house.grant(person, purpose)
+            if before_hz is not None:
+                await person.set_own_rhythm(before_hz, 0)
+                await trio.sleep(60)
+            for frequency_hz in (4.25, 4.5):
+                await person.set_own_rhythm(frequency_hz, 0, from_biosignal=True)
+                await trio.sleep(60)
+            if withdrawn:
+                sanctuary.doors.withdraw(person, frozenset({Purpose.BIOSIGNAL}), house.event_id())
+                await settle()
+            if by_hand_hz is not None:
+                await person.set_own_rhythm(by_hand_hz, 0)
+        async with house.awake() as sanctuary:
+            again = sanctuary.roll.by_number(person.number)
+            assert again is not None
+            await again.set_own_rhythm(None, 0, from_biosignal=True)
+            await trio.sleep(60)
+            mine, shared, now_ns = own(sanctuary, again), again.conductor.circle.rhythm, house.now_ns()
+            assert mine is not None
+            assert shared is not None
+            assert mine.frequency_hz_at(now_ns) == pytest.approx(by_hand_hz or before_hz or 4.0)
+            if before_hz is None and by_hand_hz is None:
+                assert abs((mine.phase_at(now_ns) - shared.phase_at(now_ns) + 8) % 2**64) <= 16, "home, phase and all"
 
     in_virtual_time(scenario)

@@ -308,12 +308,10 @@ class Sleeper:
         """Lets this sleeper's own rhythm follow a living signal, until it is cancelled: their breath becomes their ω.
 
         Only a frequency leaves the platform, and only while both biosignal and pull are granted. Once one of them is
-        withdrawn, or at the end, the rhythm goes back to the one that was set, without a jump. An uncertain signal
-        changes nothing.
+        withdrawn, or at the end, the rhythm goes back to the one that was set, without a jump; which one that is, the
+        sanctuary knows. One that is set by hand at last stays. An uncertain signal changes nothing.
         """
         pursuit, core = Pursuit(tracker.band_hz), self.platform.core
-        on_the_circles = self._known.own_rhythm is None
-        set_hz = None if on_the_circles else self._own_hz()
         try:
             while True:
                 clock = core.clock()
@@ -321,30 +319,30 @@ class Sleeper:
                 missing = tuple(purpose.word for purpose in FOLLOWING if not self._stands(purpose))
                 self.following = Following(estimate, missing, pursuit.said_hz)
                 if missing:
-                    # The sanctuary has left the signal itself; the way back to the circle's own phase is for us to ask.
-                    if pursuit.said_hz is not None and await self._lead(None if on_the_circles else set_hz):
+                    # The sanctuary has left the signal itself; the way home to the circle's phase is for us to ask.
+                    if pursuit.said_hz is not None and await self._lead(None):
                         pursuit.forget()
                 else:
                     pursuit.see(estimate, now_s)
                     wish = pursuit.wish(estimate, self._own_turns(clock.node_ns), now_s)
-                    if wish is not None and await self._lead(wish, from_biosignal=True):
+                    if wish is not None and await self._lead(wish):
                         pursuit.said(wish, now_s)
                 await trio.sleep(_LOOK_S)
         finally:
             self.following = None
             if pursuit.said_hz is not None and not self._ended.is_set():
                 with trio.CancelScope(deadline=trio.current_time() + _HOME_S, shield=True):
-                    await self._lead(None if on_the_circles else set_hz)
+                    await self._lead(None)
 
     def _stands(self, purpose: Purpose) -> bool:
         """Whether it is granted, and no withdrawal of it is under way: a report from before one lets nothing leave."""
         under_way = any(not purposes or purpose in purposes for purposes in self.identity.withdrawals.values())
         return self.consents[purpose].granted and not under_way
 
-    async def _lead(self, frequency_hz: float | None, *, from_biosignal: bool = False) -> bool:
-        """Leads the own rhythm; where that is not possible now, says why and returns False."""
+    async def _lead(self, frequency_hz: float | None) -> bool:
+        """Leads the own rhythm to a signal's frequency, or (None) back; where that cannot be now, says why: False."""
         try:
-            await self._calls.set_own_rhythm(frequency_hz, _LEAD_RAMP_S, from_biosignal=from_biosignal)
+            await self._calls.set_own_rhythm(frequency_hz, _LEAD_RAMP_S, from_biosignal=True)
         except errors.NotNow:
             return False  # there is no rhythm yet
         except errors.HarmoniaError as error:
@@ -357,11 +355,6 @@ class Sleeper:
         """Where this sleeper's own timeline is, without what others pull and without the offset."""
         rhythm = self._known.own_rhythm or self.circle.rhythm
         return 0.0 if rhythm is None else _core.Rhythm(rhythm.segments).turns_at(node_ns)
-
-    def _own_hz(self) -> float | None:
-        rhythm = self._known.own_rhythm
-        node_ns = self.platform.core.clock().node_ns
-        return None if rhythm is None else _core.Rhythm(rhythm.segments).frequency_at(node_ns)
 
     @property
     def offered_offset_turns(self) -> float | None:

@@ -23,6 +23,7 @@ from harmonia.domain.events import (
     SleeperLeft,
     VoiceSet,
 )
+from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.weaving import ON_THE_CIRCLES, OwnRhythm
 from harmonia.errors import BadInput, StaleGrant
 
@@ -56,6 +57,8 @@ class Sleeper:
     hearing_level: float = 1.0
     own_level: float = 1.0
     own_rhythm: OwnRhythm = ON_THE_CIRCLES
+    strayed: bool = False
+    """Their rhythm was the circle's before it followed a living signal, and has not been set since."""
     coupling: float = 0.0
     """c: how far the circle may pull, 0 to 1, where pull is allowed too."""
     weight: float = 1.0
@@ -79,6 +82,15 @@ class Sleeper:
     def may_follow(self, circle: Circle, t_ns: int) -> list[Purpose]:
         """What is missing for this person's rhythm to follow a living signal; nothing: it may."""
         return sorted(purpose for purpose in FOLLOWING if not self.allows(purpose, circle, t_ns))
+
+    def let_go(self, circle: Rhythm, ramp_ns: int, t_ns: int) -> OwnRhythm:
+        """Their rhythm once it follows nothing any more: home to the circle's, or to what was set before.
+
+        What was set by hand meanwhile stays.
+        """
+        if self.strayed:
+            return self.own_rhythm.led_home(circle, ramp_ns, t_ns, t_ns + LEAD_NS)
+        return self.own_rhythm.released(t_ns, t_ns + LEAD_NS)
 
     def voice_of(self, channels: int) -> tuple[complex, ...]:
         """The recorded voice, or the plain one: every channel as the score has it."""
@@ -112,13 +124,21 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
         case RhythmOwned(segments, home_ns, t_ns, set_hz):
             if set_hz is not None and not all(sleeper.consent[purpose].level_at(t_ns) for purpose in FOLLOWING):
                 return sleeper  # a withdrawal overtook it
-            return replace(sleeper, own_rhythm=OwnRhythm(segments, home_ns, set_hz))
+            own = OwnRhythm(segments, home_ns, set_hz)
+            return replace(sleeper, own_rhythm=own, strayed=_strayed(sleeper, own, t_ns))
         case CouplingSet(coupling, weight, _):
             return replace(sleeper, coupling=coupling, weight=weight)
         case ApartKept(other_id, unheard, unhearing, _):
             return replace(sleeper, apart=replaced(sleeper.apart, Apart(other_id, unheard, unhearing)))
         case SleeperLeft():
             return replace(sleeper, left=True)
+
+
+def _strayed(sleeper: Sleeper, own: OwnRhythm, t_ns: int) -> bool:
+    before = sleeper.own_rhythm
+    if own.set_hz is not None:
+        return sleeper.strayed or (before.set_hz is None and (not before.segments or before.home_ns is not None))
+    return sleeper.strayed and own in (before, before.released(t_ns, t_ns + LEAD_NS))  # else it was set by hand
 
 
 def parse_voice(voice: tuple[complex, ...], channels: int) -> tuple[complex, ...]:

@@ -80,8 +80,8 @@ class Person:
         self._unrecorded: dict[bytes, ConsentWithdrawn] = {}
         self._unrecorded_apart: dict[str, Apart] = {}
         """Wishes that are not on disk: in force as far as they narrow."""
-        self._unrecorded_release = False
-        """The rhythm follows nothing any more, and the disk does not know it."""
+        self._unrecorded_release: int | None = None
+        """Since when the rhythm follows nothing any more, node time, if the disk does not know it."""
         self._lock = trio.Lock()
         self._newest = threading.RLock()
         """Held while ``sleeper`` is replaced and while the data plane is told of it: never while anything waits."""
@@ -101,7 +101,7 @@ class Person:
         with self._newest:
             self.sleeper = sleepers.apply(self.sleeper, event)
         if isinstance(event, RhythmOwned) and event.segments == self.sleeper.own_rhythm.segments:
-            self._unrecorded_release = False
+            self._unrecorded_release = None
         if self.sleeper.left:
             self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
         self.tell()
@@ -119,16 +119,21 @@ class Person:
 
         Never a jump: it begins where the present one is, late enough for their platform to hear of it.
         ``from_biosignal``: it is that of a living signal. Raises NotPermitted unless biosignal and pull are allowed.
+        Such a one without a frequency follows nothing any more and goes back to what was set, if it is not there yet.
         """
         if ramp_ns < 0:
             raise BadInput(f"a ramp must last 0 ns (10 s) or longer, not {ramp_ns} ns")
         circle, ramp_ns = require_rhythm(self.conductor.circle), ramp_ns or RAMP_NS_DEFAULT
 
-        def decide() -> RhythmOwned:
+        def decide() -> RhythmOwned | None:
             own, now_ns = self.sleeper.own_rhythm, self._desk.now_ns()
-            if from_biosignal:
+            if from_biosignal and frequency_hz is not None:
                 return self._follow(circle, frequency_hz, ramp_ns, now_ns)
-            if frequency_hz is None:
+            if from_biosignal:
+                led = self.sleeper.let_go(circle, ramp_ns, now_ns)
+                if led == own:
+                    return None
+            elif frequency_hz is None:
                 led = own.led_home(circle, ramp_ns, now_ns, now_ns + LEAD_NS)
             else:
                 led = own.led(circle, frequency_hz, ramp_ns, now_ns, now_ns + LEAD_NS)
@@ -137,9 +142,7 @@ class Person:
         await self._record(decide)
         return self.sleeper.own_rhythm.over(circle)
 
-    def _follow(self, circle: Rhythm, frequency_hz: float | None, ramp_ns: int, now_ns: int) -> RhythmOwned:
-        if frequency_hz is None:
-            raise BadInput("a living signal has a frequency; to go back to the circle's rhythm, do not name a signal")
+    def _follow(self, circle: Rhythm, frequency_hz: float, ramp_ns: int, now_ns: int) -> RhythmOwned:
         missing = self.sleeper.may_follow(self.conductor.circle, now_ns)
         if missing:
             names = " and ".join(purpose.name.lower() for purpose in missing)
@@ -156,7 +159,7 @@ class Person:
             if own.set_hz is None or not self.sleeper.may_follow(self.conductor.circle, now_ns):
                 return
             self.sleeper = replace(self.sleeper, own_rhythm=own.released(now_ns, now_ns + LEAD_NS))
-            self._unrecorded_release = True
+            self._unrecorded_release = now_ns
             self.show_plan()
         self.tell()
         self.conductor.look_at_releases()
@@ -164,9 +167,9 @@ class Person:
     async def record_release(self) -> None:
         """Writes that the rhythm follows nothing any more, unless the disk knows it. Raises StorageError."""
         async with self._lock:
-            if self._unrecorded_release and self.present:
+            if self._unrecorded_release is not None and self.present:
                 own = self.sleeper.own_rhythm
-                event = RhythmOwned(own.segments, own.home_ns, self._desk.now_ns())
+                event = RhythmOwned(own.segments, own.home_ns, self._unrecorded_release)
                 self.take_in(event, await self._desk.append(self.stream, ANY, event))
 
     async def set_coupling(self, coupling: float, weight: float) -> None:
@@ -394,11 +397,13 @@ class Person:
             if self._desk.plane.release(self.number, name):
                 return
 
-    async def _record(self, wish: PersonEvent | Callable[[], PersonEvent]) -> None:
+    async def _record(self, wish: PersonEvent | Callable[[], PersonEvent | None]) -> None:
         """Writes an event, or what follows from the newest state: no other of this person's is written in between."""
         async with self._lock:
             self._check_present()
             event = wish() if callable(wish) else wish
+            if event is None:
+                return
             self.take_in(event, await self._desk.append(self.stream, ANY, event))
         self.end_following()
         self.show_plan()

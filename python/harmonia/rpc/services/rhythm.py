@@ -41,7 +41,7 @@ class RhythmServicer(rhythm_pb2_grpc.RhythmServiceServicer):
         return rhythm_pb2.OfferOffsetsResponse()
 
     async def SetOwnRhythm(self, request: Any, _context: Any) -> rhythm_pb2.SetOwnRhythmResponse:  # noqa: N802
-        """Leads the caller's own rhythm, or takes it back to the circle's."""
+        """Leads the caller's own rhythm, or takes it back: to the circle's, or from a living signal to what was set."""
         frequency_hz = request.frequency_hz if request.HasField("frequency_hz") else None
         wish = (frequency_hz, request.ramp_ns, request.from_biosignal)
         own = await self._house.bridge.call(sleeper().set_own_rhythm, *wish)
