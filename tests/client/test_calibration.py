@@ -26,6 +26,24 @@ def test_a_calibration_is_kept_and_nothing_is_known_without_one(tmp_path: Path) 
             Calibration.load(path)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '"output_latency_ms": 2000.5',
+        '"output_latency_ms": -1',
+        '"output_latency_ms": NaN',
+        '"full_scale_spl_db": 1e300',
+        '"full_scale_spl_db": -Infinity',
+        '"full_scale_spl_db": 1' + "0" * 400,
+    ],
+)
+def test_a_calibration_that_nobody_can_have_measured_is_refused_by_name(wrong: str, tmp_path: Path) -> None:
+    path = tmp_path / "platform.json"
+    path.write_text(f'{{"harmonia": 1, {wrong}}}')
+    with pytest.raises(BadInput, match=rf"platform.json: {wrong[1:18]} is .* calibrate again"):
+        Calibration.load(path)
+
+
 @given(reading=st.floats(0, 120), level=st.floats(-80, -10), spl=st.floats(0, 120))
 def test_a_tone_at_the_ceiling_reads_what_was_asked_for(reading: float, level: float, spl: float) -> None:
     known = Calibration(full_scale_spl(reading, level))
@@ -66,6 +84,14 @@ def test_latency_is_found_through_noise_and_an_echo(delay: int, echo: float, see
     heard = -0.3 * (heard + echo * np.roll(heard, 333)) + chance.normal(0, 0.003, heard.size)
     found = latency_ms(card, heard, RATE)
     assert found == pytest.approx(delay / RATE * 1e3, abs=0.02)
+
+
+@pytest.mark.parametrize("frames", [RATE, 60_000, 120_000])
+def test_latency_is_found_in_a_recording_that_is_short(frames: int) -> None:
+    """A latency of more than half of it is no other one, the other way round."""
+    played = clicks(3, RATE)[:frames, 0].astype(float)
+    heard = np.concatenate((np.zeros(40_000), played))[:frames]
+    assert latency_ms(played, heard, RATE) == pytest.approx(40_000 / RATE * 1e3, abs=0.02)
 
 
 def test_tracks_that_have_nothing_in_common_or_are_swapped_are_refused() -> None:

@@ -15,6 +15,9 @@ CSV_COLUMNS = ("t_s", "value")
 RATE_FROM_ROWS = 64
 """A table's rate is the one of its first rows: later ones may not change what was made of earlier ones."""
 
+SAMPLES_MAX = 1 << 28
+"""Three days at 1 kHz; more would not fit into a small machine's memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Signal:
@@ -111,11 +114,10 @@ def _read_csv(path: Path) -> Signal:
         raise BadInput(f"{path}: {len(times)} rows; at least {RATE_FROM_ROWS} are needed to know the rate")
     steps = sorted(later - earlier for earlier, later in itertools.pairwise(times[:RATE_FROM_ROWS]))
     rate_hz = float(f"{1 / steps[len(steps) // 2]:.6g}")
+    spread_s = times[-1] - times[0]
+    if not spread_s * rate_hz <= min(100 * len(times) + 86_400 * rate_hz, SAMPLES_MAX):
+        raise BadInput(f"{path}: rows at {rate_hz:g} Hz, spread over {spread_s:g} s: nearly all are missing")
     slots = np.round((np.array(times) - times[0]) * rate_hz).astype(np.int64)
-    if slots[-1] > 100 * len(times) + 86_400 * rate_hz:
-        raise BadInput(
-            f"{path}: rows at {rate_hz:g} Hz, spread over {times[-1] - times[0]:g} s: nearly all are missing"
-        )
     samples = np.full(int(slots[-1]) + 1, np.nan)
     samples[slots] = values
     return Signal(path.stem, "", rate_hz, samples)

@@ -1,5 +1,6 @@
 """Sound files: PCM WAV, read and written as samples from -1 to 1."""
 
+import math
 import wave
 from pathlib import Path
 
@@ -14,6 +15,7 @@ Sound = NDArray[np.float32]
 
 FRAMES_MAX = 1 << 28
 """An hour and a half at 48 kHz; more would not fit into a small machine's memory."""
+RATE_MIN = 8_000
 
 
 def read(path: Path, start_s: float = 0.0, seconds: float | None = None) -> tuple[Sound, int]:
@@ -21,9 +23,13 @@ def read(path: Path, start_s: float = 0.0, seconds: float | None = None) -> tupl
 
     Raises NotFound, BadInput, StorageError.
     """
+    if not (math.isfinite(start_s) and math.isfinite(seconds or 0)):
+        raise BadInput(f"a part of a sound begins after some seconds and lasts some, not {start_s} and {seconds}")
     try:
         with path.open("rb") as opened, wave.open(opened, "rb") as file:
             channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
+            if rate < RATE_MIN:
+                raise BadInput(f"{path}: {rate} samples a second; {RATE_MIN} or more are expected")
             frames = file.getnframes()
             begin = min(round(start_s * rate), frames)
             count = frames - begin if seconds is None else min(round(seconds * rate), frames - begin)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+RATES = (8_000, 768_000)
+"""What a sound card records at."""
+
 rate_option = click.option("--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True)
 
 
@@ -99,7 +102,7 @@ def clicks(device: str, output: Path | None, seconds: float, rate: str) -> None:
         if output is None:
             _core.play_samples(device, int(rate), samples)
         else:
-            with wave.open(str(output), "wb") as file:
+            with output.open("wb") as opened, wave.open(opened, "wb") as file:
                 file.setparams((2, 2, int(rate), 0, "NONE", ""))
                 file.writeframes((samples * 32767).round().astype("<i2").tobytes())
     except _core.IoError as error:
@@ -146,5 +149,10 @@ def _two_tracks(path: Path) -> "tuple[NDArray[np.float64], NDArray[np.float64], 
         raise errors.BadInput(f"{path} is no WAV file of whole numbers that can be read: {error}") from None
     if channels != 2 or width not in (2, 4):
         raise errors.BadInput(f"{path} must be stereo with 16 or 32 bits a sample, not {channels} × {8 * width} bits")
-    tracks = np.frombuffer(raw, f"<i{width}").reshape(-1, 2).astype(float)
+    if not RATES[0] <= rate <= RATES[1]:
+        raise errors.BadInput(f"{path} must have {RATES[0]} to {RATES[1]} samples a second, not {rate}")
+    frames = len(raw) // (2 * width)
+    if frames < rate:
+        raise errors.BadInput(f"{path} holds {frames / rate:.2f} s; record all of `harmonia platform calibrate clicks`")
+    tracks = np.frombuffer(raw[: frames * 2 * width], f"<i{width}").reshape(-1, 2).astype(float)
     return tracks[:, 0], tracks[:, 1], rate

@@ -13,7 +13,6 @@ was.
 """
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 _VERSION = 1
 SPL_DB = (0.0, 120.0)
 """What a sound level meter can have read."""
+FULL_SCALE_SPL_DB = (10.0, 200.0)
+"""What follows from that, for a signal of -80 to -10 dBFS."""
 LATENCY_MAX_MS = 2000.0
 CLICKS_HZ = 2.0
 """How often the train clicks, on average: its pauses differ, so that only one shift fits."""
@@ -52,8 +53,10 @@ class Calibration:
             if content.pop("harmonia") != _VERSION:
                 raise BadInput(f"{path} was written by another version of Harmonia; calibrate again")
             found = cls(**content)
-            if any(value is not None and not math.isfinite(value) for value in asdict(found).values()):
-                raise ValueError
+            for name, (low, high) in _RANGES.items():
+                value = getattr(found, name)
+                if value is not None and not low <= value <= high:
+                    raise BadInput(f"{path}: {name} is {low:g} to {high:g}, not {value}; delete it and calibrate again")
         except FileNotFoundError:
             return cls()
         except OSError as error:
@@ -77,6 +80,9 @@ class Calibration:
     def spl_db(self, dbfs: float) -> float | None:
         """The sound pressure level of a sine of ``dbfs``, if that is known."""
         return None if self.full_scale_spl_db is None else self.full_scale_spl_db + dbfs
+
+
+_RANGES = {"full_scale_spl_db": FULL_SCALE_SPL_DB, "output_latency_ms": (0.0, LATENCY_MAX_MS)}
 
 
 def full_scale_spl(reading_db: float, level_dbfs: float) -> float:
@@ -128,13 +134,13 @@ def latency_ms(card: "NDArray[np.float64]", ear: "NDArray[np.float64]", rate: in
     """
     import numpy as np
 
-    size = 1 << (card.size + ear.size - 1).bit_length()
+    shifts = round(LATENCY_MAX_MS / 1e3 * rate)
+    size = 1 << (max(card.size + ear.size, 2 * shifts + 1) - 1).bit_length()
     spectrum = np.fft.rfft(ear - ear.mean(), size) * np.conj(np.fft.rfft(card - card.mean(), size))
     # Each frequency counts alike, however the room colours it (the phase transform).
     strength = np.abs(spectrum)
     spectrum /= np.maximum(strength, 1e-3 * strength.max() or 1.0)
     correlation = np.fft.irfft(spectrum, size)
-    shifts = round(LATENCY_MAX_MS / 1e3 * rate)
     window = np.concatenate((correlation[-shifts:], correlation[: shifts + 1]))
     best = int(np.argmax(np.abs(window)))
     if np.abs(window[best]) <= SHARP * np.sqrt(np.mean(window**2)):
