@@ -778,6 +778,8 @@ fn spawn(
 /// The responder's loop. What is asked for the time allocates nothing; what a platform says is an order to the ticker, in a
 /// box of its own.
 fn respond(shared: Arc<Shared>) {
+    // Where it is not permitted, opt-outs are as prompt as the machine has time for them.
+    let _ = os::be_prompt();
     let mut batch = Batch::default();
     let Some(socket) = shared.socket.load_full() else { return };
     while !shared.is_stopping() {
@@ -811,6 +813,7 @@ fn respond(shared: Arc<Shared>) {
 
 /// The ticker's loop.
 fn tick(shared: Arc<Shared>, mut ticker: Ticker) {
+    let _ = os::be_prompt();
     let _ = shared.ticker.set(std::thread::current());
     while !shared.is_stopping() {
         let due = ticker.pass(shared.now(), &shared.stats.ticks);
