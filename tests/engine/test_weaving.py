@@ -1,5 +1,7 @@
 """The weave in the engine: what reaches the data plane, after which command, through restarts and withdrawals."""
 
+from typing import Any
+
 import pytest
 import trio
 
@@ -12,6 +14,7 @@ from harmonia.engine.conductor import Conductor
 from harmonia.engine.person import Person
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.errors import BadInput, NotNow, NotPermitted
+from harmonia.journal import Position
 from tests.engine.nights import HOUR_NS, House, in_virtual_time, plane_of, settle
 
 PULL = frozenset({Purpose.PULL})
@@ -265,5 +268,31 @@ def test_letting_go_of_a_signal_leads_to_what_was_set_also_after_a_restart(
             assert mine.frequency_hz_at(now_ns) == pytest.approx(by_hand_hz or before_hz or 4.0)
             if before_hz is None and by_hand_hz is None:
                 assert abs((mine.phase_at(now_ns) - shared.phase_at(now_ns) + 8) % 2**64) <= 16, "home, phase and all"
+
+    in_virtual_time(scenario)
+
+
+def test_a_consent_that_ends_while_the_disk_takes_its_time_ends_what_is_written_then() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            circle = await woven(sanctuary)
+            person = await house.join(circle)
+            await circle.advance(CircleState.ENTRAINING)
+            await trio.sleep(10)
+            for purpose in FOLLOWING:
+                await house.grant(person, purpose, until_ns=house.now_ns() + HOUR_NS)
+            write = house.journal.append
+
+            def slowly(*args: Any) -> Position:
+                house.clock.jump(3600)
+                return write(*args)
+
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(house.journal, "append", slowly)
+                await person.set_own_rhythm(4.25, 0, from_biosignal=True)
+            assert person.sleeper.own_rhythm.set_hz is None
+            back = own(sanctuary, person)
+            assert back is not None
+            assert back.frequency_hz_at(house.now_ns() + 10 * 10**9) == pytest.approx(4.0)
 
     in_virtual_time(scenario)
