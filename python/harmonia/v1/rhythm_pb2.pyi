@@ -247,7 +247,8 @@ class SetOwnRhythmRequest(_message.Message):
     """How long the change takes, nanoseconds; 0 means 10 s."""
     from_biosignal: _builtins.bool
     """The frequency is that of a living signal: refused unless biosignal and pull are both allowed, and undone, without a
-    jump, as soon as one of them is withdrawn.
+    jump, as soon as one of them is withdrawn or ends. Without a frequency: the signal is let go of, and the rhythm goes
+    back to what was set before it.
     """
     def __init__(
         self,
