@@ -48,9 +48,11 @@ def test_a_recording_that_was_cut_within_a_frame_is_read(bits: int, harmonia: Ru
 
 def test_recordings_in_which_nothing_can_be_found_are_refused_in_a_line(harmonia: Run, tmp_path: Path) -> None:
     second = bytes(4 * RATE)
+    (tmp_path / "text.wav").write_text("bad\n")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for path, said in (
+            (tmp_path / "text.wav", "it ends early"),
             (wav(tmp_path / "empty.wav", b""), "holds 0.00 s"),
             (wav(tmp_path / "short.wav", b"abcde"), "holds 0.00 s"),
             (wav(tmp_path / "still.wav", second * 3), "nothing in common"),

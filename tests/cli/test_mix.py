@@ -214,6 +214,7 @@ def test_a_log_of_moments_is_drawn_too(harmonia: Run, tmp_path: Path) -> None:
         (("plot",), 2, "a WAV file, a --log, or both"),
         (("plot", "nowhere.wav"), 3, "no such file"),
         (("plot", "text.wav"), 2, "not a PCM WAV"),
+        (("plot", "short.wav"), 2, "it ends early"),
         (("plot", "--log", "text.wav"), 2, "text.wav:1"),
         (("woven", "short.toml", "--ear", "21"), 2, "one of 20"),
         (("woven", "endless.toml"), 2, "--seconds"),
@@ -224,7 +225,8 @@ def test_what_cannot_be_drawn_or_rehearsed_is_said(
     arguments: tuple[str, ...], code: int, told: str, harmonia: Run, score: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(score.parent)
-    Path("text.wav").write_text("hello\n")
+    Path("text.wav").write_text("hello, this is text\n")
+    Path("short.wav").write_bytes(b"RIFF")
     Path("endless.toml").write_text(SCORE.replace('end = "00:00:20"\n', ""))
     answer = harmonia("mix", *arguments, "--output", "out")
     assert answer[0] == code, answer

@@ -45,7 +45,7 @@ def read(path: Path, start_s: float = 0.0, seconds: float | None = None) -> tupl
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from None
     except (wave.Error, EOFError) as error:
-        raise BadInput(f"{path}: not a PCM WAV file ({error or 'it ends early'})") from None
+        raise BadInput(f"{path}: not a PCM WAV file ({str(error) or 'it ends early'})") from None
     if channels != 2 or width not in (2, 3, 4):
         raise BadInput(
             f"{path}: {channels} channels of {8 * width} bits; a stereo file of 16, 24 or 32 bits is expected"
