@@ -146,7 +146,8 @@ def _two_tracks(path: Path) -> "tuple[NDArray[np.float64], NDArray[np.float64], 
     except FileNotFoundError:
         raise errors.NotFound(f"no recording {path}") from None
     except (OSError, EOFError, wave.Error) as error:
-        raise errors.BadInput(f"{path} is no WAV file of whole numbers that can be read: {str(error) or "it ends early"}") from None
+        reason = str(error) or "it ends early"
+        raise errors.BadInput(f"{path} is no WAV file of whole numbers that can be read: {reason}") from None
     if channels != 2 or width not in (2, 4):
         raise errors.BadInput(f"{path} must be stereo with 16 or 32 bits a sample, not {channels} × {8 * width} bits")
     if not RATES[0] <= rate <= RATES[1]:
