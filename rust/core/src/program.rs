@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::envelope::Envelope;
 use crate::rhythm::Rhythm;
+use crate::spectrum::Spectrum;
 use crate::stem::Stem;
 use crate::units::{NodeTime, Span};
 
@@ -69,6 +70,46 @@ pub struct Shaped {
     pub envelope: Option<Arc<Envelope>>,
 }
 
+/// How both ears are shifted apart: one loses the frequency of β + n·φ, the other gains it, so that what is heard beats
+/// twice as fast.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Shift {
+    pub(crate) turn: Arc<Envelope>,
+    pub(crate) share: Arc<Envelope>,
+    pub(crate) power: f32,
+}
+
+impl Shift {
+    /// A shift by `turn`, from −1 to 1 over the cycle: a sine shifts truly. Its cosine is itself a quarter of a turn
+    /// ahead. `share` of the sound is shifted, 0 to 1; the rest stays as it is.
+    pub fn new(turn: Arc<Envelope>, share: Arc<Envelope>) -> Self {
+        let power = (2.0 * turn.mean_square()).max(1.0);
+        Self { turn, share, power }
+    }
+}
+
+/// What noise of a drawn spectrum does over the cycle of its beat.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Hissing {
+    /// Nothing.
+    Steady,
+    /// It follows an envelope.
+    Pulse(Arc<Envelope>),
+    /// As [`Wave::Spin`], by w times this, from −1 to 1, in place of the sine.
+    Swing(Arc<Envelope>),
+    /// The left ear is shifted down, the right one up.
+    Shift(Shift),
+}
+
+/// Noise of any spectrum that stands, pulses, swings or is shifted.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Hiss {
+    /// How its power lies over frequencies.
+    pub spectrum: Arc<Spectrum>,
+    /// What it does.
+    pub hissing: Hissing,
+}
+
 /// When a bell is struck, and how hard.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Strike {
@@ -95,6 +136,8 @@ pub enum Wave {
     /// Noise that is heard early on one ear and as late on the other, by w·sin 2π(β + n·φ). The frequency of the
     /// carrier counts as w, in microseconds, so that it slides as a score's numbers do; its phase is not used.
     Spin(NoiseColor),
+    /// Noise of a spectrum of its own, or that moves in a way of its own.
+    Hiss(Arc<Hiss>),
     /// A tone of another shape, or with an envelope.
     Shaped(Arc<Shaped>),
     /// A sine on both ears that is struck and rings out. The channel's amplitude is that of the last strike while it

@@ -4,5 +4,5 @@ mod noise;
 mod sine;
 
 pub use bank::{Bank, LANES, RUN_MAX, SINES_MAX, SLOW_RUN_MAX, SLOW_TURNS};
-pub use noise::{Noise, NOISE_RATE, NOISE_RMS};
+pub use noise::{response, Noise, NOISE_RATE, NOISE_RMS};
 pub use sine::Sine;
