@@ -168,6 +168,29 @@ mod laws {
     }
 
     #[test]
+    fn noise_is_as_loud_as_is_foretold_and_no_louder_than_the_colour_that_it_copies() {
+        use crate::loudness::{noise_power, power_at, Meter};
+        let tilt: [f64; LEVELS] = core::array::from_fn(|i| i as f64 - 20.0);
+        let mut spectra = vec![(Spectrum::drawn(&tilt).unwrap(), None)];
+        for color in [NoiseColor::White, NoiseColor::Pink, NoiseColor::Brown] {
+            spectra.push((Spectrum::of_color(color), Some(noise_power(color))));
+        }
+        for (spectrum, known) in spectra {
+            let spectrum = Arc::new(spectrum);
+            let (mut drawn, mut meter, mut power) = (Drawn::new(Arc::clone(&spectrum), 7), Meter::new(NOISE_RATE), 0.0);
+            for part in 0..100 {
+                let x: Vec<f32> = (0..19_200).map(|i| drawn.at(part * 19_200 + i).re).collect();
+                meter.take(&x, &x);
+                power += power_at(f64::from(meter.momentary_lufs())) / 100.0;
+            }
+            for foretold in [Some(spectrum.power()), known].into_iter().flatten() {
+                let off_db = 10.0 * (power / f64::from(foretold)).log10();
+                assert!(off_db.abs() < 0.4, "{known:?}: {off_db} dB off");
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_drawn_is_refused() {
         assert_eq!(Spectrum::drawn(&[0.0; LEVELS - 1]), None);
         assert_eq!(Spectrum::drawn(&[0.0; LEVELS + 1]), None);
