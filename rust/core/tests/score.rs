@@ -651,7 +651,7 @@ fn refusals_name_the_line_and_the_reason() {
         ("a: 100/1\n0:00 a == ==", 2, "one word too many"),
         ("a: 100/1\n0:00 a step b", 2, "one word too many"),
         ("a: 100/1\n0:00 <=> a", 2, "a fade is"),
-        ("a: 100/1\n0:00 200+4 step", 2, "\"200+4\" is called"),
+        ("a: 100/1\n0:00 200+4 step", 2, "is called \"200+4\""),
         ("a: 100/1\n0:00 200+4/x step", 2, "not a tone"),
         ("a: 100/1\nb: {\n+0:00 a\n}\n0:00 b ==", 5, "takes no fade"),
         ("a: 100/1\n0:60 a", 2, "not a time"),

@@ -23,11 +23,19 @@
 //! # Where this reader is stricter
 //!
 //! SBaGen stops at the first thing that it cannot read, and ignores some others (a seventeenth tone, a fade before a
-//! block's name, words after `->`). This one refuses those too, because a word that is dropped is a sound that is
-//! missing. It knows no sound card, so `NOW` is the moment at which the score begins.
+//! block's name, words after `->`). This one notes the first, which authors have got used to, and refuses the others,
+//! because a word that is dropped is a sound that is missing. It knows no sound card, so `NOW` is the moment at which the
+//! score begins.
+//!
+//! # Lines that only SBaGenX reads
+//!
+//! Its library takes a timeline for keyframes: a line's last word says how it goes on to the next line, all of the way
+//! (`->` slides, an `=`, `step` and `hold` stay, anything else is a ramp), the first line counts from before its time, and
+//! the last one stays. One such word, or sounds in place of a name, make a file one of those. A file without them is
+//! read as SBaGen does, though that library would read it as keyframes, too.
 //!
 //! Source: the documentation and the behaviour of SBaGen 1.4.4; isochronic tones and white and brown noise as in
-//! SBaGen+ and SBaGenX.
+//! SBaGen+ and SBaGenX; keyframes as in sbagenxlib (2026).
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
