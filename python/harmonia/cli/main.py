@@ -29,6 +29,7 @@ _COMMANDS = {
     "optout": "consent",
     "grant": "consent",
     "consent": "consent",
+    "me": "me_group",
     "offset": "consent",
     "rhythm": "weaving",
     "coupling": "weaving",
