@@ -22,6 +22,7 @@ from harmonia.cli.common import (
     data_option,
     find_circle,
     find_sleeper,
+    put_by,
     run,
     sleeper_option,
     sleepers_dir,
@@ -410,7 +411,7 @@ async def _present(
                     except errors.HarmoniaError:
                         pass
             if over and not goodbye.cancelled_caught:
-                state_file.unlink(missing_ok=True)
+                put_by(data_dir, state_file, who.sleeper_id)
 
 
 async def _invitation(data_dir: Path, text: str) -> Invitation:
