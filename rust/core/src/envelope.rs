@@ -7,8 +7,9 @@
 //!
 //! Four ways to draw one are known to `.sbg` files. Sources: the manuals of SBaGen (appendix "User-defined
 //! waveforms") and of SBaGenX (`-I`, `-H`, `customNN`), and the behaviour of SBaGen+ for the standard pulse.
+use std::sync::Arc;
+
 use crate::phase::Phase;
-use crate::program::Shape;
 use crate::sincos;
 
 /// Places of the cycle at which an envelope is kept.
@@ -43,6 +44,20 @@ impl Edge {
             Self::Smoother => u * u * u * (u * (u * 6.0 - 15.0) + 10.0),
         }
     }
+}
+
+/// One cycle of an oscillator, from −1 to 1, beginning at 0 or, where it jumps, at the jump.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Shape {
+    /// sin 2πx.
+    #[default]
+    Sine,
+    /// 1 in the first half of the cycle, −1 in the second.
+    Square,
+    /// From 0 up to 1 at a quarter, down to −1 at three quarters, and back.
+    Triangle,
+    /// From −1 to 1.
+    Sawtooth,
 }
 
 /// The window of a cycle in which a pulse sounds, and how it comes and goes.
@@ -223,6 +238,24 @@ impl Envelope {
         let i = (bits >> 52) as usize;
         let share = ((bits >> 20) as u32) as f32 / 4_294_967_296.0;
         self.table[i] + (self.table[i + 1] - self.table[i]) * share
+    }
+}
+
+/// How both ears are shifted apart: one loses the frequency of β + n·φ, the other gains it, so that what is heard beats
+/// twice as fast.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Shift {
+    pub(crate) turn: Arc<Envelope>,
+    pub(crate) share: Arc<Envelope>,
+    pub(crate) power: f32,
+}
+
+impl Shift {
+    /// A shift by `turn`, from −1 to 1 over the cycle: a sine shifts truly. Its cosine is itself a quarter of a turn
+    /// ahead. `share` of the sound is shifted, 0 to 1; the rest stays as it is.
+    pub fn new(turn: Arc<Envelope>, share: Arc<Envelope>) -> Self {
+        let power = (2.0 * turn.mean_square()).max(1.0);
+        Self { turn, share, power }
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::envelope::Envelope;
+pub use crate::envelope::{Shape, Shift};
 use crate::rhythm::Rhythm;
 use crate::spectrum::Spectrum;
 use crate::stem::Stem;
@@ -34,20 +35,6 @@ pub enum NoiseColor {
     Brown,
 }
 
-/// One cycle of an oscillator, from −1 to 1, beginning at 0 or, where it jumps, at the jump.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Shape {
-    /// sin 2πx.
-    #[default]
-    Sine,
-    /// 1 in the first half of the cycle, −1 in the second.
-    Square,
-    /// From 0 up to 1 at a quarter, down to −1 at three quarters, and back.
-    Triangle,
-    /// From −1 to 1.
-    Sawtooth,
-}
-
 /// Which ear gets which of a channel's two phases: ψ, and ψ + β + n·φ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ears {
@@ -68,24 +55,6 @@ pub struct Shaped {
     pub ears: Ears,
     /// The loudness over the beat's cycle, read at β + n·φ on both ears.
     pub envelope: Option<Arc<Envelope>>,
-}
-
-/// How both ears are shifted apart: one loses the frequency of β + n·φ, the other gains it, so that what is heard beats
-/// twice as fast.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Shift {
-    pub(crate) turn: Arc<Envelope>,
-    pub(crate) share: Arc<Envelope>,
-    pub(crate) power: f32,
-}
-
-impl Shift {
-    /// A shift by `turn`, from −1 to 1 over the cycle: a sine shifts truly. Its cosine is itself a quarter of a turn
-    /// ahead. `share` of the sound is shifted, 0 to 1; the rest stays as it is.
-    pub fn new(turn: Arc<Envelope>, share: Arc<Envelope>) -> Self {
-        let power = (2.0 * turn.mean_square()).max(1.0);
-        Self { turn, share, power }
-    }
 }
 
 /// What noise of a drawn spectrum does over the cycle of its beat.

@@ -19,9 +19,11 @@ use num_complex::Complex;
 
 use crate::fourier::Transform;
 use crate::loudness::Weights;
-use crate::oscillators::{response, NOISE_RATE, NOISE_RMS};
-use crate::program::NoiseColor;
 
+/// The samples of noise in a second of node time.
+pub const NOISE_RATE: u32 = 48_000;
+/// The root mean square of every noise; peaks reach 1 and are clipped there.
+pub const NOISE_RMS: f32 = 0.18;
 /// The levels that an author draws.
 pub const LEVELS: usize = 32;
 /// The lowest and the highest level, in decibels.
@@ -59,13 +61,8 @@ impl Spectrum {
         }))
     }
 
-    /// The spectrum of a colour.
-    pub fn of_color(color: NoiseColor) -> Self {
-        Self::of(|hz| response(color, hz / f64::from(NOISE_RATE)))
-    }
-
     /// The spectrum whose power is as `density` says, in any unit. Nothing is drawn at 0 Hz, which nobody hears.
-    fn of(density: impl Fn(f64) -> f64) -> Self {
+    pub fn of(density: impl Fn(f64) -> f64) -> Self {
         let hz = |line: usize| line as f64 * f64::from(NOISE_RATE) / BLOCK as f64;
         let mut powers: Vec<f64> =
             (0..=BLOCK / 2).map(|line| if line == 0 { 0.0 } else { density(hz(line)) }).collect();
@@ -152,17 +149,19 @@ impl Drawn {
 #[cfg(test)]
 mod laws {
     use super::*;
+    use crate::oscillators::spectrum;
+    use crate::program::NoiseColor;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn noise_is_the_same_wherever_it_begins(start in -1_000_000i64..1_000_000, ahead in 0i64..20_000, seed: u64) {
-            let spectrum = Arc::new(Spectrum::of_color(NoiseColor::Pink));
-            let mut running = Drawn::new(Arc::clone(&spectrum), seed);
+            let pink = Arc::new(spectrum(NoiseColor::Pink));
+            let mut running = Drawn::new(Arc::clone(&pink), seed);
             for step in [0, ahead / 3, ahead] {
                 running.at(start + step);
             }
-            let mut fresh = Drawn::new(spectrum, seed);
+            let mut fresh = Drawn::new(pink, seed);
             prop_assert_eq!(running.at(start + ahead), fresh.at(start + ahead));
         }
     }
@@ -173,7 +172,7 @@ mod laws {
         let tilt: [f64; LEVELS] = core::array::from_fn(|i| i as f64 - 20.0);
         let mut spectra = vec![(Spectrum::drawn(&tilt).unwrap(), None)];
         for color in [NoiseColor::White, NoiseColor::Pink, NoiseColor::Brown] {
-            spectra.push((Spectrum::of_color(color), Some(noise_power(color))));
+            spectra.push((spectrum(color), Some(noise_power(color))));
         }
         for (spectrum, known) in spectra {
             let spectrum = Arc::new(spectrum);

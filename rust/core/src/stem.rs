@@ -16,9 +16,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Shift};
 use crate::fourier::quarter_later;
-use crate::program::Shift;
 use crate::units::{NodeTime, Span, NS_PER_S};
 
 /// Frames that make one frame of output.

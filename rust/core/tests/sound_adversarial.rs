@@ -7,7 +7,7 @@
 //!
 //! `HARMONIA_MIXES=1000000 cargo test --release -p harmonia-core --test sound_adversarial` is the whole million; a slice
 //! of it, with a seed of its own (`HARMONIA_SEED`), is part of the tests.
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use harmonia_core::envelope::Envelope;
 use harmonia_core::limiter::TRUE_PEAK_MAX;
@@ -30,10 +30,10 @@ const OVER: usize = 16;
 const REACH: usize = 32;
 
 /// Deep noise, the hardest to keep: few lines that may meet.
-static DEEP: LazyLock<Arc<Spectrum>> = LazyLock::new(|| {
+fn deep() -> Arc<Spectrum> {
     let levels: [f64; 32] = core::array::from_fn(|i| if i < 4 { 24.0 } else { -24.0 });
     Arc::new(Spectrum::drawn(&levels).unwrap())
-});
+}
 
 /// SplitMix64.
 struct Chance(u64);
@@ -120,7 +120,7 @@ impl Chance {
                     2 => Hissing::Swing(Arc::new(Envelope::shape(Shape::Triangle))),
                     _ => Hissing::Shift(self.shift()),
                 };
-                Wave::Hiss(Arc::new(Hiss { spectrum: Arc::clone(&DEEP), hissing }))
+                Wave::Hiss(Arc::new(Hiss { spectrum: deep(), hissing }))
             }
             _ => {
                 let shape = [Shape::Square, Shape::Triangle, Shape::Sawtooth][self.below(3) as usize];

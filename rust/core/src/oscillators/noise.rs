@@ -11,13 +11,8 @@ use num_complex::Complex;
 
 use crate::program::NoiseColor;
 use crate::sincos;
-use crate::spectrum::Drawn;
+use crate::spectrum::{Drawn, Spectrum, NOISE_RATE, NOISE_RMS};
 use crate::units::{NodeTime, NS_PER_S};
-
-/// The samples of noise in a second of node time.
-pub const NOISE_RATE: u32 = 48_000;
-/// The root mean square of every colour; peaks reach 1 and are clipped there.
-pub const NOISE_RMS: f32 = 0.18;
 
 const BLOCK: i64 = 1 << 15;
 const RUN_UP: i64 = 1 << 14;
@@ -199,8 +194,13 @@ impl Place {
     }
 }
 
+/// The spectrum of a colour.
+pub fn spectrum(color: NoiseColor) -> Spectrum {
+    Spectrum::of(|hz| response(color, hz / f64::from(NOISE_RATE)))
+}
+
 /// The power density of the filter of `color` at `turns` a sample, where white noise is 1.
-pub fn response(color: NoiseColor, turns: f64) -> f64 {
+fn response(color: NoiseColor, turns: f64) -> f64 {
     let (sin, cos) = sincos::sin_cos(&[turns; sincos::LANES]);
     // 1 / (1 − p/z)
     let pole = |pole: f32| {

@@ -19,12 +19,12 @@ use std::sync::Arc;
 
 use crate::bell;
 use crate::envelope::Envelope;
+use crate::oscillators;
 use crate::program::{
     Beat, Channel, Curve, Ear, Ears, Hiss, Hissing, NoiseColor, Program, Shape, Shaped, Shift, Strike, Wave,
     CHANNELS_MAX,
 };
 use crate::rhythm::{Frequency, Rhythm, Segment};
-use crate::spectrum::Spectrum;
 use crate::stem::{Stem, Stems};
 use crate::units::{NodeTime, Span, NS_PER_S};
 
@@ -406,7 +406,7 @@ fn wave(sheet: &Sheet, sections: &[Section], line: &Line, epoch: NodeTime, stems
     let hiss = |color: NoiseColor, hissing| {
         let spectrum = spectrum.map(|place| Arc::clone(&sheet.spectra[place]));
         Wave::Hiss(Arc::new(Hiss {
-            spectrum: spectrum.unwrap_or_else(|| Arc::new(Spectrum::of_color(color))),
+            spectrum: spectrum.unwrap_or_else(|| Arc::new(oscillators::spectrum(color))),
             hissing,
         }))
     };

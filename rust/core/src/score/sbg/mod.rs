@@ -590,7 +590,7 @@ impl<'a> Reader<'a> {
                 }
                 None => definition.clone(),
             },
-            None if more.is_empty() && *name != "-" && !name.contains(['/', ':']) => {
+            None if *name != "-" && !name.contains(['/', ':']) => {
                 let reason =
                     format!("no tone-set or block is called {name:?} up to here; define it above with '{name}: …'");
                 return Err(at(reason));
