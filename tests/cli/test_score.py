@@ -68,7 +68,7 @@ def test_words_beyond_the_sixteenth_are_noted(harmonia: Run, tmp_path: Path) -> 
     path.write_text("wide:" + " 200+4/1" * 16 + " 300+8/1\n0:00 wide\n")
     code, out, _ = harmonia("score", "show", str(path))
     assert code == 0
-    assert f"{path}:1: note: \"300+8/1\"" in out
+    assert f'{path}:1: note: "300+8/1"' in out
     assert "up to 16 channels" in out
 
 

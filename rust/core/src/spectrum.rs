@@ -36,7 +36,7 @@ pub const BLOCK: usize = 8_192;
 /// The spectrum of a noise, ready to be drawn.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Spectrum {
-    /// The amplitude of each line from 0 Hz to half the rate, so that the power of all is [`NOISE_RMS`]².
+    /// The amplitude of each line from 0 Hz to half the rate, so that the power of all, with what is not drawn, is [`NOISE_RMS`]².
     lines: Box<[f32]>,
     window: Box<[f32]>,
     transform: Transform,
@@ -61,13 +61,15 @@ impl Spectrum {
         }))
     }
 
-    /// The spectrum whose power is as `density` says, in any unit. Nothing is drawn at 0 Hz, which nobody hears.
+    /// The spectrum whose power is as `density` says, in any unit. What lies nearest to 0 Hz, which nobody hears, counts
+    /// and is not drawn.
     pub fn of(density: impl Fn(f64) -> f64) -> Self {
         let hz = |line: usize| line as f64 * f64::from(NOISE_RATE) / BLOCK as f64;
-        let mut powers: Vec<f64> =
-            (0..=BLOCK / 2).map(|line| if line == 0 { 0.0 } else { density(hz(line)) }).collect();
+        let mut powers: Vec<f64> = (0..=BLOCK / 2).map(|line| density(hz(line))).collect();
+        powers[0] /= 2.0;
         let sum: f64 = powers.iter().sum();
         powers.iter_mut().for_each(|power| *power *= f64::from(NOISE_RMS).powi(2) / sum);
+        powers[0] = 0.0;
         let weights = Weights::new(NOISE_RATE);
         let heard: f64 = powers.iter().enumerate().map(|(line, power)| power * f64::from(weights.of(hz(line)))).sum();
         let transform = Transform::new(BLOCK);
@@ -184,7 +186,7 @@ mod laws {
             }
             for foretold in [Some(spectrum.power()), known].into_iter().flatten() {
                 let off_db = 10.0 * (power / f64::from(foretold)).log10();
-                assert!(off_db.abs() < 0.4, "{known:?}: {off_db} dB off");
+                assert!(off_db.abs() < 0.4, "{foretold}, {known:?}: {off_db} dB off");
             }
         }
     }
