@@ -9,8 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from harmonia.domain.consent import OPEN, Ceiling, Purpose
-from harmonia.domain.events import CircleAdvanced, CircleCreated, CircleEvent, OffsetsOffered, RhythmLed, WeavingSet
+from harmonia.domain.events import (
+    CircleAdvanced,
+    CircleCreated,
+    CircleEvent,
+    OffsetsOffered,
+    RhythmLed,
+    RoomLifted,
+    RoomSilenced,
+    WeavingSet,
+)
 from harmonia.domain.rhythm import Rhythm
+from harmonia.domain.silence import Silence, lifted, safety
 from harmonia.domain.states import SOUNDING, TRANSITIONS, CircleState
 from harmonia.domain.weaving import STANDARD, CircleMode, Weaving, parse_pattern, parse_weaving
 from harmonia.errors import BadInput, BadScore, NotNow
@@ -56,6 +66,8 @@ class Circle:
     weaving: Weaving = STANDARD
     offered: tuple[int, ...] = ()
     """A pattern of phase offsets for whoever likes theirs, 2⁻⁶⁴ turn."""
+    silence: Silence | None = None
+    """The room is silent."""
 
     @property
     def open(self) -> bool:
@@ -76,6 +88,11 @@ class Circle:
         """What the score allows: voices sound from gathering to the end of waking."""
         sounding = self.state in SOUNDING or self.state is CircleState.GATHERING
         return OPEN if sounding else _WITHOUT_SOUND
+
+    @property
+    def safety(self) -> Ceiling:
+        """What safety allows: everything, but in a silent room."""
+        return safety(self.silence)
 
 
 _WITHOUT_SOUND = Ceiling.of(set(Purpose) - {Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING, Purpose.PULL})
@@ -182,6 +199,10 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
             return replace(circle, weaving=Weaving(mode, strength_rad_s, circle.weaving.lag_rad))
         case OffsetsOffered(pattern, _):
             return replace(circle, offered=pattern)
+        case RoomSilenced(silence_id, message, alarm, by, t_ns):
+            return replace(circle, silence=Silence(silence_id, message, alarm, by, t_ns))
+        case RoomLifted(silence_id, _, _):
+            return replace(circle, silence=lifted(circle.silence, silence_id))
         case _:
             return circle
 

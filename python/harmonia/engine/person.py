@@ -23,6 +23,7 @@ from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, require_rhythm
 from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
 from harmonia.domain.events import (
     ApartKept,
+    AskingEvent,
     ConsentGranted,
     ConsentWithdrawn,
     CouplingSet,
@@ -104,6 +105,8 @@ class Person:
             self._unrecorded_release = None
         if self.sleeper.left:
             self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
+        if isinstance(event, AskingEvent):
+            self.conductor.stewarding.take_in_asking(self, event)
         self.tell()
 
     async def set_offset(self, turns: float) -> int:
@@ -171,6 +174,10 @@ class Person:
                 own = self.sleeper.own_rhythm
                 event = RhythmOwned(own.segments, own.home_ns, self._unrecorded_release)
                 self.take_in(event, await self._desk.append(self.stream, ANY, event))
+
+    async def record(self, wish: AskingEvent | Callable[[], AskingEvent | None]) -> None:
+        """Writes what this person asks for; it changes nothing of theirs."""
+        await self._record(wish)
 
     async def set_coupling(self, coupling: float, weight: float) -> None:
         """Records how far the circle may pull this sleeper, and what they count in its mean."""
