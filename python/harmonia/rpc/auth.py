@@ -60,7 +60,7 @@ _ACCESS: Mapping[str, Access] = {
     "StemService/ReadStem": Access.SCORE,
     "StemService/WriteStem": Access.HOST,
     "PlatformService/ListenIn": Access.SLEEPER,
-<<<<<<< HEAD
+    "PlatformService/CarryDatagrams": Access.SLEEPER,
     "StewardService/GiveRole": Access.HOST,
     "StewardService/ListRoles": Access.HOST,
     "StewardService/RevokeRole": Access.HOST,
@@ -80,9 +80,6 @@ _ACCESS: Mapping[str, Access] = {
     "DialogueService/WithdrawPetition": Access.SLEEPER,
     "DialogueService/ListPetitions": Access.PETITIONS,
     "DialogueService/FilePetition": Access.PETITIONS,
-=======
-    "PlatformService/CarryDatagrams": Access.SLEEPER,
->>>>>>> main
 }
 PACKAGE = "/harmonia.v1."
 ACCESS: Mapping[str, Access] = {PACKAGE + method: access for method, access in _ACCESS.items()}

@@ -68,13 +68,8 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         async def around(request: Any, context: Any) -> AsyncIterator[Any]:
             try:
                 self._gatekeeper.admit(method, dict(context.invocation_metadata()))
-<<<<<<< HEAD
                 with self._counted(caller().stream_owner):
-                    async for answer in answers(_parsed(request), context):
-=======
-                with self._counted(caller().person):
                     async for answer in answers(parsed(request), context):
->>>>>>> main
                         yield answer
             except Exception as error:  # noqa: BLE001 - told to the caller, logged if it is not ours
                 await abort(context, error, method)
