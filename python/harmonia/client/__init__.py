@@ -9,12 +9,34 @@ from harmonia.client.calls import SleeperCalls, redeem
 from harmonia.client.following import Following
 from harmonia.client.identity import Identity
 from harmonia.client.invitation import Endpoint, Invitation
-from harmonia.client.names import EVERY_PURPOSE, CircleMode, CircleState, LockState, Purpose
+from harmonia.client.names import (
+    EVERY_PURPOSE,
+    GIVEN_ROLES,
+    CircleMode,
+    CircleState,
+    LockState,
+    Purpose,
+    Role,
+    Trouble,
+)
 from harmonia.client.phase import PhaseEstimate, PhaseTracker
 from harmonia.client.platform import Platform
+from harmonia.client.rooms import (
+    Bed,
+    Dialogue,
+    HelpCall,
+    Petition,
+    PublicCircle,
+    RoleView,
+    RoomView,
+    Silence,
+    Statement,
+    WaitingPetition,
+)
 from harmonia.client.sanctuary import Sanctuary
 from harmonia.client.sleeper import Moment, Sleeper, join, resume
 from harmonia.client.sound import Output, Sound
+from harmonia.client.stewardship import RoleKey, Stewardship
 from harmonia.client.udp import UdpLoss
 from harmonia.client.views import (
     Apart,
@@ -36,37 +58,52 @@ from harmonia.client.views import (
 
 __all__ = [
     "EVERY_PURPOSE",
+    "GIVEN_ROLES",
     "Apart",
+    "Bed",
     "Calibration",
     "Circle",
     "CircleMode",
     "CircleState",
     "CircleView",
+    "Dialogue",
     "Endpoint",
     "Following",
+    "HelpCall",
     "Identity",
     "Invitation",
     "Listener",
     "LockState",
     "Moment",
     "Output",
+    "Petition",
     "PhaseEstimate",
     "PhaseTracker",
     "Platform",
     "PlatformState",
+    "PublicCircle",
     "Purpose",
     "PurposeConsent",
     "RhythmView",
+    "Role",
+    "RoleKey",
+    "RoleView",
+    "RoomView",
     "Sanctuary",
     "SanctuaryStatus",
     "ScoreText",
+    "Silence",
     "Sleeper",
     "SleeperCalls",
     "SleeperView",
     "Sound",
     "Source",
+    "Statement",
+    "Stewardship",
     "Tracking",
+    "Trouble",
     "UdpLoss",
+    "WaitingPetition",
     "Weaving",
     "Woven",
     "WovenShare",

@@ -115,7 +115,7 @@ class TokensCreated:
 
 
 @dataclass(frozen=True, slots=True)
-class RoleGiven:
+class RoleGranted:
     """A host gave somebody a role."""
 
     VERSION: ClassVar[int] = 1
@@ -359,7 +359,7 @@ class PetitionWithdrawn:
     t_ns: int
 
 
-RoomEvent = RoleGiven | RoleRevoked | RoomSilenced | RoomLifted | HelpAnswered
+RoomEvent = RoleGranted | RoleRevoked | RoomSilenced | RoomLifted | HelpAnswered
 TalkEvent = DialogueOpened | DialogueSpoken | DialogueClosed | PetitionFiled
 CircleEvent = (
     CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | TokensCreated | RoomEvent | TalkEvent

@@ -6,8 +6,8 @@ So there is one table, action by role; every call asks it, the documentation is 
 call in every role. A role narrows or looks; none grants, and no action here reaches a person's consent or settings but
 the two that are a sleeper's own. What of a person a role sees is decided by that person's purposes, not here.
 
-A role's credential is a random secret, of which the house keeps SHA-256 as it does of join tokens. It is for one circle,
-ends with it or earlier, and is revoked at once.
+A role's credential is a random secret, of which the house keeps SHA-256 as it does of join tokens. It is for one
+circle, ends with it or earlier, and is revoked at once.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Access(Enum):
     """What a call does, and in the documentation's words."""
 
     OPEN = "ask what the sanctuary is and how its clock stands; redeem a join token"
-    HOST = "open, move and close circles, invite, lead the rhythm, give music, give and revoke roles"
+    HOST = "open, move and close circles, invite, lead the rhythm, add music, grant and revoke roles"
     HOST_OR_MEMBER = "watch the circle, and those in it who grant visibility"
     SCORE = "read the circle with its score, its music and its rhythm"
     LOOK = "see the public state: title, state, schedule, counts"

@@ -27,7 +27,7 @@ from harmonia.domain.events import (
     PetitionFiled,
     PetitionMade,
     PetitionWithdrawn,
-    RoleGiven,
+    RoleGranted,
     RoleRevoked,
     RoomLifted,
     RoomSilenced,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 QUIET = (
-    *(TokensCreated, RoleGiven, RoleRevoked, HelpAnswered),
+    *(TokensCreated, RoleGranted, RoleRevoked, HelpAnswered),
     *(DialogueOpened, DialogueSpoken, DialogueClosed, PetitionFiled),
 )
 """Events of a circle that no platform has to follow."""
@@ -57,7 +57,7 @@ HOST = "the host"
 """Whom people see behind what was done with the admin token."""
 
 
-class Given(NamedTuple):
+class Granted(NamedTuple):
     """A new role, and its credential, which is told once."""
 
     held: RolePass
@@ -65,7 +65,10 @@ class Given(NamedTuple):
 
 
 class Stewarding:
-    """One circle's. Belongs to the engine's thread, but for ``passes``, ``calls`` and ``dialogues``, which are replaced whole."""
+    """One circle's. Belongs to the engine's thread, but that any may read ``passes``, ``calls`` and ``dialogues``.
+
+    These are replaced whole.
+    """
 
     def __init__(self, desk: Desk, conductor: "Conductor") -> None:
         self._desk = desk
@@ -92,7 +95,7 @@ class Stewarding:
     def take_in(self, event: CircleEvent) -> None:
         """Takes in an event of the circle's."""
         match event:
-            case RoleGiven(role_id, role, name, hash, until_ns, t_ns):
+            case RoleGranted(role_id, role, name, hash, until_ns, t_ns):
                 circle_id = self._conductor.circle.circle_id
                 self.passes = {**self.passes, role_id: RolePass(role_id, circle_id, role, name, until_ns, t_ns)}
                 self._desk.roll.add_pass(hash, self._conductor, role_id)
@@ -134,7 +137,7 @@ class Stewarding:
 
     # Roles
 
-    async def give(self, role: Role, name: str, until_ns: int | None) -> Given:
+    async def grant(self, role: Role, name: str, until_ns: int | None) -> Granted:
         """Gives somebody a role. Raises BadInput, NotNow, StorageError."""
         now_ns, circle = self._desk.now_ns(), self._conductor.circle
         if not circle.open:
@@ -142,8 +145,8 @@ class Stewarding:
         name = parse_role(role, name, until_ns, len(self.passes), now_ns)
         role_id = identifier("role-", self._desk.entropy(10))
         credential = secret_text("hr_", self._desk.entropy(SECRET_BYTES))
-        await self._conductor.record(RoleGiven(role_id, role, name, secret_hash(credential), until_ns, now_ns))
-        return Given(self.passes[role_id], credential)
+        await self._conductor.record(RoleGranted(role_id, role, name, secret_hash(credential), until_ns, now_ns))
+        return Granted(self.passes[role_id], credential)
 
     async def revoke(self, role_id: str) -> RolePass:
         """Takes a role back: no call of its holder passes from now on. Raises NotFound, StorageError."""
@@ -280,7 +283,10 @@ class Stewarding:
         return self.dialogues[dialogue_id]
 
     async def petition(self, person: "Person", event_id: bytes, text: str) -> Petition:
-        """Asks for something; the same ``event_id`` again is the same petition. Raises BadInput, NotNow, StorageError."""
+        """Asks for something; the same ``event_id`` again is the same petition.
+
+        Raises BadInput, NotNow, StorageError.
+        """
         parse_event_id(event_id)
 
         def made() -> Petition | None:
@@ -319,7 +325,10 @@ class Stewarding:
         return sorted((one for one in self.petitions.values() if one.waiting), key=lambda one: one.petition_id)
 
     async def file(self, petition_id: str, dialogue_id: str, topic: str, name: str) -> Dialogue:
-        """Puts a petition into a dialogue that is open, or opens one. Raises BadInput, NotFound, NotNow, StorageError."""
+        """Puts a petition into a dialogue that is open, or opens one on ``topic``.
+
+        Raises BadInput, NotFound, NotNow, StorageError.
+        """
         if bool(dialogue_id) == bool(topic):
             raise BadInput("a petition is filed into an open dialogue, or opens one: give a dialogue's id, or a topic")
         into = dialogue_id or identifier("dialogue-", self._desk.entropy(10))

@@ -61,7 +61,7 @@ _ACCESS: Mapping[str, Access] = {
     "StemService/WriteStem": Access.HOST,
     "PlatformService/ListenIn": Access.SLEEPER,
     "PlatformService/CarryDatagrams": Access.SLEEPER,
-    "StewardService/GiveRole": Access.HOST,
+    "StewardService/GrantRole": Access.HOST,
     "StewardService/ListRoles": Access.HOST,
     "StewardService/RevokeRole": Access.HOST,
     "StewardService/LookAtCircle": Access.LOOK,
@@ -177,8 +177,8 @@ class Gatekeeper:
         kind, _, token = _text(metadata, "authorization").partition(" ")
         if kind.lower() != "bearer" or not token.strip():
             raise NotAuthenticated(
-                f"only {_named(access)} may do this: send `authorization: Bearer` and the admin token, or the credential"
-                " of a role"
+                f"only {_named(access)} may do this: send `authorization: Bearer` and the admin token, or a role's"
+                " credential"
             )
         hash = secret_hash(token.strip())
         if hmac.compare_digest(hash, self._admin_hash):

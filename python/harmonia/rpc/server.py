@@ -248,7 +248,7 @@ async def _serving(
     consent_pb2_grpc.add_ConsentServiceServicer_to_server(ConsentServicer(house, writers), server)
     platform_pb2_grpc.add_PlatformServiceServicer_to_server(PlatformServicer(house), server)
     rhythm_pb2_grpc.add_RhythmServiceServicer_to_server(RhythmServicer(house), server)
-    stems = StemServicer(StemStore(settings.data_dir / "stems"))
+    stems = StemServicer(house, StemStore(settings.data_dir / "stems"))
     stem_pb2_grpc.add_StemServiceServicer_to_server(stems, server)
     steward_pb2_grpc.add_StewardServiceServicer_to_server(StewardServicer(house), server)
     dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(DialogueServicer(house), server)

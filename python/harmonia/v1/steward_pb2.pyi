@@ -124,7 +124,7 @@ class RolePass(_message.Message):
 Global___RolePass: _TypeAlias = RolePass  # noqa: Y015
 
 @_typing.final
-class GiveRoleRequest(_message.Message):
+class GrantRoleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CIRCLE_ID_FIELD_NUMBER: _builtins.int
@@ -153,10 +153,10 @@ class GiveRoleRequest(_message.Message):
     _WhichOneofArgType__until_ns: _TypeAlias = _typing.Literal["_until_ns", b"_until_ns"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__until_ns) -> _WhichOneofReturnType__until_ns | None: ...
 
-Global___GiveRoleRequest: _TypeAlias = GiveRoleRequest  # noqa: Y015
+Global___GrantRoleRequest: _TypeAlias = GrantRoleRequest  # noqa: Y015
 
 @_typing.final
-class GiveRoleResponse(_message.Message):
+class GrantRoleResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ROLE_FIELD_NUMBER: _builtins.int
@@ -177,7 +177,7 @@ class GiveRoleResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GiveRoleResponse: _TypeAlias = GiveRoleResponse  # noqa: Y015
+Global___GrantRoleResponse: _TypeAlias = GrantRoleResponse  # noqa: Y015
 
 @_typing.final
 class ListRolesRequest(_message.Message):

@@ -37,10 +37,10 @@ class StewardServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.GiveRole = channel.unary_unary(
-                '/harmonia.v1.StewardService/GiveRole',
-                request_serializer=harmonia_dot_v1_dot_steward__pb2.GiveRoleRequest.SerializeToString,
-                response_deserializer=harmonia_dot_v1_dot_steward__pb2.GiveRoleResponse.FromString,
+        self.GrantRole = channel.unary_unary(
+                '/harmonia.v1.StewardService/GrantRole',
+                request_serializer=harmonia_dot_v1_dot_steward__pb2.GrantRoleRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_steward__pb2.GrantRoleResponse.FromString,
                 _registered_method=True)
         self.ListRoles = channel.unary_unary(
                 '/harmonia.v1.StewardService/ListRoles',
@@ -90,7 +90,7 @@ class StewardServiceServicer:
     `authorization: Bearer` and their credential, as a host sends the admin token.
     """
 
-    def GiveRole(self, request, context):
+    def GrantRole(self, request, context):
         """Gives somebody a role in a circle. Host only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -158,10 +158,10 @@ class StewardServiceServicer:
 
 def add_StewardServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'GiveRole': grpc.unary_unary_rpc_method_handler(
-                    servicer.GiveRole,
-                    request_deserializer=harmonia_dot_v1_dot_steward__pb2.GiveRoleRequest.FromString,
-                    response_serializer=harmonia_dot_v1_dot_steward__pb2.GiveRoleResponse.SerializeToString,
+            'GrantRole': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrantRole,
+                    request_deserializer=harmonia_dot_v1_dot_steward__pb2.GrantRoleRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_steward__pb2.GrantRoleResponse.SerializeToString,
             ),
             'ListRoles': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRoles,
@@ -218,7 +218,7 @@ class StewardService:
     """
 
     @staticmethod
-    def GiveRole(request,
+    def GrantRole(request,
             target,
             options=(),
             channel_credentials=None,
@@ -231,9 +231,9 @@ class StewardService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/harmonia.v1.StewardService/GiveRole',
-            harmonia_dot_v1_dot_steward__pb2.GiveRoleRequest.SerializeToString,
-            harmonia_dot_v1_dot_steward__pb2.GiveRoleResponse.FromString,
+            '/harmonia.v1.StewardService/GrantRole',
+            harmonia_dot_v1_dot_steward__pb2.GrantRoleRequest.SerializeToString,
+            harmonia_dot_v1_dot_steward__pb2.GrantRoleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,7 +36,7 @@ class StewardServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StewardServiceAsyncStub: ...
-    GiveRole: _grpc.UnaryUnaryMultiCallable[_steward_pb2.GiveRoleRequest, _steward_pb2.GiveRoleResponse]
+    GrantRole: _grpc.UnaryUnaryMultiCallable[_steward_pb2.GrantRoleRequest, _steward_pb2.GrantRoleResponse]
     """Gives somebody a role in a circle. Host only."""
     ListRoles: _grpc.UnaryUnaryMultiCallable[_steward_pb2.ListRolesRequest, _steward_pb2.ListRolesResponse]
     """Every role that was given, without its credential. Host only."""
@@ -67,7 +67,7 @@ class StewardServiceAsyncStub(StewardServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    GiveRole: _aio.UnaryUnaryMultiCallable[_steward_pb2.GiveRoleRequest, _steward_pb2.GiveRoleResponse]  # type: ignore[assignment]
+    GrantRole: _aio.UnaryUnaryMultiCallable[_steward_pb2.GrantRoleRequest, _steward_pb2.GrantRoleResponse]  # type: ignore[assignment]
     """Gives somebody a role in a circle. Host only."""
     ListRoles: _aio.UnaryUnaryMultiCallable[_steward_pb2.ListRolesRequest, _steward_pb2.ListRolesResponse]  # type: ignore[assignment]
     """Every role that was given, without its credential. Host only."""
@@ -97,11 +97,11 @@ class StewardServiceServicer(metaclass=_abc_1.ABCMeta):
     """
 
     @_abc_1.abstractmethod
-    def GiveRole(
+    def GrantRole(
         self,
-        request: _steward_pb2.GiveRoleRequest,
+        request: _steward_pb2.GrantRoleRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_steward_pb2.GiveRoleResponse, _abc.Awaitable[_steward_pb2.GiveRoleResponse]]:
+    ) -> _typing.Union[_steward_pb2.GrantRoleResponse, _abc.Awaitable[_steward_pb2.GrantRoleResponse]]:
         """Gives somebody a role in a circle. Host only."""
 
     @_abc_1.abstractmethod

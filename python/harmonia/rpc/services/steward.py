@@ -22,13 +22,13 @@ class StewardServicer(steward_pb2_grpc.StewardServiceServicer):
     def __init__(self, house: House) -> None:
         self._house = house
 
-    async def GiveRole(self, request: Any, _context: Any) -> steward_pb2.GiveRoleResponse:  # noqa: N802
+    async def GrantRole(self, request: Any, _context: Any) -> steward_pb2.GrantRoleResponse:  # noqa: N802
         """Gives somebody a role."""
         conductor, role = self._house.visible_circle(request.circle_id), codec.parse_role(request.role)
         until_ns = request.until_ns if request.HasField("until_ns") else None
-        given = await self._house.bridge.call(conductor.stewarding.give, role, request.name, until_ns)
+        given = await self._house.bridge.call(conductor.stewarding.grant, role, request.name, until_ns)
         held = codec.role_pass(given.held, conductor.circle.open, self._house.now_ns())
-        return steward_pb2.GiveRoleResponse(role=held, credential=given.credential)
+        return steward_pb2.GrantRoleResponse(role=held, credential=given.credential)
 
     async def ListRoles(self, request: Any, _context: Any) -> steward_pb2.ListRolesResponse:  # noqa: N802
         """Every role that was given."""
