@@ -4,7 +4,6 @@ import os
 import termios
 import tty
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import trio
@@ -168,10 +167,11 @@ async def watch_keys(held: Stewardship) -> None:
                 nursery.start_soon(follow, nursery.cancel_scope)
                 while True:
                     await trio.lowlevel.wait_readable(0)
-                    key = os.read(0, 4096)
-                    if key in (b"q", b""):
+                    keys = os.read(0, 4096)
+                    if b"q" in keys or not keys:
                         nursery.cancel_scope.cancel()
                         return
-                    nursery.start_soon(partial(obey, key))
+                    for key in keys:  # none waits for another's answer
+                        nursery.start_soon(obey, bytes([key]))
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
