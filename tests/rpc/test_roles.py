@@ -167,7 +167,7 @@ class House:
         try:
             self.send(method, request, self.metadata(role, method))
         except grpc.RpcError as error:
-            return reason_of(error), str(error.details())  # type: ignore[attr-defined]
+            return reason_of(error), str(error.details())
         return "", ""
 
 

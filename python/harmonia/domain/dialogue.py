@@ -83,7 +83,8 @@ def apply(dialogues: Dialogues, event: DialogueEvent) -> Dialogues:
     """``dialogues`` after ``event``."""
     match event:
         case DialogueOpened(dialogue_id, topic, role, name, t_ns):
-            return {**dialogues, dialogue_id: Dialogue(dialogue_id, topic, role, name, t_ns)}
+            opened = Dialogue(dialogue_id, topic, role, name, t_ns)
+            return {**dialogues, dialogue_id: dialogues.get(dialogue_id, opened)}
         case DialogueSpoken(dialogue_id, role, name, text, t_ns):
             return _said(dialogues, dialogue_id, Statement(role, name, text, "", t_ns))
         case DialogueClosed(dialogue_id, outcome, t_ns):
@@ -93,8 +94,7 @@ def apply(dialogues: Dialogues, event: DialogueEvent) -> Dialogues:
             return {**dialogues, dialogue_id: replace(held, closed_ns=t_ns, outcome=outcome)}
         case PetitionFiled(petition_id, dialogue_id, topic, name, text, t_ns):
             if topic:
-                opened = DialogueOpened(dialogue_id, topic, Role.ADVOCATE, name, t_ns)
-                dialogues = apply(dialogues, opened)
+                dialogues = apply(dialogues, DialogueOpened(dialogue_id, topic, Role.ADVOCATE, name, t_ns))
             return _said(dialogues, dialogue_id, Statement(Role.ADVOCATE, name, text, petition_id, t_ns))
 
 
