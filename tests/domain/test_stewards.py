@@ -41,7 +41,7 @@ def test_the_table_says_something_of_every_action() -> None:
 
 
 def test_no_role_acts_as_a_sleeper() -> None:
-    for access in (Access.SLEEPER, Access.WITHDRAWING):
+    for access in (Access.SLEEPER, Access.WITHDRAWING, Access.OWN):
         assert MAY[access] == {Role.SLEEPER}
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from harmonia.engine.conductor import Conductor
 from harmonia.engine.person import Person
 from harmonia.engine.room import BOUND_NS_MAX, OBEYS_NS, Trouble
 from harmonia.engine.sanctuary import Sanctuary
+from harmonia.engine.usage import LOOK_S
 from harmonia.errors import BadInput, NotFound, NotNow, NotPermitted, StorageError
 from harmonia.testing import FakePlane
 from harmonia.testing.plane import FakeStatus
@@ -319,17 +321,17 @@ def test_whoever_is_awake_sees_of_each_person_what_that_one_shows_and_nothing_el
             await house.grant(present, Purpose.PRESENCE)
             for person in (seen, present, hidden):
                 plane.told[person.number] = WELL
-            looks: list[tuple[str, list[str]]] = []
-            conductor.stewarding.looked = lambda by, whom: looks.append((by, [one.sleeper.sleeper_id for one in whom]))
-            room = conductor.stewarding.room("Sam")
+            room = conductor.stewarding.room(Role.STEWARD)
             assert [(bed.place, bed.row is not None) for bed in room.beds] == [(0, True), (1, False)]
             assert room.present == 3
             assert "sleeper" not in repr(room.beds[1])
-            assert looks == [("Sam", [seen.sleeper.sleeper_id])]
+            await trio.sleep(1.5 * LOOK_S)
+            assert [(use.purpose, use.by) for use in seen.sleeper.uses] == [(Purpose.VISIBILITY, "steward")]
+            assert present.sleeper.uses == hidden.sleeper.uses == ()
             # A call shows place and words, and no more of who hides.
             for person in (seen, hidden):
                 await conductor.stewarding.call(person, house.event_id(), "cold")
-            room = conductor.stewarding.room("Sam")
+            room = conductor.stewarding.room(Role.STEWARD)
             assert [(call.place, call.message) for call in room.calls] == [(0, "cold"), (2, "cold")]
             assert list(room.callers.values()) == [seen.sleeper.sleeper_id]
             assert [bed.place for bed in room.beds] == [0, 1]
@@ -348,7 +350,7 @@ def test_the_room_shows_what_is_wrong_with_a_platform() -> None:
             def troubles(**told: int | bool) -> tuple[Trouble, ...]:
                 plane.told[person.number] = {**WELL, **told}
                 conductor.changed.send()
-                return conductor.stewarding.room("Sam").beds[0].troubles
+                return conductor.stewarding.room(Role.STEWARD).beds[0].troubles
 
             assert troubles() == ()
             assert troubles(session_age_ns=-1) == (Trouble.NO_SESSION,)
@@ -379,7 +381,7 @@ def test_a_call_for_help_needs_no_purpose_waits_for_no_disk_and_outlives_a_resta
             house.journal.full = True
             with pytest.raises(StorageError):
                 await conductor.stewarding.call(person, event_id, "dizzy")
-            (shown,) = conductor.stewarding.room("Sam").calls
+            (shown,) = conductor.stewarding.room(Role.STEWARD).calls
             assert (shown.place, shown.message) == (1, "dizzy")
             house.journal.full = False
             assert await conductor.stewarding.call(person, event_id, "dizzy") == shown
@@ -387,7 +389,7 @@ def test_a_call_for_help_needs_no_purpose_waits_for_no_disk_and_outlives_a_resta
         async with house.awake() as sanctuary:
             conductor = sanctuary.conductor(conductor.circle.circle_id)
             room = conductor.stewarding
-            assert room.room("Sam").calls == (shown,)
+            assert room.room(Role.STEWARD).calls == (shown,)
             coming = await room.answer(shown.help_id, "Sam", False)
             assert (await room.answer(shown.help_id, "Kim", False)) == coming
             assert (coming.by, coming.resolved_ns) == ("Sam", None)
@@ -398,7 +400,7 @@ def test_a_call_for_help_needs_no_purpose_waits_for_no_disk_and_outlives_a_resta
             assert room.calls_of(person) == (coming,)
             assert (await room.answer(shown.help_id, "Kim", True)).resolved_ns is not None
             house.clock.jump(3601)
-            assert room.room("Sam").calls == ()
+            assert room.room(Role.STEWARD).calls == ()
 
     in_virtual_time(scenario)
 

@@ -7,6 +7,7 @@
 from harmonia.client.calibration import Calibration
 from harmonia.client.calls import SleeperCalls, redeem
 from harmonia.client.following import Following
+from harmonia.client.gesture import Taps, obey_pipe
 from harmonia.client.identity import Identity
 from harmonia.client.invitation import Endpoint, Invitation
 from harmonia.client.names import (
@@ -43,6 +44,8 @@ from harmonia.client.views import (
     Circle,
     CircleView,
     Listener,
+    Me,
+    Offer,
     PlatformState,
     PurposeConsent,
     RhythmView,
@@ -51,14 +54,17 @@ from harmonia.client.views import (
     SleeperView,
     Source,
     Tracking,
+    Use,
     Weaving,
     Woven,
     WovenShare,
 )
+from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish, WishKind
 
 __all__ = [
     "EVERY_PURPOSE",
     "GIVEN_ROLES",
+    "AdvanceWish",
     "Apart",
     "Bed",
     "Calibration",
@@ -72,9 +78,12 @@ __all__ = [
     "HelpCall",
     "Identity",
     "Invitation",
+    "LevelUnit",
     "Listener",
     "LockState",
+    "Me",
     "Moment",
+    "Offer",
     "Output",
     "Petition",
     "PhaseEstimate",
@@ -93,21 +102,27 @@ __all__ = [
     "SanctuaryStatus",
     "ScoreText",
     "Silence",
+    "Since",
     "Sleeper",
     "SleeperCalls",
     "SleeperView",
     "Sound",
     "Source",
+    "StandingWish",
     "Statement",
     "Stewardship",
+    "Taps",
     "Tracking",
     "Trouble",
     "UdpLoss",
+    "Use",
     "WaitingPetition",
     "Weaving",
+    "WishKind",
     "Woven",
     "WovenShare",
     "join",
+    "obey_pipe",
     "redeem",
     "resume",
 ]

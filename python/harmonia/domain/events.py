@@ -12,10 +12,13 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
+from harmonia.domain.advance import AdvanceWish
 from harmonia.domain.consent import Purpose
+from harmonia.domain.offers import Offer
 from harmonia.domain.rhythm import Segment
 from harmonia.domain.roles import Role
 from harmonia.domain.states import CircleState
+from harmonia.domain.usage import Use
 from harmonia.domain.weaving import CircleMode
 from harmonia.errors import StorageUnreadable
 
@@ -100,6 +103,24 @@ class OffsetsOffered:
     VERSION: ClassVar[int] = 1
     pattern: tuple[int, ...]
     """2⁻⁶⁴ turn, signed; empty: the offer is over."""
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferMade:
+    """A host made an offer; nobody's settings follow from it."""
+
+    VERSION: ClassVar[int] = 1
+    offer: Offer
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferEnded:
+    """A host took an offer back; whoever accepted it keeps what it set."""
+
+    VERSION: ClassVar[int] = 1
+    offer_id: bytes
     t_ns: int
 
 
@@ -329,6 +350,44 @@ class ApartKept:
 
 
 @dataclass(frozen=True, slots=True)
+class WishMade:
+    """A sleeper said beforehand when to take back what they allow."""
+
+    VERSION: ClassVar[int] = 1
+    wish: AdvanceWish
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WishRemoved:
+    """A sleeper does not wish that any more. What it has taken back stays taken back."""
+
+    VERSION: ClassVar[int] = 1
+    wish_id: bytes
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferAnswered:
+    """A sleeper accepted or declined an offer; what they accepted is in events of its own, before this one."""
+
+    VERSION: ClassVar[int] = 1
+    offer: Offer
+    """As it was then."""
+    accepted: bool
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageNoted:
+    """The sanctuary noted who used what this person allows. Sets nothing."""
+
+    VERSION: ClassVar[int] = 1
+    uses: tuple[Use, ...]
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class HelpCalled:
     """A sleeper called for help."""
 
@@ -362,12 +421,22 @@ class PetitionWithdrawn:
 RoomEvent = RoleGranted | RoleRevoked | RoomSilenced | RoomLifted | HelpAnswered
 TalkEvent = DialogueOpened | DialogueSpoken | DialogueClosed | PetitionFiled
 CircleEvent = (
-    CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | TokensCreated | RoomEvent | TalkEvent
+    CircleCreated
+    | CircleAdvanced
+    | RhythmLed
+    | WeavingSet
+    | OffsetsOffered
+    | OfferMade
+    | OfferEnded
+    | TokensCreated
+    | RoomEvent
+    | TalkEvent
 )
 ConsentEvent = ConsentGranted | ConsentWithdrawn
 SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept
+WishEvent = WishMade | WishRemoved | OfferAnswered
 AskingEvent = HelpCalled | PetitionMade | PetitionWithdrawn
-PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent | AskingEvent
+PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent | WishEvent | AskingEvent | UsageNoted
 Event = SanctuaryFounded | ClockBegun | CircleEvent | PersonEvent
 
 _TYPES: dict[str, Any] = {kind.__name__: kind for kind in typing.get_args(Event)}

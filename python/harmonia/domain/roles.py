@@ -53,6 +53,7 @@ class Access(Enum):
     PETITIONS = "read petitions' texts, and file them into a dialogue"
     SLEEPER = "what is a sleeper's own: consent, offset, voice, levels, a call for help, a petition"
     WITHDRAWING = "withdraw consent, even once the credential has ended"
+    OWN = "read what is kept about oneself, even then"
 
 
 _R = Role
@@ -69,6 +70,7 @@ MAY: Mapping[Access, frozenset[Role]] = {
     Access.PETITIONS: frozenset({_R.ADVOCATE}),
     Access.SLEEPER: frozenset({_R.SLEEPER}),
     Access.WITHDRAWING: frozenset({_R.SLEEPER}),
+    Access.OWN: frozenset({_R.SLEEPER}),
 }
 """Who may do what. What is open is open to strangers, too."""
 

@@ -6,7 +6,6 @@ Everything else is written first. Of what is written nothing touches a person bu
 """
 
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -81,8 +80,6 @@ class Stewarding:
         self.petitions: dict[str, Petition] = {}
         self.changed = Signal()
         """Anything that a view of the room shows beside the circle's own changes."""
-        self.looked: Callable[[str, Sequence[Person]], None] | None = None
-        """Told who looks at whose rows, at each look."""
         self._unwritten: set[str] = set()
         """Calls that are shown and not on disk."""
         self._filing: set[str] = set()
@@ -170,16 +167,15 @@ class Stewarding:
 
     # The room
 
-    def room(self, by: str) -> Room:
-        """The room as ``by`` may see it now."""
+    def room(self, role: Role) -> Room:
+        """The room now, for somebody in that role: those who grant visibility are told that it looked."""
         conductor, now_ns = self._conductor, self._desk.now_ns()
         circle, people = conductor.circle, list(conductor.entrance.people.values())
         rows = [(person, conductor.own_row(person)) for person in people]
         beds = (bed(person, row, circle, now_ns) for person, row in rows)
-        seen = {person.sleeper.sleeper_id: person for person, row in rows if Purpose.VISIBILITY in row.granted}
+        seen = {person.sleeper.sleeper_id for person, row in rows if Purpose.VISIBILITY in row.granted}
         calls = shown_calls(self.calls.values(), now_ns)
-        if self.looked is not None:
-            self.looked(by, tuple(seen.values()))
+        conductor.usage.looked(role.word)
         return Room(
             circle,
             conductor.entrance.present,

@@ -30,6 +30,10 @@ NONCES_MAX = 4096
 _NONCE = re.compile(r"[0-9a-f]{16,64}\Z")
 
 
+_ALSO_ENDED = frozenset({Access.WITHDRAWING, Access.OWN})
+"""What a credential that has ended still opens."""
+
+
 _ACCESS: Mapping[str, Access] = {
     "SanctuaryService/GetStatus": Access.OPEN,
     "SanctuaryService/GetTracking": Access.OPEN,
@@ -45,6 +49,15 @@ _ACCESS: Mapping[str, Access] = {
     "ConsentService/Grant": Access.SLEEPER,
     "ConsentService/Withdraw": Access.WITHDRAWING,
     "ConsentService/KeepApart": Access.SLEEPER,
+    "ConsentService/AddAdvanceWish": Access.SLEEPER,
+    "ConsentService/RemoveAdvanceWish": Access.SLEEPER,
+    "OfferService/MakeOffer": Access.HOST,
+    "OfferService/EndOffer": Access.HOST,
+    "OfferService/ListOffers": Access.HOST_OR_MEMBER,
+    "OfferService/AnswerOffer": Access.SLEEPER,
+    "MeService/GetMe": Access.OWN,
+    "MeService/ListMyEvents": Access.OWN,
+    "MeService/ListMyReceipts": Access.OWN,
     "RhythmService/GetRhythm": Access.SCORE,
     "RhythmService/SetRhythm": Access.HOST,
     "RhythmService/SetWeaving": Access.HOST,
@@ -162,10 +175,10 @@ class Gatekeeper:
             person = self._sleeper(method, metadata)
             if Role.SLEEPER not in MAY[access]:
                 raise _not_for(access)
-            if access is not Access.WITHDRAWING and not person.present:
+            if access not in _ALSO_ENDED and not person.present:
                 raise ended(person)
             return Caller(person=person)
-        if access in (Access.SLEEPER, Access.WITHDRAWING):
+        if access is Access.SLEEPER or access in _ALSO_ENDED:
             raise NotAuthenticated("only a sleeper may do this, with their own credential: join a circle first")
         held = self._bearer(access, metadata)
         if (Role.HOST if held is None else held.role) not in MAY[access]:

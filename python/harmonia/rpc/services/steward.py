@@ -91,4 +91,4 @@ class StewardServicer(steward_pb2_grpc.StewardServiceServicer):
 def _look(conductor: Conductor, who: Caller) -> Room:
     if who.held is not None and conductor.circle.open:  # the end of a circle is still shown
         conductor.stewarding.require(who.held)
-    return conductor.stewarding.room(who.by)
+    return conductor.stewarding.room(who.role)
