@@ -19,7 +19,8 @@ from harmonia.engine.room import BOUND_NS_MAX, OBEYS_NS, Trouble
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.engine.usage import LOOK_S
 from harmonia.errors import BadInput, NotFound, NotNow, NotPermitted, StorageError
-from harmonia.testing import FakePlane
+from harmonia.journal import Expected, Position, Unavailable
+from harmonia.testing import FakePlane, FlakyJournal
 from harmonia.testing.plane import FakeStatus
 from tests.engine.nights import HOUR_NS, House, audible, in_virtual_time, plane_of
 
@@ -509,5 +510,68 @@ def test_a_petition_reaches_the_advocate_as_text_and_its_maker_sees_what_became_
             became = [(one.withdrawn, one.dialogue_id) for one in conductor.stewarding.petitions_of(person)]
             assert became == [(False, held.dialogue_id), (True, "")]
             assert conductor.stewarding.waiting_petitions() == []
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("filed_first", [True, False])
+def test_a_petition_that_is_withdrawn_while_it_is_filed_is_the_one_or_the_other(filed_first: bool) -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            person, room = await house.join(conductor), conductor.stewarding
+            for ticks in 6 * [*range(5)]:  # one at every step of the other's way to the disk, whoever runs first there
+                name = (await room.petition(person, house.event_id(), "less bass")).petition_id
+                before = len(room.dialogues)
+
+                async def file(name: str = name) -> None:
+                    with suppress(NotFound):
+                        await room.file(name, "", "bass", "Ann")
+
+                async def withdraw(name: str = name) -> None:
+                    with suppress(NotNow):
+                        await room.withdraw_petition(person, name)
+
+                one, other = (file, withdraw) if filed_first else (withdraw, file)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(one)
+                    for _ in range(ticks):
+                        await trio.lowlevel.checkpoint()
+                    await other()
+                held = room.petitions[name]
+                assert held.withdrawn != bool(held.dialogue_id)
+                assert len(room.dialogues) - before == bool(held.dialogue_id)
+
+    in_virtual_time(scenario)
+
+
+class Picky(FlakyJournal):
+    """A journal that refuses what one of two people does."""
+
+    def append(self, stream: str, expected: Expected | Position, event_id: bytes, data: bytes) -> Position:
+        if b'"Kim"' in data:
+            raise Unavailable("not for Kim: free some space")
+        return super().append(stream, expected, event_id, data)
+
+
+def test_a_silence_that_the_disk_refused_outlasts_the_writing_and_the_lift_of_one_before_it() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake(Picky()) as sanctuary:
+            conductor = await house.circle(sanctuary)
+            person, room = await sounding(house, conductor), conductor.stewarding
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(room.silence, "", False, "Sam")
+                while (older := conductor.circle.silence) is None:
+                    await trio.lowlevel.checkpoint()
+                with pytest.raises(StorageError):
+                    await room.silence("", False, "Kim")
+            newer = conductor.circle.silence
+            assert newer is not None
+            assert (older.by, newer.by) == ("Sam", "Kim")
+            with pytest.raises(NotNow):
+                await room.lift(older.silence_id, "Sam")
+            assert not audible(sanctuary, person)
+            await room.lift(newer.silence_id, "Sam")
+            assert audible(sanctuary, person)
 
     in_virtual_time(scenario)
