@@ -128,10 +128,13 @@ fn pops_and_bursts_are_no_rhythm() {
 fn an_artefact_of_any_size_and_length_is_survived_within_eighty_cycles() {
     for (rate_hz, lo_hz, hi_hz) in [(2.0, 0.05f64, 0.06), (4.0, 0.1, 0.5), (20.0, 0.5, 2.0)] {
         let cycle = rate_hz / lo_hz;
-        for (begin, cycles) in [(0.0, 0.0), (0.0, 1.0), (0.0, 20.0), (1.0, 0.0), (40.0, 20.0), (40.0, 40.0), (40.0, 100.0)] {
+        for (begin, cycles) in
+            [(0.0, 0.0), (0.0, 1.0), (0.0, 20.0), (1.0, 0.0), (40.0, 20.0), (40.0, 40.0), (40.0, 100.0)]
+        {
             let (begin, len) = ((begin * cycle) as usize, ((cycles * cycle) as usize).max(1));
             for size in [1e-310, 1e-6, 10.0, 100.0, 1e4, 1e14] {
-                let (mut tracker, mut noise) = (Tracker::new(lo_hz, hi_hz, rate_hz, Estimator::Predictor).unwrap(), Noise(7));
+                let (mut tracker, mut noise) =
+                    (Tracker::new(lo_hz, hi_hz, rate_hz, Estimator::Predictor).unwrap(), Noise(7));
                 let mut doubted = 0;
                 for i in 0..begin + len + (80.0 * cycle) as usize {
                     let artefact = (begin..begin + len).contains(&i);
