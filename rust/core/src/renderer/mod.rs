@@ -36,6 +36,7 @@ mod hiss;
 mod lines;
 mod meter;
 mod music;
+mod near;
 mod run;
 mod shaped;
 mod spin;
