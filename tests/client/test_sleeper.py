@@ -263,10 +263,10 @@ async def test_a_full_disk_of_ones_own_keeps_nobody_from_opting_out(
 ) -> None:
     async with join(house.invitation(), state_file=tmp_path / "me.json", core=platform(core)) as sleeper:
 
-        def full(_: object) -> None:
+        def full(_path: Path, _text: str) -> None:
             raise errors.StorageError("disk full")
 
-        monkeypatch.setattr("harmonia.client.identity.Identity.save", full)
+        monkeypatch.setattr("harmonia.client.sleeper.write_secret", full)
         assert await sleeper.opt_out() == 7
         assert sleeper.trouble == "disk full"
 
