@@ -95,6 +95,7 @@ async def test_a_wish_is_kept_through_a_restart_and_so_is_that_it_has_acted(
         core.level = -10.0
         await until(lambda: house.withdrawn)
         await until(lambda: any(one.fired for one in Identity.load(path).wishes))
+        await until(lambda: not Identity.load(path).withdrawals)
     kept = Identity.load(path).wishes
     assert [(one.wish, one.fired) for one in kept] == [(LOUD, True), (other, False)]
     again = SensingCore()
