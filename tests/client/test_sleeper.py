@@ -423,7 +423,9 @@ async def test_the_way_back_from_a_breath_is_the_sanctuarys_to_know(
     house.state.own_rhythm.segments.add(start_ns=1000, frequency=types_pb2.Int128(low=2**60))
     async with join(house.invitation(), grants=both, core=platform(core)) as sleeper, trio.open_nursery() as nursery:
         await until(lambda: house.watching)
+        house.state.circle.title = "granted"
         house.report()  # the first may be from before the grants
+        await until(lambda: sleeper.circle.title == "granted")
         nursery.start_soon(sleeper.follow, tracker)
         await until(lambda: house.rhythms)
         if ending == "cancelled":
