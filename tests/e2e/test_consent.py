@@ -2,14 +2,18 @@
 
 import json
 import os
+import pty
 import signal
+import subprocess
+import threading
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from pyld import jsonld
 
-from tests.e2e.terminal import answer, harmonia, sanctuary, terminal
+from tests.e2e.terminal import COMMAND, PATIENCE_S, answer, harmonia, sanctuary, terminal
 from tests.e2e.test_by_hand import SCORE, create, eventually, joined
 
 
@@ -124,6 +128,38 @@ def test_a_wish_acts_while_the_sanctuary_is_dead_and_is_recorded_once(data: Path
                 assert [event["type"] for event in events].count("ConsentWithdrawn") == 1
                 sleeper.process.send_signal(signal.SIGTERM)
                 sleeper.process.wait()
+
+
+def test_one_key_withdraws_one_purpose_and_one_key_everything(data: Path) -> None:
+    with sanctuary(data):
+        circle = create(data, "--gather", "1")
+        keyboard, screen = pty.openpty()
+        environment = {**os.environ, "HARMONIA_DATA": str(data), "TERM": "xterm"}
+        with subprocess.Popen([*COMMAND, "join", circle], stdin=screen, stdout=screen, env=environment) as process:
+            shown = threading.Event()
+            threading.Thread(target=_read_all, args=(keyboard, shown), daemon=True).start()
+            try:
+                assert shown.wait(PATIENCE_S)
+                # A key that was pressed before the terminal listens is lost; a person presses it again.
+                eventually(lambda: os.write(keyboard, b"wc") and not allows(data)["voice"]["granted"])
+                assert allows(data)["hearing"]["granted"]
+                os.write(keyboard, b"wzwo")  # z is nothing
+                eventually(lambda: not any(one["granted"] for one in allows(data).values()))
+                os.write(keyboard, b"q")
+                assert process.wait(PATIENCE_S) == 0
+            finally:
+                process.kill()
+                os.close(screen)
+
+
+def _read_all(descriptor: int, shown: threading.Event) -> None:
+    """Somebody has to look at the screen, or who draws on it waits."""
+    seen = b""
+    with suppress(OSError):
+        while chunk := os.read(descriptor, 65536):
+            seen = (seen + chunk)[-100_000:]
+            if b"q leaves" in seen:
+                shown.set()
 
 
 @pytest.mark.parametrize(
