@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -29,8 +30,13 @@ from harmonia.domain.events import (
     PersonEvent,
     RhythmLed,
     RhythmOwned,
+    RoleGranted,
+    RoomEvent,
+    RoomLifted,
+    RoomSilenced,
     SleeperJoined,
     SleeperLeft,
+    TalkEvent,
     TokensCreated,
     UsageNoted,
     VoiceSet,
@@ -40,6 +46,7 @@ from harmonia.domain.events import (
 )
 from harmonia.domain.offers import Offer, OfferedGrant, OfferKind
 from harmonia.domain.rhythm import Rhythm, Segment
+from harmonia.domain.roles import Role
 from harmonia.domain.sleeper import Sleeper
 from harmonia.domain.states import CircleState
 from harmonia.domain.usage import Use
@@ -66,7 +73,10 @@ own_settings = st.one_of(
     st.builds(RhythmOwned, st.just((Segment(5, 0, 10**20),)), st.none() | instants, instants),
     st.builds(CouplingSet, levels, levels, instants),
 )
-HOSTS = (CircleAdvanced, RhythmLed, WeavingSet, OffsetsOffered, OfferMade, OfferEnded, TokensCreated)
+HOSTS = (
+    *(CircleAdvanced, RhythmLed, WeavingSet, OffsetsOffered, OfferMade, OfferEnded, TokensCreated),
+    *get_args(RoomEvent | TalkEvent),
+)
 person_events = st.one_of(grants, withdrawals, own_settings)
 offers_made = st.builds(
     Offer,
@@ -102,6 +112,9 @@ host_events = st.one_of(
     st.builds(OffsetsOffered, st.lists(st.integers(-(2**63), 2**63 - 1), max_size=2).map(tuple), instants),
     st.builds(OfferMade, offers_made, instants),
     st.builds(OfferEnded, event_ids, instants),
+    st.builds(RoomSilenced, st.sampled_from("ab"), st.text(), st.booleans(), st.text(), instants),
+    st.builds(RoomLifted, st.sampled_from("ab"), st.text(), instants),
+    st.builds(RoleGranted, st.text(), st.sampled_from(Role), st.text(), st.binary(), st.none() | instants, instants),
 )
 
 
@@ -144,10 +157,11 @@ def test_no_host_event_turns_a_no_into_a_yes_or_resets_an_offset(
     circle = circles.apply(None, CREATED)
     sleeper = sleepers.apply(None, JOINED)
     for event in history:
-        if isinstance(event, HOSTS):
+        if isinstance(event, CircleEvent):
             circle = circles.apply(circle, event)
         else:
-            assert not isinstance(event, CircleCreated | SleeperLeft)
+            assert isinstance(event, PersonEvent)
+            assert not isinstance(event, SleeperLeft)
             sleeper = sleepers.apply(sleeper, event)
     alone = fold([event for event in history if not isinstance(event, HOSTS)])  # type: ignore[misc]
     assert sleeper == alone
