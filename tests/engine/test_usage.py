@@ -62,13 +62,13 @@ def test_looks_are_told_by_role_and_only_to_those_who_were_shown() -> None:
             conductor = await house.circle(sanctuary)
             shown, hidden = await house.join(conductor), await house.join(conductor)
             await house.grant(shown, Purpose.VISIBILITY)
-            conductor.usage.looked("members", shown.sleeper.sleeper_id)  # at themself
+            conductor.usage.looked("sleeper", shown.sleeper.sleeper_id)  # at themself
             await trio.sleep(61)
             assert noted(shown) == set()
-            conductor.usage.looked("members", hidden.sleeper.sleeper_id)
+            conductor.usage.looked("sleeper", hidden.sleeper.sleeper_id)
             conductor.usage.looked("host")
             await trio.sleep(61)
-            assert noted(shown) == {(Purpose.VISIBILITY, "host"), (Purpose.VISIBILITY, "members")}
+            assert noted(shown) == {(Purpose.VISIBILITY, "host"), (Purpose.VISIBILITY, "sleeper")}
             assert noted(hidden) == set()
 
     in_virtual_time(scenario)
