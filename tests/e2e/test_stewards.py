@@ -2,10 +2,11 @@
 
 import os
 import pty
-import select
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -140,11 +141,11 @@ def test_a_petition_and_a_dialogue_beside_the_night(data: Path) -> None:
 
 
 class Screen:
-    """A command in a terminal of its own, with keys."""
+    """A command in a terminal of its own, with keys. Read all the while, or its command would wait to be read."""
 
     def __init__(self, stack: ExitStack, data: Path, *arguments: str) -> None:
         self.hand, screen = pty.openpty()
-        stack.callback(os.close, self.hand)
+        self._seen: SimpleQueue[bytes] = SimpleQueue()
         self.process = subprocess.Popen(
             [*COMMAND, *arguments],
             stdin=screen,
@@ -153,19 +154,27 @@ class Screen:
             env={**os.environ, "HARMONIA_DATA": str(data)},
             start_new_session=True,
         )
+        os.close(screen)
+        reader = Thread(target=self._read, daemon=True)
+        reader.start()
+        stack.callback(os.close, self.hand)
+        stack.callback(reader.join)
         stack.callback(self.process.wait)
         stack.callback(self.process.kill)
-        os.close(screen)
+
+    def _read(self) -> None:
+        with suppress(OSError):  # how a terminal ends whose command has ended
+            while part := os.read(self.hand, 4096):
+                self._seen.put(part)
 
     def press(self, keys: bytes) -> None:
         os.write(self.hand, keys)
 
     def until(self, words: bytes) -> None:
+        """Waits until these words are shown, from here on."""
         seen = b""
         while words not in seen:
-            ready, _, _ = select.select([self.hand], [], [], PATIENCE_S)
-            assert ready, seen
-            seen = (seen + os.read(self.hand, 4096))[-4096:]
+            seen = (seen + self._seen.get(timeout=PATIENCE_S))[-8192:]
 
 
 def test_one_key_each_calls_for_help_answers_silences_and_lifts(data: Path) -> None:
