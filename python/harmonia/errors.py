@@ -100,6 +100,12 @@ class CredentialEnded(NotPermitted):
     reason = "CREDENTIAL_ENDED"
 
 
+class Forgotten(NotPermitted):
+    """A sleeper who was forgotten: nothing can be written or read of them."""
+
+    reason = "FORGOTTEN"
+
+
 class Unreachable(HarmoniaError):
     """The other side does not answer, or is not who it should be."""
 

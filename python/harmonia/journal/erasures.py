@@ -1,0 +1,90 @@
+"""Who was forgotten: a file that only grows, and that outlives every backup.
+
+A backup that is restored brings back what was deleted after it was made, keys too if somebody kept them against all
+advice. So whoever is forgotten is named here first, and whoever is named here is erased again before a sanctuary reads
+anything else. For that it must not be restored with the rest: keep it, or a copy, apart.
+
+It names nobody to anybody else: a line is the SHA-256 of a sleeper's id, and an id has 80 random bits. A line is synced
+before the key is deleted. A line that was cut off by a crash was never acknowledged, and is dropped.
+"""
+
+import os
+import re
+import threading
+from hashlib import sha256
+from pathlib import Path
+
+from harmonia.errors import StorageUnavailable, StorageUnreadable
+
+_LINE = re.compile(rb"[0-9a-f]{64}")
+_LINE_BYTES = 65
+
+
+def name_of(stream: str) -> str:
+    """How the sleeper of that stream is named here."""
+    return sha256(stream.partition("/")[2].encode()).hexdigest()
+
+
+class Erasures:
+    """The erasure journal in the file ``path``, made if it is not there. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        try:
+            self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            data = path.read_bytes()
+            whole = len(data) - len(data) % _LINE_BYTES
+            lines = data[:whole].split(b"\n")[:-1]
+            if not all(_LINE.fullmatch(line) for line in lines) or len(lines) * _LINE_BYTES != whole:
+                raise StorageUnreadable(
+                    f"{path} is damaged: its lines are hashes of 64 hexadecimal digits; restore it from its copy"
+                )
+            if whole != len(data):
+                os.ftruncate(self._file, whole)
+            os.lseek(self._file, whole, os.SEEK_SET)
+            self._sync_folder()
+        except OSError as error:
+            raise self._unavailable(error) from None
+        self._names = {line.decode() for line in lines}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, stream: str) -> bool:
+        """Whether the sleeper of that stream was forgotten."""
+        return bool(self._names) and name_of(stream) in self._names
+
+    def add(self, stream: str) -> None:
+        """Names the sleeper of ``stream``; on disk when this returns. Raises StorageUnavailable."""
+        with self._lock:
+            name = name_of(stream)
+            if name in self._names:
+                return
+            try:
+                whole = os.lseek(self._file, 0, os.SEEK_CUR)
+                try:
+                    os.write(self._file, name.encode() + b"\n")
+                    os.fsync(self._file)
+                except OSError:
+                    os.ftruncate(self._file, whole)
+                    os.lseek(self._file, whole, os.SEEK_SET)
+                    raise
+            except OSError as error:
+                raise self._unavailable(error) from None
+            self._names.add(name)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _unavailable(self, error: OSError) -> StorageUnavailable:
+        return StorageUnavailable(
+            f"the erasure journal {self._path} could not be written ({error.strerror}): nobody is forgotten without it;"
+            " check the disk and its permissions"
+        )
