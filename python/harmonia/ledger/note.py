@@ -11,7 +11,6 @@ kind); the text form of a private key is that of Go's golang.org/x/mod/sumdb/not
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -52,17 +51,17 @@ class Verifier:
         return sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.public).digest()[:4]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.id.hex()}+{_encode(bytes([self.kind]) + self.public)}"
+        return f"{self.name}+{self.id.hex()}+{encode64(bytes([self.kind]) + self.public)}"
 
     @classmethod
     def parse(cls, text: str) -> "Verifier":
         """A verifier key (vkey) as :meth:`__str__` writes it. Raises :class:`BadInput`."""
         try:
             name, id, material = text.strip().split("+", 2)
-            kind, *public = base64.b64decode(material, validate=True)
+            kind, *public = decode64(material)
             found = cls(parse_name(name), bytes(public), kind)
             Ed25519PublicKey.from_public_bytes(found.public)
-        except (ValueError, binascii.Error):
+        except ValueError:
             raise BadInput(f"{text.strip()[:80]!r} is not a verifier key: it is a line NAME+ID+KEY, see `ledger key`") from None
         if kind not in KINDS or found.id.hex() != id:
             raise BadInput(f"the verifier key of {name} does not fit its own id {id}: copy the whole line again")
@@ -94,17 +93,17 @@ class Signer:
         return Verifier(self.name, self._key.public_key().public_bytes_raw(), self.kind)
 
     def __str__(self) -> str:
-        return f"{_PRIVATE}{self.name}+{self.verifier.id.hex()}+{_encode(bytes([self.kind]) + self.seed)}"
+        return f"{_PRIVATE}{self.name}+{self.verifier.id.hex()}+{encode64(bytes([self.kind]) + self.seed)}"
 
     @classmethod
     def parse(cls, text: str, source: str) -> "Signer":
         """The key that ``source`` holds. Raises :class:`StorageUnreadable`."""
         try:
             name, id, material = text.strip().removeprefix(_PRIVATE).split("+", 2)
-            kind, *seed = base64.b64decode(material, validate=True)
+            kind, *seed = decode64(material)
             found = cls(name, bytes(seed), kind)
             fits = text.startswith(_PRIVATE) and found.verifier.id.hex() == id
-        except (ValueError, binascii.Error):
+        except ValueError:
             fits = False
         if not fits:
             raise StorageUnreadable(f"{source} is not a signing key any more: restore it from a backup")
@@ -133,7 +132,7 @@ class Signature:
     bytes: bytes
 
     def __str__(self) -> str:
-        return f"— {self.name} {_encode(self.key_id + self.bytes)}\n"
+        return f"— {self.name} {encode64(self.key_id + self.bytes)}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ class Checkpoint:
     @property
     def text(self) -> str:
         """What is signed."""
-        return f"{self.origin}\n{self.size}\n{_encode(self.root)}\n{self.extension}"
+        return f"{self.origin}\n{self.size}\n{encode64(self.root)}\n{self.extension}"
 
     def __str__(self) -> str:
         return self.text + "\n" + "".join(map(str, self.signatures))
@@ -165,9 +164,9 @@ class Checkpoint:
             raise damaged
         origin, size, root, *extension = lines
         try:
-            root_bytes = base64.b64decode(root, validate=True)
+            root_bytes = decode64(root)
             signatures = tuple(_parse_signature(line) for line in below[:-1].split("\n"))
-        except (ValueError, binascii.Error):
+        except ValueError:
             raise damaged from None
         if not _NUMBER.match(size) or len(root_bytes) != HASH_BYTES:
             raise damaged
@@ -198,7 +197,7 @@ def _parse_signature(line: str) -> Signature:
     found = _SIGNATURE_LINE.match(line)
     if not found:
         raise ValueError(line)
-    decoded = base64.b64decode(found[2], validate=True)
+    decoded = decode64(found[2])
     return Signature(found[1], decoded[:4], decoded[4:])
 
 
@@ -206,5 +205,14 @@ def _cosigned(text: bytes, time_s: int) -> bytes:
     return b"cosignature/v1\ntime %d\n" % time_s + text
 
 
-def _encode(data: bytes) -> str:
+def encode64(data: bytes) -> str:
+    """Base 64 as in RFC 4648, section 4."""
     return base64.b64encode(data).decode()
+
+
+def decode64(text: str) -> bytes:
+    """The inverse, of just what :func:`encode64` writes: one text for one value. Raises ValueError."""
+    data = base64.b64decode(text, validate=True)
+    if encode64(data) != text:
+        raise ValueError(f"{text!r} has bits to spare")
+    return data

@@ -6,14 +6,12 @@ root, and the checkpoint. Whoever has the ledger's verifier key needs nothing el
 Source: https://c2sp.org/tlog-proof.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harmonia.errors import StorageUnreadable
-from harmonia.ledger.note import Checkpoint, Verifier
+from harmonia.ledger.note import Checkpoint, Verifier, decode64, encode64
 from harmonia.ledger.tree import HASH_BYTES, leaf_hash, verify_inclusion
 
 HEAD = "c2sp.org/tlog-proof@v1"
@@ -30,7 +28,7 @@ class Proof:
     checkpoint: Checkpoint
 
     def __str__(self) -> str:
-        lines = [HEAD, f"extra {_encode(self.entry)}", f"index {self.index}", *map(_encode, self.path)]
+        lines = [HEAD, f"extra {encode64(self.entry)}", f"index {self.index}", *map(encode64, self.path)]
         return "\n".join(lines) + "\n\n" + str(self.checkpoint)
 
     @classmethod
@@ -41,11 +39,11 @@ class Proof:
         if lines[0] != HEAD:
             raise StorageUnreadable(f"{source} is not a proof: its first line should be {HEAD}")
         try:
-            entry = base64.b64decode(lines[1].removeprefix("extra "), validate=True)
-            path = tuple(base64.b64decode(line, validate=True) for line in lines[3:])
+            entry = decode64(lines[1].removeprefix("extra "))
+            path = tuple(decode64(line) for line in lines[3:])
             found = _INDEX.match(lines[2])
             whole = lines[1].startswith("extra ") and all(len(hash) == HASH_BYTES for hash in path)
-        except (IndexError, ValueError, binascii.Error):
+        except (IndexError, ValueError):
             found, whole = None, False
         if found is None or not whole:
             raise StorageUnreadable(f"{source} is cut or damaged: fetch the proof again")
@@ -57,7 +55,3 @@ class Proof:
         size, root = self.checkpoint.size, self.checkpoint.root
         if not verify_inclusion(self.path, self.index, size, leaf_hash(self.entry), root):
             raise StorageUnreadable(f"{source} was changed: its entry {self.index} is not in the ledger that it names")
-
-
-def _encode(data: bytes) -> str:
-    return base64.b64encode(data).decode()
