@@ -55,6 +55,7 @@ OFFSET_STEP = 0.05
 """Turns that one press of an arrow key moves the offset."""
 LINE_MAX = 10_000
 LOOK_AGAIN_S = 5.0
+TUNNELLED = "UDP is blocked, so datagrams go through gRPC: all is as ever, but for a wider bound"
 DROPPED = "ALARM: something that sounds here is broken; what was no number was made silence"
 SUSPENDED = "this machine was suspended: the clock began anew, and the sound with it"
 GOODBYE_S = 3.0
@@ -169,6 +170,7 @@ def _simulated(
 )
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Leave after so many seconds.")
 @click.option("--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True)
+@click.option("--udp-only", is_flag=True, help="Where UDP is blocked, say so and stay silent: no gRPC instead.")
 @click.option(
     "--clock-offset", type=float, default=0.0, metavar="S", help="Simulate a clock that is wrong by S seconds."
 )
@@ -237,6 +239,7 @@ def join(
     folders: tuple[Path, ...],
     seconds: float | None,
     rate: str,
+    udp_only: bool,
     clock_offset: float,
     clock_drift: float,
     card_drift: float,
@@ -293,7 +296,8 @@ def join(
         core = _simulated(clock_offset, clock_drift, seed, int(rate), max_drift_ppm, max_wander, card_drift)
         core.set_output_latency(calibration.output_latency_ms or 0 if output_latency_ms is None else output_latency_ms)
         core.set_loudspeaker(loudspeaker)
-        async with _present(data_dir, circle, sleeper, state_file, target.file is not None, core) as (who, new):
+        recording = target.file is not None
+        async with _present(data_dir, circle, sleeper, state_file, recording, core, udp_only) as (who, new):
             if ceiling_dbfs is not None:
                 who.set_ceiling(ceiling_dbfs)
             if new:
@@ -381,6 +385,7 @@ async def _present(
     state_file: Path | None,
     recording: bool,
     core: _core.Platform,
+    udp_only: bool = False,
 ) -> AsyncIterator[tuple[Sleeper, bool]]:
     """A running sleeper, and whether they are new here. One who did not ask to be kept leaves at the end."""
     if circle == "-":
@@ -397,7 +402,7 @@ async def _present(
         identity.save()
     if state_file is None:
         raise errors.NotFound("this sleeper has no state file")
-    async with sdk_resume(state_file, recording=recording, core=core) as who:
+    async with sdk_resume(state_file, recording=recording, udp_only=udp_only, core=core) as who:
         try:
             yield who, new
         finally:
@@ -599,7 +604,8 @@ class _Quiet:
     calibration = Calibration()
     brightest: float | None = None
     """How bright a lamp may be, if there is one."""
-    _loss: UdpLoss | None = None
+    _way = (True, False)
+    """Whether datagrams are answered, and whether they go through gRPC."""
     _suspends = 0
     _dropped = 0
     _trouble = ""
@@ -623,9 +629,10 @@ class _Quiet:
     def moment(self, who: Sleeper, now: Moment) -> None:
         """Says when UDP or the sound device is lost and is back, when the machine slept, when a voice was dropped."""
         loss = who.udp_loss
-        if (loss is None) != (self._loss is None):
-            self.udp(loss)
-        self._loss = loss
+        way = (loss is None, loss is None and who.tunnelled)
+        if way != self._way:
+            self._way = way
+            self.udp(loss, who.tunnelled)
         if now.suspends != self._suspends:
             self._suspends = now.suspends
             self.suspended(now.suspends)
@@ -640,9 +647,10 @@ class _Quiet:
             self._listeners = who.listeners
             self.listened(who.listeners)
 
-    def udp(self, loss: UdpLoss | None) -> None:
-        """UDP was lost, or is back."""
-        click.echo(f"warning: {loss}" if loss is not None else "UDP gets through again", err=True)
+    def udp(self, loss: UdpLoss | None, tunnelled: bool) -> None:
+        """UDP was lost, or is back, or gRPC carries what it would."""
+        back = TUNNELLED if tunnelled else "UDP gets through again"
+        click.echo(f"warning: {loss}" if loss is not None else back, err=True)
 
     def listened(self, listeners: tuple[Listener, ...]) -> None:
         """Others listen in than before."""
@@ -687,9 +695,9 @@ class _JsonLines(_Quiet):
             more["light"] = round(who.light(self.brightest), 4)
         _line(event="moment", **moment_json(now), **more)
 
-    def udp(self, loss: UdpLoss | None) -> None:
+    def udp(self, loss: UdpLoss | None, tunnelled: bool) -> None:
         if loss is None:
-            _line(event="udp_back")
+            _line(event="udp_back", tunnelled=tunnelled)
         else:
             _line(event="udp_lost", **asdict(loss), message=str(loss))
 
@@ -771,6 +779,8 @@ class _View(_Quiet):
             lines.append(f"\n{SUSPENDED} ({now.suspends} so far)", style="dim")
         if (loss := who.udp_loss) is not None:
             lines.append(f"\n{loss}", style="bold yellow")
+        elif who.tunnelled:
+            lines.append(f"\n{TUNNELLED}", style="dim")
         lines.append(f"\n{who.trouble or 'o opts out, ← → move the offset, q leaves'}", style="dim")
         self._live.update(lines, refresh=True)
 

@@ -1,7 +1,7 @@
 """A sleeper's calls to their sanctuary, each signed by the platform's key. No audio, no clock: see Sleeper for them."""
 
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +89,11 @@ class SleeperCalls:
         """Opens a data-plane session. ``recording``: the platform keeps what it plays, and is given less for it."""
         request = platform_pb2.AttachPlatformRequest(recording=recording)
         return views.attachment(await self._call(self._platform, "PlatformService", "AttachPlatform", request))
+
+    def carry_datagrams(self, datagrams: Iterator[platform_pb2.CarryDatagramsRequest]) -> Any:
+        """Begins to carry datagrams to the data plane; iterating over the call, in a thread, gives the answers."""
+        signed = tuple(self._signed("PlatformService", "CarryDatagrams"))
+        return self._platform.CarryDatagrams(datagrams, metadata=signed)
 
     @asynccontextmanager
     async def watch_platform(self) -> AsyncIterator[AsyncIterator[views.PlatformState]]:

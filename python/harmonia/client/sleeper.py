@@ -23,7 +23,9 @@ from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.phase import PhaseTracker
 from harmonia.client.platform import STAYING, Platform, parse_score
 from harmonia.client.sound import SILENCE, Output, Sound
-from harmonia.client.udp import UdpLoss, loss_of
+from harmonia.client.tunnel import HOST as TUNNEL_HOST
+from harmonia.client.tunnel import Tunnel
+from harmonia.client.udp import UdpLoss, gets_through, loss_of
 from harmonia.client.views import TURN, Apart, Circle, CircleView, Listener, PlatformState, PurposeConsent, turns
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ _HOME_S = 2.0
 FOLLOWING = (Purpose.BIOSIGNAL, Purpose.PULL)
 _RENEW_S = 60.0
 """Between two renewals of keys: whoever forges refusals on the way must not keep everybody busy."""
+_PROBE_EVERY_S = 60.0
+"""Between two looks whether UDP gets through again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,9 @@ class Moment:
 class Sleeper:
     """One sleeper. Use `join` or `resume`, which give a running one. For one trio task tree, not for threads."""
 
-    def __init__(self, identity: Identity, core: _core.Platform, *, recording: bool = False) -> None:
+    def __init__(
+        self, identity: Identity, core: _core.Platform, *, recording: bool = False, udp_only: bool = False
+    ) -> None:
         self.identity = identity
         self.platform = Platform(core)
         self.trouble: str = ""
@@ -81,6 +87,11 @@ class Sleeper:
         self.following: Following | None = None
         """How this sleeper's rhythm stands to their living signal; None while `follow` is not running."""
         self._recording = recording
+        self._udp_only = udp_only
+        self._blocked: UdpLoss | None = None
+        """Why datagrams go through gRPC; None while they need not."""
+        self._udp_port = 0
+        self._tunnel: Tunnel | None = None
         self._calls = calls.SleeperCalls(identity)
         self._settings: outbox.Outbox[None] = outbox.Outbox()
         self._withdrawals: outbox.Outbox[int] = outbox.Outbox(stubborn=True)
@@ -150,8 +161,15 @@ class Sleeper:
 
     @property
     def udp_loss(self) -> UdpLoss | None:
-        """Since when the sanctuary does not answer by UDP, and what to do; None while it does."""
+        """Since when the sanctuary does not answer by UDP, and what to do; None while it does, or answers by gRPC."""
+        if self._blocked is not None and not self.tunnelled:
+            return self._blocked
         return loss_of(self.platform.core)
+
+    @property
+    def tunnelled(self) -> bool:
+        """Whether UDP is blocked, so that datagrams go through gRPC: all is as ever, but for a wider bound."""
+        return self._tunnel is not None and self._tunnel.answered
 
     async def locked(self) -> None:
         """Waits until the platform's clock follows the sanctuary's by slewing alone."""
@@ -484,7 +502,7 @@ class Sleeper:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._withdrawals.run)
                 nursery.start_soon(self._settings.run)
-                nursery.start_soon(self._renew_keys)
+                nursery.start_soon(self._mind_the_way)
                 await self._follow()
                 nursery.cancel_scope.cancel()
         finally:
@@ -495,15 +513,20 @@ class Sleeper:
     async def _attach(self) -> None:
         self.platform.ask()
         attachment = await self._calls.attach(recording=self._recording)
-        host = self.identity.endpoint.host
+        self._close_tunnel()
+        host, port = self.identity.endpoint.host, attachment.udp_port
+        self._udp_port = port
+        if self._blocked is not None:
+            self._tunnel = Tunnel(self._calls.carry_datagrams)
+            host, port = TUNNEL_HOST, self._tunnel.port
         try:
             given = attachment.time_keys
             keys = None
             if given is not None:
                 keys = _core.TimeKeys(given.algorithm, given.c2s, given.s2c, given.cookies)
-            self.platform.core.connect(host, attachment.udp_port, attachment.session_id, attachment.secret, keys)
+            self.platform.core.connect(host, port, attachment.session_id, attachment.secret, keys)
         except OSError as error:
-            raise errors.Unreachable(f"no data plane to {host}:{attachment.udp_port}: {error}") from None
+            raise errors.Unreachable(f"no data plane to {host}:{port}: {error}") from None
         self._hear(attachment.state, self.platform.renew)
         self.connected, self.trouble = True, ""
         self._settings.nudge()
@@ -535,14 +558,35 @@ class Sleeper:
             self.connected = False
             await trio.sleep(next(waits_s))
 
-    async def _renew_keys(self) -> None:
-        """Opens the session anew where the sanctuary says by UDP that it does not know its keys."""
+    async def _mind_the_way(self) -> None:
+        """Opens the session anew where datagrams need new keys, or another way: through gRPC, or by UDP again."""
+        probed = trio.current_time()
         while True:
             await trio.sleep(1.0)
-            loss = self.udp_loss
-            if self.connected and loss is not None and loss.reason == "keys":
+            loss = loss_of(self.platform.core)
+            if not self.connected:
+                continue
+            if loss is not None and loss.reason == "keys":
                 self._session.cancel()
                 await trio.sleep(_RENEW_S)
+            elif self._blocked is None and loss is not None and not self._udp_only:
+                self._blocked, probed = loss, trio.current_time()
+                self._session.cancel()
+            elif self._tunnel is not None:
+                self.trouble = self._tunnel.trouble
+                if trio.current_time() < probed + _PROBE_EVERY_S:
+                    continue
+                probed = trio.current_time()
+                if await gets_through(self.identity.endpoint.host, self._udp_port):
+                    self._blocked = None
+                    self._session.cancel()
+                elif self._tunnel.trouble:
+                    self._session.cancel()
+
+    def _close_tunnel(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.close()
+            self._tunnel = None
 
     def _hear(self, state: PlatformState, follow: Callable[[PlatformState], None]) -> None:
         follow(state)
@@ -576,6 +620,7 @@ class Sleeper:
 
     def close(self) -> None:
         """Silence, and the end of every connection. The credential stays good for a later `resume`."""
+        self._close_tunnel()
         self._calls.close()
         self.platform.core.close()
 
@@ -587,14 +632,15 @@ async def join(
     state_file: Path | None = None,
     grants: Iterable[Purpose] = (),
     recording: bool = False,
+    udp_only: bool = False,
     core: _core.Platform | None = None,
 ) -> AsyncIterator[Sleeper]:
     """Joins a circle for the length of the block.
 
     ``state_file`` keeps key and credential (mode 0600); if it exists already, the sleeper comes back as who they were
     and what they allow stays as they left it. A new sleeper allows ``grants``; without any, nobody hears or sees them
-    and they hear the score alone. ``recording`` says that this platform keeps what it plays. ``core`` is for a platform
-    of another sample rate or a simulated clock.
+    and they hear the score alone. ``recording`` says that this platform keeps what it plays. ``udp_only``: where UDP
+    is blocked, datagrams do not go through gRPC. ``core`` is for a platform of another rate or a simulated clock.
 
     Raises NotPermitted on a used or expired token, NotFound, BadInput, Unreachable.
     """
@@ -610,7 +656,7 @@ async def join(
         identity.path = state_file
         identity.save()
         new = True
-    async with _running(identity, recording, core) as sleeper:
+    async with _running(Sleeper(identity, core or _core.Platform(), recording=recording, udp_only=udp_only)) as sleeper:
         if new:
             await sleeper.grant(*grants)
         yield sleeper
@@ -621,18 +667,17 @@ async def resume(
     state_file: Path,
     *,
     recording: bool = False,
+    udp_only: bool = False,
     core: _core.Platform | None = None,
 ) -> AsyncIterator[Sleeper]:
     """Comes back as the sleeper of ``state_file``, without a token; otherwise like `join`."""
-    async with _running(Identity.load(state_file), recording, core) as sleeper:
+    identity = Identity.load(state_file)
+    async with _running(Sleeper(identity, core or _core.Platform(), recording=recording, udp_only=udp_only)) as sleeper:
         yield sleeper
 
 
 @asynccontextmanager
-async def _running(identity: Identity, recording: bool, core: _core.Platform | None) -> AsyncIterator[Sleeper]:
-    if core is None:
-        core = _core.Platform()
-    sleeper = Sleeper(identity, core, recording=recording)
+async def _running(sleeper: Sleeper) -> AsyncIterator[Sleeper]:
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(sleeper._run)

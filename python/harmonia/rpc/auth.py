@@ -69,6 +69,7 @@ _ACCESS: Mapping[str, Access] = {
     "StemService/ReadStem": Access.HOST_OR_MEMBER,
     "StemService/WriteStem": Access.HOST,
     "PlatformService/ListenIn": Access.SLEEPER,
+    "PlatformService/CarryDatagrams": Access.SLEEPER,
 }
 PACKAGE = "/harmonia.v1."
 ACCESS: Mapping[str, Access] = {PACKAGE + method: access for method, access in _ACCESS.items()}

@@ -209,7 +209,8 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
         bridge = Bridge(sanctuary)
         try:
             await bridge.start()
-            house, credentials = House(sanctuary, bridge), grpc.ssl_server_credentials([pair])
+            house = House(sanctuary, bridge, _reachable(settings.host))
+            credentials = grpc.ssl_server_credentials([pair])
             async with _serving(settings, credentials, token, house) as grpc_port:
                 metrics_port = _open_metrics(settings, house, closing)
                 ports = (grpc_port, plane.port, os.getpid(), nts_port, metrics_port)
@@ -304,6 +305,11 @@ def _check_free(host: str, port: int, kind: socket.SocketKind, name: str, option
 
 def _taken(name: str, host: str, port: int, option: str) -> str:
     return f"{name} port {port} on {host} is taken: stop what listens there, or choose another with {option}"
+
+
+def _reachable(host: str) -> str:
+    """The address at which this machine itself reaches what listens on ``host``."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 (it is not bound)
 
 
 def _is_loopback(host: str) -> bool:

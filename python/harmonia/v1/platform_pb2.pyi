@@ -297,6 +297,45 @@ class SetHearingResponse(_message.Message):
 Global___SetHearingResponse: _TypeAlias = SetHearingResponse  # noqa: Y015
 
 @_typing.final
+class CarryDatagramsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATAGRAM_FIELD_NUMBER: _builtins.int
+    datagram: _builtins.bytes
+    """At most 2048 bytes."""
+    def __init__(
+        self,
+        *,
+        datagram: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["datagram", b"datagram"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CarryDatagramsRequest: _TypeAlias = CarryDatagramsRequest  # noqa: Y015
+
+@_typing.final
+class CarryDatagramsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATAGRAM_FIELD_NUMBER: _builtins.int
+    datagram: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        datagram: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["datagram", b"datagram"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CarryDatagramsResponse: _TypeAlias = CarryDatagramsResponse  # noqa: Y015
+
+@_typing.final
 class ListenInRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
