@@ -30,9 +30,7 @@ def proof(index: int = 3, size: int = 7) -> Proof:
 def test_the_key_of_the_specifications_example_has_the_id_that_stands_in_it() -> None:
     """From Go's documentation of the package note: its well-known test key."""
     key = Verifier.parse("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")
-    text = (
-        "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
-    )
+    text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
     signed = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
     decoded = base64.b64decode(signed)
     assert decoded[:4] == key.id
@@ -87,7 +85,7 @@ def test_a_witness_key_is_no_ledgers_key() -> None:
 
 def test_another_ledgers_checkpoint_is_refused_though_its_key_signed_it() -> None:
     foreign = replace(checkpoint(), origin="example.org/other", signatures=())
-    with pytest.raises(StorageUnreadable, match="of the ledger example.org/other"):
+    with pytest.raises(StorageUnreadable, match=r"of the ledger example\.org/other"):
         foreign.signed(LOG.sign(foreign.text)).verify([LOG.verifier], "f")
 
 
@@ -102,8 +100,8 @@ def test_a_proof_verifies_and_says_what_it_is_of() -> None:
 def test_whatever_byte_of_a_proof_changes_it_fails_in_one_line_that_names_the_file(at: int, change: int) -> None:
     data = bytearray(str(proof()).encode())
     data[at % len(data)] ^= change
+    text = bytes(data).decode("utf-8", "replace")
     with pytest.raises(StorageUnreadable, match=r"^x\.tlog-proof ") as caught:
-        text = bytes(data).decode("utf-8", "replace")
         Proof.parse(text, "x.tlog-proof").verify([LOG.verifier], "x.tlog-proof")
     assert "\n" not in str(caught.value)
 

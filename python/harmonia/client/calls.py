@@ -17,6 +17,8 @@ from harmonia.v1 import (
     circle_pb2_grpc,
     consent_pb2,
     consent_pb2_grpc,
+    ledger_pb2,
+    ledger_pb2_grpc,
     platform_pb2,
     platform_pb2_grpc,
     rhythm_pb2,
@@ -63,6 +65,7 @@ class SleeperCalls:
         self._platform = platform_pb2_grpc.PlatformServiceStub(self._channel)
         self._rhythm = rhythm_pb2_grpc.RhythmServiceStub(self._channel)
         self._stem = stem_pb2_grpc.StemServiceStub(self._channel)
+        self._ledger = ledger_pb2_grpc.LedgerServiceStub(self._channel)
 
     async def __aenter__(self) -> "Self":
         return self
@@ -217,6 +220,21 @@ class SleeperCalls:
         """
         request = consent_pb2.KeepApartRequest(sleeper_id=other_id, unheard=unheard, unhearing=unhearing)
         return views.apart((await self._call(self._consent, "ConsentService", "KeepApart", request)).apart)
+
+    async def ledger_entries(self) -> tuple[views.LedgerEntry, ...]:
+        """The ledger's entries of what this sleeper said, oldest first; also once the credential has ended."""
+        answer = await self._call(self._ledger, "LedgerService", "ListEntries", ledger_pb2.ListEntriesRequest())
+        return views.ledger_entries(answer.entries)
+
+    async def prove(self, id: str) -> tuple[str, bytes]:
+        """A .tlog-proof of one of them, and its opening; see docs/ledger.md. Raises NotFound."""
+        request = ledger_pb2.GetProofRequest(id=id)
+        answer = await self._call(self._ledger, "LedgerService", "GetProof", request)
+        return answer.proof, answer.opening
+
+    async def forget_me(self) -> None:
+        """Withdraws everything, then makes all that this sleeper ever said unreadable. Cannot be undone."""
+        await self._call(self._ledger, "LedgerService", "ForgetMe", ledger_pb2.ForgetMeRequest())
 
     async def leave(self) -> None:
         """Leaves the circle for good; the credential ends."""

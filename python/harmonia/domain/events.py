@@ -114,6 +114,15 @@ class TokensCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class SleeperForgotten:
+    """Somebody of the circle was forgotten: their token stays used. Who it was stands nowhere."""
+
+    VERSION: ClassVar[int] = 1
+    token_hash: bytes
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class SleeperJoined:
     """The first event of a person's stream."""
 
@@ -221,7 +230,9 @@ class ApartKept:
     t_ns: int
 
 
-CircleEvent = CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | TokensCreated
+CircleEvent = (
+    CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | TokensCreated | SleeperForgotten
+)
 ConsentEvent = ConsentGranted | ConsentWithdrawn
 SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept
 PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent

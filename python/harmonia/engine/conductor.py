@@ -14,7 +14,15 @@ import trio
 from harmonia.domain import circle as circles
 from harmonia.domain.circle import Circle, decide_advance, decide_offer, decide_rhythm, decide_weaving
 from harmonia.domain.consent import Purpose
-from harmonia.domain.events import CircleAdvanced, CircleEvent, RhythmLed, TokensCreated, WeavingSet, decode
+from harmonia.domain.events import (
+    CircleAdvanced,
+    CircleEvent,
+    RhythmLed,
+    SleeperForgotten,
+    TokensCreated,
+    WeavingSet,
+    decode,
+)
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.states import CircleState
 from harmonia.domain.timetable import Due, next_due
@@ -67,6 +75,8 @@ class Conductor:
         self._position = position
         if isinstance(event, TokensCreated):
             self.entrance.take_in_tokens(event)
+        if isinstance(event, SleeperForgotten):
+            self.entrance.take_in_forgotten(event)
 
     def open(self, score: ReadScore) -> None:
         """Makes the data plane know the circle and everybody in it. Only once the journal is read to its end."""
@@ -229,7 +239,7 @@ class Conductor:
         self.take_in(event, position)
         self._wake.set()
         self.changed.send()
-        if isinstance(event, TokensCreated):
+        if isinstance(event, TokensCreated | SleeperForgotten):
             return
         self._show_rhythm()
         if isinstance(event, WeavingSet):

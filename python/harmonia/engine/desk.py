@@ -44,6 +44,11 @@ class Roll:
         self._by_id[person.sleeper.sleeper_id] = person
         self._by_credential[person.sleeper.credential_hash] = person
 
+    def remove(self, person: "Person") -> None:
+        self._by_number.pop(number_of(person.sleeper.sleeper_id), None)
+        self._by_id.pop(person.sleeper.sleeper_id, None)
+        self._by_credential.pop(person.sleeper.credential_hash, None)
+
     def by_id(self, sleeper_id: str) -> "Person | None":
         return self._by_id.get(sleeper_id)
 
@@ -74,15 +79,16 @@ class Desk:
         event_id, data = event_id or self.entropy(16), encode(event)
         for _ in range(_REPEATS):
             try:
-                return await self._in_thread(self.journal.append, stream, expected, event_id, data)
+                return await self.in_thread(self.journal.append, stream, expected, event_id, data)
             except OutcomeUnknown as error:
                 last = error
         raise last
 
     async def read(self, stream: str | None, after: Position | None, limit: int | None = None) -> list[Record]:
-        return await self._in_thread(self.journal.read, stream, after, limit)
+        return await self.in_thread(self.journal.read, stream, after, limit)
 
-    async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
+    async def in_thread(self, call: Callable[..., T], *args: object) -> T:
+        """What ``call`` returns, called in a thread if the journal may wait."""
         if not self.journal.blocking:
             await trio.lowlevel.checkpoint()
             return call(*args)

@@ -28,21 +28,27 @@ def name_of(stream: str) -> str:
 class Erasures:
     """The erasure journal in the file ``path``, made if it is not there. Thread-safe."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Opens the file. ``read_only``: as it is, which may be nothing. Raises StorageError."""
         self._path, self._lock = path, threading.Lock()
         try:
-            self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            data = path.read_bytes()
+            if read_only:
+                path = path if path.exists() else Path(os.devnull)
+                self._file = path.open("rb", buffering=0)
+            else:
+                self._file = os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600), "rb+", buffering=0)
+            data = self._file.read()
             whole = len(data) - len(data) % _LINE_BYTES
             lines = data[:whole].split(b"\n")[:-1]
             if not all(_LINE.fullmatch(line) for line in lines) or len(lines) * _LINE_BYTES != whole:
                 raise StorageUnreadable(
                     f"{path} is damaged: its lines are hashes of 64 hexadecimal digits; restore it from its copy"
                 )
-            if whole != len(data):
-                os.ftruncate(self._file, whole)
-            os.lseek(self._file, whole, os.SEEK_SET)
-            self._sync_folder()
+            if whole != len(data) and not read_only:
+                self._file.truncate(whole)
+            self._file.seek(whole)
+            if not read_only:
+                self._sync_folder()
         except OSError as error:
             raise self._unavailable(error) from None
         self._names = {line.decode() for line in lines}
@@ -61,20 +67,21 @@ class Erasures:
             if name in self._names:
                 return
             try:
-                whole = os.lseek(self._file, 0, os.SEEK_CUR)
+                whole = self._file.tell()
                 try:
-                    os.write(self._file, name.encode() + b"\n")
-                    os.fsync(self._file)
+                    self._file.write(name.encode() + b"\n")
+                    os.fsync(self._file.fileno())
                 except OSError:
-                    os.ftruncate(self._file, whole)
-                    os.lseek(self._file, whole, os.SEEK_SET)
+                    self._file.seek(whole)
+                    self._file.truncate()
                     raise
             except OSError as error:
                 raise self._unavailable(error) from None
             self._names.add(name)
 
     def close(self) -> None:
-        os.close(self._file)
+        """Idempotent."""
+        self._file.close()
 
     def _sync_folder(self) -> None:
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)

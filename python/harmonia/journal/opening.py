@@ -32,8 +32,8 @@ def open_sealed(
     missing = [stream for stream in upgrade.person_streams(path) if stream not in keys and stream not in forgotten]
     if missing and not shred_unreadable:
         raise StorageUnreadable(
-            f"{path} holds what {len(missing)} people said, but {folder / 'keys.sqlite'} has not their keys: put that file"
-            " back, or start once with --forget-unreadable, which forgets these people for ever"
+            f"{path} holds what {len(missing)} people said, but {folder / 'keys.sqlite'} has not their keys: put that"
+            " file back, or start once with --forget-unreadable, which forgets these people for ever"
         )
     for stream in missing:
         forgotten.add(stream)

@@ -92,6 +92,10 @@ class SealedJournal:
         """Whether anybody was ever forgotten here."""
         return bool(self._erasures)
 
+    def forgot(self, stream: str) -> bool:
+        """Whether that stream's sleeper was forgotten."""
+        return stream in self._erasures
+
     def shred(self, stream: str) -> None:
         """Makes what ``stream`` holds unreadable for ever, here and in every copy. Raises StorageUnavailable."""
         self._erasures.add(stream)

@@ -2,9 +2,9 @@
 
 Format 1 kept what people said in the clear; format 2 seals it (see :mod:`harmonia.journal.sealing`). An upgrade is one
 transaction: after a crash the journal is as it was, or upgraded, and opening it again goes on. Keys are on disk before
-the transaction is. No copy of the old file is kept, because it would hold for ever, in the clear, what people may ask to
-be forgotten; the old text is overwritten in the file too, which is done again if a crash came between. Whoever wants a
-copy makes one before starting the new version, and deletes it afterwards.
+the transaction is. No copy of the old file is kept, because it would hold for ever, in the clear, what people may ask
+to be forgotten; the old text is overwritten in the file too, which is done again if a crash came between. Whoever
+wants a copy makes one before starting the new version, and deletes it afterwards.
 
 From the first release on, tests/journal/fixtures holds a file of each format that ever was.
 """

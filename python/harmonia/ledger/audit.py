@@ -3,8 +3,8 @@
 Everybody: that the checkpoint is signed, that every tile and bundle is what follows from the entries, up to the signed
 root, and that a checkpoint which somebody kept from earlier is the same ledger, only shorter.
 
-Who can open entries also sees what they say. Each commitment is computed again from the journal; what ought to be in the
-ledger and is not, and the reverse, is found. And consent is followed once more, event by event, by rules that are
+Who can open entries also sees what they say. Each commitment is computed again from the journal; what ought to be in
+the ledger and is not, and the reverse, is found. And consent is followed once more, event by event, by rules that are
 written down here a second time, on their own: a withdrawal ends a purpose; a grant counts only if it names the newest
 withdrawal; nothing else ever makes a yes of a no. The domain's own answer is compared with that after every event, so
 that no ruling, mode or offer touched anybody's no unseen.
@@ -26,7 +26,7 @@ from harmonia.ledger.leaves import Entry, Salt, entry_of
 from harmonia.ledger.note import Checkpoint, Verifier
 from harmonia.ledger.publishing import Files
 from harmonia.ledger.store import Store
-from harmonia.ledger.tiles import WIDTH, bundle_path, bundles_of, entries_of, hashes_of, subtree_root, tile_path, tile_width
+from harmonia.ledger.tiles import WIDTH, bundle_path, bundles_of, entries_of, hashes_of, subtree_root, tile_path
 from harmonia.ledger.tree import Read, leaf_hash, root_hash
 
 _PAGE = 1000
@@ -61,7 +61,7 @@ def audit(files: Files, verifiers: Iterable[Verifier], since: Mapping[str, Check
     leaves = []
     for index, width in bundles_of(checkpoint.size):
         name = files.name(bundle_path(index, width))
-        for entry in _whole(files.read(bundle_path(index, width)), width, name):
+        for entry in entries_of(files.bundle(index, width), width, name):
             found.kinds[Entry.parse(entry, name).kind] += 1
             leaves.append(leaf_hash(entry))
     read = _check_tiles(files, leaves)
@@ -83,9 +83,9 @@ def _check_tiles(files: Files, leaves: Sequence[bytes]) -> Read:
         above = []
         for index in range(-(-len(hashes) // WIDTH)):
             part = hashes[index * WIDTH : (index + 1) * WIDTH]
-            path = tile_path(level, index, len(part))
-            if hashes_of(files.read(path)[: len(part) * len(part[0])], len(part), files.name(path)) != part:
-                raise StorageUnreadable(f"{files.name(path)} is damaged: it does not follow from the entries")
+            name = files.name(tile_path(level, index, len(part)))
+            if hashes_of(files.tile(level, index, len(part)), len(part), name) != part:
+                raise StorageUnreadable(f"{name} is damaged: it does not follow from the entries")
             if len(part) == WIDTH:
                 above.append(subtree_root(part))
         level, hashes = level + 1, above
@@ -127,6 +127,8 @@ def audit_openings(found: Findings, journal: Journal, store: Store, salt: Salt) 
                 )
             found.opened, at = found.opened + 1, at + 1
         replay.take_in(record)
+    while at < size and leaves[at].position is None:
+        found.orphans, at = found.orphans + 1, at + 1
     if at != size:
         raise StorageUnreadable(f"{store.path} has entries from {at} on whose events the journal has not")
     found.grants, found.stale, found.withdrawals = replay.grants, replay.stale, replay.withdrawals
@@ -186,15 +188,37 @@ def _records(journal: Journal) -> Iterator[Record]:
         after = page[-1].position
 
 
+class Own:
+    """What a person's opened entries add up to."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.allowed: set[str] = set()
+        self._newest: dict[str, bytes] = {}
+
+    def take_in(self, event: str) -> None:
+        """Follows the event of one entry, in the order of the ledger."""
+        self.entries += 1
+        match decode(event.encode()):
+            case ConsentWithdrawn(purposes, event_id, _):
+                for purpose in purposes:
+                    self._newest[purpose.name.lower()] = event_id
+                    self.allowed.discard(purpose.name.lower())
+            case ConsentGranted(purpose=purpose, supersedes=supersedes):
+                if supersedes == self._newest.get(purpose.name.lower(), b""):
+                    self.allowed.add(purpose.name.lower())
+            case _:
+                pass
+
+    def compare(self, granted: set[str]) -> None:
+        """Raises StorageUnreadable where the sanctuary goes by more than the entries say."""
+        if more := granted - self.allowed:
+            raise StorageUnreadable(
+                f"the sanctuary goes by a yes to {', '.join(sorted(more))}, which no entry of the ledger holds"
+            )
+
+
 def check_opening(entry: Entry, opening: bytes, source: str) -> None:
     """Raises StorageUnreadable unless ``opening`` is what ``entry`` commits to."""
     if sha256(opening).hexdigest() != entry.commitment:
         raise StorageUnreadable(f"{source} is not the opening of that entry, or was changed: its SHA-256 is another")
-
-
-def _whole(data: bytes, width: int, name: str) -> list[bytes]:
-    """The first ``width`` entries of a bundle that may have grown since."""
-    at = 0
-    for _ in range(width):
-        at += 2 + int.from_bytes(data[at : at + 2], "big") if at + 2 <= len(data) else 2
-    return entries_of(data[:at] if at <= len(data) else data, width, name)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from harmonia.domain.events import ConsentGranted, ConsentWithdrawn, CircleCreated, OffsetsOffered, WeavingSet
+from harmonia.domain.events import CircleCreated, ConsentGranted, ConsentWithdrawn, OffsetsOffered, WeavingSet
 from harmonia.errors import StorageUnreadable
 from harmonia.journal import SHREDDED, Record
 

@@ -6,14 +6,14 @@ does the ledger itself: a ledger that begins anew under an old key contradicts w
 """
 
 import hmac
-import os
 import secrets
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from harmonia.errors import NotFound, StorageUnavailable, StorageUnreadable
-from harmonia.journal import Journal, Record
+from harmonia.journal import Record
 from harmonia.journal.sealing import PERSON, SealedJournal
 from harmonia.ledger.leaves import Entry, Salt, open_leaf
 from harmonia.ledger.note import Checkpoint, Signer, parse_name
@@ -26,11 +26,14 @@ KEY_FILE = "ledger.key"
 STORE_FILE = "ledger.sqlite"
 _SALTS = b"harmonia ledger salts v1\0"
 
+WritePrivate = Callable[[Path, bytes], None]
+"""Replaces a file at once and whole, readable by its owner only; on disk when it returns."""
+
 
 class Written(NamedTuple):
     """One entry, with the event that it is of."""
 
-    index: int
+    place: int
     event_id: bytes
     entry: Entry
 
@@ -38,11 +41,11 @@ class Written(NamedTuple):
 class Ledger:
     """The ledger of a running sanctuary. Thread-safe; every method may block."""
 
-    def __init__(self, journal: SealedJournal, folder: Path, name: str) -> None:
+    def __init__(self, journal: SealedJournal, folder: Path, name: str, write: WritePrivate) -> None:
         """Opens the ledger in ``folder``, or makes it, and its key for ``name``. Raises StorageError."""
         self._journal = journal
         begun = (folder / KEY_FILE).exists()
-        self._signer = signing_key(folder / KEY_FILE, name)
+        self._signer = signing_key(folder / KEY_FILE, name, write)
         self._store = Store(folder / STORE_FILE)
         if begun:
             _check_fits(self._store, self._signer, journal, folder)
@@ -80,6 +83,10 @@ class Ledger:
         """Makes what ``stream`` holds unreadable for ever, once all of it is in the ledger. Raises StorageError."""
         self._caught_up(stream)
         self._journal.shred(stream)
+
+    def forgot(self, stream: str) -> bool:
+        """Whether that stream's sleeper was forgotten."""
+        return self._journal.forgot(stream)
 
     def close(self) -> None:
         """Idempotent."""
@@ -129,7 +136,7 @@ def salts(signer: Signer, journal: SealedJournal) -> Salt:
     return salt
 
 
-def signing_key(path: Path, name: str) -> Signer:
+def signing_key(path: Path, name: str, write: WritePrivate) -> Signer:
     """The key in ``path``; made there for ``name`` if there is none. Raises StorageError."""
     try:
         return Signer.parse(path.read_text("utf-8"), str(path))
@@ -137,14 +144,9 @@ def signing_key(path: Path, name: str) -> Signer:
         pass
     except (OSError, UnicodeDecodeError) as error:
         raise StorageUnreadable(f"{path} cannot be read ({error}): restore it from a backup") from None
-    signer, draft = Signer(parse_name(name), secrets.token_bytes(32)), path.with_name(path.name + ".new")
+    signer = Signer(parse_name(name), secrets.token_bytes(32))
     try:
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "w") as file:
-            file.write(f"{signer}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write(path, f"{signer}\n".encode())
     except OSError as error:
         raise StorageUnavailable(f"{path} cannot be written ({error.strerror}): check the disk") from None
     return signer

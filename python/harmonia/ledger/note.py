@@ -3,8 +3,8 @@
 A checkpoint is a note of three lines, whose ledger it is, how many entries, and the root; a signature is a line below
 it. Names and ids of keys are public; a verifier believes no signature but that of a key which it was given.
 
-A witness signs a checkpoint again once it has seen for itself that the ledger only grew. Its signature carries the time.
-Who asks for several witnesses cannot be shown one history while somebody else is shown another.
+A witness signs a checkpoint again once it has seen for itself that the ledger only grew. Its signature carries the
+time. Who asks for several witnesses cannot be shown one history while somebody else is shown another.
 
 Sources: https://c2sp.org/signed-note, https://c2sp.org/tlog-checkpoint, https://c2sp.org/tlog-cosignature (the Ed25519
 kind); the text form of a private key is that of Go's golang.org/x/mod/sumdb/note.
@@ -62,7 +62,9 @@ class Verifier:
             found = cls(parse_name(name), bytes(public), kind)
             Ed25519PublicKey.from_public_bytes(found.public)
         except ValueError:
-            raise BadInput(f"{text.strip()[:80]!r} is not a verifier key: it is a line NAME+ID+KEY, see `ledger key`") from None
+            raise BadInput(
+                f"{text.strip()[:80]!r} is not a verifier key: it is a line NAME+ID+KEY, see `ledger key`"
+            ) from None
         if kind not in KINDS or found.id.hex() != id:
             raise BadInput(f"the verifier key of {name} does not fit its own id {id}: copy the whole line again")
         return found

@@ -1,7 +1,7 @@
 """A proof that stands alone: one text file that shows, without a network, that an entry is in a signed ledger.
 
-It holds the entry itself (as the extra data, which nobody need believe: it is hashed), its place, the siblings up to the
-root, and the checkpoint. Whoever has the ledger's verifier key needs nothing else.
+It holds the entry itself (as the extra data, which nobody need believe: it is hashed), its place, the siblings up to
+the root, and the checkpoint. Whoever has the ledger's verifier key needs nothing else.
 
 Source: https://c2sp.org/tlog-proof.
 """

@@ -1,9 +1,9 @@
 """A ledger as a folder of static files, and the same files read back.
 
-Any web server can give the folder out, as https://c2sp.org/tlog-tiles says. A published tile never changes, so publishing
-again only adds files; the checkpoint comes last, and in place of the old one at once, so that whoever fetches it finds
-all that it speaks of. Before it is replaced, the old one is compared: a folder that holds another history, or a longer
-one, is left as it is.
+Any web server can give the folder out, as https://c2sp.org/tlog-tiles says. A published tile never changes, so
+publishing again only adds files; the checkpoint comes last, and in place of the old one at once, so that whoever
+fetches it finds all that it speaks of. Before it is replaced, the old one is compared: a folder that holds another
+history, or a longer one, is left as it is.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from harmonia.errors import NotFound, StorageError, StorageUnreadable
 from harmonia.ledger.note import Checkpoint
 from harmonia.ledger.store import Store
-from harmonia.ledger.tiles import bundle_path, bundles_of, tile_path, tiles_of
+from harmonia.ledger.tiles import bundle_path, bundles_of, cut_bundle, tile_path, tiles_of
 from harmonia.ledger.tree import HASH_BYTES, root_hash
 
 
@@ -21,7 +21,10 @@ class Files(Protocol):
 
     def checkpoint(self) -> Checkpoint: ...
 
-    def read(self, path: str) -> bytes:
+    def tile(self, level: int, index: int, width: int) -> bytes:
+        """Raises StorageUnreadable."""
+
+    def bundle(self, index: int, width: int) -> bytes:
         """Raises StorageUnreadable."""
 
     def name(self, path: str) -> str:
@@ -43,19 +46,28 @@ class Folder:
         except (OSError, UnicodeDecodeError) as error:
             raise StorageUnreadable(f"{path} cannot be read ({error})") from None
 
-    def read(self, path: str) -> bytes:
-        """A partial tile may have been replaced by the full one, which begins with it."""
-        for name in (path, path.partition(".p/")[0]):
+    def tile(self, level: int, index: int, width: int) -> bytes:
+        data, whole = self._read(tile_path(level, index, width))
+        return data[: width * HASH_BYTES] if whole else data
+
+    def bundle(self, index: int, width: int) -> bytes:
+        data, whole = self._read(bundle_path(index, width))
+        return cut_bundle(data, width) if whole else data
+
+    def name(self, path: str) -> str:
+        return str(self._folder / path)
+
+    def _read(self, path: str) -> tuple[bytes, bool]:
+        """A file, and whether it is the full one in place of a partial one, which may be gone once there is that."""
+        whole = path.partition(".p/")[0]
+        for name in (path, whole):
             try:
-                return (self._folder / name).read_bytes()
+                return (self._folder / name).read_bytes(), name != path
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
                 raise StorageUnreadable(f"{self._folder / name} cannot be read ({error.strerror})") from None
         raise StorageUnreadable(f"{self._folder / path} is missing: fetch it, or publish again")
-
-    def name(self, path: str) -> str:
-        return str(self._folder / path)
 
 
 class Stored:
@@ -70,10 +82,11 @@ class Stored:
             raise NotFound(f"{self._store.path} holds no checkpoint yet: start the sanctuary once")
         return found
 
-    def read(self, path: str) -> bytes:
-        where = path.partition(".p/")[0].split("/")
-        index = int("".join(part.removeprefix("x") for part in where[2:]))
-        return self._store.bundle(index) if where[1] == "entries" else self._store.read_tile(int(where[1]), index)
+    def tile(self, level: int, index: int, width: int) -> bytes:
+        return self._store.read_tile(level, index)[: width * HASH_BYTES]
+
+    def bundle(self, index: int, width: int) -> bytes:
+        return cut_bundle(self._store.bundle(index), width)
 
     def name(self, path: str) -> str:
         return f"{self._store.path}: {path}"
@@ -89,7 +102,8 @@ class Published(NamedTuple):
 
 def publish(store: Store, folder: Path) -> Published:
     """Writes the ledger's files into ``folder``. Raises StorageError."""
-    checkpoint, files = Stored(store).checkpoint(), Stored(store)
+    files = Stored(store)
+    checkpoint = files.checkpoint()
     try:
         old = Folder(folder).checkpoint()
     except NotFound:
@@ -101,21 +115,18 @@ def publish(store: Store, folder: Path) -> Published:
                 " from a backup that ends before it; publish elsewhere"
             )
     size, written = checkpoint.size, 0
-    wanted = {tile_path(level, index, width): width * HASH_BYTES for level, index, width in tiles_of(size)}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, length in wanted.items():
-            written += _put(folder / path, files.read(path)[:length])
+        for level, index, width in tiles_of(size):
+            written += put(folder / tile_path(level, index, width), files.tile(level, index, width))
         for index, width in bundles_of(size):
-            data = b"".join(len(entry).to_bytes(2, "big") + entry for entry in store.entries(index * 256, index * 256 + width))
-            written += _put(folder / bundle_path(index, width), data)
-        written += _put(folder / "checkpoint", str(checkpoint).encode())
+            written += put(folder / bundle_path(index, width), files.bundle(index, width))
+        written += put(folder / "checkpoint", str(checkpoint).encode())
     except OSError as error:
         raise StorageError(f"{error.filename} cannot be written ({error.strerror}): choose another folder") from None
     return Published(checkpoint, written)
 
 
-def _put(path: Path, data: bytes) -> bool:
+def put(path: Path, data: bytes) -> bool:
     """Makes ``path`` hold ``data``, at once and whole; whether that took writing."""
     if path.is_file() and path.read_bytes() == data:
         return False

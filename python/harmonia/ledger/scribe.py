@@ -1,9 +1,9 @@
 """Who writes the ledger: a thread of its own, behind the journal, in nobody's way.
 
-A withdrawal is acknowledged when the journal has it, and not a moment later for the ledger's sake: the scribe reads what
-the journal holds, gathers what comes within a moment, and writes it as one batch. Whatever it had not written when the
-power went, it writes after the next start, to the same bytes. Who wants a proof of something new waits for the scribe,
-and so does who deletes a key: entries have to be made while they can be.
+A withdrawal is acknowledged when the journal has it, and not a moment later for the ledger's sake: the scribe reads
+what the journal holds, gathers what comes within a moment, and writes it as one batch. Whatever it had not written
+when the power went, it writes after the next start, to the same bytes. Who wants a proof of something new waits for
+the scribe, and so does who deletes a key: entries have to be made while they can be.
 """
 
 import logging
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 
 from harmonia.errors import StorageError, StorageUnavailable
-from harmonia.journal import ALL, Journal, Position, Record
+from harmonia.journal import ALL, Journal, Position, Record, Subscription
 from harmonia.ledger.leaves import Salt, entry_of
 from harmonia.ledger.note import Signer
 from harmonia.ledger.store import Leaf, Store
@@ -32,6 +32,7 @@ class Scribe:
         self._moved = threading.Condition()
         self._closing = threading.Event()
         self._seen: Position | None = None
+        self._subscription: Subscription | None = None
         self._trouble = ""
         self._thread = threading.Thread(target=self._run, name="scribe", daemon=True)
 
@@ -54,6 +55,8 @@ class Scribe:
     def close(self) -> None:
         """Ends the thread; what it has not written is written after the next start."""
         self._closing.set()
+        if self._subscription is not None:
+            self._subscription.close()
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -80,7 +83,7 @@ class Scribe:
                 self._closing.wait(_RETRY_S)
 
     def _follow(self) -> None:
-        subscription = self._journal.subscribe(ALL, self._seen)
+        subscription = self._subscription = self._journal.subscribe(ALL, self._seen)
         try:
             while not self._closing.is_set():
                 record = subscription.next(_LISTEN_S)

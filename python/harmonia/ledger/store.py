@@ -19,7 +19,7 @@ import apsw
 from harmonia.errors import StorageUnavailable, StorageUnreadable
 from harmonia.journal import Position
 from harmonia.ledger.note import Checkpoint, Signer
-from harmonia.ledger.tiles import WIDTH, bundle, bundle_path, entries_of, grown, reading, tile_width
+from harmonia.ledger.tiles import WIDTH, bundle, bundle_path, cut_bundle, entries_of, grown, reading, tile_width
 from harmonia.ledger.tree import Read, leaf_hash, root_hash
 
 FORMAT_VERSION = 1
@@ -97,7 +97,8 @@ class Store:
         size, found = self.size, list[bytes]()
         for index in range(start // WIDTH, -(-end // WIDTH)):
             width = tile_width(0, index, size)
-            whole = entries_of(self.bundle(index), width, f"{self.path}: {bundle_path(index, width)}")
+            data = cut_bundle(self.bundle(index), width)  # it may have grown since
+            whole = entries_of(data, width, f"{self.path}: {bundle_path(index, width)}")
             found += whole[max(start - index * WIDTH, 0) : end - index * WIDTH]
         return found
 
@@ -107,7 +108,9 @@ class Store:
 
     def leaves(self, start: int, end: int) -> list[Leaf]:
         """The entries from ``start`` to below ``end``."""
-        rows = self._rows("SELECT epoch, revision, event_id FROM leaves WHERE idx >= ? AND idx < ? ORDER BY idx", start, end)
+        rows = self._rows(
+            "SELECT epoch, revision, event_id FROM leaves WHERE idx >= ? AND idx < ? ORDER BY idx", start, end
+        )
         places = cast("list[tuple[int, int | None, bytes]]", rows)
         return [
             Leaf(None if revision is None else Position(epoch, revision), event_id, entry)

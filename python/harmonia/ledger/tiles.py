@@ -81,6 +81,14 @@ def entries_of(data: bytes, width: int, name: str) -> list[bytes]:
     return entries
 
 
+def cut_bundle(data: bytes, width: int) -> bytes:
+    """The first ``width`` entries of a bundle that has grown since."""
+    at = 0
+    for _ in range(width):
+        at += 2 + int.from_bytes(data[at : at + 2], "big")
+    return data[:at]
+
+
 def hashes_of(data: bytes, width: int, name: str) -> list[bytes]:
     """The ``width`` hashes of a tile. Raises StorageUnreadable, naming ``name``, if it has not just these."""
     if len(data) != width * HASH_BYTES:

@@ -4,8 +4,9 @@ Somebody who keeps only the root of a list (32 bytes) can be shown that an entry
 with all of an earlier one, each by some log₂ n hashes. Proofs are not built from the whole list: ``read(level, index)``
 gives the hash of the 2^level leaves from index·2^level on, from wherever it is kept, and only for complete subtrees.
 
-Both kinds of proof are a walk from the root down to one place, noting the sibling on the way; who verifies walks the same
-way and hashes back up. So one function says where the walk goes, and there is nothing for the two sides to disagree on.
+Both kinds of proof are a walk from the root down to one place, noting the sibling on the way; who verifies walks the
+same way and hashes back up. So one function says where the walk goes, and there is nothing for the two sides to
+disagree on.
 
 Source: RFC 6962, section 2.1 (https://www.rfc-editor.org/rfc/rfc6962#section-2.1); section numbers below are its.
 """

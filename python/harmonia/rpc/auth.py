@@ -36,7 +36,7 @@ class Access(Enum):
     """A member sees their own circle only: the method checks which."""
     SLEEPER = auto()
     WITHDRAWING = auto()
-    """A sleeper, even one whose credential has ended."""
+    """A sleeper, even one whose credential has ended: they may withdraw, prove what they said, and be forgotten."""
 
 
 _ACCESS: Mapping[str, Access] = {
@@ -69,6 +69,11 @@ _ACCESS: Mapping[str, Access] = {
     "StemService/ReadStem": Access.HOST_OR_MEMBER,
     "StemService/WriteStem": Access.HOST,
     "PlatformService/ListenIn": Access.SLEEPER,
+    "LedgerService/GetLedger": Access.OPEN,
+    "LedgerService/ListEntries": Access.WITHDRAWING,
+    "LedgerService/GetProof": Access.WITHDRAWING,
+    "LedgerService/ForgetMe": Access.WITHDRAWING,
+    "LedgerService/ForgetSleeper": Access.HOST,
     "PlatformService/CarryDatagrams": Access.SLEEPER,
 }
 PACKAGE = "/harmonia.v1."
