@@ -33,12 +33,12 @@ CREATE TABLE keys(stream TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
 class KeyStore:
     """The keys in the file ``path``, by stream. Thread-safe."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens the file, or makes it. Raises StorageError."""
+    def __init__(self, path: Path, *, vfs: str | None = None) -> None:
+        """Opens the file, or makes it; ``vfs`` is SQLite's way to it. Raises StorageError."""
         self._path = path
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            self._connection = apsw.Connection(str(path))
+            self._connection = apsw.Connection(str(path), vfs=vfs)
             self._connection.set_busy_timeout(5_000)
             for pragma in ("secure_delete=ON", "journal_mode=WAL", "synchronous=FULL"):
                 self._connection.execute(f"PRAGMA {pragma}").fetchall()
