@@ -106,7 +106,10 @@ def audit_openings(found: Findings, journal: Journal, store: Store, salt: Salt) 
     for record in _records(journal):
         while at < size and leaves[at].position is None:
             found.orphans, at = found.orphans + 1, at + 1
-        here = at < size and leaves[at].position == record.position
+        place = leaves[at].position if at < size else None
+        if place is not None and place < record.position:
+            break
+        here = place == record.position
         if here and leaves[at].event_id != record.event_id:
             raise StorageUnreadable(f"entry {at} of {store.path} is of another event than the journal has there")
         if record.data == SHREDDED:
@@ -117,7 +120,7 @@ def audit_openings(found: Findings, journal: Journal, store: Store, salt: Salt) 
         if entry is not None and at == size:
             break  # behind the checkpoint
         if (entry is not None) != here:
-            what = "lacks" if entry is not None else "has an entry for"
+            what = "has no entry for" if entry is not None else "has an entry for"
             raise StorageUnreadable(f"{store.path} {what} the event at {record.position.revision} of the journal")
         if entry is not None:
             if entry.encode() != leaves[at].entry:
@@ -130,7 +133,7 @@ def audit_openings(found: Findings, journal: Journal, store: Store, salt: Salt) 
     while at < size and leaves[at].position is None:
         found.orphans, at = found.orphans + 1, at + 1
     if at != size:
-        raise StorageUnreadable(f"{store.path} has entries from {at} on whose events the journal has not")
+        raise StorageUnreadable(f"entry {at} of {store.path} is of an event that is not in the journal any more")
     found.grants, found.stale, found.withdrawals = replay.grants, replay.stale, replay.withdrawals
     return found
 

@@ -44,11 +44,9 @@ class Ledger:
     def __init__(self, journal: SealedJournal, folder: Path, name: str, write: WritePrivate) -> None:
         """Opens the ledger in ``folder``, or makes it, and its key for ``name``. Raises StorageError."""
         self._journal = journal
-        begun = (folder / KEY_FILE).exists()
-        self._signer = signing_key(folder / KEY_FILE, name, write)
         self._store = Store(folder / STORE_FILE)
-        if begun:
-            _check_fits(self._store, self._signer, journal, folder)
+        _check_whole(self._store, folder / KEY_FILE, journal)
+        self._signer = signing_key(folder / KEY_FILE, name, write)
         self._salt = salts(self._signer, journal)
         self._scribe = Scribe(journal, self._store, self._signer, self._salt)
         self._scribe.start()
@@ -136,14 +134,18 @@ def salts(signer: Signer, journal: SealedJournal) -> Salt:
     return salt
 
 
-def signing_key(path: Path, name: str, write: WritePrivate) -> Signer:
-    """The key in ``path``; made there for ``name`` if there is none. Raises StorageError."""
+def read_signer(path: Path) -> Signer:
+    """The signing key in ``path``. Raises StorageUnreadable."""
     try:
         return Signer.parse(path.read_text("utf-8"), str(path))
-    except FileNotFoundError:
-        pass
     except (OSError, UnicodeDecodeError) as error:
         raise StorageUnreadable(f"{path} cannot be read ({error}): restore it from a backup") from None
+
+
+def signing_key(path: Path, name: str, write: WritePrivate) -> Signer:
+    """The key in ``path``; made there for ``name`` if there is none. Raises StorageError."""
+    if path.exists():
+        return read_signer(path)
     signer = Signer(parse_name(name), secrets.token_bytes(32))
     try:
         write(path, f"{signer}\n".encode())
@@ -152,13 +154,15 @@ def signing_key(path: Path, name: str, write: WritePrivate) -> Signer:
     return signer
 
 
-def _check_fits(store: Store, signer: Signer, journal: SealedJournal, folder: Path) -> None:
+def _check_whole(store: Store, key: Path, journal: SealedJournal) -> None:
     """Raises StorageUnreadable where going on would sign what contradicts an earlier signature."""
     newest = store.checkpoint()
+    if newest is not None and not key.exists():
+        raise StorageUnreadable(f"{key} is gone, with which {store.path} is signed: restore it from a backup")
     if newest is not None:
-        newest.verify([signer.verifier], f"{store.path} with {folder / KEY_FILE}")
-    elif journal.forgot_anybody:
+        newest.verify([read_signer(key).verifier], f"{store.path} with {key}")
+    elif key.exists() and journal.forgot_anybody:
         raise StorageUnreadable(
             f"{store.path} is gone, and cannot be made anew since people were forgotten: restore it from a backup, or"
-            f" delete {folder / KEY_FILE} to begin another ledger under another key"
+            f" delete {key} to begin another ledger under another key"
         )

@@ -14,7 +14,7 @@ from harmonia.journal.keys import KeyStore
 from harmonia.journal.sealing import SealedJournal
 from harmonia.journal.sqlite import SqliteJournal
 from harmonia.ledger.leaves import Salt
-from harmonia.ledger.ledger import KEY_FILE, STORE_FILE, salts
+from harmonia.ledger.ledger import KEY_FILE, STORE_FILE, read_signer, salts
 from harmonia.ledger.note import Signer
 from harmonia.ledger.store import Store
 
@@ -30,7 +30,7 @@ class Opened(NamedTuple):
 
 def signer_of(folder: Path) -> Signer:
     """The signing key of the ledger in a data folder. Raises NotFound, StorageError."""
-    return Signer.parse(_present(folder / KEY_FILE).read_text("utf-8"), str(folder / KEY_FILE))
+    return read_signer(_present(folder / KEY_FILE))
 
 
 @contextmanager
