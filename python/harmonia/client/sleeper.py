@@ -16,6 +16,7 @@ import trio
 
 from harmonia import _core, errors
 from harmonia.client import calls, outbox, stems
+from harmonia.client.calibration import Calibration
 from harmonia.client.following import Following, Pursuit
 from harmonia.client.identity import Identity, purpose_bits
 from harmonia.client.invitation import Invitation
@@ -26,7 +27,19 @@ from harmonia.client.sound import SILENCE, Output, Sound
 from harmonia.client.tunnel import HOST as TUNNEL_HOST
 from harmonia.client.tunnel import Tunnel
 from harmonia.client.udp import UdpLoss, gets_through, loss_of
-from harmonia.client.views import TURN, Apart, Circle, CircleView, Listener, PlatformState, PurposeConsent, turns
+from harmonia.client.views import (
+    TURN,
+    Apart,
+    Circle,
+    CircleView,
+    Listener,
+    Offer,
+    PlatformState,
+    PurposeConsent,
+    turns,
+)
+from harmonia.client.vigil import Reading, Vigil
+from harmonia.domain.advance import AdvanceWish, StandingWish
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +55,11 @@ _LEAD_RAMP_S = 2.0
 _HOME_S = 2.0
 """How long going back from it may be waited for at the end."""
 FOLLOWING = (Purpose.BIOSIGNAL, Purpose.PULL)
+_VIGIL_S = 0.1
+"""Between two looks for advance wishes."""
+_SENSED_S = 60.0
+"""What a sensor said of waking is true for so long."""
+_AWAKE = (CircleState.WAKING, CircleState.DIALOGUE, CircleState.CLOSED)
 _RENEW_S = 60.0
 """Between two renewals of keys: whoever forges refusals on the way must not keep everybody busy."""
 _PROBE_EVERY_S = 60.0
@@ -86,6 +104,11 @@ class Sleeper:
         self.connected = False
         self.following: Following | None = None
         """How this sleeper's rhythm stands to their living signal; None while `follow` is not running."""
+        self.calibration = Calibration()
+        """What decibels mean at this bed: for advance wishes in dB SPL."""
+        self._awake: tuple[float, bool] | None = None
+        self._breath: PhaseTracker | None = None
+        self._nursery: trio.Nursery | None = None
         self._recording = recording
         self._udp_only = udp_only
         self._blocked: UdpLoss | None = None
@@ -255,12 +278,15 @@ class Sleeper:
     def set_ceiling(self, dbfs: float) -> None:
         """Nothing here is louder than ``dbfs`` (at most -1), whatever anybody sings. Raises BadInput.
 
-        It is this platform's own and told to nobody. A lower one holds within 8 ms, a higher one comes at 3 dB/s.
+        It is this platform's own and told to nobody, and `resume` finds it again in the state file. A lower one holds
+        within 8 ms, a higher one comes at 3 dB/s.
         """
         try:
             self.platform.core.set_ceiling(dbfs)
         except ValueError as error:
             raise errors.BadInput(str(error)) from None
+        self.identity.ceiling_dbfs = dbfs
+        self._save_soon()
 
     def light(self, brightest: float = 1.0) -> float:
         """The relative luminance for a lamp to show now, 0 to ``brightest`` (at most 1). Ask as often as it can change.
@@ -330,6 +356,7 @@ class Sleeper:
         sanctuary knows. One that is set by hand at last stays. An uncertain signal changes nothing.
         """
         pursuit, core = Pursuit(tracker.band_hz), self.platform.core
+        self._breath = tracker
         try:
             while True:
                 clock = core.clock()
@@ -347,7 +374,7 @@ class Sleeper:
                         pursuit.said(wish, now_s)
                 await trio.sleep(_LOOK_S)
         finally:
-            self.following = None
+            self.following = self._breath = None
             if pursuit.said_hz is not None and not self._ended.is_set():
                 with trio.CancelScope(deadline=trio.current_time() + _HOME_S, shield=True):
                     await self._lead(None)
@@ -436,17 +463,25 @@ class Sleeper:
 
         await self._settings.post(f"apart {other_id}", tell).answer()
 
-    async def grant(self, *purposes: Purpose) -> None:
+    async def grant(
+        self, *purposes: Purpose, scope: str = "", level: float | None = None, for_s: float | None = None
+    ) -> None:
         """Allows ``purposes``. Raises BadInput if a withdrawal stands that this sleeper had not heard of: look again.
 
+        ``scope``: to whom, a sleeper's id for `monitoring`; empty: the circle. ``level``: how far, 0 to 1. ``for_s``:
+        for so many seconds; None: with the circle. Without any of these, what is allowed already stays as it is.
         Granting presence, hearing or voice ends the silence after an opt-out of everything.
         """
         # An earlier no comes first: a yes can only answer a no that is recorded.
         await self._withdrawals.told()
+        until_ns = None if for_s is None else await self._calls.node_time_ns() + round(for_s * 1e9)
+        plain = not scope and level is None and until_ns is None
         for purpose in purposes:
             standing = (await self._calls.consents())[purpose]
-            if not standing.granted:
-                standing = await self._calls.grant(purpose, supersedes=standing.withdrawal_id)
+            if not (plain and standing.granted):
+                standing = await self._calls.grant(
+                    purpose, supersedes=standing.withdrawal_id, scope=scope, level=level, until_ns=until_ns
+                )
             self._state = replace(self._known, consents={**self.consents, purpose: standing})
             if purpose in STAYING and not self.platform.core.gate_open:
                 self.platform.open()
@@ -457,14 +492,106 @@ class Sleeper:
         Returns, once it is on the sanctuary's disk, the gate epoch from which no frame holds the voice. Raises
         StorageError if the sanctuary's disk refuses: the voice is muted all the same, and the telling goes on.
         """
-        event_id = os.urandom(16)
+        receipt = self._withdraw(os.urandom(16), purposes)
+        await self._save()
+        return await receipt.answer()
+
+    def mute(self, *purposes: Purpose) -> None:
+        """A gesture: `opt_out` that returns at once and goes on telling. For the callback of a button or a sensor.
+
+        Call it in trio's thread; from another one by ``trio.from_thread.run_sync(sleeper.mute)``.
+        """
+        self._withdraw(os.urandom(16), purposes)
+        self._save_soon()
+
+    def _withdraw(self, event_id: bytes, purposes: tuple[Purpose, ...]) -> outbox.Receipt[int]:
+        """Takes something back here, now; whoever calls has to save."""
         self.platform.withdraw(event_id, purposes, purpose_bits(purposes))
         self.identity.withdrawals[event_id] = purposes
         over = {purpose: replace(self.consents[purpose], granted=False) for purpose in purposes or self.consents}
         self._state = replace(self._known, consents=self.consents | over)
-        receipt = self._tell_withdrawal(event_id, purposes)
+        return self._tell_withdrawal(event_id, purposes)
+
+    # Advance wishes
+
+    @property
+    def wishes(self) -> tuple[StandingWish, ...]:
+        """What is to be taken back once this sleeper cannot press a button, oldest first."""
+        return self.identity.wishes
+
+    async def wish(self, wish: AdvanceWish) -> None:
+        """Adds an advance wish: in force here and in the sanctuary when this returns. Raises BadInput."""
+        self._keep_wishes(await self._calls.add_wish(wish))
         await self._save()
-        return await receipt.answer()
+
+    async def unwish(self, wish_id: bytes) -> None:
+        """Takes an advance wish back; what it has withdrawn stays so. Raises NotFound."""
+        self._keep_wishes(await self._calls.remove_wish(wish_id))
+        await self._save()
+
+    def sense_awake(self, awake: bool) -> None:
+        """What a sensor says of this sleeper, for wishes about waking; it holds for a minute."""
+        self._awake = (trio.current_time(), awake)
+
+    def watch_breath(self, tracker: PhaseTracker) -> None:
+        """Lets wishes about the breath read it, whether or not the rhythm follows it. It goes nowhere."""
+        self._breath = tracker
+
+    def _keep_wishes(self, wishes: tuple[StandingWish, ...]) -> None:
+        """As the sanctuary has them; what has acted here has acted."""
+        acted = {one.wish.wish_id for one in self.identity.wishes if one.fired}
+        self.identity.wishes = tuple(replace(one, fired=one.fired or one.wish.wish_id in acted) for one in wishes)
+
+    async def _keep_vigil(self) -> None:
+        """Acts on wishes here, network or not."""
+        vigil = Vigil()
+        while True:
+            if not all(one.fired for one in self.wishes):
+                state, t_s = self._known, trio.current_time()
+                reading = self._reading(t_s)
+                for one in vigil.look(t_s, reading, self.wishes, state.joined_ns, state.circle.epoch_ns):
+                    self._act(one)
+            await trio.sleep(_VIGIL_S)
+
+    def _act(self, one: StandingWish) -> None:
+        purposes = tuple(Purpose(purpose) for purpose in one.wish.purposes)
+        whole = set(purposes) >= set(self.consents)
+        self._withdraw(one.wish.event_id(self.sleeper_id), () if whole else purposes)
+        self.identity.wishes = tuple(
+            replace(each, fired=each.fired or each.wish.wish_id == one.wish.wish_id) for each in self.identity.wishes
+        )
+        self._save_soon()
+
+    def _reading(self, t_s: float) -> Reading:
+        core = self.platform.core
+        clock, dbfs = core.clock(), core.level_dbfs()
+        steady = LockState.read(clock.lock_state) in (LockState.LOCKED, LockState.HOLDOVER)
+        fresh = self._awake is not None and t_s - self._awake[0] <= _SENSED_S
+        breath = None if self._breath is None else self._breath.at(clock.platform_ns)
+        return Reading(
+            node_ns=clock.node_ns if steady else None,
+            circle_awake=self.circle.state in _AWAKE,
+            awake=self._awake[1] if self._awake is not None and fresh else None,
+            level_dbfs=dbfs,
+            level_spl_db=self.calibration.spl_db(dbfs),
+            breath_hz=None if breath is None else breath.frequency_hz,
+            breath_confidence=0.0 if breath is None else breath.confidence,
+        )
+
+    # Offers
+
+    @property
+    def open_offers(self) -> int:
+        """How many offers lie open that this sleeper has not answered."""
+        return self._known.open_offers
+
+    async def offers(self) -> list[Offer]:
+        """What lies open in the circle, with this sleeper's answers."""
+        return await self._calls.offers()
+
+    async def answer_offer(self, offer_id: str, *, accept: bool) -> Offer:
+        """Accepts an offer, which sets what it says, or declines it, which sets nothing. Raises NotFound, BadInput."""
+        return await self._calls.answer_offer(offer_id, accept=accept)
 
     async def leave(self) -> None:
         """Leaves for good: the voice is gone, the credential ends."""
@@ -481,6 +608,10 @@ class Sleeper:
 
         return self._withdrawals.post(event_id.hex(), tell)
 
+    def _save_soon(self) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._save)
+
     async def _save(self) -> None:
         """Writes the state file. A disk that refuses keeps nobody from opting out; it is only said."""
         async with self._saving:
@@ -496,16 +627,21 @@ class Sleeper:
             # A no of the last run that nobody has acknowledged: it holds from the first sample of this one.
             self.platform.withdraw(event_id, purposes, purpose_bits(purposes))
             self._tell_withdrawal(event_id, purposes)
+        if self.identity.ceiling_dbfs is not None:
+            self.set_ceiling(self.identity.ceiling_dbfs)
         await self._attach()
         task_status.started()
         try:
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 nursery.start_soon(self._withdrawals.run)
+                nursery.start_soon(self._keep_vigil)
                 nursery.start_soon(self._settings.run)
                 nursery.start_soon(self._mind_the_way)
                 await self._follow()
                 nursery.cancel_scope.cancel()
         finally:
+            self._nursery = None
             over = self._end_error or errors.NotNow("the night is over; there is nothing to change any more")
             self._withdrawals.abandon(over)
             self._settings.abandon(over)
@@ -591,6 +727,10 @@ class Sleeper:
     def _hear(self, state: PlatformState, follow: Callable[[PlatformState], None]) -> None:
         follow(state)
         self._state = state
+        before = self.identity.wishes
+        self._keep_wishes(state.wishes)
+        if self.identity.wishes != before:
+            self._save_soon()
         self._changed.set()
         self._changed = trio.Event()
         if state.circle.state is CircleState.CLOSED:

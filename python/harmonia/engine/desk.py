@@ -10,6 +10,7 @@ from harmonia.engine.plane import DataPlane, number_of
 from harmonia.journal import Expected, Journal, OutcomeUnknown, Position, Record
 
 if TYPE_CHECKING:
+    from harmonia.engine.doors import Doors
     from harmonia.engine.person import Person
 
 T = TypeVar("T")
@@ -67,6 +68,8 @@ class Desk:
         self.plane = plane
         self.entropy = entropy
         self.roll = Roll()
+        self.doors: Doors | None = None
+        """None while the journal is read."""
         self._threads = trio.CapacityLimiter(_THREADS)
 
     def now_ns(self) -> int:
@@ -88,7 +91,7 @@ class Desk:
         return await self.in_thread(self.journal.read, stream, after, limit)
 
     async def in_thread(self, call: Callable[..., T], *args: object) -> T:
-        """What ``call`` returns, called in a thread if the journal may wait."""
+        """Runs what may wait for the journal, in a thread if it does wait."""
         if not self.journal.blocking:
             await trio.lowlevel.checkpoint()
             return call(*args)

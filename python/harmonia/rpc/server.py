@@ -35,6 +35,8 @@ from harmonia.rpc.services.circle import CircleServicer
 from harmonia.rpc.services.consent import ConsentServicer
 from harmonia.rpc.services.house import House
 from harmonia.rpc.services.ledger import LedgerServicer
+from harmonia.rpc.services.me import MeServicer
+from harmonia.rpc.services.offer import OfferServicer
 from harmonia.rpc.services.platform import PlatformServicer
 from harmonia.rpc.services.rhythm import RhythmServicer
 from harmonia.rpc.services.sanctuary import SanctuaryServicer
@@ -44,6 +46,8 @@ from harmonia.v1 import (
     circle_pb2_grpc,
     consent_pb2_grpc,
     ledger_pb2_grpc,
+    me_pb2_grpc,
+    offer_pb2_grpc,
     platform_pb2_grpc,
     rhythm_pb2_grpc,
     sanctuary_pb2_grpc,
@@ -260,6 +264,8 @@ async def _serving(
     sanctuary_pb2_grpc.add_SanctuaryServiceServicer_to_server(SanctuaryServicer(house), server)
     circle_pb2_grpc.add_CircleServiceServicer_to_server(CircleServicer(house), server)
     consent_pb2_grpc.add_ConsentServiceServicer_to_server(ConsentServicer(house, writers), server)
+    offer_pb2_grpc.add_OfferServiceServicer_to_server(OfferServicer(house), server)
+    me_pb2_grpc.add_MeServiceServicer_to_server(MeServicer(house), server)
     platform_pb2_grpc.add_PlatformServiceServicer_to_server(PlatformServicer(house), server)
     rhythm_pb2_grpc.add_RhythmServiceServicer_to_server(RhythmServicer(house), server)
     ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerServicer(house), server)
