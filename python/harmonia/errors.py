@@ -100,12 +100,6 @@ class CredentialEnded(NotPermitted):
     reason = "CREDENTIAL_ENDED"
 
 
-class Forgotten(NotPermitted):
-    """A sleeper who was forgotten: nothing can be written or read of them."""
-
-    reason = "FORGOTTEN"
-
-
 class Unreachable(HarmoniaError):
     """The other side does not answer, or is not who it should be."""
 
@@ -149,6 +143,12 @@ class MutedNotRecorded(StorageError):
     """A withdrawal that is in force but not yet on disk. Repeat it."""
 
     reason = "MUTED_NOT_RECORDED"
+
+
+class Forgotten(StorageError):
+    """A sleeper who was forgotten: nothing can be written of them any more."""
+
+    reason = "FORGOTTEN"
 
 
 class AddressTaken(HarmoniaError):

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import click
 
-from harmonia.cli.common import data_option, echo_json, find_sleeper, json_option, run, sleeper_option
-from harmonia.client import Sanctuary, SleeperCalls
+from harmonia.cli.common import data_option, echo_json, json_option, run
+from harmonia.client import Sanctuary
 
-_yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-_ASK = "{} will be forgotten for ever: nobody can undo it. Go on?"
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+ASK = "{} will be forgotten for ever: nobody can undo it. Go on?"
 
 
 @click.command()
 @data_option
 @click.argument("sleeper_id", metavar="SLEEPER")
-@_yes_option
+@yes_option
 @json_option
 def forget(data_dir: Path, sleeper_id: str, yes: bool, as_json: bool) -> None:
     """Forget a sleeper (host only): withdraw everything, then delete the key under which all they said is sealed.
@@ -23,36 +23,18 @@ def forget(data_dir: Path, sleeper_id: str, yes: bool, as_json: bool) -> None:
     that they stay forgotten when a backup is restored.
     """
     if not yes:
-        click.confirm(_ASK.format(sleeper_id), abort=True)
+        click.confirm(ASK.format(sleeper_id), abort=True)
 
     async def work() -> None:
         async with Sanctuary.at(data_dir) as sanctuary:
             await sanctuary.forget(sleeper_id)
 
     run(work)
-    _tell(sleeper_id, as_json)
+    tell(sleeper_id, as_json)
 
 
-@click.command(name="forget")
-@data_option
-@sleeper_option
-@_yes_option
-@json_option
-def forget_me(data_dir: Path, sleeper: str | None, yes: bool, as_json: bool) -> None:
-    """Be forgotten: withdraw everything, then have all that I ever said made unreadable. Nobody can undo it."""
-    identity = find_sleeper(data_dir, sleeper)
-    if not yes:
-        click.confirm(_ASK.format(identity.sleeper_id), abort=True)
-
-    async def work() -> None:
-        async with SleeperCalls(identity) as calls:
-            await calls.forget_me()
-
-    run(work)
-    _tell(identity.sleeper_id, as_json)
-
-
-def _tell(sleeper_id: str, as_json: bool) -> None:
+def tell(sleeper_id: str, as_json: bool) -> None:
+    """Says that it is done."""
     if as_json:
         echo_json({"sleeper_id": sleeper_id, "forgotten": True})
     else:

@@ -26,4 +26,5 @@ async def forget(desk: Desk, doors: Doors, person: Person, shred: Shred) -> None
     await person.conductor.record(SleeperForgotten(person.sleeper.token_hash, desk.now_ns()))
     await desk.in_thread(shred, person.stream)
     desk.roll.remove(person)
+    person.conductor.entrance.people.pop(person.sleeper.sleeper_id, None)
     person.tell()

@@ -18,7 +18,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from harmonia.domain.events import CircleCreated, ConsentGranted, ConsentWithdrawn, OffsetsOffered, WeavingSet
+from harmonia.domain.events import (
+    CircleCreated,
+    ConsentGranted,
+    ConsentWithdrawn,
+    OfferAnswered,
+    OfferEnded,
+    OfferMade,
+    OffsetsOffered,
+    WeavingSet,
+    WishMade,
+    WishRemoved,
+)
 from harmonia.errors import StorageUnreadable
 from harmonia.journal import SHREDDED, Record
 
@@ -30,6 +41,11 @@ KINDS: Mapping[str, str] = {
     CircleCreated.__name__: "circle",
     WeavingSet.__name__: "mode",
     OffsetsOffered.__name__: "offer",
+    OfferMade.__name__: "offer",
+    OfferEnded.__name__: "offer-ended",
+    OfferAnswered.__name__: "answer",
+    WishMade.__name__: "wish",
+    WishRemoved.__name__: "wish-removed",
 }
 """The events that become entries, by their type in the journal, and what an entry calls them."""
 
