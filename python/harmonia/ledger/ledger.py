@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from harmonia.errors import NotFound, StorageUnavailable, StorageUnreadable
+from harmonia.errors import BadInput, NotFound, StorageUnavailable, StorageUnreadable
 from harmonia.journal import Record
 from harmonia.journal.sealing import PERSON, SealedJournal
 from harmonia.ledger.leaves import Entry, Salt, open_leaf
@@ -20,7 +20,7 @@ from harmonia.ledger.note import Checkpoint, Signer, parse_name
 from harmonia.ledger.proof import Proof
 from harmonia.ledger.scribe import Scribe
 from harmonia.ledger.store import Store
-from harmonia.ledger.tree import inclusion_proof
+from harmonia.ledger.tree import inclusion_proof, root_hash
 
 KEY_FILE = "ledger.key"
 STORE_FILE = "ledger.sqlite"
@@ -114,12 +114,16 @@ def find(records: list[Record], id: str, store: Store) -> Record:
     return found[0]
 
 
-def proof_of(store: Store, record: Record) -> Proof:
-    """The proof of an event that became an entry, under the newest checkpoint."""
-    index, checkpoint = store.index_of(record.position), store.checkpoint()
-    assert index is not None and checkpoint is not None, "only what is in the ledger is proved"
+def proof_of(store: Store, record: Record, checkpoint: Checkpoint | None = None) -> Proof:
+    """The proof of an event that became an entry, under ``checkpoint`` or the newest. Raises BadInput."""
+    index, under = store.index_of(record.position), checkpoint or store.checkpoint()
+    assert index is not None and under is not None, "only what is in the ledger is proved"
+    if index >= under.size:
+        raise BadInput(f"entry {index} is younger than that checkpoint of {under.size} entries: publish again first")
+    if under.size > store.size or root_hash(store.read, under.size) != under.root:
+        raise BadInput("that checkpoint is not of this ledger: take one that it published")
     (entry,) = store.entries(index, index + 1)
-    return Proof(entry, index, tuple(inclusion_proof(store.read, index, checkpoint.size)), checkpoint)
+    return Proof(entry, index, tuple(inclusion_proof(store.read, index, under.size)), under)
 
 
 def salts(signer: Signer, journal: SealedJournal) -> Salt:

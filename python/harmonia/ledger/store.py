@@ -146,11 +146,6 @@ class Store:
             except apsw.Error as error:
                 raise self._unavailable(error) from error
 
-    def cosigned(self, checkpoint: Checkpoint) -> None:
-        """Keeps a checkpoint of ours with further signatures, in place of the one of its size."""
-        with self._lock, self._connection:
-            self._execute("UPDATE checkpoints SET note = ? WHERE size = ?", str(checkpoint), checkpoint.size)
-
     def orphan(self, first: int) -> None:
         """Entries from ``first`` on are of events that the journal has no more."""
         with self._lock, self._connection:
