@@ -13,7 +13,6 @@ from harmonia import errors
 from harmonia.cli.common import data_option, echo_json, find_sleeper, json_option, run, sleeper_option
 from harmonia.cli.ledger_verify import read_text
 from harmonia.client import LedgerEntry, Sanctuary, SleeperCalls
-from harmonia.journal import ALL
 from harmonia.ledger.leaves import Entry, open_leaf
 from harmonia.ledger.ledger import find, proof_of
 from harmonia.ledger.note import Checkpoint
@@ -118,7 +117,7 @@ def _own(data_dir: Path, sleeper: str) -> list[LedgerEntry]:
 def _proved(data_dir: Path, id: str, checkpoint: Path | None) -> tuple[str, bytes]:
     under = None if checkpoint is None else Checkpoint.parse(read_text(checkpoint), str(checkpoint))
     with opened(data_dir) as ledger:
-        record = find(ledger.journal.read(ALL), id, ledger.store)
+        record = find(ledger.journal, ledger.store, id)
         return str(proof_of(ledger.store, record, under)), open_leaf(record, ledger.salt) or b""
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harmonia.errors import BadInput, NotFound, StorageUnavailable, StorageUnreadable
-from harmonia.journal import Record
+from harmonia.journal import Journal, Record
 from harmonia.journal.sealing import PERSON, SealedJournal
 from harmonia.ledger.leaves import Entry, Salt, open_leaf
 from harmonia.ledger.note import Checkpoint, Signer, parse_name
 from harmonia.ledger.proof import Proof
-from harmonia.ledger.scribe import Scribe
+from harmonia.ledger.scribe import Scribe, event_at
 from harmonia.ledger.store import Store
 from harmonia.ledger.tree import inclusion_proof, root_hash
 
@@ -74,7 +74,8 @@ class Ledger:
 
     def prove(self, stream: str, id: str) -> tuple[Proof, bytes | None]:
         """The proof of an event of ``stream``, by its id or entry, and its opening. Raises NotFound, StorageError."""
-        record = find(self._caught_up(stream), id, self._store)
+        self._caught_up(stream)
+        record = find(self._journal, self._store, id, stream)
         return proof_of(self._store, record), open_leaf(record, self._salt)
 
     def shred(self, stream: str) -> None:
@@ -98,16 +99,16 @@ class Ledger:
         return records
 
 
-def find(records: list[Record], id: str, store: Store) -> Record:
-    """The one event in ``records`` that became an entry and is meant by ``id``.
+def find(journal: Journal, store: Store, id: str, stream: str | None = None) -> Record:
+    """The one event, of ``stream`` or of all, that became an entry and is meant by ``id``.
 
     That is an entry's number, or the hexadecimal id of an event, or of the grant or withdrawal in it. Raises NotFound.
     """
-    text = id.strip().lower()
     found = []
-    for record in records:
-        index = store.index_of(record.position)
-        if index is not None and (text == str(index) or (len(text) >= 16 and record.event_id.hex().endswith(text))):
+    for index in store.search(id):
+        (leaf,) = store.leaves(index, index + 1)
+        record = leaf.position and event_at(journal, leaf.position)
+        if record is not None and record.event_id == leaf.event_id and stream in (None, record.stream):
             found.append(record)
     if len(found) != 1:
         raise NotFound(f"the ledger has no entry {id[:80]!r} that you may open: `harmonia ledger ls` lists them")

@@ -106,7 +106,8 @@ def reconcile(journal: Journal, store: Store) -> Position | None:
     lost = False
     while kept:
         (leaf,) = store.leaves(kept - 1, kept)
-        if leaf.position is not None and _holds(journal, leaf.position, leaf.event_id):
+        record = None if leaf.position is None else event_at(journal, leaf.position)
+        if record is not None and record.event_id == leaf.event_id:
             break
         lost |= leaf.position is not None
         kept -= 1
@@ -116,8 +117,7 @@ def reconcile(journal: Journal, store: Store) -> Position | None:
     return store.leaves(kept - 1, kept)[0].position if kept else None
 
 
-def _holds(journal: Journal, position: Position, event_id: bytes) -> bool:
+def event_at(journal: Journal, position: Position) -> Record | None:
+    """The event that the journal has at that place. Raises StorageError."""
     before = position._replace(revision=position.revision - 1)
-    return any(
-        record.position == position and record.event_id == event_id for record in journal.read(ALL, before, limit=1)
-    )
+    return next((record for record in journal.read(ALL, before, limit=1) if record.position == position), None)
