@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -227,6 +228,27 @@ def test_a_restored_older_journal_takes_nothing_out_of_the_ledger(tmp_path: Path
             found = audit(Stored(parts.store), [parts.signer.verifier], {"before": before})
             audit_openings(found, parts.journal, parts.store, parts.salt)
             assert found.orphans and found.opened + found.orphans == after.size
+
+
+def test_the_ledger_keeps_up_with_people_who_never_pause(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 3)
+        stop = threading.Event()
+
+        def go_on_and_on() -> None:
+            n = 5
+            while not stop.wait(0.01):
+                fill(journal, 1, n)
+                n += 5  # an offset, which becomes no entry
+
+        feeder = threading.Thread(target=go_on_and_on)
+        feeder.start()
+        try:
+            fill(journal, 1, 4)
+            assert [entry.event_id for entry in ledger.entries_of("person/1")] == [(4).to_bytes(16, "big")]
+        finally:
+            stop.set()
+            feeder.join()
 
 
 def test_forgotten_entries_stay_and_audit_as_shredded(tmp_path: Path) -> None:
