@@ -7,6 +7,8 @@ frequency, coupling, voice or consent: there is no such event.
 import math
 from dataclasses import dataclass, replace
 
+from harmonia.domain import advance, offers, usage
+from harmonia.domain.advance import StandingWish
 from harmonia.domain.apart import Apart, replaced
 from harmonia.domain.circle import LEAD_NS, Circle
 from harmonia.domain.consent import OPEN, Consent, Grant, Purpose, effective
@@ -16,14 +18,20 @@ from harmonia.domain.events import (
     ConsentWithdrawn,
     CouplingSet,
     HearingSet,
+    OfferAnswered,
     OffsetSet,
     PersonEvent,
     RhythmOwned,
     SleeperJoined,
     SleeperLeft,
+    UsageNoted,
     VoiceSet,
+    WishMade,
+    WishRemoved,
 )
+from harmonia.domain.offers import Answer
 from harmonia.domain.rhythm import Rhythm
+from harmonia.domain.usage import Use
 from harmonia.domain.weaving import ON_THE_CIRCLES, OwnRhythm
 from harmonia.errors import BadInput, StaleGrant
 
@@ -66,6 +74,12 @@ class Sleeper:
 
     apart: tuple[Apart, ...] = ()
     """From whom this person keeps apart, ordered by id."""
+    wishes: tuple[StandingWish, ...] = ()
+    """What is to be taken back without a button, oldest first."""
+    answers: tuple[Answer, ...] = ()
+    """To offers, newest last."""
+    uses: tuple[Use, ...] = ()
+    """Who used what this person allows. For this person's eyes."""
 
     def allows(self, purpose: Purpose, circle: Circle, t_ns: int, scope: str = "") -> float:
         """The meet of this person's consent (to ``scope``) with everybody else's limits, 0 (no) to 1."""
@@ -108,7 +122,9 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
             own, ending = sleeper.own_rhythm, FOLLOWING.intersection(purposes)
             if any(event_id not in sleeper.consent[purpose].withdrawals for purpose in ending):  # else a repetition
                 own = own.released(t_ns, t_ns + LEAD_NS)
-            return replace(sleeper, consent=sleeper.consent.withdraw(purposes, event_id), own_rhythm=own)
+            wishes = advance.marked(sleeper.wishes, sleeper.sleeper_id, event_id)
+            consent = sleeper.consent.withdraw(purposes, event_id)
+            return replace(sleeper, consent=consent, own_rhythm=own, wishes=wishes)
         case ConsentGranted(purpose, scope, level, until_ns, supersedes, event_id, _):
             try:
                 granted = sleeper.consent.grant(purpose, Grant(event_id, scope, level, until_ns), supersedes)
@@ -130,6 +146,14 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
             return replace(sleeper, coupling=coupling, weight=weight)
         case ApartKept(other_id, unheard, unhearing, _):
             return replace(sleeper, apart=replaced(sleeper.apart, Apart(other_id, unheard, unhearing)))
+        case WishMade(wish, t_ns):
+            return replace(sleeper, wishes=advance.added(sleeper.wishes, wish, t_ns))
+        case WishRemoved(wish_id, _):
+            return replace(sleeper, wishes=advance.removed(sleeper.wishes, wish_id))
+        case OfferAnswered(offer, accepted, _):
+            return replace(sleeper, answers=offers.answered(sleeper.answers, Answer(offer.offer_id, accepted)))
+        case UsageNoted(uses, _):
+            return replace(sleeper, uses=usage.merged(sleeper.uses, uses))
         case SleeperLeft():
             return replace(sleeper, left=True)
 
