@@ -39,6 +39,8 @@ class Account:
     circle_id: str
     nos: dict[Purpose, list[bytes]] = field(default_factory=lambda: {purpose: [] for purpose in Purpose})
     """Every withdrawal that a house has heard, in the order in which it heard them."""
+    unwritten: set[tuple[Purpose, bytes]] = field(default_factory=set)
+    """Those of them that no disk has yet."""
     yes: dict[Purpose, Yes | None] = field(default_factory=lambda: dict.fromkeys(Purpose))
     """The grant in force."""
     said: list[Yes] = field(default_factory=list)
@@ -62,8 +64,17 @@ class Account:
         for purpose in purposes:
             if event_id not in self.nos[purpose]:
                 self.nos[purpose].append(event_id)
+                self.unwritten.add((purpose, event_id))
                 self.yes[purpose] = None
                 self.doubt.discard(purpose)
+
+    def writes_no(self, purposes: Iterable[Purpose], event_id: bytes) -> None:
+        """The disk takes a withdrawal: behind all others, so that it is the newest that it will give back."""
+        for purpose in purposes:
+            if (purpose, event_id) in self.unwritten:
+                self.unwritten.remove((purpose, event_id))
+                self.nos[purpose].remove(event_id)
+                self.nos[purpose].append(event_id)
 
     def newest(self, purpose: Purpose) -> bytes:
         """The name that a grant must give."""
@@ -93,10 +104,12 @@ class Account:
         """The house has started: only what its disk holds is left of all that it heard."""
         before, self.yes = self.yes, dict.fromkeys(Purpose)
         self.nos = {purpose: [] for purpose in Purpose}
+        self.unwritten.clear()
         self.left = self.hushed = False
         for event in events:
             if isinstance(event, ConsentWithdrawn):
                 self.hears_no(event.purposes, event.event_id)
+                self.writes_no(event.purposes, event.event_id)
             elif isinstance(event, ConsentGranted):
                 self._rereads_yes(event)
             elif isinstance(event, SleeperLeft):

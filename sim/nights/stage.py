@@ -121,7 +121,9 @@ class Night:
 
     async def run(self, acts: Sequence[Act]) -> None:
         """Plays all acts, in as many lives as it takes, or until an invariant does not hold."""
-        while self._next < len(acts) and not self._played.broken:
+        over = False
+        while not over and not self._played.broken:
+            over = self._next == len(acts)  # then once more, for what is left when everybody has gone
             try:
                 await self._live(acts)
             except BaseExceptionGroup as group:
@@ -213,8 +215,9 @@ class Night:
                 if yes.names == account.newest(purpose):
                     raise Broken(f"{account.sleeper_id}: a grant that names the newest withdrawal is refused") from None
                 raise
-            except (OutcomeUnknown, BaseExceptionGroup):
-                account.doubt.add(purpose)
+            except BaseException as error:
+                if isinstance(error, OutcomeUnknown) or not isinstance(error, HarmoniaError):
+                    account.doubt.add(purpose)
                 raise
             account.accepted(yes)
             return consent
@@ -253,10 +256,12 @@ class Night:
         match event:
             case ConsentGranted():
                 account.on_disk.add(event.event_id)
-            case ConsentWithdrawn() if any(event.event_id not in account.nos[purpose] for purpose in event.purposes):
-                if not self._new_clock:
+            case ConsentWithdrawn():
+                known = all(event.event_id in account.nos[purpose] for purpose in event.purposes)
+                if not known and not self._new_clock:
                     self._fail(f"{identity}: a withdrawal is written that nobody said")
                 account.hears_no(event.purposes, event.event_id)
+                account.writes_no(event.purposes, event.event_id)
             case _:
                 pass
 
@@ -401,7 +406,7 @@ class Night:
     def _person(self, act: Act) -> tuple[Account, Person]:
         assert self._sanctuary is not None
         if not self._accounts:
-            raise MissingAct
+            raise MissingAct("nobody has joined yet")
         account = list(self._accounts.values())[act.who % len(self._accounts)]
         person = self._sanctuary.roll.by_id(account.sleeper_id)
         assert person is not None, f"{account.sleeper_id} is forgotten"
@@ -410,7 +415,7 @@ class Night:
     def _conductor(self, act: Act) -> Conductor:
         assert self._sanctuary is not None
         if not self._circles:
-            raise MissingAct
+            raise MissingAct("there is no circle yet")
         return self._sanctuary.conductor(self._circles[act.who % len(self._circles)])
 
     async def circle(self, act: Act) -> None:
