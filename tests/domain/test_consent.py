@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -24,13 +25,19 @@ from harmonia.domain.events import (
     PersonEvent,
     RhythmLed,
     RhythmOwned,
+    RoleGranted,
+    RoomEvent,
+    RoomLifted,
+    RoomSilenced,
     SleeperJoined,
     SleeperLeft,
+    TalkEvent,
     TokensCreated,
     VoiceSet,
     WeavingSet,
 )
 from harmonia.domain.rhythm import Rhythm, Segment
+from harmonia.domain.roles import Role
 from harmonia.domain.sleeper import Sleeper
 from harmonia.domain.states import CircleState
 from harmonia.domain.weaving import CircleMode
@@ -56,7 +63,7 @@ own_settings = st.one_of(
     st.builds(RhythmOwned, st.just((Segment(5, 0, 10**20),)), st.none() | instants, instants),
     st.builds(CouplingSet, levels, levels, instants),
 )
-HOSTS = (CircleAdvanced, RhythmLed, WeavingSet, OffsetsOffered, TokensCreated)
+HOSTS = (CircleAdvanced, RhythmLed, WeavingSet, OffsetsOffered, TokensCreated, *get_args(RoomEvent | TalkEvent))
 person_events = st.one_of(grants, withdrawals, own_settings)
 advances = st.builds(
     CircleAdvanced, st.sampled_from(CircleState), instants, st.just(5), st.just((Segment(5, 0, 10**20),))
@@ -66,6 +73,9 @@ host_events = st.one_of(
     st.builds(TokensCreated, st.lists(st.binary(min_size=32, max_size=32), max_size=2).map(tuple), instants, instants),
     st.builds(WeavingSet, st.sampled_from(CircleMode), st.floats(0, 100), instants),
     st.builds(OffsetsOffered, st.lists(st.integers(-(2**63), 2**63 - 1), max_size=2).map(tuple), instants),
+    st.builds(RoomSilenced, st.sampled_from("ab"), st.text(), st.booleans(), st.text(), instants),
+    st.builds(RoomLifted, st.sampled_from("ab"), st.text(), instants),
+    st.builds(RoleGranted, st.text(), st.sampled_from(Role), st.text(), st.binary(), st.none() | instants, instants),
 )
 
 
@@ -108,10 +118,11 @@ def test_no_host_event_turns_a_no_into_a_yes_or_resets_an_offset(
     circle = circles.apply(None, CREATED)
     sleeper = sleepers.apply(None, JOINED)
     for event in history:
-        if isinstance(event, HOSTS):
+        if isinstance(event, CircleEvent):
             circle = circles.apply(circle, event)
         else:
-            assert not isinstance(event, CircleCreated | SleeperLeft)
+            assert isinstance(event, PersonEvent)
+            assert not isinstance(event, SleeperLeft)
             sleeper = sleepers.apply(sleeper, event)
     alone = fold([event for event in history if not isinstance(event, HOSTS)])  # type: ignore[misc]
     assert sleeper == alone

@@ -11,16 +11,19 @@ from harmonia.domain import advance, offers, usage
 from harmonia.domain.advance import StandingWish
 from harmonia.domain.apart import Apart, replaced
 from harmonia.domain.circle import LEAD_NS, Circle
-from harmonia.domain.consent import OPEN, Consent, Grant, Purpose, effective
+from harmonia.domain.consent import Consent, Grant, Purpose, effective
 from harmonia.domain.events import (
     ApartKept,
     ConsentGranted,
     ConsentWithdrawn,
     CouplingSet,
     HearingSet,
+    HelpCalled,
     OfferAnswered,
     OffsetSet,
     PersonEvent,
+    PetitionMade,
+    PetitionWithdrawn,
     RhythmOwned,
     SleeperJoined,
     SleeperLeft,
@@ -36,9 +39,6 @@ from harmonia.domain.weaving import ON_THE_CIRCLES, OwnRhythm
 from harmonia.errors import BadInput, StaleGrant
 
 MAGNITUDE_MAX = 4.0
-
-SAFETY = OPEN
-"""Safety narrows no purpose yet; the limiter and the personal ceiling guard the ears."""
 
 FOLLOWING = frozenset({Purpose.BIOSIGNAL, Purpose.PULL})
 """Without both of these nobody's rhythm follows a living signal."""
@@ -85,8 +85,8 @@ class Sleeper:
         """The meet of this person's consent (to ``scope``) with everybody else's limits, 0 (no) to 1."""
         if self.left:
             return 0.0
-        rules, score = circle.rules, circle.score_ceiling
-        return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=SAFETY, scope=scope)
+        rules, score, safety = circle.rules, circle.score_ceiling, circle.safety
+        return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=safety, scope=scope)
 
     def bond(self, circle: Circle, t_ns: int) -> tuple[float, float]:
         """Coupling and weight as they may be used: nothing without the purpose pull, and never more than it says."""
@@ -156,6 +156,8 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
             return replace(sleeper, uses=usage.merged(sleeper.uses, uses))
         case SleeperLeft():
             return replace(sleeper, left=True)
+        case HelpCalled() | PetitionMade() | PetitionWithdrawn():
+            return sleeper
 
 
 def _strayed(sleeper: Sleeper, own: OwnRhythm, t_ns: int) -> bool:

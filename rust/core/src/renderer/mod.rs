@@ -35,6 +35,7 @@ mod glide;
 mod lines;
 mod meter;
 mod music;
+mod near;
 mod run;
 mod shaped;
 mod spin;
