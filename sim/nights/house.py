@@ -28,7 +28,6 @@ class Disk:
     cut_after: bool = False
     """... when it is written already."""
     dead: bool = False
-    read_to_end: bool = False
 
     blocking = False
 
@@ -63,17 +62,14 @@ class Disk:
     def read(self, stream: str | None, after: Position | None = None, limit: int | None = None) -> list[Record]:
         if self.dead:
             raise PowerCut
-        records = self.inner.read(stream, after, limit)
-        if stream is None and (limit is None or len(records) < limit):
-            self.read_to_end = True
-        return records
+        return self.inner.read(stream, after, limit)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
     def restarted(self) -> None:
         """The machine has power again."""
-        self.dead, self.full, self.cut_in, self.unknown, self.read_to_end = False, False, None, 0, False
+        self.dead, self.full, self.cut_in, self.unknown = False, False, None, 0
         self.cached.clear()
 
     def events(self, stream: str) -> list[Event]:

@@ -16,6 +16,19 @@ SOUND = (Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING, Purpose.PULL)
 WITH_SOUND = (CircleState.GATHERING, CircleState.ENTRAINING, CircleState.DREAMING, CircleState.WAKING)
 
 
+IN_SILENCE = frozenset({Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING, Purpose.MONITORING})
+"""Of which a silent room has none."""
+
+
+class Where(NamedTuple):
+    """What surrounds a person at one instant."""
+
+    state: CircleState
+    silent: bool
+    """Somebody silenced the room."""
+    now_ns: int
+
+
 class Broken(AssertionError):
     """An invariant does not hold; the message says which, for whom."""
 
@@ -87,22 +100,23 @@ class Account:
             self.doubt.discard(yes.purpose)
             self.hushed = self.hushed and yes.purpose is not Purpose.VOICE
 
-    def level(self, purpose: Purpose, state: CircleState, now_ns: int) -> float:
+    def level(self, purpose: Purpose, where: Where) -> float:
         """How far the purpose is allowed."""
-        return 0.0 if self.left else level_of(self.yes[purpose], purpose, state, now_ns)
+        return 0.0 if self.left else level_of(self.yes[purpose], purpose, where)
 
-    def may(self, purpose: Purpose, state: CircleState, now_ns: int) -> bool:
+    def may(self, purpose: Purpose, where: Where) -> bool:
         """Whether some grant of the person's own, on disk and answering the newest no, allows the purpose."""
         answers = (
             yes
             for yes in self.said
             if yes.purpose is purpose and yes.names == self.newest(purpose) and yes.event_id in self.on_disk
         )
-        return not self.left and any(level_of(yes, purpose, state, now_ns) > 0 for yes in answers)
+        return not self.left and any(level_of(yes, purpose, where) > 0 for yes in answers)
 
     def reread(self, events: Iterable[Event]) -> None:
         """The house has started: only what its disk holds is left of all that it heard."""
         before, self.yes = self.yes, dict.fromkeys(Purpose)
+        doubt, self.doubt = self.doubt, set()
         self.nos = {purpose: [] for purpose in Purpose}
         self.unwritten.clear()
         self.left = self.hushed = False
@@ -121,9 +135,8 @@ class Account:
                         f"{self.sleeper_id}: the acknowledged withdrawal {event_id.hex()} of {purpose.name} is lost"
                     )
         for purpose, yes in before.items():
-            if yes is not None and purpose not in self.doubt and self.yes[purpose] != yes:
+            if yes is not None and purpose not in doubt and self.yes[purpose] != yes:
                 raise Broken(f"{self.sleeper_id}: the acknowledged grant of {purpose.name} is lost")
-        self.doubt.clear()
 
     def _rereads_yes(self, event: ConsentGranted) -> None:
         known = [yes for yes in self.said if yes.event_id == event.event_id and yes.purpose is event.purpose]
@@ -134,8 +147,12 @@ class Account:
         self.accepted(known[0])
 
 
-def level_of(yes: Yes | None, purpose: Purpose, state: CircleState, now_ns: int) -> float:
+def level_of(yes: Yes | None, purpose: Purpose, where: Where) -> float:
     """How far one grant reaches."""
-    if yes is None or state is CircleState.CLOSED or (yes.until_ns is not None and now_ns >= yes.until_ns):
+    if yes is None or where.state is CircleState.CLOSED:
         return 0.0
-    return 0.0 if purpose in SOUND and state not in WITH_SOUND else yes.level
+    if yes.until_ns is not None and where.now_ns >= yes.until_ns:
+        return 0.0
+    if where.silent and purpose in IN_SILENCE:
+        return 0.0
+    return 0.0 if purpose in SOUND and where.state not in WITH_SOUND else yes.level

@@ -44,6 +44,7 @@ _PERSONS = {
     "listen": 3,
     "see": 3,
     "dismiss": 1,
+    "help": 1,
 }
 _OTHERS = {
     "join": 6,
@@ -56,6 +57,8 @@ _OTHERS = {
     "mode": 2,
     "pattern": 1,
     "offer": 2,
+    "silence": 1,
+    "lift": 2,
     "disk-full": 2,
     "disk-free": 3,
     "unknown": 2,

@@ -36,7 +36,7 @@ from harmonia.journal.memory import MemoryJournal
 from harmonia.journal.sqlite import SqliteJournal
 from harmonia.testing import fake_scores, virtual_node_clock
 from sim.nights.house import Disk, JudgedPlane, PowerCut
-from sim.nights.oracle import Account, Broken, Yes
+from sim.nights.oracle import Account, Broken, Where, Yes
 from sim.nights.plot import Act
 
 CAPACITY = 24
@@ -276,35 +276,37 @@ class Night:
         if not holds:
             self._fail(" ".join(str(word) for word in words))
 
-    def _state(self, account: Account) -> CircleState:
+    def _where(self, account: Account) -> Where:
         assert self._sanctuary is not None
-        return self._sanctuary.conductor(account.circle_id).circle.state
+        circle = self._sanctuary.conductor(account.circle_id).circle
+        return Where(circle.state, circle.silence is not None, self.now_ns())
 
     def _judge(self, what: str, number: int) -> None:
         """The data plane was told something about somebody."""
         plane, account = self._plane, self._numbers.get(number)
         if plane is None or account is None or number not in plane.sleepers:
             return
-        held, state, now_ns = plane.sleepers[number], self._state(account), self.now_ns()
+        held, where = plane.sleepers[number], self._where(account)
         if what == "plan":
             in_use = {
                 Purpose.VOICE: plane.audible(number),
                 Purpose.HEARING: held.hearing_planned,
                 Purpose.RECORDING: held.recording_planned,
             }
-            self._require(self._disk.read_to_end or not plane.audible(number), account.sleeper_id, "sounds unread")
+            read = self._sanctuary is not None and self._sanctuary._doors is not None
+            self._require(read or not plane.audible(number), account.sleeper_id, "sounds before the journal is read")
         elif what == "coupling":
             in_use = {Purpose.PULL: held.coupling > 0}
         else:
             heard = self._numbers.get(held.ear[0]) if held.ear else None
             if heard is not None:
                 self._require(
-                    heard.may(Purpose.MONITORING, state, now_ns), heard.sleeper_id, "is listened in to without a yes"
+                    heard.may(Purpose.MONITORING, where), heard.sleeper_id, "is listened in to without a yes"
                 )
             return
         for purpose, used in in_use.items():
             self._require(
-                not used or account.may(purpose, state, now_ns), account.sleeper_id, purpose.name, "in use after a no"
+                not used or account.may(purpose, where), account.sleeper_id, purpose.name, "in use after a no"
             )
 
     def _check(self) -> None:
@@ -332,11 +334,12 @@ class Night:
 
     def _check_consent(self, account: Account, person: Person, now_ns: int) -> None:
         assert self._plane is not None
-        circle, sure = person.conductor.circle, [purpose for purpose in Purpose if purpose not in account.doubt]
+        where, sure = self._where(account), [purpose for purpose in Purpose if purpose not in account.doubt]
         for purpose in sure:
-            allowed, said = person.sleeper.allows(purpose, circle, now_ns), account.level(purpose, circle.state, now_ns)
+            allowed = person.sleeper.allows(purpose, person.conductor.circle, now_ns)
+            said = account.level(purpose, where)
             self._require(allowed == said, account.sleeper_id, purpose.name, f"is {allowed}, and was said to be {said}")
-        if Purpose.VOICE in sure and person.on_plane and not account.hushed and account.level(Purpose.VOICE, circle.state, now_ns) > 0:
+        if Purpose.VOICE in sure and person.on_plane and not account.hushed and account.level(Purpose.VOICE, where) > 0:
             self._require(self._plane.audible(person.number), account.sleeper_id, "said yes and stays mute")
         for event_id, purposes in account.promised:
             known = all(event_id in account.nos[purpose] for purpose in purposes)
@@ -355,8 +358,9 @@ class Night:
         if account.left:
             return
         due_ns = min(self._joined_ns[account.sleeper_id], set_ns) + (wish.after_ns or 0)
-        awake = self._state(account) in (CircleState.WAKING, CircleState.DIALOGUE)
-        if awake if wish.kind is WishKind.WAKING else due_ns < now_ns and self._state(account) < CircleState.CLOSED:
+        state = self._where(account).state
+        awake = state in (CircleState.WAKING, CircleState.DIALOGUE)
+        if awake if wish.kind is WishKind.WAKING else due_ns < now_ns and state is not CircleState.CLOSED:
             event_id = wish.event_id(account.sleeper_id)
             acted = all(event_id in account.nos[purpose] for purpose in wish.purposes)
             self._require(acted, account.sleeper_id, "wished to stop by now, and was not stopped")
@@ -672,6 +676,18 @@ class Night:
         grants = (OfferedGrant(Purpose.VOICE), OfferedGrant(Purpose.MONITORING))[: 1 + act.b % 2]
         await self._conductor(act).make_offer(kind, "that everybody sound", None, grants)
 
+    async def silence(self, act: Act) -> None:
+        await self._conductor(act).stewarding.silence("", act.a % 2 > 0, "host")
+
+    async def lift(self, act: Act) -> None:
+        conductor = self._conductor(act)
+        silence = conductor.circle.silence
+        await conductor.stewarding.lift(silence.silence_id if silence and act.b % 4 else "none", "host")
+
+    async def help(self, act: Act) -> None:
+        _, person = self._person(act)
+        await person.conductor.stewarding.call(person, self._id(), "")
+
     async def disk_full(self, _act: Act) -> None:
         self._disk.full = True
 
@@ -718,7 +734,7 @@ _ACTS: dict[str, Play] = {
     for name in (
         *("circle", "join", "join_storm", "grant", "withdraw", "repeat", "toggle", "fire_alarm", "two_doors"),
         *("offset", "hearing", "voice", "coupling", "apart", "own_rhythm", "wish", "unwish", "answer", "leave"),
-        *("watch", "listen", "see", "dismiss", "advance", "lead", "mode", "pattern", "offer"),
+        *("watch", "listen", "see", "dismiss", "advance", "lead", "mode", "pattern", "offer", "silence", "lift", "help"),
         *("disk_full", "disk_free", "unknown", "crash", "power_cut", "new_clock", "rest", "storm"),
     )
 }
