@@ -259,7 +259,8 @@ class Conductor:
         return self._score.rhythm_from(epoch_ns)
 
     def _show_rhythm(self) -> None:
-        if self.circle.rhythm is not None and self._score is not None:
+        # What is written of a circle that has closed meanwhile (a lifted silence) is shown to nobody.
+        if self.circle.open and self.circle.rhythm is not None and self._score is not None:
             self._desk.plane.set_rhythm(self.number, self._score.timeline(self.circle.rhythm))
 
     def _show_weaving(self) -> None:
