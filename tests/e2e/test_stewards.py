@@ -2,10 +2,11 @@
 
 import os
 import pty
-import select
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -139,47 +140,73 @@ def test_a_petition_and_a_dialogue_beside_the_night(data: Path) -> None:
             assert refused.stderr.count("\n") == 1
 
 
-def test_one_key_silences_and_another_lifts(data: Path) -> None:
-    with ExitStack() as stack:
-        stack.enter_context(sanctuary(data))
-        score = str(data.parent / "night.toml")
-        circle = answer("circle", "create", "--score", score, "--gather", "0", data=data)["circle_id"]
-        hand, screen = pty.openpty()
-        stack.callback(os.close, hand)
-        watching = subprocess.Popen(
-            [*COMMAND, "steward", circle],
+class Screen:
+    """A command in a terminal of its own, with keys. Read all the while, or its command would wait to be read."""
+
+    def __init__(self, stack: ExitStack, data: Path, *arguments: str) -> None:
+        self.hand, screen = pty.openpty()
+        self._seen: SimpleQueue[bytes] = SimpleQueue()
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments],
             stdin=screen,
             stdout=screen,
             stderr=screen,
             env={**os.environ, "HARMONIA_DATA": str(data)},
             start_new_session=True,
         )
-        stack.callback(watching.kill)
         os.close(screen)
+        reader = Thread(target=self._read, daemon=True)
+        reader.start()
+        stack.callback(os.close, self.hand)
+        stack.callback(reader.join)
+        stack.callback(self.process.wait)
+        stack.callback(self.process.kill)
 
-        def until(words: bytes) -> None:
-            seen = b""
-            while words not in seen:
-                ready, _, _ = select.select([hand], [], [], PATIENCE_S)
-                assert ready, seen
-                seen = (seen + os.read(hand, 4096))[-4096:]
+    def _read(self) -> None:
+        with suppress(OSError):  # how a terminal ends whose command has ended
+            while part := os.read(self.hand, 4096):
+                self._seen.put(part)
+
+    def press(self, keys: bytes) -> None:
+        os.write(self.hand, keys)
+
+    def until(self, words: bytes) -> None:
+        """Waits until these words are shown, from here on."""
+        seen = b""
+        while words not in seen:
+            seen = (seen + self._seen.get(timeout=PATIENCE_S))[-8192:]
+
+
+def test_one_key_each_calls_for_help_answers_silences_and_lifts(data: Path) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(sanctuary(data))
+        score = str(data.parent / "night.toml")
+        circle = answer("circle", "create", "--score", score, "--gather", "0", data=data)["circle_id"]
+        steward = Screen(stack, data, "steward", circle)
+        sleeper = Screen(stack, data, "join", circle)
 
         def silent() -> Any:
             return answer("steward", circle, "--once", data=data)["silence"]
 
-        until(b"q leaves")
-        os.write(hand, b"s")
-        until(b"the room is silent")
+        sleeper.until(b"h calls for help")
+        sleeper.press(b"h")
+        steward.until(b"HELP at place 1")
+        steward.press(b"c")
+        sleeper.until(b"is coming to place 1")
+        steward.press(b"r")
+        steward.until(b"resolved: place 1")
+        steward.press(b"s")
+        sleeper.until(b"the room is silent, by the host")
         assert not silent()["alarm"]
-        os.write(hand, b"l")
-        until(b"lifted")
+        steward.press(b"l")
+        steward.until(b"lifted")
         assert silent() is None
-        os.write(hand, b"a")
-        until(b"press a again")
-        os.write(hand, b"aa")
-        until(b"ALARM for")
+        steward.press(b"a")
+        steward.until(b"press a again")
+        steward.press(b"aa")
+        sleeper.until(b"ALARM, by the host")
         assert silent()["alarm"]
-        os.write(hand, b"c")
-        until(b"no call waits for that")
-        os.write(hand, b"q")
-        assert watching.wait(PATIENCE_S) == 0
+        steward.press(b"c")
+        steward.until(b"no call waits for that")
+        steward.press(b"q")
+        assert steward.process.wait(PATIENCE_S) == 0

@@ -575,3 +575,36 @@ def test_a_silence_that_the_disk_refused_outlasts_the_writing_and_the_lift_of_on
             assert audible(sanctuary, person)
 
     in_virtual_time(scenario)
+
+
+class Late(FlakyJournal):
+    """A journal whose next writing seems to fail, and is there after all."""
+
+    fails = False
+
+    def append(self, stream: str, expected: Expected | Position, event_id: bytes, data: bytes) -> Position:
+        position = super().append(stream, expected, event_id, data)
+        if self.fails:
+            self.fails = False
+            raise Unavailable("the disk did not answer: free some space")
+        return position
+
+
+def test_a_silence_and_a_revocation_are_written_behind_what_seemed_to_fail() -> None:
+    async def scenario(house: House) -> None:
+        journal = Late()
+        async with house.awake(journal) as sanctuary:
+            conductor = await house.circle(sanctuary)
+            room = conductor.stewarding
+            held = (await room.grant(Role.STEWARD, "Sam", None)).held
+            for narrow in (lambda: room.silence("", False, "Sam"), lambda: room.revoke(held.role_id)):
+                journal.fails = True
+                with pytest.raises(StorageError):
+                    await conductor.offer([0.25])
+                await narrow()
+        async with house.awake(journal) as sanctuary:
+            conductor = sanctuary.conductor(conductor.circle.circle_id)
+            assert conductor.circle.silence is not None
+            assert conductor.stewarding.passes[held.role_id].revoked
+
+    in_virtual_time(scenario)

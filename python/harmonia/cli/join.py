@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import sys
 import termios
@@ -606,27 +607,33 @@ async def _obey_keys(who: Sleeper, leave: trio.CancelScope, show: "_Quiet") -> N
             while True:
                 await trio.lowlevel.wait_readable(0)
                 pressed = _read_stdin()
-                if show.choosing and pressed != b"o":
-                    show.choosing = False
-                    if (purpose := chosen(pressed)) is not None:
-                        nursery.start_soon(_patiently, who.opt_out, purpose)
-                    continue
-                match pressed:
-                    case b"o":
+                for key in keys(pressed) or [b"q"]:  # nothing: the terminal is gone
+                    if show.choosing and key != b"o":
                         show.choosing = False
-                        nursery.start_soon(_patiently, who.opt_out)
-                    case b"h":
-                        nursery.start_soon(_patiently, who.call_for_help)
-                    case b"w":
-                        show.choosing = True
-                    case b"\x1b[C":
-                        nursery.start_soon(_patiently, who.set_offset, who.now().offset_turns + OFFSET_STEP)
-                    case b"\x1b[D":
-                        nursery.start_soon(_patiently, who.set_offset, who.now().offset_turns - OFFSET_STEP)
-                    case b"q" | b"":
-                        leave.cancel()
+                        if (purpose := chosen(key)) is not None:
+                            nursery.start_soon(_patiently, who.opt_out, purpose)
+                        continue
+                    match key:
+                        case b"o":
+                            show.choosing = False
+                            nursery.start_soon(_patiently, who.opt_out)
+                        case b"h":
+                            nursery.start_soon(_patiently, who.call_for_help)
+                        case b"w":
+                            show.choosing = True
+                        case b"\x1b[C":
+                            nursery.start_soon(_patiently, who.set_offset, who.now().offset_turns + OFFSET_STEP)
+                        case b"\x1b[D":
+                            nursery.start_soon(_patiently, who.set_offset, who.now().offset_turns - OFFSET_STEP)
+                        case b"q":
+                            leave.cancel()
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def keys(pressed: bytes) -> list[bytes]:
+    """What was read, key by key: who presses `o` twice in a hurry has pressed `o`."""
+    return re.findall(rb"\x1b\[[0-9;]*[A-Za-z~]|.", pressed, re.DOTALL)
 
 
 def chosen(pressed: bytes) -> Purpose | None:

@@ -18,7 +18,7 @@ from harmonia import _core, errors
 from harmonia.client import calls, outbox, stems
 from harmonia.client.calibration import Calibration
 from harmonia.client.following import Following, Pursuit
-from harmonia.client.identity import Identity, purpose_bits
+from harmonia.client.identity import Identity, purpose_bits, write_secret
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.phase import PhaseTracker
@@ -112,6 +112,7 @@ class Sleeper:
         self._awake: tuple[float, bool] | None = None
         self._breath: PhaseTracker | None = None
         self._nursery: trio.Nursery | None = None
+        self._unsaved = False
         self._recording = recording
         self._udp_only = udp_only
         self._blocked: UdpLoss | None = None
@@ -383,6 +384,7 @@ class Sleeper:
         """
         pursuit, core = Pursuit(tracker.band_hz), self.platform.core
         self._breath = tracker
+        asked = False
         try:
             while True:
                 clock = core.clock()
@@ -391,17 +393,20 @@ class Sleeper:
                 self.following = Following(estimate, missing, pursuit.said_hz)
                 if missing:
                     # The sanctuary has left the signal itself; the way home to the circle's phase is for us to ask.
-                    if pursuit.said_hz is not None and await self._lead(None):
+                    if asked and await self._lead(None):
                         pursuit.forget()
+                        asked = False
                 else:
                     pursuit.see(estimate, now_s)
                     wish = pursuit.wish(estimate, self._own_turns(clock.node_ns), now_s)
-                    if wish is not None and await self._lead(wish):
-                        pursuit.said(wish, now_s)
+                    if wish is not None:
+                        asked = True  # whether or not the answer comes before the end
+                        if await self._lead(wish):
+                            pursuit.said(wish, now_s)
                 await trio.sleep(_LOOK_S)
         finally:
             self.following = self._breath = None
-            if pursuit.said_hz is not None and not self._ended.is_set():
+            if asked and not self._ended.is_set():
                 with trio.CancelScope(deadline=trio.current_time() + _HOME_S, shield=True):
                     await self._lead(None)
 
@@ -635,14 +640,19 @@ class Sleeper:
         return self._withdrawals.post(event_id.hex(), tell)
 
     def _save_soon(self) -> None:
+        """Writes the state file without waiting for it; at the latest when this sleeper ends."""
+        self._unsaved = True
         if self._nursery is not None:
             self._nursery.start_soon(self._save)
 
     async def _save(self) -> None:
         """Writes the state file. A disk that refuses keeps nobody from opting out; it is only said."""
         async with self._saving:
+            self._unsaved = False
+            if self.identity.path is None:
+                return
             try:
-                await trio.to_thread.run_sync(self.identity.save)
+                await trio.to_thread.run_sync(write_secret, self.identity.path, self.identity.text())
             except errors.StorageError as error:
                 self.trouble = str(error)
 
@@ -669,6 +679,9 @@ class Sleeper:
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = None
+            if self._unsaved:
+                with trio.CancelScope(shield=True):
+                    await self._save()
             over = self._end_error or errors.NotNow("the night is over; there is nothing to change any more")
             self._withdrawals.abandon(over)
             self._settings.abandon(over)

@@ -286,6 +286,7 @@ class Conductor:
         self.take_in(event, position)
         self._wake.set()
         self.wishes.look()
+        self.usage.look()
         self.changed.send()
         if isinstance(event, QUIET):
             return

@@ -346,6 +346,7 @@ class Person:
         self.end_following()
         self.show_plan()
         self.conductor.look_at_ends()
+        self.conductor.usage.look()
         return self.sleeper.consent
 
     def narrow(self, event: ConsentWithdrawn, key: bytes) -> Position | None:

@@ -38,7 +38,7 @@ from harmonia.domain.silence import MESSAGE_MAX, Silence
 from harmonia.engine.desk import Desk
 from harmonia.engine.room import Room, bed, shown_calls
 from harmonia.engine.signal import Signal
-from harmonia.errors import BadInput, NotFound, NotNow, NotPermitted
+from harmonia.errors import BadInput, NotFound, NotNow, NotPermitted, WrongExpectedRevision
 
 if TYPE_CHECKING:
     from harmonia.engine.conductor import Conductor
@@ -151,7 +151,7 @@ class Stewarding:
             raise NotFound(f"there is no role {role_id[:80]!r} in this circle: list them to see their ids")
         self._revoke(role_id)
         self.changed.send()
-        await self._conductor.record(RoleRevoked(role_id, self._desk.now_ns()))
+        await self._insist(RoleRevoked(role_id, self._desk.now_ns()))
         return self.passes[role_id]
 
     async def end_timed(self) -> None:
@@ -197,16 +197,20 @@ class Stewarding:
         now_ns, silence_id = self._desk.now_ns(), identifier("silence-", self._desk.entropy(10))
         silence = self._silence = Silence(silence_id, message, alarm, by, now_ns)
         self._conductor.hush()
-        await self._conductor.record(RoomSilenced(silence_id, message, alarm, by, now_ns))
+        await self._insist(RoomSilenced(silence_id, message, alarm, by, now_ns))
         return silence
 
     async def lift(self, silence_id: str, by: str) -> None:
         """Ends that silence, and nothing else. Raises NotNow if it is not the one in force, StorageError."""
-        silence = self._conductor.circle.silence
-        if silence is None or silence.silence_id != silence_id:
-            newest = "not silent" if silence is None else f"silent by {silence.silence_id}, of {silence.by}"
-            raise NotNow(f"this room is {newest}: look at it again, then lift what is in force")
-        await self._conductor.record(RoomLifted(silence_id, by, self._desk.now_ns()))
+
+        def decide() -> RoomLifted:
+            silence = self._conductor.circle.silence
+            if silence is None or silence.silence_id != silence_id:
+                newest = "not silent" if silence is None else f"silent by {silence.silence_id}, of {silence.by}"
+                raise NotNow(f"this room is {newest}: look at it again, then lift what is in force")
+            return RoomLifted(silence_id, by, self._desk.now_ns())
+
+        await self._conductor.record(decide)
 
     # Help
 
@@ -346,11 +350,18 @@ class Stewarding:
             self._filing.discard(petition_id)
         return self.dialogues[into]
 
-    def require(self, held: RolePass) -> None:
-        """Raises NotPermitted unless that role is still good."""
+    def require(self, held: RolePass, *, to_the_end: bool = False) -> None:
+        """Raises NotPermitted unless that role is still good; ``to_the_end``: or has ended with its circle alone."""
         newest = self.passes.get(held.role_id, held)
-        if over := newest.over(self._conductor.circle.open, self._desk.now_ns()):
+        if over := newest.over(to_the_end or self._conductor.circle.open, self._desk.now_ns()):
             raise NotPermitted(f"this role of {held.role.word} {over}: ask the host for another")
+
+    async def _insist(self, event: RoleRevoked | RoomSilenced) -> None:
+        """Writes what is in force, once more where an earlier writing that seemed to fail turns up before it."""
+        try:
+            await self._conductor.record(event)
+        except WrongExpectedRevision:
+            await self._conductor.record(event)
 
     def _tell(self, sleeper_id: str) -> None:
         person = self._conductor.entrance.people.get(sleeper_id)

@@ -89,6 +89,6 @@ class StewardServicer(steward_pb2_grpc.StewardServiceServicer):
 
 
 def _look(conductor: Conductor, who: Caller) -> Room:
-    if who.held is not None and conductor.circle.open:  # the end of a circle is still shown
-        conductor.stewarding.require(who.held)
+    if who.held is not None:
+        conductor.stewarding.require(who.held, to_the_end=True)
     return conductor.stewarding.room(who.role)

@@ -32,6 +32,7 @@ mod batch;
 mod course;
 mod ears;
 mod glide;
+mod hiss;
 mod lines;
 mod meter;
 mod music;

@@ -20,6 +20,8 @@
 //! program's there: of two channels that count θ differently, a sleeper with a rhythm of their own may hear others meet.
 use std::f64::consts::TAU;
 
+use num_complex::Complex;
+
 use super::course::Course;
 use super::glide::Parts;
 use super::lines::Line;
@@ -58,7 +60,6 @@ fn together(heard: Heard, of: impl Fn(usize) -> f64) -> f64 {
 #[derive(Clone, Copy, Debug)]
 struct Pair {
     channels: [u8; 2],
-    heard: [Heard; 2],
     /// Whether both are sines, and not only under an envelope.
     sines: bool,
     /// What the product of their amplitudes counts at the run's two ends, and how far they beat: 0 where they stand still.
@@ -69,8 +70,10 @@ struct Pair {
 /// All such pairs of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Near {
-    /// With all the room that they may ever need.
-    pairs: Vec<Pair>,
+    /// Of each ear, with all the room that they may ever need.
+    pairs: [Vec<Pair>; 2],
+    /// The channels that are in any pair there, a bit each.
+    paired: [u64; 2],
     heard: [[Heard; CHANNELS_MAX]; 2],
     sine: [bool; CHANNELS_MAX],
     /// The channels that have a carrier, by what they are on each ear, the lowest first.
@@ -87,7 +90,8 @@ impl Near {
             carriers.map(|(k, _)| k as u8).collect::<Vec<_>>()
         });
         let mut near = Self {
-            pairs: Vec::with_capacity(order.iter().map(|order| order.len() * order.len() / 2).sum()),
+            pairs: order.each_ref().map(|order| Vec::with_capacity(order.len() * order.len() / 2)),
+            paired: [0; 2],
             heard: [[0; CHANNELS_MAX]; 2],
             sine: [false; CHANNELS_MAX],
             order,
@@ -103,7 +107,7 @@ impl Near {
 
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.paired == [0; 2]
     }
 
     /// Finds the pairs among the channels that sound in the run of `samples`, over which θ goes as `theta`. Realtime-safe.
@@ -115,8 +119,9 @@ impl Near {
         amplitude: &[Parts; 2],
         (samples, sample_rate): (usize, u32),
     ) {
-        self.pairs.clear();
         for ear in 0..2 {
+            self.pairs[ear].clear();
+            self.paired[ear] = 0;
             let order = &mut self.order[ear];
             for &k in &*order {
                 let k = usize::from(k);
@@ -150,9 +155,9 @@ impl Near {
                     }
                     let still = self.count[a] == self.count[b];
                     let adds = |end: usize| 1.0 - share(apart_hz[end], TOGETHER_HZ);
-                    self.pairs.push(Pair {
+                    self.paired[ear] |= 1 << a | 1 << b;
+                    self.pairs[ear].push(Pair {
                         channels: [j, k],
-                        heard: [self.heard[ear][a], self.heard[ear][b]],
                         sines: self.sine[a] && self.sine[b],
                         weight: [0, 1].map(|end| adds(end) * (weight[end][a] * weight[end][b]).sqrt()),
                         beating: apart_hz.map(|hz| if still { share(hz, STILL_HZ) } else { 1.0 }),
@@ -165,31 +170,30 @@ impl Near {
     /// What the pairs add to the power at the ends of the run of `samples` that `banks` hold. Realtime-safe.
     #[inline(never)]
     pub(super) fn power(&self, banks: &Banks, samples: usize) -> (f32, f32) {
-        let at = |end: usize| -> f32 { self.pairs.iter().map(|pair| pair.power(banks, end, end * samples)).sum() };
+        let at = |end: usize| self.power_on(0, banks, end, end * samples) + self.power_on(1, banks, end, end * samples);
         (at(0), at(1))
     }
-}
 
-impl Pair {
-    /// Each ear has half of a channel's power, and the product of two amplitudes counts twice in it.
-    fn power(&self, banks: &Banks, end: usize, n: usize) -> f32 {
-        let [j, k] = self.channels.map(usize::from);
-        let [a, b] = [j, k].map(|k| banks.coefficient(end, k));
-        let mut product = a.norm() * b.norm();
-        if self.beating[end] < 1.0 {
-            let phase = |k: usize, heard: Heard| {
-                let lines = (0..2usize).filter(|line| heard >> line & 1 != 0);
-                lines.fold(0u64, |phase, line| phase.wrapping_add(banks.phase(line, k, n)))
-            };
-            let turns = phase(j, self.heard[0]).wrapping_sub(phase(k, self.heard[1])) as i64 as f64 / TURN;
-            let (sin, cos) = (TAU * turns).sin_cos();
-            let between = a * b.conj();
-            let exact = between.re * cos as f32 - between.im * sin as f32;
-            // Under envelopes two that cancel need not sound at the same time.
-            let exact = if self.sines { exact } else { exact.max(0.0) };
-            product = exact + self.beating[end] * (product - exact);
+    /// The same of one ear and end, at sample `n`. Each ear has half of a channel's power, and the product of two
+    /// amplitudes counts twice in it.
+    fn power_on(&self, ear: usize, banks: &Banks, end: usize, n: usize) -> f32 {
+        let mut turned = [Complex::default(); CHANNELS_MAX];
+        let mut size = [0.0; CHANNELS_MAX];
+        for k in (0..CHANNELS_MAX).filter(|k| self.paired[ear] >> k & 1 != 0) {
+            let lines = (0..2).filter(|line| self.heard[ear][k] >> line & 1 != 0);
+            let phase = lines.fold(0u64, |phase, line| phase.wrapping_add(banks.phase(line, k, n)));
+            let m = banks.coefficient(end, k);
+            turned[k] = m * Complex::from_polar(1.0, (TAU * phase as i64 as f64 / TURN) as f32);
+            size[k] = m.norm_sqr().sqrt();
         }
-        self.weight[end] * product
+        let product = |pair: &Pair| {
+            let [j, k] = pair.channels.map(usize::from);
+            let (beating, exact) = (size[j] * size[k], turned[j].re * turned[k].re + turned[j].im * turned[k].im);
+            // Under envelopes two that cancel need not sound at the same time.
+            let exact = if pair.sines { exact } else { exact.max(0.0) };
+            pair.weight[end] * (exact + pair.beating[end] * (beating - exact))
+        };
+        self.pairs[ear].iter().map(product).sum()
     }
 }
 
