@@ -1,7 +1,7 @@
 """Five known bugs, put into the real engine: what the nights are worth is whether they find them.
 
-They are the model's five (`rust/model/src/bugs.rs`), by the same names, each as small a change as somebody could make by
-mistake. Nothing but the tests and `--mistake` asks for them.
+They are the model's five (`rust/model/src/bugs.rs`), by the same names, each a change as small as a mistake is. Nothing
+but the tests and `--mistake` asks for them.
 """
 
 from collections.abc import Iterator
@@ -69,7 +69,9 @@ def _ruling_lifts_gate() -> Iterator[None]:
 
     def ruled(sleeper: sleepers.Sleeper, purpose: Purpose, circle: Circle, t_ns: int, scope: str = "") -> float:
         rulings = (offer for offer in circle.offers if offer.kind is OfferKind.RULING)
-        imposed = max((grant.level for offer in rulings for grant in offer.grants if grant.purpose is purpose), default=0)
+        imposed = max(
+            (grant.level for offer in rulings for grant in offer.grants if grant.purpose is purpose), default=0
+        )
         return max(allows(sleeper, purpose, circle, t_ns, scope), imposed)
 
     with mock.patch.object(sleepers.Sleeper, "allows", ruled):

@@ -231,9 +231,9 @@ class Night:
 
     def _hears_no(self, sleeper_id: str, purposes: frozenset[Purpose], event_id: bytes) -> None:
         account = self._accounts[sleeper_id]
-        wished = any(
-            one is account and wish.event_id(sleeper_id) == event_id for one, wish, _ in self._wishes
-        ) or any(said[:2] == (sleeper_id, event_id) for said in self._said_nos)
+        wished = any(one is account and wish.event_id(sleeper_id) == event_id for one, wish, _ in self._wishes) or any(
+            said[:2] == (sleeper_id, event_id) for said in self._said_nos
+        )
         if not wished:
             self._fail(f"{sleeper_id}: a withdrawal that nobody said")
         account.hushed = True
@@ -300,9 +300,7 @@ class Night:
         else:
             heard = self._numbers.get(held.ear[0]) if held.ear else None
             if heard is not None:
-                self._require(
-                    heard.may(Purpose.MONITORING, where), heard.sleeper_id, "is listened in to without a yes"
-                )
+                self._require(heard.may(Purpose.MONITORING, where), heard.sleeper_id, "is listened in to without a yes")
             return
         for purpose, used in in_use.items():
             self._require(
@@ -583,7 +581,11 @@ class Night:
         other = list(self._accounts)[act.a % len(self._accounts)]
         directions = (act.b & 1 > 0, act.b & 2 > 0)
         await self._set(
-            account, person, f"apart {other}", directions, lambda: person.keep_apart(other, directions[0], directions[1])
+            account,
+            person,
+            f"apart {other}",
+            directions,
+            lambda: person.keep_apart(other, directions[0], directions[1]),
         )
 
     async def own_rhythm(self, act: Act) -> None:
@@ -734,7 +736,8 @@ _ACTS: dict[str, Play] = {
     for name in (
         *("circle", "join", "join_storm", "grant", "withdraw", "repeat", "toggle", "fire_alarm", "two_doors"),
         *("offset", "hearing", "voice", "coupling", "apart", "own_rhythm", "wish", "unwish", "answer", "leave"),
-        *("watch", "listen", "see", "dismiss", "advance", "lead", "mode", "pattern", "offer", "silence", "lift", "help"),
+        *("watch", "listen", "see", "dismiss", "advance", "lead", "mode", "pattern", "offer"),
+        *("silence", "lift", "help"),
         *("disk_full", "disk_free", "unknown", "crash", "power_cut", "new_clock", "rest", "storm"),
     )
 }

@@ -71,9 +71,9 @@ async def a_night(house: House) -> list[Record]:
 
 async def refusal(house: House, journal: MemoryJournal, plane: FakePlane) -> HarmoniaError:
     with pytest.RaisesGroup(StorageUnreadable, allow_unwrapped=True, flatten_subgroups=True) as caught:
-        async with house.awake(journal, plane):  # type: ignore[arg-type]
+        async with house.awake(journal, plane):
             raise AssertionError("it started")
-    error = caught.value
+    error: BaseException = caught.value
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     assert isinstance(error, HarmoniaError)

@@ -20,7 +20,7 @@ from harmonia.domain.roles import GIVEN, Role
 from harmonia.domain.sleeper import Sleeper
 from harmonia.rpc.auth import PACKAGE
 from harmonia.v1 import circle_pb2, types_pb2
-from tests.rpc.daemon import Guest, Running, daemon, reason_of
+from tests.rpc.daemon import Running, daemon, reason_of
 from tests.rpc.test_roles import ALONE, FIELDS, METHODS, House
 
 WHO: list[Role | str] = [Role.HOST, Role.SLEEPER, *sorted(GIVEN), "stranger", "left"]

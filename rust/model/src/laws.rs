@@ -73,12 +73,15 @@ impl Model for World {
                     house != 0 || !person.wished || person.at[0].wish
                 })
             }),
-            Property::always("an acknowledged change of rhythm survives, and begins after it was decided", |_, state: &State| {
-                state.changes.iter().filter(|change| change.effect > 0).all(|change| {
-                    let kept = state.houses[0] != Phase::Open || !change.acknowledged || change.plays[0];
-                    kept && change.effect > change.decided
-                })
-            }),
+            Property::always(
+                "an acknowledged change of rhythm survives, and begins after it was decided",
+                |_, state: &State| {
+                    state.changes.iter().filter(|change| change.effect > 0).all(|change| {
+                        let kept = state.houses[0] != Phase::Open || !change.acknowledged || change.plays[0];
+                        kept && change.effect > change.decided
+                    })
+                },
+            ),
             Property::sometimes("a voice sounds", |world, state| sounding(world, state).next().is_some()),
         ];
         if self.nos > 0 && self.yeses > 0 {
