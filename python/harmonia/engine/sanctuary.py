@@ -23,10 +23,12 @@ from harmonia.domain.weaving import Weaving
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.desk import Desk, Entropy, Roll, circle_stream
 from harmonia.engine.doors import Doors, journal_key
+from harmonia.engine.forgetting import Shred, forget
+from harmonia.engine.person import Person
 from harmonia.engine.plane import DataPlane
 from harmonia.engine.scores import ReadScore, ScoreReader, read_score
 from harmonia.errors import BadInput, BadScore, NotFound, StorageUnreadable
-from harmonia.journal import ALL, ANY, NO_STREAM, Journal, Position, Record
+from harmonia.journal import ALL, ANY, NO_STREAM, SHREDDED, Journal, Position, Record
 
 STREAM = "sanctuary"
 CIRCLES_MAX = 1000
@@ -126,6 +128,10 @@ class Sanctuary:
         more = page[-1] if start + limit < len(ids) else ""
         return [self._conductors[circle_id] for circle_id in page], more
 
+    async def forget(self, person: Person, shred: Shred) -> None:
+        """Forgets a sleeper for good: see :mod:`harmonia.engine.forgetting`. Raises StorageError."""
+        await forget(self._desk, self.doors, person, shred)
+
     def census(self) -> tuple[int, int]:
         """How many circles are open, and how many sleepers are in them."""
         present = [conductor.entrance.present for conductor in self._conductors.values() if conductor.circle.open]
@@ -136,7 +142,8 @@ class Sanctuary:
         while records := await self._desk.read(ALL, after, _PAGE):
             try:
                 for record in records:
-                    self._take_in(record, decode(record.data))
+                    if record.data != SHREDDED:
+                        self._take_in(record, decode(record.data))
             except StorageUnreadable as error:
                 raise _at_its_place(error, records) from None
             after = records[-1].position
@@ -208,7 +215,7 @@ class Sanctuary:
 
 def _at_its_place(error: StorageUnreadable, records: list[Record]) -> StorageUnreadable:
     """``error`` with the name of the first of ``records`` that cannot be read."""
-    for record in records:
+    for record in (record for record in records if record.data != SHREDDED):
         try:
             decode(record.data)
         except StorageUnreadable as first:
