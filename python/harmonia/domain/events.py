@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from harmonia.domain.consent import Purpose
 from harmonia.domain.rhythm import Segment
-from harmonia.domain.states import CircleState
+from harmonia.domain.schedule import NightPlan
+from harmonia.domain.states import Cause, CircleState, Ending
 from harmonia.domain.weaving import CircleMode
 from harmonia.errors import StorageUnreadable
 
@@ -41,7 +42,7 @@ class ClockBegun:
 class CircleCreated:
     """The first event of a circle's stream."""
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     circle_id: str
     title: str
     score_name: str
@@ -59,18 +60,91 @@ class CircleCreated:
     """This and what follows: since version 2."""
     strength_rad_s: float = 0.0
     lag_rad: float = 0.0
+    draft: bool = False
+    """It began as a draft. This and what follows: since version 3."""
+    plan: NightPlan | None = None
+    series_id: str = ""
+    night: str = ""
+    """Which of the series' nights it is: a local date, ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True)
 class CircleAdvanced:
     """A circle entered another state."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     state: CircleState
     t_ns: int
     epoch_ns: int | None = None
     """Set once, when the circle leaves gathering; so are the segments."""
     segments: tuple[Segment, ...] = ()
+    cause: Cause = Cause.UNRECORDED
+    """This and what follows: since version 2."""
+    ending: Ending = Ending.OPEN
+    reason: str = ""
+    """Why it was cancelled or failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircleTitled:
+    """A host gave a circle another title."""
+
+    VERSION: ClassVar[int] = 1
+    title: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CapacitySet:
+    """A host made room for more sleepers or fewer; nobody leaves for it."""
+
+    VERSION: ClassVar[int] = 1
+    capacity: int
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSet:
+    """A host gave a circle another schedule, whole."""
+
+    VERSION: ClassVar[int] = 1
+    gather_ns: int | None
+    night_ns: int | None
+    plan: NightPlan | None
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSet:
+    """A host gave a draft another score."""
+
+    VERSION: ClassVar[int] = 1
+    score_name: str
+    score_format: str
+    score_text: str
+    channels: int
+    duration_ns: int | None
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingBegun:
+    """Somebody redeemed a token where there was no place yet. They come in, in this order, as places get free."""
+
+    VERSION: ClassVar[int] = 1
+    token_hash: bytes
+    credential_hash: bytes
+    platform_key: bytes
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingEnded:
+    """They do not wait any more; their token is good again."""
+
+    VERSION: ClassVar[int] = 1
+    token_hash: bytes
+    t_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +295,11 @@ class ApartKept:
     t_ns: int
 
 
-CircleEvent = CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | TokensCreated
+PlanEvent = CircleTitled | CapacitySet | ScheduleSet | ScoreSet
+WaitingEvent = WaitingBegun | WaitingEnded
+CircleEvent = (
+    CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | TokensCreated | PlanEvent | WaitingEvent
+)
 ConsentEvent = ConsentGranted | ConsentWithdrawn
 SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept
 PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent
