@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonia.domain.admission import Token, check_room, check_token
+from harmonia.domain.admission import Token, check_token
 from harmonia.domain.circle import (
     NS_PER_S,
     SEGMENTS_MAX,
@@ -26,7 +26,7 @@ from harmonia.domain.events import CapacitySet, CircleAdvanced, CircleCreated, S
 from harmonia.domain.rhythm import Rhythm, Segment
 from harmonia.domain.states import TRANSITIONS, Cause, CircleState, Ending
 from harmonia.domain.timetable import next_due
-from harmonia.errors import BadInput, CircleFull, NotNow, TokenExpired, TokenUnknown, TokenUsed
+from harmonia.errors import BadInput, NotNow, TokenExpired, TokenUnknown, TokenUsed
 
 
 def created(**changes: object) -> CircleCreated:
@@ -199,8 +199,3 @@ def test_a_token_opens_the_door_once_and_in_time() -> None:
     for bad, t_ns, error in ((None, 0, TokenUnknown), (token.redeemed("s"), 0, TokenUsed), (token, 10, TokenExpired)):
         with pytest.raises(error):
             check_token(bad, t_ns)
-    check_room(True, 2, 3)
-    with pytest.raises(CircleFull):
-        check_room(True, 3, 3)
-    with pytest.raises(NotNow):
-        check_room(False, 0, 3)

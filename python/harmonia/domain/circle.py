@@ -251,6 +251,13 @@ def decide_offer(circle: Circle, pattern_turns: Sequence[float], t_ns: int) -> O
     return OffsetsOffered(parse_pattern(pattern_turns), t_ns)
 
 
+def closed_words(circle: Circle) -> str:
+    """How the circle came to be closed, in words."""
+    if circle.ending in (Ending.CANCELLED, Ending.FAILED):
+        return f"this circle {'was cancelled' if circle.ending is Ending.CANCELLED else 'failed'}: {circle.reason}"
+    return "this circle is closed"
+
+
 def require_rhythm(circle: Circle) -> Rhythm:
     """The circle's rhythm. Raises :class:`NotNow` while it has none."""
     if circle.rhythm is None:

@@ -19,7 +19,7 @@ import trio
 
 from harmonia.domain import sleeper as sleepers
 from harmonia.domain.apart import Apart, about, check_room, parse_other, replaced
-from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, require_rhythm
+from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, closed_words, require_rhythm
 from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
 from harmonia.domain.events import (
     ApartKept,
@@ -104,6 +104,7 @@ class Person:
             self._unrecorded_release = None
         if self.sleeper.left:
             self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
+            self.conductor.look_at_room()
         self.tell()
 
     async def set_offset(self, turns: float) -> int:
@@ -421,5 +422,5 @@ class Person:
 
 def ended(person: Person) -> CredentialEnded:
     """The error of a request with a credential that has ended."""
-    why = "this sleeper has left" if person.sleeper.left else "its circle is closed"
+    why = "this sleeper has left" if person.sleeper.left else closed_words(person.conductor.circle)
     return CredentialEnded(f"{why}: this credential can withdraw consent and nothing else; join with a new token")

@@ -4,11 +4,14 @@ Everything here runs in the engine's trio thread, except where it says "any thre
 read to its end: only then does the data plane hear of circles and sleepers, each of them muted until released.
 """
 
+import time
+from collections.abc import Callable
+
 import trio
 
 from harmonia.domain import circle as circles
 from harmonia.domain.admission import identifier
-from harmonia.domain.circle import CAPACITY_DEFAULT, decide_creation, parse_score_text
+from harmonia.domain.circle import CAPACITY_DEFAULT, REASON_MAX, decide_creation, parse_score_text
 from harmonia.domain.events import (
     CircleCreated,
     ClockBegun,
@@ -19,12 +22,15 @@ from harmonia.domain.events import (
     SleeperJoined,
     decode,
 )
+from harmonia.domain.schedule import NightPlan
+from harmonia.domain.states import BEFORE
 from harmonia.domain.weaving import Weaving
-from harmonia.engine.conductor import Conductor
+from harmonia.engine.conductor import UNREADABLE, Conductor
 from harmonia.engine.desk import Desk, Entropy, Roll, circle_stream
 from harmonia.engine.doors import Doors
 from harmonia.engine.plane import DataPlane
 from harmonia.engine.scores import ReadScore, ScoreReader, read_score
+from harmonia.engine.wall import Wall
 from harmonia.errors import BadInput, BadScore, NotFound, StorageUnreadable
 from harmonia.journal import ALL, ANY, NO_STREAM, Journal, Position, Record
 
@@ -37,8 +43,15 @@ _PAGE = 1000
 class Sanctuary:
     """One node's supervisor."""
 
-    def __init__(self, journal: Journal, plane: DataPlane, entropy: Entropy, scores: ScoreReader = read_score) -> None:
-        self._desk = Desk(journal, plane, entropy)
+    def __init__(
+        self,
+        journal: Journal,
+        plane: DataPlane,
+        entropy: Entropy,
+        scores: ScoreReader = read_score,
+        utc_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._desk = Desk(journal, plane, entropy, utc_ns)
         self._scores = scores
         self._conductors: dict[str, Conductor] = {}
         self._nursery: trio.Nursery | None = None
@@ -51,6 +64,11 @@ class Sanctuary:
     @property
     def plane(self) -> DataPlane:
         return self._desk.plane
+
+    @property
+    def wall(self) -> Wall:
+        """Civil time. Any thread."""
+        return self._desk.wall
 
     @property
     def roll(self) -> Roll:
@@ -68,7 +86,7 @@ class Sanctuary:
         await self._read_journal()
         await self._begin_clock()
         going_on = [conductor for conductor in self._conductors.values() if conductor.circle.open]
-        opened = [(conductor, self._read_again(conductor)) for conductor in going_on]
+        opened = [(one, score) for one in going_on if (score := await self._read_again(one)) is not None]
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             token = trio.lowlevel.current_trio_token()
@@ -90,24 +108,34 @@ class Sanctuary:
         gather_ns: int | None = None,
         night_ns: int | None = None,
         weaving: Weaving | None = None,
+        plan: NightPlan | None = None,
+        draft: bool = False,
     ) -> Conductor:
-        """Opens a circle in gathering. Raises BadInput, BadScore or StorageError."""
+        """Opens a circle in gathering, or as a draft: also where its ``plan`` says when it gathers.
+
+        Raises BadInput, BadScore or StorageError.
+        """
         assert self._nursery is not None, "a sanctuary is run before it opens circles"
         if sum(conductor.circle.open for conductor in self._conductors.values()) >= CIRCLES_MAX:
             raise BadInput(f"this sanctuary has {CIRCLES_MAX} open circles, its most: close one first")
-        score_name, score_text = parse_score_text(score_name, score_text)
-        score = self._scores(score_name, score_format, score_text)
+        score, *_ = self.read_score(score_name, score_format, score_text)
         circle_id = identifier("circle-", self._desk.entropy(10))
         given = (circle_id, title, score_name, score_format, score_text, score.channels, score.duration_ns)
         weaving = weaving or Weaving()
         wishes = (capacity or CAPACITY_DEFAULT, gather_ns, night_ns)
         pulls = (weaving.mode, weaving.strength_rad_s, weaving.lag_rad)
-        event = CircleCreated(*given, *wishes, self._desk.now_ns(), *pulls)
+        draft = draft or (plan is not None and bool(plan.gather_at))
+        event = CircleCreated(*given, *wishes, self._desk.now_ns(), *pulls, draft, plan)
         position = await self._desk.append(circle_stream(circle_id), NO_STREAM, decide_creation(event))
         conductor = self._admit(event, position)
         conductor.open(score)
         self._nursery.start_soon(conductor.run)
         return conductor
+
+    def read_score(self, name: str, format: str, text: str) -> tuple[ReadScore, str, str, str]:
+        """A score, read, and as it was given. Raises BadInput, BadScore."""
+        name, text = parse_score_text(name, text)
+        return self._scores(name, format, text), name, format, text
 
     def conductor(self, circle_id: str) -> Conductor:
         """The conductor of a circle. Raises NotFound. Any thread."""
@@ -157,8 +185,19 @@ class Sanctuary:
                 if timed:
                     ended = ConsentWithdrawn(timed, self._desk.entropy(16), self._desk.now_ns())
                     person.take_in(ended, await self._desk.append(person.stream, ANY, ended))
+        if self._clock_id is not None:
+            await self._fail_without_clock()
         self._clock_id = self.plane.clock_id
         await self._desk.append(STREAM, ANY, ClockBegun(self._clock_id, self._desk.now_ns()))
+
+    async def _fail_without_clock(self) -> None:
+        """Ends the nights whose clock is lost: the one that runs now has not reached what has happened in them."""
+        now_ns = self._desk.now_ns()
+        for conductor in self._conductors.values():
+            circle = conductor.circle
+            if circle.open and circle.state not in BEFORE and circle.entered_ns > now_ns:
+                behind_s = (circle.entered_ns - now_ns) / 1e9
+                await conductor.fail(f"its clock was lost: after a restart the sanctuary's is {behind_s:.0f} s behind")
 
     def _take_in(self, record: Record, event: Event) -> None:
         kind, _, identity = record.stream.partition("/")
@@ -185,11 +224,11 @@ class Sanctuary:
         self._conductors[event.circle_id] = conductor
         return conductor
 
-    def _read_again(self, conductor: Conductor) -> ReadScore:
+    async def _read_again(self, conductor: Conductor) -> ReadScore | None:
+        """The circle's score; None where nobody can read it any more, for which the circle fails and no other."""
         circle = conductor.circle
         try:
             return self._scores(circle.score_name, circle.score_format, circle.score_text)
         except BadScore as error:
-            raise StorageUnreadable(
-                f"the score of {circle.circle_id} cannot be read any more ({error}): start the version that accepted it"
-            ) from None
+            await conductor.fail(f"{UNREADABLE} ({error})"[:REASON_MAX])
+            return None
