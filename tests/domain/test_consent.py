@@ -111,7 +111,8 @@ def test_no_host_event_turns_a_no_into_a_yes_or_resets_an_offset(
         if isinstance(event, HOSTS):
             circle = circles.apply(circle, event)
         else:
-            assert not isinstance(event, CircleCreated | SleeperLeft)
+            assert isinstance(event, PersonEvent)
+            assert not isinstance(event, SleeperLeft)
             sleeper = sleepers.apply(sleeper, event)
     alone = fold([event for event in history if not isinstance(event, HOSTS)])  # type: ignore[misc]
     assert sleeper == alone

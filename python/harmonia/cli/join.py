@@ -7,7 +7,7 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -18,14 +18,19 @@ import trio
 
 from harmonia import _core, errors
 from harmonia.cli.common import (
+    WAITING,
+    called_as,
+    circle_json,
     clock_log_path,
     data_option,
     find_circle,
     find_sleeper,
+    plan_text,
     run,
     sleeper_option,
     sleepers_dir,
     stated_options,
+    waiting_path,
 )
 from harmonia.cli.consent import listener_text, purpose_type
 from harmonia.cli.sensing import Sense, prepare
@@ -33,6 +38,7 @@ from harmonia.cli.sounding import Target, calibration_file, device_option, meter
 from harmonia.cli.weaving import parse_rhythm, woven_line
 from harmonia.client import (
     Calibration,
+    Circle,
     CircleMode,
     CircleState,
     CircleView,
@@ -40,11 +46,12 @@ from harmonia.client import (
     Invitation,
     Listener,
     Moment,
+    Place,
     Purpose,
     Sanctuary,
     Sleeper,
+    Ticket,
 )
-from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
 from harmonia.client.clock_log import ClockLogWriter
 from harmonia.client.sanctuary import read_admin_token
@@ -55,6 +62,7 @@ OFFSET_STEP = 0.05
 """Turns that one press of an arrow key moves the offset."""
 LINE_MAX = 10_000
 LOOK_AGAIN_S = 5.0
+Told = Callable[[Place, Circle, Ticket], None]
 DROPPED = "ALARM: something that sounds here is broken; what was no number was made silence"
 SUSPENDED = "this machine was suspended: the clock began anew, and the sound with it"
 GOODBYE_S = 3.0
@@ -258,7 +266,8 @@ def join(
 
     With an INVITATION from anywhere; with a CIRCLE (id, its beginning, or title) on the host's own machine. With - the
     invitation is read from standard input: others who use this machine can see a command's words, and who is faster
-    joins. Keys while joined: o opts out of everything, left and right move the offset, q leaves.
+    joins. Where there is no place, or the circle does not gather yet, it waits, and comes in by itself. Keys while
+    joined: o opts out of everything, left and right move the offset, q leaves.
 
     Joining is a person's explicit command, so it grants presence, hearing, voice and visibility unless told otherwise,
     and says so. A sleeper who comes back (--state, --sleeper) keeps what they allowed before.
@@ -293,7 +302,8 @@ def join(
         core = _simulated(clock_offset, clock_drift, seed, int(rate), max_drift_ppm, max_wander, card_drift)
         core.set_output_latency(calibration.output_latency_ms or 0 if output_latency_ms is None else output_latency_ms)
         core.set_loudspeaker(loudspeaker)
-        async with _present(data_dir, circle, sleeper, state_file, target.file is not None, core) as (who, new):
+        tell = waiting_teller(json_lines)
+        async with _present(data_dir, circle, sleeper, state_file, target.file is not None, core, tell) as (who, new):
             if ceiling_dbfs is not None:
                 who.set_ceiling(ceiling_dbfs)
             if new:
@@ -360,7 +370,8 @@ def record(
 
     async def work() -> None:
         core = _simulated(0.0, 0.0, None, int(rate), max_drift_ppm, max_wander)
-        async with _present(data_dir, circle, None, None, True, core) as (who, _):
+        tell = waiting_teller(json_lines)
+        async with _present(data_dir, circle, None, None, True, core, tell) as (who, _):
             await who.set_levels(hearing=1.0, own=0.0)
             await who.grant(Purpose.PRESENCE, Purpose.HEARING, Purpose.VISIBILITY)
             show = _shower(json_lines, no_view)
@@ -381,6 +392,7 @@ async def _present(
     state_file: Path | None,
     recording: bool,
     core: _core.Platform,
+    tell: Told,
 ) -> AsyncIterator[tuple[Sleeper, bool]]:
     """A running sleeper, and whether they are new here. One who did not ask to be kept leaves at the end."""
     if circle == "-":
@@ -392,9 +404,11 @@ async def _present(
     if new:
         if circle is None:
             raise errors.BadInput("say which circle to join: an invitation, or a circle's id on the host's machine")
-        identity, _ = await sdk_calls.redeem(await _invitation(data_dir, circle))
+        ticket = await _ticket(data_dir, circle)
+        identity, _ = await ticket.redeem(lambda place, found: tell(place, found, ticket))
         identity.path = state_file = state_file or sleepers_dir(data_dir) / f"{identity.sleeper_id}.json"
         identity.save()
+        ticket.discard()
     if state_file is None:
         raise errors.NotFound("this sleeper has no state file")
     async with sdk_resume(state_file, recording=recording, core=core) as who:
@@ -411,6 +425,34 @@ async def _present(
                         pass
             if over and not goodbye.cancelled_caught:
                 state_file.unlink(missing_ok=True)
+
+
+async def _ticket(data_dir: Path, text: str) -> Ticket:
+    """What to redeem: the ticket of somebody who waits, if ``text`` is its file or their invitation; else a new one."""
+    if text.endswith(WAITING):
+        return Ticket.load(Path(text))
+    invitation = await _invitation(data_dir, text)
+    return Ticket.at(waiting_path(data_dir, invitation), invitation)
+
+
+def _tell_waiting(place: Place, circle: Circle, ticket: Ticket) -> None:
+    """Says how things stand for somebody who waits, and what they can do."""
+    when = "" if circle.plan is None else f"; it gathers {plan_text(circle.plan)}"
+    why = f"does not gather yet{when}" if circle.state is CircleState.DRAFT else "is full"
+    _say(
+        f"{circle.title or circle.circle_id} {why}. You are number {place.place} of {place.waiting} on the waiting list"
+        f" and come in by yourself. Ctrl-C keeps the place: `{called_as()} join {ticket.path}` waits on, "
+        f"`{called_as()} circle leave {ticket.path}` gives it up"
+    )
+
+
+def _tell_waiting_json(place: Place, circle: Circle, ticket: Ticket) -> None:
+    _line(event="waiting", **asdict(place), circle=circle_json(circle), ticket=str(ticket.path))
+
+
+def waiting_teller(as_json: bool) -> Told:
+    """What tells a person, or a program, how things stand while they wait."""
+    return _tell_waiting_json if as_json else _tell_waiting
 
 
 async def _invitation(data_dir: Path, text: str) -> Invitation:
@@ -443,7 +485,7 @@ async def _stay(
             if seconds is not None:
                 leave.deadline = trio.current_time() + seconds
             nursery.start_soon(_until_signal, leave)
-            nursery.start_soon(_until_ended, who, leave)
+            nursery.start_soon(_until_ended, who, leave, show)
             if log is not None:
                 nursery.start_soon(log.run)
             if sense is not None:
@@ -494,8 +536,9 @@ async def _fade_out(who: Sleeper) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _until_ended(who: Sleeper, leave: trio.CancelScope) -> None:
+async def _until_ended(who: Sleeper, leave: trio.CancelScope, show: "_Quiet") -> None:
     await who.ended()
+    show.over(who.circle)
     leave.cancel()
 
 
@@ -660,6 +703,11 @@ class _Quiet:
         """The sound device was lost, or is back."""
         click.echo(f"warning: {trouble}" if trouble else "the sound device plays again", err=True)
 
+    def over(self, circle: Circle) -> None:
+        """The circle is closed: says why, unless its night was over."""
+        if circle.reason:
+            click.echo(f"{circle.title or circle.circle_id} {circle.ending_words}", err=True)
+
     def end(self, message: str) -> None:
         click.echo(message)
 
@@ -704,6 +752,9 @@ class _JsonLines(_Quiet):
 
     def device(self, trouble: str) -> None:
         _line(event="device_lost" if trouble else "device_back", message=trouble)
+
+    def over(self, circle: Circle) -> None:
+        _line(event="closed", ending=circle.ending.word, reason=circle.reason)
 
     def end(self, message: str) -> None:
         _line(event="end", message=message)

@@ -9,18 +9,30 @@ from harmonia.client.calls import SleeperCalls, redeem
 from harmonia.client.following import Following
 from harmonia.client.identity import Identity
 from harmonia.client.invitation import Endpoint, Invitation
-from harmonia.client.names import EVERY_PURPOSE, CircleMode, CircleState, LockState, Purpose
+from harmonia.client.names import (
+    EVERY_PURPOSE,
+    CircleCause,
+    CircleEnding,
+    CircleMode,
+    CircleState,
+    LockState,
+    Purpose,
+)
 from harmonia.client.phase import PhaseEstimate, PhaseTracker
 from harmonia.client.platform import Platform
 from harmonia.client.sanctuary import Sanctuary
 from harmonia.client.sleeper import Moment, Sleeper, join, resume
 from harmonia.client.sound import Output, Sound
+from harmonia.client.ticket import Ticket
 from harmonia.client.udp import UdpLoss
 from harmonia.client.views import (
     Apart,
     Circle,
     CircleView,
     Listener,
+    NightPlan,
+    NightWish,
+    Place,
     PlatformState,
     PurposeConsent,
     RhythmView,
@@ -39,6 +51,8 @@ __all__ = [
     "Apart",
     "Calibration",
     "Circle",
+    "CircleCause",
+    "CircleEnding",
     "CircleMode",
     "CircleState",
     "CircleView",
@@ -49,9 +63,12 @@ __all__ = [
     "Listener",
     "LockState",
     "Moment",
+    "NightPlan",
+    "NightWish",
     "Output",
     "PhaseEstimate",
     "PhaseTracker",
+    "Place",
     "Platform",
     "PlatformState",
     "Purpose",
@@ -65,6 +82,7 @@ __all__ = [
     "SleeperView",
     "Sound",
     "Source",
+    "Ticket",
     "Tracking",
     "UdpLoss",
     "Weaving",

@@ -5,13 +5,12 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from harmonia import errors
 from harmonia.client import channel, views
-from harmonia.client.identity import Identity, join_proof
+from harmonia.client.identity import Identity
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import Purpose
+from harmonia.client.ticket import Ticket
 from harmonia.v1 import (
     circle_pb2,
     circle_pb2_grpc,
@@ -33,18 +32,11 @@ WITHDRAW_DEADLINE_S = 3.0
 
 
 async def redeem(invitation: Invitation) -> tuple[Identity, views.Circle]:
-    """Redeems the invitation's token for an identity with a new key. Raises NotPermitted, NotFound, Unreachable."""
-    key, endpoint = Ed25519PrivateKey.generate(), invitation.endpoint
-    request = circle_pb2.JoinCircleRequest(
-        circle_id=invitation.circle_id,
-        token=invitation.token,
-        platform_key=key.public_key().public_bytes_raw(),
-        proof=join_proof(key, invitation.circle_id, invitation.token),
-    )
-    with channel.open_channel(endpoint.host, endpoint.port, endpoint.ca_pem.encode()) as connection:
-        answer = await channel.call(circle_pb2_grpc.CircleServiceStub(connection).JoinCircle, request)
-    identity = Identity(endpoint, answer.circle.circle_id, answer.sleeper_id, answer.credential, key)
-    return identity, views.circle(answer.circle)
+    """Redeems the invitation's token for an identity with a new key. Raises NotPermitted, NotFound, Unreachable.
+
+    Where there is no place, it raises BadInput; whoever wants to wait takes a `Ticket`.
+    """
+    return await Ticket(invitation).redeem()
 
 
 class SleeperCalls:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +13,16 @@ from harmonia import errors
 from harmonia.client import channel, views
 from harmonia.client.invitation import Endpoint, Invitation
 from harmonia.client.names import CircleMode, CircleState
-from harmonia.client.views import Circle, CircleView, RhythmView, SanctuaryStatus, ScoreText, Tracking, Weaving
+from harmonia.client.views import (
+    Circle,
+    CircleView,
+    NightWish,
+    RhythmView,
+    SanctuaryStatus,
+    ScoreText,
+    Tracking,
+    Weaving,
+)
 from harmonia.v1 import (
     circle_pb2,
     circle_pb2_grpc,
@@ -108,8 +117,16 @@ class Sanctuary:
         gather_s: float | None = None,
         night_s: float | None = None,
         weaving: Weaving | None = None,
+        wish: NightWish | None = None,
+        draft: bool = False,
+        note: Callable[[str], None] = lambda _: None,
     ) -> Circle:
-        """Opens a circle in gathering.
+        """Opens a circle in gathering, or as a draft.
+
+        ``wish`` is the night in civil time: when it gathers (``YYYY-MM-DD HH:MM``, or empty: at once), lights-out (the
+        same, or ``HH:MM``) and the wake window (``FROM..UNTIL``, or empty: with the score's end), in a zone. What has
+        to be said of it (times at which the clocks change) is given to ``note``, a line each. A circle whose wish says
+        when it gathers is a draft until then.
 
         ``capacity`` 0 means 64. The score begins after ``gather_s`` seconds, or when the host advances the circle; the
         night lasts ``night_s`` seconds from there, or until the score ends. ``weaving`` is its mode, strength and lag;
@@ -123,8 +140,42 @@ class Sanctuary:
             gather_ns=None if gather_s is None else round(gather_s * 1e9),
             night_ns=None if night_s is None else round(night_s * 1e9),
             weaving=None if weaving is None else views.weaving_message(weaving),
+            wish=None if wish is None else views.wish_message(wish),
+            draft=draft,
         )
-        return views.circle((await self._call(self._circle.CreateCircle, request)).circle)
+        answer = await self._call(self._circle.CreateCircle, request)
+        for line in answer.notes:
+            note(line)
+        return views.circle(answer.circle)
+
+    async def edit_circle(
+        self,
+        circle_id: str,
+        *,
+        title: str | None = None,
+        capacity: int | None = None,
+        score: ScoreText | None = None,
+        schedule: NightWish | tuple[float | None, float | None] | None = None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> Circle:
+        """Changes a circle (None: as it is): all of it while it is a draft, title and schedule until it begins.
+
+        Its capacity can be changed always; nobody leaves for a lower one. ``schedule`` is a whole one in place of the
+        one before: a wish, or the lengths of gathering and night in seconds (None: until its host moves it on). Raises
+        BadInput where that cannot be changed any more.
+        """
+        request = circle_pb2.EditCircleRequest(circle_id=circle_id, title=title, capacity=capacity)
+        if score is not None:
+            request.score.CopyFrom(views.score_message(score))
+        if isinstance(schedule, NightWish):
+            request.schedule.wish.CopyFrom(views.wish_message(schedule))
+        elif schedule is not None:
+            gather_ns, night_ns = (None if length_s is None else round(length_s * 1e9) for length_s in schedule)
+            request.schedule.CopyFrom(circle_pb2.ScheduleWish(gather_ns=gather_ns, night_ns=night_ns))
+        answer = await self._call(self._circle.EditCircle, request)
+        for line in answer.notes:
+            note(line)
+        return views.circle(answer.circle)
 
     async def add_stem(self, path: Path) -> str:
         """Gives the sanctuary a recording, by its file's name; goes on where it was interrupted. Returns its SHA-256.
@@ -180,9 +231,13 @@ class Sanctuary:
             if not page_token:
                 return found
 
-    async def advance(self, circle_id: str, state: CircleState) -> Circle:
-        """Moves a circle to ``state``. Raises BadInput where the table has no such way."""
-        request = circle_pb2.AdvanceCircleRequest(circle_id=circle_id, state=views.state_number(state))
+    async def advance(self, circle_id: str, state: CircleState, reason: str = "") -> Circle:
+        """Moves a circle to ``state``. Raises BadInput where the table has no such way.
+
+        To close one that has not begun cancels it; everybody is told ``reason``.
+        """
+        number = views.state_number(state)
+        request = circle_pb2.AdvanceCircleRequest(circle_id=circle_id, state=number, reason=reason)
         return views.circle((await self._call(self._circle.AdvanceCircle, request)).circle)
 
     async def invitations(self, circle_id: str, count: int = 1, valid_s: float = 0) -> list[Invitation]:

@@ -23,8 +23,19 @@ from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.phase import PhaseTracker
 from harmonia.client.platform import STAYING, Platform, parse_score
 from harmonia.client.sound import SILENCE, Output, Sound
+from harmonia.client.ticket import Ticket
 from harmonia.client.udp import UdpLoss, loss_of
-from harmonia.client.views import TURN, Apart, Circle, CircleView, Listener, PlatformState, PurposeConsent, turns
+from harmonia.client.views import (
+    TURN,
+    Apart,
+    Circle,
+    CircleView,
+    Listener,
+    Place,
+    PlatformState,
+    PurposeConsent,
+    turns,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -588,8 +599,12 @@ async def join(
     grants: Iterable[Purpose] = (),
     recording: bool = False,
     core: _core.Platform | None = None,
+    wait: Callable[[Place, Circle], None] | None = None,
 ) -> AsyncIterator[Sleeper]:
     """Joins a circle for the length of the block.
+
+    Where there is no place, or the circle does not gather yet, ``wait`` is told how things stand, now and after every
+    change, until this sleeper is in; without it that raises BadInput.
 
     ``state_file`` keeps key and credential (mode 0600); if it exists already, the sleeper comes back as who they were
     and what they allow stays as they left it. A new sleeper allows ``grants``; without any, nobody hears or sees them
@@ -606,9 +621,12 @@ async def join(
         if identity.circle_id != invitation.circle_id:
             raise errors.BadInput(f"{state_file} belongs to circle {identity.circle_id}; name another state file")
     else:
-        identity, _ = await calls.redeem(invitation)
+        waiting = None if state_file is None else state_file.with_suffix(".waiting")
+        ticket = Ticket(invitation, path=waiting) if waiting is None else Ticket.at(waiting, invitation)
+        identity, _ = await ticket.redeem(wait)
         identity.path = state_file
         identity.save()
+        ticket.discard()
         new = True
     async with _running(identity, recording, core) as sleeper:
         if new:

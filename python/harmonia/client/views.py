@@ -5,10 +5,10 @@ Times are node times in nanoseconds; phases and offsets are exact, in 2**-64 tur
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
-from harmonia.client.names import CircleMode, CircleState, LockState, Purpose
+from harmonia.client.names import CircleCause, CircleEnding, CircleMode, CircleState, LockState, Purpose
 from harmonia.v1 import circle_pb2, consent_pb2, platform_pb2, sanctuary_pb2, types_pb2
 
 if TYPE_CHECKING:
@@ -79,6 +79,17 @@ class Woven:
 
 
 @dataclass(frozen=True, slots=True)
+class NightPlan:
+    """A night in civil time: local, ISO 8601; empty where it is not said."""
+
+    zone: str
+    gather_at: str
+    lights_out: str
+    wake_from: str
+    wake_until: str
+
+
+@dataclass(frozen=True, slots=True)
 class Circle:
     """A communal session."""
 
@@ -93,6 +104,56 @@ class Circle:
     sleepers: int
     channels: int
     weaving: Weaving = Weaving()
+    plan: NightPlan | None = None
+    """The night in civil time; None where its times are lengths."""
+    gathers_ns: int | None = None
+    """When it gathers or began to; this and what follows as expected now, None while nobody knows."""
+    begins_ns: int | None = None
+    wakes_ns: int | None = None
+    ends_ns: int | None = None
+    """When the score is over and the dialogue begins."""
+    cause: CircleCause = CircleCause.UNKNOWN
+    """Who or what moved it last."""
+    ending: CircleEnding = CircleEnding.OPEN
+    reason: str = ""
+    """Why it was cancelled or failed."""
+    waiting: int = 0
+    """How many wait for a place."""
+    series_id: str = ""
+    night: str = ""
+    """Which of the series' nights it is: a local date."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it is not closed."""
+        return self.state is not CircleState.CLOSED
+
+    @property
+    def ending_words(self) -> str:
+        """How it came to be closed, in words; empty while it is open."""
+        if self.ending in (CircleEnding.CANCELLED, CircleEnding.FAILED):
+            return f"{'cancelled' if self.ending is CircleEnding.CANCELLED else 'failed'}: {self.reason}"
+        return "" if self.ending is CircleEnding.OPEN else "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class NightWish:
+    """A night as a host says it; forms as `Sanctuary.create_circle` says."""
+
+    zone: str
+    lights_out: str
+    gather_at: str = ""
+    wake: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where somebody stands who waits."""
+
+    place: int
+    """From 1, the next to come in."""
+    waiting: int
+    """How many wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +439,32 @@ def circle(message: types_pb2.Circle) -> Circle:
         sleepers=message.sleepers,
         channels=message.channels,
         weaving=Weaving(CircleMode.read(message.weaving.mode), message.weaving.strength_rad_s, message.weaving.lag_rad),
+        plan=_plan(message.plan) if message.HasField("plan") else None,
+        gathers_ns=message.gathers_ns if message.HasField("gathers_ns") else None,
+        begins_ns=message.begins_ns if message.HasField("begins_ns") else None,
+        wakes_ns=message.wakes_ns if message.HasField("wakes_ns") else None,
+        ends_ns=message.ends_ns if message.HasField("ends_ns") else None,
+        cause=CircleCause.read(message.cause),
+        ending=CircleEnding.read(message.ending),
+        reason=message.reason,
+        waiting=message.waiting,
+        series_id=message.series_id,
+        night=message.night,
     )
+
+
+def _plan(message: types_pb2.NightPlan) -> NightPlan:
+    return NightPlan(message.zone, message.gather_at, message.lights_out, message.wake_from, message.wake_until)
+
+
+def wish_message(wish: NightWish) -> types_pb2.NightWish:
+    """The message of ``wish``."""
+    return types_pb2.NightWish(**asdict(wish))
+
+
+def place(message: circle_pb2.WaitingPlace) -> Place:
+    """Where somebody stands who waits."""
+    return Place(message.place, message.waiting)
 
 
 def consents(messages: Iterable[consent_pb2.PurposeConsent]) -> dict[Purpose, PurposeConsent]:

@@ -72,7 +72,7 @@ class Circle:
     offered: tuple[int, ...] = ()
     """A pattern of phase offsets for whoever likes theirs, 2⁻⁶⁴ turn."""
     plan: NightPlan | None = None
-    """When the night is in civil time. It counts in place of ``gather_ns``, its wake window in place of ``night_ns``."""
+    """The night in civil time: counts in place of ``gather_ns``, its wake window in place of ``night_ns``."""
     voices: int = CAPACITY_DEFAULT
     """Of how many unlike voices together are as loud as one: the capacity with which it began to gather. It stays, or
     everybody would become louder or quieter whenever a host makes room."""
@@ -299,7 +299,12 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
             return replace(circle, gather_ns=gather_ns, night_ns=night_ns, plan=plan)
         case ScoreSet(name, format, text, channels, duration_ns, _):
             return replace(
-                circle, score_name=name, score_format=format, score_text=text, channels=channels, duration_ns=duration_ns
+                circle,
+                score_name=name,
+                score_format=format,
+                score_text=text,
+                channels=channels,
+                duration_ns=duration_ns,
             )
         case RhythmLed(segment, _):
             longer = require_rhythm(circle).with_segment(segment)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from harmonia.domain.consent import Purpose
 from harmonia.domain.rhythm import Segment
-from harmonia.domain.schedule import NightPlan
+from harmonia.domain.schedule import NightPlan, TimesOfDay
 from harmonia.domain.states import Cause, CircleState, Ending
 from harmonia.domain.weaving import CircleMode
 from harmonia.errors import StorageUnreadable
@@ -297,13 +297,74 @@ class ApartKept:
 
 PlanEvent = CircleTitled | CapacitySet | ScheduleSet | ScoreSet
 WaitingEvent = WaitingBegun | WaitingEnded
-CircleEvent = (
-    CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | TokensCreated | PlanEvent | WaitingEvent
+@dataclass(frozen=True, slots=True)
+class SeriesTemplate:
+    """What the circles of a series are made from."""
+
+    title: str
+    score_name: str
+    score_format: str
+    score_text: str
+    channels: int
+    duration_ns: int | None
+    capacity: int
+    night_ns: int | None
+    mode: CircleMode
+    strength_rad_s: float
+    lag_rad: float
+    times: TimesOfDay
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesCreated:
+    """The first event of a series' stream: a circle that recurs."""
+
+    VERSION: ClassVar[int] = 1
+    series_id: str
+    rule: str
+    first: str
+    """The date from which the rule counts."""
+    excluded: tuple[str, ...]
+    """Nights that it leaves out, local dates."""
+    template: SeriesTemplate
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesChanged:
+    """A host changed a series: all nights that are made from now on."""
+
+    VERSION: ClassVar[int] = 1
+    excluded: tuple[str, ...]
+    template: SeriesTemplate
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class NightMissed:
+    """A night of a series that could not be held any more when the sanctuary came to it."""
+
+    VERSION: ClassVar[int] = 1
+    night: str
+    reason: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesEnded:
+    """A host ended a series; the circles that were made of it stay."""
+
+    VERSION: ClassVar[int] = 1
+    t_ns: int
+
+
+CircleEvent = (    CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | TokensCreated | PlanEvent | WaitingEvent
 )
 ConsentEvent = ConsentGranted | ConsentWithdrawn
 SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept
 PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent
-Event = SanctuaryFounded | ClockBegun | CircleEvent | PersonEvent
+SeriesEvent = SeriesCreated | SeriesChanged | NightMissed | SeriesEnded
+Event = SanctuaryFounded | ClockBegun | CircleEvent | PersonEvent | SeriesEvent
 
 _TYPES: dict[str, Any] = {kind.__name__: kind for kind in typing.get_args(Event)}
 

@@ -1,10 +1,10 @@
 """When a night is, as people say it: times of day in a time zone, and what instants they are.
 
-A host says "22:00 in Berlin"; a timetable needs instants. The zone's rules lie in between, they change by law, and twice
-a year a time of day does not exist, or exists twice. So a schedule is kept as it was said, and its instants are found
-anew whenever they are needed. Where the clocks go forward, a time that is skipped is taken as far after the gap as it
-stood after its beginning (02:30 becomes 03:30); where they go back, the first of two is meant: the rules of RFC 5545,
-3.3.5. Either is told to whoever gave the time.
+A host says "22:00 in Berlin"; a timetable needs instants. The zone's rules lie in between, they change by law, and
+twice a year a time of day does not exist, or exists twice. So a schedule is kept as it was said, and its instants are
+found anew whenever they are needed. Where the clocks go forward, a time that is skipped is taken as far after the gap
+as it stood after its beginning (02:30 becomes 03:30); where they go back, the first of two is meant: the rules of RFC
+5545, 3.3.5. Either is told to whoever gave the time.
 
 A zone enters as a ``tzinfo``, the present as a parameter. Instants are nanoseconds of UTC since 1970 (POSIX); what node
 time that is, only the sanctuary knows, and only for now: :meth:`Instants.shifted`.
@@ -92,7 +92,19 @@ def parse_plan(
     """
     now = local_time(now_ns, zone).replace(tzinfo=None)
     gather = _moment("gather-at", gather_at, None) if gather_at else None
-    lights = _moment("lights-out", lights_out, gather or now)
+    plan, notes = _plan(zone_name, zone, gather, _moment("lights-out", lights_out, gather or now), wake)
+    begins, begins_ns = gather or datetime.fromisoformat(plan.lights_out), _begins_ns(instants(plan, zone)[0])
+    if begins_ns <= now_ns:
+        said = f"{begins:%Y-%m-%d %H:%M} has passed in {zone_name}, where it is {now:%Y-%m-%d %H:%M}"
+        raise BadInput(f"{said}: give a time in the future")
+    if begins_ns - now_ns > _ns(AHEAD_MAX):
+        raise BadInput(f"{begins:%Y-%m-%d %H:%M} is more than {AHEAD_MAX.days} days ahead: open the circle later")
+    return plan, notes
+
+
+def _plan(
+    zone_name: str, zone: tzinfo, gather: datetime | None, lights: datetime, wake: str
+) -> tuple[NightPlan, list[str]]:
     window = ("", "")
     if wake:
         first, dots, last = wake.partition("..")
@@ -101,17 +113,16 @@ def parse_plan(
         window = begins.isoformat(), ends.isoformat()
     plan = NightPlan(zone_name, gather.isoformat() if gather else "", lights.isoformat(), *window)
     found, notes = instants(plan, zone)
-    _check(plan, found, now_ns, f"{now:%Y-%m-%d %H:%M}")
+    _check(plan, found)
     return plan, notes
 
 
-def _check(plan: NightPlan, found: Instants, now_ns: int, now: str) -> None:
-    begins_ns = found.lights_ns if found.gather_ns is None else found.gather_ns
-    begins = _text(plan.gather_at or plan.lights_out)
-    if begins_ns <= now_ns:
-        raise BadInput(f"{begins} has passed in {plan.zone}, where it is {now}: give a time in the future")
-    if begins_ns - now_ns > _ns(AHEAD_MAX):
-        raise BadInput(f"{begins} is more than {AHEAD_MAX.days} days ahead: open the circle later")
+def _begins_ns(found: Instants) -> int:
+    return found.lights_ns if found.gather_ns is None else found.gather_ns
+
+
+def _check(plan: NightPlan, found: Instants) -> None:
+    begins_ns, begins = _begins_ns(found), _text(plan.gather_at or plan.lights_out)
     if not 0 <= found.lights_ns - begins_ns <= _ns(GATHER_MAX):
         raise BadInput(
             f"lights-out at {_text(plan.lights_out)} is not within 12 h after gathering at {begins}: a circle gathers"
@@ -159,11 +170,23 @@ class TimesOfDay:
     wake: str = ""
 
 
-def plan_on(night: date, times: TimesOfDay, zone: tzinfo, now_ns: int) -> tuple[NightPlan, list[str]]:
-    """The plan of one night of a series. Raises :class:`BadInput`."""
-    if _time_of_day(times.gather_at) is None:
-        raise BadInput(f"the nights of a series gather at a time of day, HH:MM, not at {times.gather_at[:40]!r}")
-    return parse_plan(times.zone, zone, f"{night} {times.gather_at}", times.lights_out, times.wake, now_ns)
+def parse_times(zone_name: str, gather_at: str, lights_out: str, wake: str) -> TimesOfDay:
+    """The times of day of a series. Raises :class:`BadInput`."""
+    first, dots, last = wake.partition("..")
+    said = [("gather-at", gather_at), ("lights-out", lights_out)]
+    said += [("wake", text) for text in ([first, last] if dots else [first]) if wake]
+    for name, text in said:
+        if _time_of_day(text.strip()) is None:
+            raise BadInput(f"the nights of a series have times of day: {name} must be HH:MM, not {text[:40]!r}")
+    return TimesOfDay(zone_name, gather_at.strip(), lights_out.strip(), wake.strip())
+
+
+def plan_on(night: date, times: TimesOfDay, zone: tzinfo) -> tuple[NightPlan, list[str]]:
+    """The plan of one night of a series. Raises :class:`BadInput` where the clocks leave it no time."""
+    day = _time_of_day(times.gather_at)
+    assert day is not None, "times are parsed before they are kept"
+    gather = datetime.combine(night, day)
+    return _plan(times.zone, zone, gather, _moment("lights-out", times.lights_out, gather), times.wake)
 
 
 def _text(moment: str) -> str:

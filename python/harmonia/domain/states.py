@@ -1,9 +1,9 @@
 """The states of a circle's night and the one table of what may follow what.
 
-A move has a name, and each state says which moves lead out of it and where to. What may cause a move stands beside its
-name: a host's wish, the timetable, or a failure that the sanctuary has found. Nothing leads back, and nothing leads out
-of closed. How a circle came to be closed is its ending. The form is that of h11's tables; the picture in docs/circles.md
-is drawn from this one by :func:`diagram`.
+A move has a name, and each state says which moves lead out of it and where to. What may cause a move stands beside
+its name: a host's wish, the timetable, or a failure that the sanctuary has found. Nothing leads back, and nothing leads
+out of closed. How a circle came to be closed is its ending. The form is that of h11's tables; the picture in
+docs/circles.md is drawn from this one by :func:`diagram`.
 """
 
 from collections.abc import Iterator, Mapping

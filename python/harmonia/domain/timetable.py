@@ -1,8 +1,9 @@
 """When a circle moves on by itself: a pure function of the circle, so that a restart finds the same timetable.
 
 Of a circle with lengths, everything follows from the instants in the journal. Of one with a plan in civil time it also
-takes what node time the plan's instants are (``planned``). That can change, as the sanctuary's time of day does; so what
-lies ahead is looked up anew, and what has happened stays: once the score has begun, its epoch is a node time for good.
+takes what node time the plan's instants are (``planned``). That can change, as the sanctuary's time of day does; so
+what lies ahead is looked up anew, and what has happened stays: once the score has begun, its epoch is a node time for
+good.
 """
 
 from typing import NamedTuple
@@ -67,6 +68,21 @@ def waking_ns(circle: Circle, planned: Instants | None = None) -> int | None:
     if begins is None or circle.length_ns is None:
         return None
     return begins + circle.length_ns - _edge(circle, planned)
+
+
+def ends_ns(circle: Circle, planned: Instants | None = None) -> int | None:
+    """When the score is over and the dialogue begins, node time; None while nobody knows."""
+    if planned is not None and planned.wake_until_ns is not None:
+        return planned.wake_until_ns
+    begins = begins_ns(circle, planned)
+    return None if begins is None or circle.length_ns is None else begins + circle.length_ns
+
+
+def gathers_ns(circle: Circle, planned: Instants | None = None) -> int | None:
+    """When it gathers or began to, node time; None while nobody knows."""
+    if circle.state is CircleState.DRAFT:
+        return None if planned is None else planned.gather_ns
+    return circle.gathered_ns
 
 
 def _beginning(circle: Circle, planned: Instants | None) -> Due:

@@ -37,7 +37,6 @@ from harmonia.engine.plane import PlatformStatus, WeaveThread, number_of
 from harmonia.engine.scores import ReadScore
 from harmonia.engine.signal import Signal
 from harmonia.engine.views import CircleView, SleeperRow, row_of
-from harmonia.engine.wall import LOOK_S
 from harmonia.errors import StorageError, WrongExpectedRevision
 from harmonia.journal import Position
 
@@ -113,12 +112,14 @@ class Conductor:
 
     async def run(self) -> None:
         """Keeps the timetable and the ends of grants until the circle is closed."""
+        unsubscribe = self._desk.wall.set.subscribe(lambda: self._wake.set())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_grants)
             nursery.start_soon(self._record_releases)
             nursery.start_soon(self._fill_places)
             await self._keep_timetable()
             nursery.cancel_scope.cancel()
+        unsubscribe()
 
     def planned(self) -> Instants | None:
         """The instants of the circle's plan in node time, as of now; None without a plan."""
@@ -155,8 +156,7 @@ class Conductor:
             if due is not None and due.t_ns <= now_ns:
                 await self._keep()
                 continue
-            longest_s = math.inf if self.circle.plan is None else LOOK_S
-            with trio.move_on_after(longest_s if due is None else min(longest_s, (due.t_ns - now_ns) / 1e9)):
+            with trio.move_on_after(math.inf if due is None else (due.t_ns - now_ns) / 1e9):
                 await self._wake.wait()
 
     def _due(self) -> Due | None:
@@ -225,12 +225,12 @@ class Conductor:
             if schedule is not None:
                 events.append(circles.decide_schedule(circle, *schedule, now_ns))
             if score is not None:
-                read, *given = score
-                event = ScoreSet(*given, read.channels, read.duration_ns, now_ns)
+                read, name, format, text = score
+                event = ScoreSet(name, format, text, read.channels, read.duration_ns, now_ns)
                 events.append(circles.decide_score(circle, event))
-            for event in events:
-                await self._record(event)
-                if isinstance(event, ScoreSet) and score is not None:
+            for wished in events:
+                await self._record(wished)
+                if isinstance(wished, ScoreSet) and score is not None:
                     self._score = score[0]
         return self.circle
 
@@ -295,9 +295,7 @@ class Conductor:
                 reason = "its night was over before it could begin: the sanctuary was not running"
                 due, t_ns = Due(now_ns, CircleState.CLOSED, cause=Cause.FAILURE, reason=reason), now_ns
         await self._record(
-            decide_advance(
-                self.circle, due.state, t_ns, self._rhythm_from, lead_ns, cause=due.cause, reason=due.reason
-            )
+            decide_advance(self.circle, due.state, t_ns, self._rhythm_from, lead_ns, cause=due.cause, reason=due.reason)
         )
 
     def _rhythm_from(self, epoch_ns: int) -> Rhythm:
@@ -371,7 +369,8 @@ class Conductor:
         seen = tuple(row for row in rows if Purpose.VISIBILITY in row.granted)
         shown = frozenset(row.sleeper.sleeper_id for row in seen)
         here = frozenset(row.sleeper.sleeper_id for row in rows if Purpose.PRESENCE in row.granted)
-        return CircleView(self.circle, len(rows), now_ns, seen, here - shown, shown, self._woven(unity, seen, now_ns))
+        woven, waiting = self._woven(unity, seen, now_ns), self.entrance.waiting
+        return CircleView(self.circle, len(rows), now_ns, seen, here - shown, shown, woven, self.planned(), waiting)
 
     def _woven(self, unity: float, seen: Sequence[SleeperRow], now_ns: int) -> Woven | None:
         if self.circle.rhythm is None:

@@ -124,7 +124,9 @@ class Entrance:
         if (one := self._waiting.get(hash)) is None:
             return None
         if one.event.platform_key != platform_key:
-            raise TokenUsed("somebody waits with this join token; each is good for one sleeper: ask the host for another")
+            raise TokenUsed(
+                "somebody waits with this join token; each is good for one sleeper: ask the host for another"
+            )
         self._check_open()
         return Place(list(self._waiting).index(hash) + 1, len(self._waiting))
 

@@ -1,17 +1,22 @@
 """Civil time in the engine: zones by their names, and what node time an instant of UTC is now.
 
 Node time never jumps while a circle sounds; the machine's time of day may. So what one is on the other holds for now
-only, and whoever keeps a schedule asks again every :data:`LOOK_S`.
+only: one task looks every :data:`LOOK_S` whether somebody has set the clock, and whoever keeps a schedule is told.
 """
 
 from collections.abc import Callable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import trio
+
 from harmonia.domain.schedule import Instants, NightPlan, instants, parse_plan
+from harmonia.engine.signal import Signal
 from harmonia.errors import BadInput
 
 LOOK_S = 60.0
-"""How old what was found may be: a clock that is set moves a schedule within this time."""
+"""A clock that is set moves a schedule within this time."""
+SET_NS = 100_000_000
+"""Less than this in :data:`LOOK_S` is no setting; a schedule allows for it when its time has come."""
 
 
 class Wall:
@@ -20,6 +25,18 @@ class Wall:
     def __init__(self, utc_ns: Callable[[], int], node_ns: Callable[[], int]) -> None:
         self.utc_ns = utc_ns
         self._node_ns = node_ns
+        self.set = Signal()
+        """Somebody has set the clock."""
+
+    async def watch(self) -> None:
+        """Looks whether the clock is set, until cancelled."""
+        before_ns = self.ahead_ns()
+        while True:
+            await trio.sleep(LOOK_S)
+            now_ns = self.ahead_ns()
+            if abs(now_ns - before_ns) >= SET_NS:
+                self.set.send()
+            before_ns = now_ns
 
     def ahead_ns(self) -> int:
         """How far node time is ahead of UTC, now."""

@@ -1,17 +1,23 @@
 """The only file that knows the shapes of the messages: domain values to messages and back."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
 
+from harmonia.domain import timetable
 from harmonia.domain.apart import Apart
 from harmonia.domain.circle import Circle
 from harmonia.domain.consent import ALL_PURPOSES, EVENT_ID_BYTES, Consent, Purpose
 from harmonia.domain.rhythm import Rhythm, Segment
+from harmonia.domain.schedule import Instants, NightPlan
 from harmonia.domain.states import CircleState
 from harmonia.domain.weaving import CircleMode, Share, Weaving, Woven, offered_to, parse_weaving
-from harmonia.engine.conductor import Conductor
+from harmonia.engine.conductor import Conductor, Schedule
+from harmonia.engine.entrance import Joined, Place
 from harmonia.engine.person import Person
 from harmonia.engine.plane import ClockSource, ClockTracking, TimeKeys
 from harmonia.engine.views import CircleView, SleeperRow
+from harmonia.engine.wall import Wall
 from harmonia.errors import BadInput
 from harmonia.v1 import circle_pb2, consent_pb2, platform_pb2, sanctuary_pb2, types_pb2
 
@@ -41,8 +47,9 @@ def rhythm(value: Rhythm, revision: int) -> types_pb2.Rhythm:
     return types_pb2.Rhythm(segments=map(segment, value.segments), revision=revision)
 
 
-def circle(value: Circle, present: int) -> types_pb2.Circle:
+def circle(value: Circle, present: int, planned: Instants | None, waiting: int) -> types_pb2.Circle:
     """A circle as everybody in it may see it."""
+    ending, cause = types_pb2.CircleEnding.ValueType(value.ending), types_pb2.CircleCause.ValueType(value.cause)
     score = types_pb2.Score(name=value.score_name, format=_FORMAT_NUMBERS[value.score_format], text=value.score_text)
     message = types_pb2.Circle(
         circle_id=value.circle_id,
@@ -58,6 +65,17 @@ def circle(value: Circle, present: int) -> types_pb2.Circle:
             strength_rad_s=value.weaving.strength_rad_s,
             lag_rad=value.weaving.lag_rad,
         ),
+        plan=None if value.plan is None else types_pb2.NightPlan(**asdict(value.plan)),
+        gathers_ns=timetable.gathers_ns(value, planned),
+        begins_ns=timetable.begins_ns(value, planned),
+        wakes_ns=timetable.waking_ns(value, planned),
+        ends_ns=timetable.ends_ns(value, planned),
+        cause=cause,
+        ending=ending,
+        reason=value.reason,
+        waiting=waiting,
+        series_id=value.series_id,
+        night=value.night,
     )
     if value.rhythm is not None:
         message.rhythm.CopyFrom(rhythm(value.rhythm, value.rhythm_revision))
@@ -66,7 +84,7 @@ def circle(value: Circle, present: int) -> types_pb2.Circle:
 
 def circle_of(conductor: Conductor) -> types_pb2.Circle:
     """The circle that ``conductor`` leads, now."""
-    return circle(conductor.circle, conductor.entrance.present)
+    return circle(conductor.circle, conductor.entrance.present, conductor.planned(), conductor.entrance.waiting)
 
 
 def sleeper_view(row: SleeperRow) -> circle_pb2.SleeperView:
@@ -117,7 +135,7 @@ def woven(value: Woven | None) -> circle_pb2.Woven | None:
 def watch_circle(view: CircleView) -> circle_pb2.WatchCircleResponse:
     """What everybody may see; :func:`watch_circle_own` follows it in the same answer."""
     return circle_pb2.WatchCircleResponse(
-        circle=circle(view.circle, view.present),
+        circle=circle(view.circle, view.present, view.planned, view.waiting),
         node_time_ns=view.node_time_ns,
         sleepers=map(sleeper_view, view.rows),
         woven=woven(view.woven),
@@ -219,6 +237,26 @@ def parse_state(number: int) -> CircleState:
     except ValueError:
         names = ", ".join(state.name.lower() for state in CircleState)
         raise BadInput(f"there is no circle state number {number}: choose one of {names}") from None
+
+
+def parse_wish(message: types_pb2.NightWish, wall: Wall) -> tuple[NightPlan, list[str]]:
+    """A night in civil time, and what has to be said of it. Raises BadInput."""
+    return wall.parse(message.zone, message.gather_at, message.lights_out, message.wake)
+
+
+def parse_schedule(message: circle_pb2.ScheduleWish, wall: Wall) -> tuple[Schedule, list[str]]:
+    """A schedule, and what has to be said of it. Raises BadInput."""
+    plan, notes = parse_wish(message.wish, wall) if message.HasField("wish") else (None, [])
+    gather_ns = message.gather_ns if message.HasField("gather_ns") else None
+    return Schedule(gather_ns, message.night_ns if message.HasField("night_ns") else None, plan), notes
+
+
+def standing(value: Joined | Place, conductor: Conductor) -> dict[str, Any]:
+    """How whoever redeemed a token stands: fields of JoinCircleResponse and WaitForPlaceResponse."""
+    if isinstance(value, Place):
+        return {"circle": circle_of(conductor), "waiting": circle_pb2.WaitingPlace(**value._asdict())}
+    sleeper_id = value.person.sleeper.sleeper_id
+    return {"sleeper_id": sleeper_id, "credential": value.credential, "circle": circle_of(conductor)}
 
 
 def parse_mode(number: int) -> CircleMode:
