@@ -1,12 +1,13 @@
 """`harmonia circle` and `harmonia invite`: the host's commands."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 import trio
 
 from harmonia import errors
-from harmonia.cli import join, weaving
+from harmonia.cli import circle_series, join, weaving
 from harmonia.cli.common import (
     WAITING,
     Command,
@@ -20,6 +21,7 @@ from harmonia.cli.common import (
     json_option,
     music_beside,
     plan_text,
+    put_by,
     read_score,
     run,
     sleeper_option,
@@ -31,6 +33,7 @@ from harmonia.client import (
     CircleView,
     NightWish,
     Sanctuary,
+    Series,
     SleeperCalls,
     Ticket,
     Weaving,
@@ -43,8 +46,15 @@ def circle() -> None:
     """Circles: open, plan, show and close them (host only); join and leave them."""
 
 
-for _command in (weaving.watch, weaving.mode, weaving.syncopate, join.join):
+for _command in (weaving.watch, weaving.mode, weaving.syncopate, join.join, circle_series.schedule):
     circle.add_command(_command)
+
+
+def _describe_series(found: Series, as_json: bool) -> None:
+    if as_json:
+        echo_json(asdict(found))
+    else:
+        click.echo("\n".join(circle_series.series_text(found)))
 
 
 def _describe(found: Circle, as_json: bool) -> None:
@@ -133,6 +143,14 @@ def _note(line: str) -> None:
 @click.option("--title", default="", help="What people call it; otherwise the name of the score's file.")
 @click.option("--capacity", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Sleepers at most.")
 @_schedule_options
+@click.option(
+    "--every",
+    "rule",
+    metavar="RULE",
+    help="Make a circle for each full-moon, new-moon, friday (or another day), daily, or RRULE.",
+)
+@click.option("--from", "first", default="", metavar="DATE", help="Count the rule from there.  [default: today]")
+@click.option("--except", "excluded", multiple=True, metavar="DATE", help="Leave out this night; may be repeated.")
 @click.option("--draft", is_flag=True, help="Leave it a draft, to be changed and opened later.")
 @click.option("--mode", type=weaving.mode_type, default="standard", show_default=True, help="What the circle offers.")
 @click.option(
@@ -156,37 +174,60 @@ def create(
     lights_out: str,
     wake: str,
     zone: str,
+    rule: str | None,
+    first: str,
+    excluded: tuple[str, ...],
     draft: bool,
     mode: str,
     strength: float,
     lag: float,
     as_json: bool,
 ) -> None:
-    """Open a circle in gathering, or as a draft: with --draft, or until --gather-at.
+    """Open a circle in gathering, or as a draft: with --draft, or until --gather-at. With --every, plan a series.
 
     Music beside the score is given to the sanctuary, which hands it on to platforms.
     """
     schedule = _schedule(gather_s, minutes, gather_at, lights_out, wake, zone)
+    if rule is None and (first or excluded):
+        raise errors.BadInput("--from and --except belong to --every, the rule of a series")
+    if rule is not None and not isinstance(schedule, NightWish):
+        raise errors.BadInput("a series needs times of day: --gather-at HH:MM, --lights-out HH:MM and --zone")
     score = read_score(score_file)
 
-    async def work() -> Circle:
+    async def work() -> Circle | Series:
         async with Sanctuary.at(data_dir) as sanctuary:
             for path in await trio.to_thread.run_sync(music_beside, score_file, score):
                 click.echo(f"stem {path.name}: {await sanctuary.add_stem(path)}", err=True)
             night_s = None if minutes is None else minutes * 60
+            weaves, called = Weaving(CircleMode.of(mode), strength, lag), title or score_file.stem
+            if rule is not None and isinstance(schedule, NightWish):
+                return await sanctuary.create_series(
+                    score,
+                    rule=rule,
+                    times=schedule,
+                    title=called,
+                    capacity=capacity,
+                    night_s=night_s,
+                    weaving=weaves,
+                    first=first,
+                    excluded=excluded,
+                )
             return await sanctuary.create_circle(
                 score,
-                title=title or score_file.stem,
+                title=called,
                 capacity=capacity,
                 gather_s=gather_s,
                 night_s=night_s,
-                weaving=Weaving(CircleMode.of(mode), strength, lag),
+                weaving=weaves,
                 wish=schedule if isinstance(schedule, NightWish) else None,
                 draft=draft,
                 note=_note,
             )
 
     made = run(work)
+    if isinstance(made, Series):
+        _describe_series(made, as_json)
+        return
     _describe(made, as_json)
     if not as_json:
         lines = [
@@ -272,8 +313,16 @@ def begin(data_dir: Path, name: str, as_json: bool) -> None:
 @click.argument("name", metavar="CIRCLE")
 @json_option
 def close(data_dir: Path, name: str, as_json: bool) -> None:
-    """Close a circle for good, whatever its state."""
-    _advance(data_dir, name, CircleState.CLOSED, as_json)
+    """Close a circle for good, whatever its state; of a series, make no more nights."""
+    if not name.startswith(circle_series.PREFIX):
+        _advance(data_dir, name, CircleState.CLOSED, as_json)
+        return
+
+    async def work() -> Series:
+        async with Sanctuary.at(data_dir) as sanctuary:
+            return await sanctuary.end_series((await circle_series.find_series(sanctuary, name)).series_id)
+
+    _describe_series(run(work), as_json)
 
 
 @circle.command()
@@ -304,6 +353,7 @@ def cancel(data_dir: Path, name: str, reason: str, as_json: bool) -> None:
 @click.option("--capacity", type=click.IntRange(1, 100_000), help="Room for so many; nobody leaves for it.")
 @click.option("--score", "score_file", type=click.Path(path_type=Path), help="Another score, while it is a draft.")
 @_schedule_options
+@click.option("--except", "excluded", multiple=True, metavar="DATE", help="Leave out this night of a series, too.")
 @json_option
 def set_(
     data_dir: Path,
@@ -317,16 +367,35 @@ def set_(
     lights_out: str,
     wake: str,
     zone: str,
+    excluded: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Change a circle: all of it while it is a draft, title and schedule until it begins, its capacity always.
 
-    A schedule is given whole: what of it is not given is not kept.
+    A schedule is given whole: what of it is not given is not kept. With the id of a series, change all its later
+    nights, also those that are made and drafts still; one night alone is changed as its circle.
     """
+    in_series = name.startswith(circle_series.PREFIX)
     schedule = _schedule(gather_s, minutes, gather_at, lights_out, wake, zone)
     score = None if score_file is None else read_score(score_file)
-    if title is None and capacity is None and score is None and schedule is None:
+    if title is None and capacity is None and score is None and schedule is None and not excluded:
         raise errors.BadInput("say what to change: --title, --capacity, --score or a schedule")
+    if in_series and isinstance(schedule, tuple):
+        raise errors.BadInput("a series has times of day: --gather-at HH:MM, --lights-out HH:MM and --zone")
+    if excluded and not in_series:
+        raise errors.BadInput("--except leaves out a night of a series: give its id; call off a circle with `cancel`")
+
+    async def change() -> Series:
+        async with Sanctuary.at(data_dir) as sanctuary:
+            meant = (await circle_series.find_series(sanctuary, name)).series_id
+            times = schedule if isinstance(schedule, NightWish) else None
+            return await sanctuary.change_series(
+                meant, title=title, capacity=capacity, score=score, times=times, excluded=excluded
+            )
+
+    if in_series:
+        _describe_series(run(change), as_json)
+        return
 
     async def work() -> Circle:
         async with Sanctuary.at(data_dir) as sanctuary:
@@ -342,9 +411,10 @@ def set_(
 @data_option
 @click.argument("name", metavar="[CIRCLE|TICKET]", required=False)
 @sleeper_option
+@click.option("--come-back", is_flag=True, help="Only for a while: keep the place, and be muted on coming back.")
 @json_option
-def leave(data_dir: Path, name: str | None, sleeper: str | None, as_json: bool) -> None:
-    """Leave a circle for good, or its waiting list, as a sleeper of this machine."""
+def leave(data_dir: Path, name: str | None, sleeper: str | None, come_back: bool, as_json: bool) -> None:
+    """Leave a circle, for good or for a while, or its waiting list, as a sleeper of this machine."""
     tickets = []
     if name is not None and sleeper is None:
         tickets = [Ticket.load(Path(name))] if name.endswith(WAITING) else find_tickets(data_dir, name)
@@ -358,14 +428,16 @@ def leave(data_dir: Path, name: str | None, sleeper: str | None, as_json: bool) 
             return ticket.invitation.circle_id, "waiting list"
         identity = find_sleeper(data_dir, sleeper, name)
         async with SleeperCalls(identity) as calls:
-            await calls.leave()
-        if identity.path is not None:
-            identity.path.unlink(missing_ok=True)
+            await calls.leave(come_back=come_back)
+        if identity.path is not None and not come_back:
+            put_by(data_dir, identity.path, identity.sleeper_id)
         return identity.circle_id, "circle"
 
     circle_id, left = run(work)
     if as_json:
         echo_json({"circle_id": circle_id, "left": left})
+    elif come_back and not tickets:
+        click.echo(f"left {circle_id} for a while; come back with `{called_as()} join --sleeper ID`, muted at first")
     else:
         click.echo(f"left the {left} of {circle_id}" if tickets else f"left {circle_id}")
 

@@ -7,6 +7,7 @@
 from harmonia.client.calibration import Calibration
 from harmonia.client.calls import SleeperCalls, redeem
 from harmonia.client.following import Following
+from harmonia.client.gesture import Taps, obey_pipe
 from harmonia.client.identity import Identity
 from harmonia.client.invitation import Endpoint, Invitation
 from harmonia.client.names import (
@@ -30,24 +31,31 @@ from harmonia.client.views import (
     Circle,
     CircleView,
     Listener,
+    Me,
+    Night,
     NightPlan,
     NightWish,
+    Offer,
     Place,
     PlatformState,
     PurposeConsent,
     RhythmView,
     SanctuaryStatus,
     ScoreText,
+    Series,
     SleeperView,
     Source,
     Tracking,
+    Use,
     Weaving,
     Woven,
     WovenShare,
 )
+from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish, WishKind
 
 __all__ = [
     "EVERY_PURPOSE",
+    "AdvanceWish",
     "Apart",
     "Calibration",
     "Circle",
@@ -60,11 +68,15 @@ __all__ = [
     "Following",
     "Identity",
     "Invitation",
+    "LevelUnit",
     "Listener",
     "LockState",
+    "Me",
     "Moment",
+    "Night",
     "NightPlan",
     "NightWish",
+    "Offer",
     "Output",
     "PhaseEstimate",
     "PhaseTracker",
@@ -77,18 +89,25 @@ __all__ = [
     "Sanctuary",
     "SanctuaryStatus",
     "ScoreText",
+    "Series",
+    "Since",
     "Sleeper",
     "SleeperCalls",
     "SleeperView",
     "Sound",
     "Source",
+    "StandingWish",
+    "Taps",
     "Ticket",
     "Tracking",
     "UdpLoss",
+    "Use",
     "Weaving",
+    "WishKind",
     "Woven",
     "WovenShare",
     "join",
+    "obey_pipe",
     "redeem",
     "resume",
 ]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -12,24 +12,30 @@ import trio
 from harmonia import errors
 from harmonia.client import channel, views
 from harmonia.client.invitation import Endpoint, Invitation
-from harmonia.client.names import CircleMode, CircleState
+from harmonia.client.names import CircleMode, CircleState, Purpose
 from harmonia.client.views import (
     Circle,
     CircleView,
     NightWish,
+    Offer,
     RhythmView,
     SanctuaryStatus,
     ScoreText,
+    Series,
     Tracking,
     Weaving,
 )
 from harmonia.v1 import (
     circle_pb2,
     circle_pb2_grpc,
+    offer_pb2,
+    offer_pb2_grpc,
     rhythm_pb2,
     rhythm_pb2_grpc,
     sanctuary_pb2,
     sanctuary_pb2_grpc,
+    series_pb2,
+    series_pb2_grpc,
     stem_pb2,
     stem_pb2_grpc,
 )
@@ -73,8 +79,10 @@ class Sanctuary:
         self._channel = channel.open_channel(endpoint.host, endpoint.port, endpoint.ca_pem.encode())
         self._sanctuary = sanctuary_pb2_grpc.SanctuaryServiceStub(self._channel)
         self._circle = circle_pb2_grpc.CircleServiceStub(self._channel)
+        self._series = series_pb2_grpc.SeriesServiceStub(self._channel)
         self._stem = stem_pb2_grpc.StemServiceStub(self._channel)
         self._rhythm = rhythm_pb2_grpc.RhythmServiceStub(self._channel)
+        self._offer = offer_pb2_grpc.OfferServiceStub(self._channel)
 
     @classmethod
     def at(cls, data_dir: Path) -> Self:
@@ -140,7 +148,7 @@ class Sanctuary:
             gather_ns=None if gather_s is None else round(gather_s * 1e9),
             night_ns=None if night_s is None else round(night_s * 1e9),
             weaving=None if weaving is None else views.weaving_message(weaving),
-            wish=None if wish is None else views.wish_message(wish),
+            wish=None if wish is None else views.night_wish_message(wish),
             draft=draft,
         )
         answer = await self._call(self._circle.CreateCircle, request)
@@ -168,7 +176,7 @@ class Sanctuary:
         if score is not None:
             request.score.CopyFrom(views.score_message(score))
         if isinstance(schedule, NightWish):
-            request.schedule.wish.CopyFrom(views.wish_message(schedule))
+            request.schedule.wish.CopyFrom(views.night_wish_message(schedule))
         elif schedule is not None:
             gather_ns, night_ns = (None if length_s is None else round(length_s * 1e9) for length_s in schedule)
             request.schedule.CopyFrom(circle_pb2.ScheduleWish(gather_ns=gather_ns, night_ns=night_ns))
@@ -240,6 +248,68 @@ class Sanctuary:
         request = circle_pb2.AdvanceCircleRequest(circle_id=circle_id, state=number, reason=reason)
         return views.circle((await self._call(self._circle.AdvanceCircle, request)).circle)
 
+    async def create_series(
+        self,
+        score: ScoreText,
+        *,
+        rule: str,
+        times: NightWish,
+        title: str = "",
+        capacity: int = 0,
+        night_s: float | None = None,
+        weaving: Weaving | None = None,
+        first: str = "",
+        excluded: Sequence[str] = (),
+    ) -> Series:
+        """Makes a circle recur: each night is a circle of its own, made a week ahead.
+
+        ``rule``: full-moon, new-moon, daily, a weekday, or an RRULE of RFC 5545, counted from ``first`` (a local date;
+        empty: today), without the dates ``excluded``. ``times`` are times of day. Raises BadInput.
+        """
+        request = series_pb2.CreateSeriesRequest(
+            title=title,
+            score=views.score_message(score),
+            capacity=capacity,
+            night_ns=None if night_s is None else round(night_s * 1e9),
+            weaving=None if weaving is None else views.weaving_message(weaving),
+            wish=views.night_wish_message(times),
+            rule=rule,
+            first=first,
+            excluded=excluded,
+        )
+        return views.series((await self._call(self._series.CreateSeries, request)).series)
+
+    async def series(self, nights: int = 10) -> list[Series]:
+        """Every series, with so many of the nights that come."""
+        answer = await self._call(self._series.ListSeries, series_pb2.ListSeriesRequest(nights=nights))
+        return list(map(views.series, answer.series))
+
+    async def change_series(
+        self,
+        series_id: str,
+        *,
+        title: str | None = None,
+        capacity: int | None = None,
+        score: ScoreText | None = None,
+        times: NightWish | None = None,
+        excluded: Sequence[str] = (),
+    ) -> Series:
+        """Changes all later nights of a series (None: as it is), also those that are made and drafts still.
+
+        ``excluded``: nights to leave out besides; one that is made already is called off as any circle.
+        """
+        request = series_pb2.ChangeSeriesRequest(series_id=series_id, title=title, capacity=capacity, excluded=excluded)
+        if score is not None:
+            request.score.CopyFrom(views.score_message(score))
+        if times is not None:
+            request.wish.CopyFrom(views.night_wish_message(times))
+        return views.series((await self._call(self._series.ChangeSeries, request)).series)
+
+    async def end_series(self, series_id: str) -> Series:
+        """Makes no more nights of a series; circles that are made stay."""
+        request = series_pb2.EndSeriesRequest(series_id=series_id)
+        return views.series((await self._call(self._series.EndSeries, request)).series)
+
     async def invitations(self, circle_id: str, count: int = 1, valid_s: float = 0) -> list[Invitation]:
         """``count`` invitations, each good for one sleeper for ``valid_s`` seconds (0: one day)."""
         request = circle_pb2.CreateJoinTokensRequest(circle_id=circle_id, count=count, valid_ns=round(valid_s * 1e9))
@@ -270,6 +340,42 @@ class Sanctuary:
         """Offers sleepers the offsets of a pattern, in the order of joining; each takes theirs or does not."""
         request = rhythm_pb2.OfferOffsetsRequest(circle_id=circle_id, pattern_turns=pattern_turns)
         await self._call(self._rhythm.OfferOffsets, request)
+
+    async def make_offer(
+        self,
+        circle_id: str,
+        text: str,
+        *,
+        grants: Mapping[Purpose, float] | None = None,
+        for_s: float | None = None,
+        ruling: bool = False,
+    ) -> Offer:
+        """Offers everybody in a circle consents (``grants``: how far each) or a ruling, for so many seconds.
+
+        Nothing follows from it until a sleeper accepts it. Raises BadInput.
+        """
+        until_ns = None if for_s is None else (await self.status()).node_time_ns + round(for_s * 1e9)
+        request = offer_pb2.MakeOfferRequest(
+            circle_id=circle_id,
+            kind=offer_pb2.OFFER_KIND_RULING if ruling else offer_pb2.OFFER_KIND_CONSENT,
+            text=text,
+            until_ns=until_ns,
+            grants=[
+                offer_pb2.OfferedGrant(purpose=views.purpose_number(purpose), level=level)
+                for purpose, level in (grants or {}).items()
+            ],
+        )
+        return views.offer((await self._call(self._offer.MakeOffer, request)).offer)
+
+    async def end_offer(self, circle_id: str, offer_id: str) -> None:
+        """Takes an offer back; whoever accepted it keeps what it set. Raises NotFound, BadInput."""
+        request = offer_pb2.EndOfferRequest(circle_id=circle_id, offer_id=bytes.fromhex(offer_id))
+        await self._call(self._offer.EndOffer, request)
+
+    async def offers(self, circle_id: str) -> list[Offer]:
+        """What lies open in a circle."""
+        request = offer_pb2.ListOffersRequest(circle_id=circle_id)
+        return [views.offer(one) for one in (await self._call(self._offer.ListOffers, request)).offers]
 
     @asynccontextmanager
     async def watch(self, circle_id: str, interval_s: float = 0) -> AsyncIterator[AsyncIterator[CircleView]]:

@@ -9,7 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
 from harmonia.client.names import CircleCause, CircleEnding, CircleMode, CircleState, LockState, Purpose
-from harmonia.v1 import circle_pb2, consent_pb2, platform_pb2, sanctuary_pb2, types_pb2
+from harmonia.domain import consent as domain_consent
+from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish, WishKind
+from harmonia.domain.edges import STAYING, Edges
+from harmonia.domain.schedule import NightPlan
+from harmonia.v1 import circle_pb2, consent_pb2, me_pb2, offer_pb2, platform_pb2, sanctuary_pb2, series_pb2, types_pb2
 
 if TYPE_CHECKING:
     from harmonia._core import _Segment as Segment
@@ -79,17 +83,6 @@ class Woven:
 
 
 @dataclass(frozen=True, slots=True)
-class NightPlan:
-    """A night in civil time: local, ISO 8601; empty where it is not said."""
-
-    zone: str
-    gather_at: str
-    lights_out: str
-    wake_from: str
-    wake_until: str
-
-
-@dataclass(frozen=True, slots=True)
 class Circle:
     """A communal session."""
 
@@ -129,6 +122,11 @@ class Circle:
         return self.state is not CircleState.CLOSED
 
     @property
+    def ran(self) -> bool:
+        """Whether its night was not cut short: the score is over, or it still plays."""
+        return self.ending in (CircleEnding.OPEN, CircleEnding.ENDED)
+
+    @property
     def ending_words(self) -> str:
         """How it came to be closed, in words; empty while it is open."""
         if self.ending in (CircleEnding.CANCELLED, CircleEnding.FAILED):
@@ -144,6 +142,42 @@ class NightWish:
     lights_out: str
     gather_at: str = ""
     wake: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """One night of a series."""
+
+    night: str
+    """Its evening's local date."""
+    circle_id: str
+    """Empty: not made yet."""
+    plan: NightPlan | None
+    """None: missed, or cannot be."""
+    gathers_utc_ns: int | None
+    reason: str
+    """Why it was missed, or cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A circle that recurs."""
+
+    series_id: str
+    title: str
+    """Its nights are called that and their date."""
+    rule: str
+    first: str
+    """The local date from which the rule counts."""
+    excluded: tuple[str, ...]
+    capacity: int
+    times: NightWish
+    """Times of day."""
+    score_name: str
+    ended: bool
+    nights: tuple[Night, ...]
+    """Those that come."""
+    missed: tuple[Night, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +225,59 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """Something that a circle would like of its sleepers. Nothing follows from it until they accept it."""
+
+    offer_id: str
+    kind: str
+    """offsets, mode, consent or ruling."""
+    text: str
+    made_ns: int
+    until_ns: int | None
+    """Node time from which it cannot be accepted any more; None: with the circle."""
+    sets: str
+    """What accepting it sets, in words."""
+    grants: tuple[tuple[Purpose, float], ...]
+    """Purposes that accepting it allows, and how far."""
+    answer: str
+    """accepted, declined, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One interval in which somebody used what a sleeper allows."""
+
+    purpose: Purpose
+    by: str
+    """A sleeper's id for who listened in; else a role."""
+    since_ns: int
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """What a sanctuary keeps about a sleeper, but for their events."""
+
+    sleeper_id: str
+    circle_id: str
+    sanctuary_id: str
+    joined_ns: int
+    left: bool
+    consents: dict[Purpose, PurposeConsent]
+    listeners: tuple[Listener, ...]
+    wishes: tuple[StandingWish, ...]
+    apart: tuple[Apart, ...]
+    uses: tuple[Use, ...]
+    offset_bits: int
+    coupling: float
+    weight: float
+    hearing_level: float
+    own_level: float
+    voice: tuple[complex, ...]
+    node_time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlatformState:
     """What a platform follows."""
 
@@ -210,6 +297,17 @@ class PlatformState:
     """From whom the sleeper keeps apart."""
     listeners: tuple[Listener, ...] = ()
     """Who listens in to the sleeper."""
+    wishes: tuple[StandingWish, ...] = ()
+    """What the platform has to take back by itself."""
+    away: bool = False
+    """The sleeper has left for a while."""
+    schedule_offset_ns: int = 0
+    """How much later than the circle the sleeper wakes; negative: earlier."""
+    edges: Edges = STAYING
+    """When the sleeper goes out of the night, softly."""
+    open_offers: int = 0
+    """Offers that the sleeper has not answered."""
+    joined_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,9 +555,32 @@ def _plan(message: types_pb2.NightPlan) -> NightPlan:
     return NightPlan(message.zone, message.gather_at, message.lights_out, message.wake_from, message.wake_until)
 
 
-def wish_message(wish: NightWish) -> types_pb2.NightWish:
+def night_wish_message(wish: NightWish) -> types_pb2.NightWish:
     """The message of ``wish``."""
     return types_pb2.NightWish(**asdict(wish))
+
+
+def series(m: series_pb2.Series) -> Series:
+    """The series of a message."""
+    return Series(
+        series_id=m.series_id,
+        title=m.title,
+        rule=m.rule,
+        first=m.first,
+        excluded=tuple(m.excluded),
+        capacity=m.capacity,
+        times=NightWish(m.times.zone, m.times.lights_out, m.times.gather_at, m.times.wake),
+        score_name=m.score_name,
+        ended=m.ended,
+        nights=tuple(map(_night, m.nights)),
+        missed=tuple(map(_night, m.missed)),
+    )
+
+
+def _night(m: series_pb2.Night) -> Night:
+    plan = _plan(m.plan) if m.HasField("plan") else None
+    gathers = m.gathers_utc_ns if m.HasField("gathers_utc_ns") else None
+    return Night(m.night, m.circle_id, plan, gathers, m.reason)
 
 
 def place(message: circle_pb2.WaitingPlace) -> Place:
@@ -488,6 +609,16 @@ def apart(messages: Iterable[consent_pb2.Apart]) -> tuple[Apart, ...]:
     return tuple(Apart(m.sleeper_id, m.unheard, m.unhearing) for m in messages)
 
 
+def _edges(m: platform_pb2.Edges) -> Edges:
+    return Edges(
+        awake=m.awake,
+        turned_ns=m.turned_ns if m.HasField("turned_ns") else None,
+        turn_ns=m.turn_ns,
+        wakes_ns=m.wakes_ns if m.HasField("wakes_ns") else None,
+        woken_ns=m.woken_ns if m.HasField("woken_ns") else None,
+    )
+
+
 def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
     """The platform state of a message."""
     return PlatformState(
@@ -503,6 +634,95 @@ def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
         offered_offset_bits=message.offered_offset if message.HasField("offered_offset") else None,
         apart=apart(message.apart),
         listeners=listeners(message.listeners),
+        wishes=wishes(message.wishes),
+        away=message.away,
+        schedule_offset_ns=message.schedule_offset_ns,
+        edges=_edges(message.edges),
+        open_offers=message.open_offers,
+        joined_ns=message.joined_ns,
+    )
+
+
+def wishes(messages: Iterable[consent_pb2.AdvanceWish]) -> tuple[StandingWish, ...]:
+    """Somebody's advance wishes; one of a kind that a newer sanctuary has added is left to it."""
+    return tuple(
+        StandingWish(
+            AdvanceWish(
+                wish_id=m.wish_id,
+                kind=WishKind(m.kind),
+                purposes=tuple(domain_consent.Purpose(number) for number in m.purposes),
+                after_ns=m.after_ns if m.HasField("after_ns") else None,
+                since=Since(m.since),
+                level=m.level if m.HasField("level") else None,
+                unit=LevelUnit(m.unit),
+                under_hz=m.under_hz if m.HasField("under_hz") else None,
+                over_hz=m.over_hz if m.HasField("over_hz") else None,
+                irregular=m.irregular if m.HasField("irregular") else None,
+                unknown_ns=m.unknown_ns if m.HasField("unknown_ns") else None,
+            ),
+            m.set_ns,
+            m.fired,
+        )
+        for m in messages
+        if m.kind in {kind.value for kind in WishKind}
+    )
+
+
+def wish_message(wish: AdvanceWish) -> consent_pb2.AdvanceWish:
+    """The message of a wish."""
+    return consent_pb2.AdvanceWish(
+        wish_id=wish.wish_id,
+        kind=cast("consent_pb2.AdvanceWishKind.ValueType", int(wish.kind)),
+        purposes=[cast("types_pb2.Purpose.ValueType", int(purpose)) for purpose in wish.purposes],
+        after_ns=wish.after_ns,
+        since=cast("consent_pb2.AdvanceWishSince.ValueType", int(wish.since)),
+        level=wish.level,
+        unit=cast("consent_pb2.AdvanceWishUnit.ValueType", int(wish.unit)),
+        under_hz=wish.under_hz,
+        over_hz=wish.over_hz,
+        irregular=wish.irregular,
+        unknown_ns=wish.unknown_ns,
+    )
+
+
+_OFFER_ANSWERS = {offer_pb2.OFFER_ANSWER_ACCEPTED: "accepted", offer_pb2.OFFER_ANSWER_DECLINED: "declined"}
+
+
+def offer(m: offer_pb2.Offer) -> Offer:
+    """The offer of a message."""
+    known = offer_pb2.OfferKind.values()
+    return Offer(
+        offer_id=m.offer_id.hex(),
+        kind=offer_pb2.OfferKind.Name(m.kind).removeprefix("OFFER_KIND_").lower() if m.kind in known else "unknown",
+        text=m.text,
+        made_ns=m.made_ns,
+        until_ns=m.until_ns if m.HasField("until_ns") else None,
+        sets=m.sets,
+        grants=tuple((Purpose.read(one.purpose), one.level if one.HasField("level") else 1.0) for one in m.grants),
+        answer=_OFFER_ANSWERS.get(m.answer, ""),
+    )
+
+
+def me(m: me_pb2.GetMeResponse) -> Me:
+    """What an answer tells."""
+    return Me(
+        sleeper_id=m.sleeper_id,
+        circle_id=m.circle_id,
+        sanctuary_id=m.sanctuary_id,
+        joined_ns=m.joined_ns,
+        left=m.left,
+        consents=consents(m.purposes),
+        listeners=listeners(m.listeners),
+        wishes=wishes(m.wishes),
+        apart=apart(m.apart),
+        uses=tuple(Use(Purpose.read(one.purpose), one.by, one.since_ns, one.until_ns) for one in m.uses),
+        offset_bits=m.offset,
+        coupling=m.coupling,
+        weight=m.weight,
+        hearing_level=m.hearing_level,
+        own_level=m.own_level,
+        voice=tuple(complex(c.re, c.im) for c in m.voice),
+        node_time_ns=m.node_time_ns,
     )
 
 

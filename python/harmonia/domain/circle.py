@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from harmonia.domain import offers
 from harmonia.domain.consent import OPEN, Ceiling, Purpose
 from harmonia.domain.events import (
     CapacitySet,
@@ -15,12 +16,15 @@ from harmonia.domain.events import (
     CircleCreated,
     CircleEvent,
     CircleTitled,
+    OfferEnded,
+    OfferMade,
     OffsetsOffered,
     RhythmLed,
     ScheduleSet,
     ScoreSet,
     WeavingSet,
 )
+from harmonia.domain.offers import Offer, OfferKind
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.schedule import NightPlan
 from harmonia.domain.states import BEFORE, ENDINGS, SOUNDING, TRANSITIONS, Cause, CircleState, Ending, move_between
@@ -85,6 +89,8 @@ class Circle:
     """Why it was cancelled or failed."""
     series_id: str = ""
     night: str = ""
+    offers: tuple[Offer, ...] = ()
+    """What is offered to everybody here, oldest first."""
 
     @property
     def open(self) -> bool:
@@ -258,6 +264,21 @@ def closed_words(circle: Circle) -> str:
     return "this circle is closed"
 
 
+def decide_new_offer(circle: Circle, offer: Offer, t_ns: int) -> OfferMade:
+    """The event that makes ``offer`` to everybody. Raises on a bad wish."""
+    if not circle.open:
+        raise NotNow("this circle is closed: nobody is there to take an offer")
+    return OfferMade(offers.decide_offer(circle.offers, offer, t_ns), t_ns)
+
+
+def decide_end(circle: Circle, offer_id: bytes, t_ns: int) -> OfferEnded:
+    """The event that takes an offer back. Raises NotFound, and BadInput for a mode or a pattern."""
+    offer = offers.require(circle.offers, offer_id, circle.created_ns)
+    if offer.kind in (OfferKind.MODE, OfferKind.OFFSETS):
+        raise BadInput("a mode or a pattern of offsets is replaced with `circle mode` or `circle syncopate`")
+    return OfferEnded(offer_id, t_ns)
+
+
 def require_rhythm(circle: Circle) -> Rhythm:
     """The circle's rhythm. Raises :class:`NotNow` while it has none."""
     if circle.rhythm is None:
@@ -279,6 +300,7 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
                 weaving=Weaving(event.mode, event.strength_rad_s, event.lag_rad),
                 voices=event.capacity,
                 gathered_ns=t_ns,
+                offers=(offers.mode_offer(event.mode, t_ns),),
             )
         case _ if circle is None:
             raise AssertionError("a circle's first event creates it")
@@ -309,10 +331,19 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
         case RhythmLed(segment, _):
             longer = require_rhythm(circle).with_segment(segment)
             return replace(circle, rhythm=longer, rhythm_revision=circle.rhythm_revision + 1)
-        case WeavingSet(mode, strength_rad_s, _):
-            return replace(circle, weaving=Weaving(mode, strength_rad_s, circle.weaving.lag_rad))
-        case OffsetsOffered(pattern, _):
-            return replace(circle, offered=pattern)
+        case WeavingSet(mode, strength_rad_s, t_ns):
+            changed = replace(circle, weaving=Weaving(mode, strength_rad_s, circle.weaving.lag_rad))
+            if mode is circle.weaving.mode:  # weaker at most: who accepted more has accepted this
+                return changed
+            return replace(changed, offers=offers.replaced(circle.offers, offers.mode_offer(mode, t_ns)))
+        case OffsetsOffered(pattern, t_ns):
+            offer = offers.offsets_offer(pattern, t_ns)
+            rest = offers.replaced(circle.offers, offer)
+            return replace(circle, offered=pattern, offers=rest if pattern else offers.without(rest, offer.offer_id))
+        case OfferMade(offer, _):
+            return replace(circle, offers=(*circle.offers, offer))
+        case OfferEnded(offer_id, _):
+            return replace(circle, offers=offers.without(circle.offers, offer_id))
         case _:
             return circle
 

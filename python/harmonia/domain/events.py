@@ -12,10 +12,13 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
+from harmonia.domain.advance import AdvanceWish
 from harmonia.domain.consent import Purpose
+from harmonia.domain.offers import Offer
 from harmonia.domain.rhythm import Segment
 from harmonia.domain.schedule import NightPlan, TimesOfDay
 from harmonia.domain.states import Cause, CircleState, Ending
+from harmonia.domain.usage import Use
 from harmonia.domain.weaving import CircleMode
 from harmonia.errors import StorageUnreadable
 
@@ -177,6 +180,24 @@ class OffsetsOffered:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferMade:
+    """A host made an offer; nobody's settings follow from it."""
+
+    VERSION: ClassVar[int] = 1
+    offer: Offer
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferEnded:
+    """A host took an offer back; whoever accepted it keeps what it set."""
+
+    VERSION: ClassVar[int] = 1
+    offer_id: bytes
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class TokensCreated:
     """A host made join tokens."""
 
@@ -295,8 +316,79 @@ class ApartKept:
     t_ns: int
 
 
-PlanEvent = CircleTitled | CapacitySet | ScheduleSet | ScoreSet
-WaitingEvent = WaitingBegun | WaitingEnded
+@dataclass(frozen=True, slots=True)
+class WishMade:
+    """A sleeper said beforehand when to take back what they allow."""
+
+    VERSION: ClassVar[int] = 1
+    wish: AdvanceWish
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WishRemoved:
+    """A sleeper does not wish that any more. What it has taken back stays taken back."""
+
+    VERSION: ClassVar[int] = 1
+    wish_id: bytes
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferAnswered:
+    """A sleeper accepted or declined an offer; what they accepted is in events of its own, before this one."""
+
+    VERSION: ClassVar[int] = 1
+    offer: Offer
+    """As it was then."""
+    accepted: bool
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageNoted:
+    """The sanctuary noted who used what this person allows. Sets nothing."""
+
+    VERSION: ClassVar[int] = 1
+    uses: tuple[Use, ...]
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SleeperWentAway:
+    """A sleeper left for a while; their place and settings stay. Their voice was withdrawn before."""
+
+    VERSION: ClassVar[int] = 1
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SleeperCameBack:
+    """A sleeper who had left for a while is here again."""
+
+    VERSION: ClassVar[int] = 1
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class AwakeSet:
+    """A sleeper woke for themself, and goes out of the night within a time; or went back to sleep."""
+
+    VERSION: ClassVar[int] = 1
+    awake: bool
+    fade_ns: int
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleOffsetSet:
+    """A sleeper chose their displacement from the night's schedule: when they wake."""
+
+    VERSION: ClassVar[int] = 1
+    offset_ns: int
+    t_ns: int
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesTemplate:
     """What the circles of a series are made from."""
@@ -358,11 +450,15 @@ class SeriesEnded:
     t_ns: int
 
 
-CircleEvent = (    CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | TokensCreated | PlanEvent | WaitingEvent
-)
+PlanEvent = CircleTitled | CapacitySet | ScheduleSet | ScoreSet
+WaitingEvent = WaitingBegun | WaitingEnded
+RhythmEvent = RhythmLed | WeavingSet | OffsetsOffered | OfferMade | OfferEnded
+CircleEvent = CircleCreated | CircleAdvanced | RhythmEvent | TokensCreated | PlanEvent | WaitingEvent
 ConsentEvent = ConsentGranted | ConsentWithdrawn
-SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept
-PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent
+SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept | AwakeSet | ScheduleOffsetSet
+WishEvent = WishMade | WishRemoved | OfferAnswered
+ComingEvent = SleeperJoined | SleeperLeft | SleeperWentAway | SleeperCameBack
+PersonEvent = ComingEvent | ConsentEvent | SettingEvent | WishEvent | UsageNoted
 SeriesEvent = SeriesCreated | SeriesChanged | NightMissed | SeriesEnded
 Event = SanctuaryFounded | ClockBegun | CircleEvent | PersonEvent | SeriesEvent
 

@@ -93,11 +93,25 @@ def circle_id_of(series_id: str, night: str) -> str:
 
 def circle_of(series: Series, night: str, plan: NightPlan, t_ns: int) -> CircleCreated:
     """The circle of one night, as a draft."""
-    t = series.template
-    score = (t.score_name, t.score_format, t.score_text, t.channels, t.duration_ns)
-    lengths, pulls = (t.capacity, None, t.night_ns), (t.mode, t.strength_rad_s, t.lag_rad)
-    named = circle_id_of(series.series_id, night), title_of(t, night)
-    return CircleCreated(*named, *score, *lengths, t_ns, *pulls, True, plan, series.series_id, night)
+    template = series.template
+    alike = {name: getattr(template, name) for name in _ALIKE}
+    return CircleCreated(
+        circle_id=circle_id_of(series.series_id, night),
+        title=title_of(template, night),
+        gather_ns=None,
+        t_ns=t_ns,
+        draft=True,
+        plan=plan,
+        series_id=series.series_id,
+        night=night,
+        **alike,
+    )
+
+
+_ALIKE = (
+    *("score_name", "score_format", "score_text", "channels", "duration_ns", "capacity", "night_ns"),
+    *("mode", "strength_rad_s", "lag_rad"),
+)
 
 
 def title_of(template: SeriesTemplate, night: str) -> str:

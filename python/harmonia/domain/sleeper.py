@@ -7,23 +7,38 @@ frequency, coupling, voice or consent: there is no such event.
 import math
 from dataclasses import dataclass, replace
 
+from harmonia.domain import advance, offers, usage
+from harmonia.domain.advance import StandingWish
 from harmonia.domain.apart import Apart, replaced
 from harmonia.domain.circle import LEAD_NS, Circle
 from harmonia.domain.consent import OPEN, Consent, Grant, Purpose, effective
+from harmonia.domain.edges import FADE_NS, Edges
 from harmonia.domain.events import (
     ApartKept,
+    AwakeSet,
     ConsentGranted,
     ConsentWithdrawn,
     CouplingSet,
     HearingSet,
+    OfferAnswered,
     OffsetSet,
     PersonEvent,
     RhythmOwned,
+    ScheduleOffsetSet,
+    SleeperCameBack,
     SleeperJoined,
     SleeperLeft,
+    SleeperWentAway,
+    UsageNoted,
     VoiceSet,
+    WishMade,
+    WishRemoved,
 )
+from harmonia.domain.offers import Answer
 from harmonia.domain.rhythm import Rhythm
+from harmonia.domain.schedule import Instants
+from harmonia.domain.timetable import ends_ns, waking_ns
+from harmonia.domain.usage import Use
 from harmonia.domain.weaving import ON_THE_CIRCLES, OwnRhythm
 from harmonia.errors import BadInput, StaleGrant
 
@@ -64,8 +79,26 @@ class Sleeper:
     weight: float = 1.0
     """w: what this person counts in the mean, where pull is allowed."""
 
+    away: bool = False
+    """They have left for a while."""
+    came_ns: int = 0
+    """When they came in, or came back."""
+    awake: bool = False
+    """They have woken for themself."""
+    turned_ns: int | None = None
+    """When they woke, or went back to sleep; None: neither."""
+    turn_ns: int = 0
+    """How long that takes."""
+    schedule_offset_ns: int = 0
+    """How much later than the circle they wake; negative: earlier."""
     apart: tuple[Apart, ...] = ()
     """From whom this person keeps apart, ordered by id."""
+    wishes: tuple[StandingWish, ...] = ()
+    """What is to be taken back without a button, oldest first."""
+    answers: tuple[Answer, ...] = ()
+    """To offers, newest last."""
+    uses: tuple[Use, ...] = ()
+    """Who used what this person allows. For this person's eyes."""
 
     def allows(self, purpose: Purpose, circle: Circle, t_ns: int, scope: str = "") -> float:
         """The meet of this person's consent (to ``scope``) with everybody else's limits, 0 (no) to 1."""
@@ -92,6 +125,18 @@ class Sleeper:
             return self.own_rhythm.led_home(circle, ramp_ns, t_ns, t_ns + LEAD_NS)
         return self.own_rhythm.released(t_ns, t_ns + LEAD_NS)
 
+    def edges(self, circle: Circle, planned: Instants | None) -> Edges:
+        """When they come and go. ``planned``: the circle's plan in node time."""
+        late = circle.epoch_ns is not None and self.came_ns > circle.epoch_ns
+        wakes_ns = woken_ns = None
+        if self.schedule_offset_ns:
+            wakes_ns, woken_ns = waking_ns(circle, planned), ends_ns(circle, planned)
+        if wakes_ns is not None and woken_ns is not None:
+            wakes_ns, woken_ns = wakes_ns + self.schedule_offset_ns, woken_ns + self.schedule_offset_ns
+            woken_ns = max(woken_ns, wakes_ns + FADE_NS)
+        came_ns = self.came_ns if late else None
+        return Edges(came_ns, self.awake, self.turned_ns, self.turn_ns, wakes_ns, woken_ns)
+
     def voice_of(self, channels: int) -> tuple[complex, ...]:
         """The recorded voice, or the plain one: every channel as the score has it."""
         return self.voice or (1 + 0j,) * channels
@@ -101,14 +146,16 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
     """``sleeper`` after ``event``. A grant that a withdrawal overtook on its way to the journal changes nothing."""
     if isinstance(event, SleeperJoined):
         named = (event.sleeper_id, event.circle_id, event.token_hash, event.credential_hash, event.platform_key)
-        return sleeper or Sleeper(*named, joined_ns=event.t_ns)
+        return sleeper or Sleeper(*named, joined_ns=event.t_ns, came_ns=event.t_ns)
     assert sleeper is not None, "a person's first event is joining"
     match event:
         case ConsentWithdrawn(purposes, event_id, t_ns):
             own, ending = sleeper.own_rhythm, FOLLOWING.intersection(purposes)
             if any(event_id not in sleeper.consent[purpose].withdrawals for purpose in ending):  # else a repetition
                 own = own.released(t_ns, t_ns + LEAD_NS)
-            return replace(sleeper, consent=sleeper.consent.withdraw(purposes, event_id), own_rhythm=own)
+            wishes = advance.marked(sleeper.wishes, sleeper.sleeper_id, event_id)
+            consent = sleeper.consent.withdraw(purposes, event_id)
+            return replace(sleeper, consent=consent, own_rhythm=own, wishes=wishes)
         case ConsentGranted(purpose, scope, level, until_ns, supersedes, event_id, _):
             try:
                 granted = sleeper.consent.grant(purpose, Grant(event_id, scope, level, until_ns), supersedes)
@@ -130,8 +177,24 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
             return replace(sleeper, coupling=coupling, weight=weight)
         case ApartKept(other_id, unheard, unhearing, _):
             return replace(sleeper, apart=replaced(sleeper.apart, Apart(other_id, unheard, unhearing)))
+        case WishMade(wish, t_ns):
+            return replace(sleeper, wishes=advance.added(sleeper.wishes, wish, t_ns))
+        case WishRemoved(wish_id, _):
+            return replace(sleeper, wishes=advance.removed(sleeper.wishes, wish_id))
+        case OfferAnswered(offer, accepted, _):
+            return replace(sleeper, answers=offers.answered(sleeper.answers, Answer(offer.offer_id, accepted)))
+        case UsageNoted(uses, _):
+            return replace(sleeper, uses=usage.merged(sleeper.uses, uses))
         case SleeperLeft():
             return replace(sleeper, left=True)
+        case SleeperWentAway():
+            return replace(sleeper, away=True)
+        case SleeperCameBack(t_ns):
+            return replace(sleeper, away=False, came_ns=t_ns)
+        case AwakeSet(awake, fade_ns, t_ns):
+            return replace(sleeper, awake=awake, turned_ns=t_ns, turn_ns=fade_ns)
+        case ScheduleOffsetSet(offset_ns, _):
+            return replace(sleeper, schedule_offset_ns=offset_ns)
 
 
 def _strayed(sleeper: Sleeper, own: OwnRhythm, t_ns: int) -> bool:

@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 import trio
 
 from harmonia.domain import circle as circles
-from harmonia.domain.circle import Circle, decide_advance, decide_offer, decide_rhythm, decide_weaving
+from harmonia.domain.circle import (
+    Circle,
+    decide_advance,
+    decide_end,
+    decide_new_offer,
+    decide_offer,
+    decide_rhythm,
+    decide_weaving,
+)
 from harmonia.domain.consent import Purpose
 from harmonia.domain.events import (
     CircleAdvanced,
@@ -25,6 +33,7 @@ from harmonia.domain.events import (
     WeavingSet,
     decode,
 )
+from harmonia.domain.offers import Offer, OfferedGrant, OfferKind
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.schedule import Instants, NightPlan
 from harmonia.domain.states import Cause, CircleState
@@ -36,7 +45,9 @@ from harmonia.engine.person import Person
 from harmonia.engine.plane import PlatformStatus, WeaveThread, number_of
 from harmonia.engine.scores import ReadScore
 from harmonia.engine.signal import Signal
+from harmonia.engine.usage import UsageKeeper
 from harmonia.engine.views import CircleView, SleeperRow, row_of
+from harmonia.engine.wishes import Wishes
 from harmonia.errors import StorageError, WrongExpectedRevision
 from harmonia.journal import Position
 
@@ -45,6 +56,8 @@ _log = logging.getLogger(__name__)
 VIEW_NS_MAX = 50_000_000
 """How old a view may be: what platforms say of themselves changes without a signal."""
 _RETRY_S = 1.0
+_FADE_STEP_S = 0.25
+"""Between two steps of a voice that comes or goes; platforms glide from frame to frame."""
 UNREADABLE = "its score cannot be read any more"
 
 
@@ -63,6 +76,8 @@ class Conductor:
         self.circle = circle
         self.number = number_of(circle.circle_id)
         self.entrance = Entrance(desk, self)
+        self.wishes = Wishes(desk, self)
+        self.usage = UsageKeeper(desk, self)
         self.changed = Signal()
         """Anything that a view of the circle shows."""
         self.moved = Signal()
@@ -75,6 +90,8 @@ class Conductor:
         self._ends_moved = trio.Event()
         self._released = trio.Event()
         self._room = trio.Event()
+        self._edges_moved = trio.Event()
+        self._fading: set[Person] = set()
         self._on_plane = False
         self._ended_ns = desk.now_ns()
         """Up to this node time every grant that had an end has ended on the data plane too."""
@@ -108,22 +125,52 @@ class Conductor:
         self._show_weaving()
         for person in self.entrance.people.values():
             person.end_following()
+            self.wishes.act(person)
             person.put_on_plane()
 
     async def run(self) -> None:
         """Keeps the timetable and the ends of grants until the circle is closed."""
-        unsubscribe = self._desk.wall.set.subscribe(lambda: self._wake.set())
+        unsubscribe = self._desk.wall.set.subscribe(self._look_at_time)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_grants)
             nursery.start_soon(self._record_releases)
             nursery.start_soon(self._fill_places)
+            nursery.start_soon(self._fade_edges)
+            nursery.start_soon(self.wishes.run)
+            nursery.start_soon(self.usage.run)
+            people = self.entrance.people
             await self._keep_timetable()
+            await self.wishes.finish()
+            await self.usage.note(list(people.values()))
             nursery.cancel_scope.cancel()
         unsubscribe()
 
     def planned(self) -> Instants | None:
         """The instants of the circle's plan in node time, as of now; None without a plan."""
         return None if self.circle.plan is None else self._desk.wall.on_node(self.circle.plan)
+
+    def _look_at_time(self) -> None:
+        self._wake.set()
+        self.look_at_edges()
+
+    def look_at_edges(self) -> None:
+        """Somebody comes or goes at another time than before."""
+        self._edges_moved.set()
+
+    async def _fade_edges(self) -> None:
+        """Lets the voices of those who come or go rise and fall."""
+        while True:
+            self._edges_moved = trio.Event()
+            now_ns = self._desk.now_ns()
+            changes = [(person, person.edges.next_ns(now_ns)) for person in self.entrance.people.values()]
+            for person, t_ns in changes:
+                if (t_ns is not None and t_ns <= now_ns) or person in self._fading:
+                    person.show_voice()
+            self._fading = {person for person, t_ns in changes if t_ns is not None and t_ns <= now_ns}
+            next_ns = min((t_ns for _, t_ns in changes if t_ns is not None), default=None)
+            wait_s = math.inf if next_ns is None else max(_FADE_STEP_S, (next_ns - now_ns) / 1e9)
+            with trio.move_on_after(wait_s):
+                await self._edges_moved.wait()
 
     def look_at_room(self) -> None:
         """There may be a place for somebody who waits."""
@@ -251,6 +298,21 @@ class Conductor:
         async with self._lock:
             await self._record(decide_offer(self.circle, pattern_turns, self._desk.now_ns()))
 
+    async def make_offer(
+        self, kind: OfferKind, text: str, until_ns: int | None, grants: tuple[OfferedGrant, ...]
+    ) -> Offer:
+        """Offers everybody consents or a ruling; nothing follows from it until they accept."""
+        async with self._lock:
+            now_ns = self._desk.now_ns()
+            offer = Offer(kind, now_ns, text, until_ns, grants=grants)
+            await self._record(decide_new_offer(self.circle, offer, now_ns))
+        return offer
+
+    async def end_offer(self, offer_id: bytes) -> None:
+        """Takes an offer back."""
+        async with self._lock:
+            await self._record(decide_end(self.circle, offer_id, self._desk.now_ns()))
+
     def timeline(self, rhythm: Rhythm) -> Any:
         """A rhythm as the data plane takes it."""
         assert self._score is not None, "a circle is opened before it shows a rhythm"
@@ -328,8 +390,10 @@ class Conductor:
         """Takes in an event that the journal holds, and lets everybody follow."""
         self.take_in(event, position)
         self._wake.set()
+        self.wishes.look()
         self.changed.send()
         self.look_at_room()
+        self.look_at_edges()
         if isinstance(event, TokensCreated | WaitingBegun | WaitingEnded):
             return
         if self.circle.on_plane and not self._on_plane:

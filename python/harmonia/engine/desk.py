@@ -11,6 +11,7 @@ from harmonia.engine.wall import Wall
 from harmonia.journal import Expected, Journal, OutcomeUnknown, Position, Record
 
 if TYPE_CHECKING:
+    from harmonia.engine.doors import Doors
     from harmonia.engine.person import Person
 
 T = TypeVar("T")
@@ -64,6 +65,8 @@ class Desk:
         self.entropy = entropy
         self.wall = Wall(utc_ns, plane.node_time_ns)
         self.roll = Roll()
+        self.doors: Doors | None = None
+        """None while the journal is read."""
         self._threads = trio.CapacityLimiter(_THREADS)
 
     def now_ns(self) -> int:
@@ -76,15 +79,16 @@ class Desk:
         event_id, data = event_id or self.entropy(16), encode(event)
         for _ in range(_REPEATS):
             try:
-                return await self._in_thread(self.journal.append, stream, expected, event_id, data)
+                return await self.in_thread(self.journal.append, stream, expected, event_id, data)
             except OutcomeUnknown as error:
                 last = error
         raise last
 
     async def read(self, stream: str | None, after: Position | None, limit: int | None = None) -> list[Record]:
-        return await self._in_thread(self.journal.read, stream, after, limit)
+        return await self.in_thread(self.journal.read, stream, after, limit)
 
-    async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
+    async def in_thread(self, call: Callable[..., T], *args: object) -> T:
+        """Runs what may wait for the journal, in a thread if it does wait."""
         if not self.journal.blocking:
             await trio.lowlevel.checkpoint()
             return call(*args)

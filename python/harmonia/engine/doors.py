@@ -67,8 +67,7 @@ class Doors:
         parse_event_id(event_id)
         gate_epoch = self._mute(person, purposes, event_id)
         event = ConsentWithdrawn(tuple(sorted(purposes)), event_id, self._desk.now_ns())
-        # The same id with other purposes is another withdrawal: it must not pass for a repetition.
-        key = b"w" + sum(1 << purpose for purpose in purposes).to_bytes(2, "big") + event_id
+        key = journal_key(event)
         behind = person.narrow(event, key)
         self._post(person.tell)
         return Withdrawal(person, event, key, gate_epoch, behind)
@@ -141,6 +140,11 @@ class Doors:
             self._desk.plane.acknowledge(person.number, event_id)
         except _UNKNOWN_SLEEPER:
             return  # detached meanwhile: nobody waits for it
+
+
+def journal_key(event: ConsentWithdrawn) -> bytes:
+    """Its event id in the journal: the same id with other purposes is another withdrawal, and no repetition."""
+    return b"w" + sum(1 << purpose for purpose in event.purposes).to_bytes(2, "big") + event.event_id
 
 
 def _not_recorded(error: StorageError) -> MutedNotRecorded:

@@ -197,6 +197,7 @@ class Entrance:
         person = self.take_in_joining(event, position)
         if self._conductor.circle.on_plane:
             person.put_on_plane()
+        self._conductor.look_at_edges()
         self._conductor.changed.send()
         return person
 

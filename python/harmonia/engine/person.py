@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from harmonia.domain import sleeper as sleepers
+from harmonia.domain.advance import WISHES_MAX, AdvanceWish, StandingWish, find, parse_wish
 from harmonia.domain.apart import Apart, about, check_room, parse_other, replaced
 from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, closed_words, require_rhythm
 from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
+from harmonia.domain.edges import FADE_NS, Edges, parse_fade, parse_schedule_offset
 from harmonia.domain.events import (
     ApartKept,
+    AwakeSet,
     ConsentGranted,
     ConsentWithdrawn,
     CouplingSet,
@@ -30,20 +33,27 @@ from harmonia.domain.events import (
     OffsetSet,
     PersonEvent,
     RhythmOwned,
+    ScheduleOffsetSet,
+    SleeperCameBack,
     SleeperLeft,
+    SleeperWentAway,
+    UsageNoted,
     VoiceSet,
+    WishMade,
+    WishRemoved,
     decode,
 )
 from harmonia.domain.rhythm import Rhythm, offset_from_turns
 from harmonia.domain.sleeper import Sleeper, parse_hearing, parse_voice
+from harmonia.domain.usage import Use
 from harmonia.domain.weaving import parse_coupling
 from harmonia.engine import listening
 from harmonia.engine.desk import Desk, person_stream
 from harmonia.engine.listening import Listening
 from harmonia.engine.plane import number_of
 from harmonia.engine.signal import Signal
-from harmonia.errors import BadInput, CredentialEnded, NotPermitted
-from harmonia.journal import ANY, Position, WrongExpectedRevision
+from harmonia.errors import BadInput, CredentialEnded, NotFound, NotNow, NotPermitted
+from harmonia.journal import ANY, Position, Record, WrongExpectedRevision
 
 if TYPE_CHECKING:
     from harmonia.engine.conductor import Conductor
@@ -110,7 +120,7 @@ class Person:
     async def set_offset(self, turns: float) -> int:
         """Records the sleeper's own displacement; returns it in 2⁻⁶⁴ turn."""
         offset = offset_from_turns(turns)
-        await self._record(OffsetSet(offset, self._desk.now_ns()))
+        await self.record(OffsetSet(offset, self._desk.now_ns()))
         return offset
 
     async def set_own_rhythm(
@@ -140,7 +150,7 @@ class Person:
                 led = own.led(circle, frequency_hz, ramp_ns, now_ns, now_ns + LEAD_NS)
             return RhythmOwned(led.segments, led.home_ns, now_ns)
 
-        await self._record(decide)
+        await self.record(decide)
         return self.sleeper.own_rhythm.over(circle)
 
     def _follow(self, circle: Rhythm, frequency_hz: float, ramp_ns: int, now_ns: int) -> RhythmOwned:
@@ -175,13 +185,13 @@ class Person:
 
     async def set_coupling(self, coupling: float, weight: float) -> None:
         """Records how far the circle may pull this sleeper, and what they count in its mean."""
-        await self._record(CouplingSet(*parse_coupling(coupling, weight), self._desk.now_ns()))
+        await self.record(CouplingSet(*parse_coupling(coupling, weight), self._desk.now_ns()))
 
     async def set_voice(self, voice: tuple[complex, ...]) -> None:
-        await self._record(VoiceSet(parse_voice(voice, self.conductor.circle.channels), self._desk.now_ns()))
+        await self.record(VoiceSet(parse_voice(voice, self.conductor.circle.channels), self._desk.now_ns()))
 
     async def set_hearing(self, hearing_level: float, own_level: float) -> None:
-        await self._record(HearingSet(*parse_hearing(hearing_level, own_level), self._desk.now_ns()))
+        await self.record(HearingSet(*parse_hearing(hearing_level, own_level), self._desk.now_ns()))
 
     async def keep_apart(self, other_id: str, unheard: bool | None, unhearing: bool | None) -> tuple[Apart, ...]:
         """Sets the wish about another sleeper, each direction as given or (None) as it is; returns all wishes.
@@ -189,7 +199,7 @@ class Person:
         What it silences is silent at once, and stays so if the disk refuses; what it lets be heard again is, once that
         is on disk. Raises BadInput, StorageError.
         """
-        self._check_present()
+        self.check_present()
         parse_other(other_id, self.sleeper.sleeper_id)
         wish = about(self.sleeper.apart, other_id).changed(unheard, unhearing)
         check_room(replaced(self.sleeper.apart, wish))
@@ -202,7 +212,7 @@ class Person:
             check_room(replaced(self.sleeper.apart, newest))
             return ApartKept(other_id, newest.unheard, newest.unhearing, self._desk.now_ns())
 
-        await self._record(decide)
+        await self.record(decide)
         with self._newest:
             if self._unrecorded_apart.get(other_id) is mine:  # else another call's, which holds this one's too
                 del self._unrecorded_apart[other_id]
@@ -214,7 +224,7 @@ class Person:
 
         Raises BadInput, NotPermitted, NotNow, and NotFound where they are not here or hide it.
         """
-        listener._check_present()
+        listener.check_present()
         with self._newest:
             self.listeners = listening.admitted(self, listener, self._desk.now_ns())
             listener.listens_to = self
@@ -238,6 +248,7 @@ class Person:
         with self._newest:
             before, self.listeners = self.listeners, listening.told(self.listeners, names)
             self.show_plan()
+            self.conductor.usage.listened(self, (name for name, one in self.listeners.items() if one.flows))
         if self.listeners != before:
             self.tell()
 
@@ -255,10 +266,89 @@ class Person:
             with suppress(*_OFF_PLANE):
                 self._desk.plane.set_ear(listener.number, number, own_level)
 
+    async def add_wish(self, wish: AdvanceWish) -> tuple[StandingWish, ...]:
+        """Records an advance wish; returns all of them. Raises BadInput, StorageError."""
+        parse_wish(wish)
+
+        def decide() -> WishMade | None:
+            if find(self.sleeper.wishes, wish.wish_id) is not None:
+                return None
+            if len(self.sleeper.wishes) >= WISHES_MAX:
+                raise BadInput(f"a sleeper has at most {WISHES_MAX} advance wishes: remove one first")
+            return WishMade(wish, self._desk.now_ns())
+
+        await self.record(decide)
+        self.conductor.wishes.look()
+        return self.sleeper.wishes
+
+    async def remove_wish(self, wish_id: bytes) -> tuple[StandingWish, ...]:
+        """Records that a wish is no more; returns those that are left. Raises NotFound, StorageError."""
+
+        def decide() -> WishRemoved:
+            if find(self.sleeper.wishes, wish_id) is None:
+                raise NotFound(f"there is no advance wish {wish_id.hex()[:32]!r} of this sleeper: list them first")
+            return WishRemoved(wish_id, self._desk.now_ns())
+
+        await self.record(decide)
+        return self.sleeper.wishes
+
+    async def note(self, uses: tuple[Use, ...]) -> None:
+        """Writes who used what. Also of somebody who has left. Raises StorageError."""
+        async with self._lock:
+            event = UsageNoted(uses, self._desk.now_ns())
+            self.take_in(event, await self._desk.append(self.stream, ANY, event))
+
+    async def events(self, after: Position | None, limit: int) -> list[Record]:
+        """Everything that the journal has of this person, as it was written, oldest first."""
+        return await self._desk.read(self.stream, after, limit)
+
     async def leave(self) -> None:
         """Ends the credential; the voice is out of the field when this returns."""
-        await self._record(SleeperLeft(self._desk.now_ns()))
+        await self.record(SleeperLeft(self._desk.now_ns()))
         self.take_off_plane()
+        await self.conductor.usage.note([self])
+
+    async def go_away(self) -> None:
+        """Leaves for a while: off the data plane at once, whatever the disk says. Their voice is withdrawn before."""
+        self.check_present()
+        self.take_off_plane()
+        if not self.sleeper.away:
+            await self.record(SleeperWentAway(self._desk.now_ns()))
+
+    async def come_back(self) -> None:
+        """Is here again, if they had left for a while: with what they allowed, and muted until they say otherwise."""
+        self.check_present()
+        if self.sleeper.away:
+            await self.record(SleeperCameBack(self._desk.now_ns()))
+        if self.conductor.circle.on_plane and not self.on_plane:
+            self.put_on_plane()
+            self.conductor.look_at_edges()
+            self.tell()
+
+    async def set_awake(self, awake: bool, fade_ns: int) -> None:
+        """Wakes softly, within a time (0: a minute), or goes back to sleep."""
+        fade_ns = parse_fade(fade_ns) if awake else FADE_NS
+        await self.record(AwakeSet(awake, fade_ns, self._desk.now_ns()))
+        self.conductor.look_at_edges()
+
+    async def set_schedule_offset(self, offset_ns: int) -> None:
+        """Records how much later than the circle this sleeper wakes."""
+        await self.record(ScheduleOffsetSet(parse_schedule_offset(offset_ns), self._desk.now_ns()))
+        self.conductor.look_at_edges()
+
+    @property
+    def edges(self) -> Edges:
+        """When this person comes and goes, as of now."""
+        planned = self.conductor.planned() if self.sleeper.schedule_offset_ns else None
+        return self.sleeper.edges(self.conductor.circle, planned)
+
+    def show_voice(self) -> None:
+        """Tells the data plane how loud their voice is while they come or go."""
+        with self._newest:
+            if self.on_plane:
+                sleeper, circle, now_ns = self.sleeper, self.conductor.circle, self._desk.now_ns()
+                voice = sleeper.allows(Purpose.VOICE, circle, now_ns) * self.edges.voice(now_ns)
+                self._desk.plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
 
     async def grant(
         self, purpose: Purpose, *, scope: str, level: float, until_ns: int | None, supersedes: bytes, event_id: bytes
@@ -275,7 +365,7 @@ class Person:
             raise BadInput(f"a grant must end in the future, after {now_ns} ns of node time, not at {until_ns} ns")
         event = ConsentGranted(purpose, scope, parse_level(level), until_ns, supersedes, event_id, now_ns)
         async with self._lock:
-            self._check_present()
+            self.check_present()
             for key, withdrawal in list(self._unrecorded.items()):
                 await self._desk.append(self.stream, ANY, withdrawal, key)
             for _ in range(_ATTEMPTS):
@@ -330,6 +420,8 @@ class Person:
 
     def put_on_plane(self) -> None:
         """Makes the data plane know this person: muted, until their recorded grants say otherwise."""
+        if self.sleeper.away:
+            return
         with self._newest:
             self._desk.plane.add_sleeper(self.conductor.number, self.number)
             self.on_plane = True
@@ -359,7 +451,7 @@ class Person:
                 for purpose in (Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING)
             )
             plane.set_apart(self.number, *self._apart())
-            plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
+            self.show_voice()
             plane.set_hearing(self.number, hearing * sleeper.hearing_level)
             # A recorder is given the voice as loud as everybody else: not where less than that may be recorded.
             recorded = recording > 0 and recording >= voice
@@ -378,8 +470,12 @@ class Person:
 
     def attach(self, recording: bool) -> tuple[int, bytes]:
         """Opens a data-plane session, in place of an earlier one: its id and its secret."""
-        self._check_present()
+        self.check_present()
+        if not self.on_plane:
+            raise NotNow("this sleeper has left for a while: come back first")
         self.recording = recording
+        if recording:
+            self.conductor.usage.recorder(self.sleeper.sleeper_id)
         if (heard := self.listens_to) is not None:
             heard.show_plan()
             heard.tell()
@@ -398,10 +494,10 @@ class Person:
             if self._desk.plane.release(self.number, name):
                 return
 
-    async def _record(self, wish: PersonEvent | Callable[[], PersonEvent | None]) -> None:
+    async def record(self, wish: PersonEvent | Callable[[], PersonEvent | None]) -> None:
         """Writes an event, or what follows from the newest state: no other of this person's is written in between."""
         async with self._lock:
-            self._check_present()
+            self.check_present()
             event = wish() if callable(wish) else wish
             if event is None:
                 return
@@ -415,7 +511,8 @@ class Person:
             assert isinstance(event, PersonEvent), "only a person's events are in a person's stream"
             self.take_in(event, record.position)
 
-    def _check_present(self) -> None:
+    def check_present(self) -> None:
+        """Raises CredentialEnded unless this person is in an open circle."""
         if not self.present:
             raise ended(self)
 
@@ -423,4 +520,7 @@ class Person:
 def ended(person: Person) -> CredentialEnded:
     """The error of a request with a credential that has ended."""
     why = "this sleeper has left" if person.sleeper.left else closed_words(person.conductor.circle)
-    return CredentialEnded(f"{why}: this credential can withdraw consent and nothing else; join with a new token")
+    return CredentialEnded(
+        f"{why}: this credential can withdraw consent and nothing else but show what is kept about you (`harmonia me`);"
+        " join with a new token"
+    )

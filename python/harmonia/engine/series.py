@@ -26,6 +26,7 @@ from harmonia.journal import ANY
 _log = logging.getLogger(__name__)
 
 _RETRY_S = 10.0
+_DOWN = "the sanctuary was not running while it could have been held"
 _LOOK_S = 3600.0
 """Nights are made days ahead: nobody minds an hour."""
 _YEAR_NS = 366 * 24 * 3600 * 1_000_000_000
@@ -72,7 +73,7 @@ class Keeper:
 
     async def run(self) -> None:
         """Makes nights until the series ends."""
-        unsubscribe = self._desk.wall.set.subscribe(lambda: self._changed.set())
+        unsubscribe = self._desk.wall.set.subscribe(self._look)
         while not self.series.ended:
             self._changed = trio.Event()
             try:
@@ -86,6 +87,9 @@ class Keeper:
                 await self._changed.wait()
         unsubscribe()
 
+    def _look(self) -> None:
+        self._changed.set()
+
     async def change(
         self, template: SeriesTemplate, excluded: tuple[str, ...], score: tuple[ReadScore, str, str, str] | None
     ) -> None:
@@ -96,8 +100,8 @@ class Keeper:
         async with self._lock:
             before, zone = self.series.template, zone_of(template.times.zone)
             event = kept.decide_change(self.series, template, (*self.series.excluded, *excluded), self._desk.now_ns())
-            for night in self.series.nights(zone, None):
-                plan_on(night, template.times, zone)  # so that what cannot be is said before it is kept
+            for first in self.series.nights(zone, None):
+                plan_on(first, template.times, zone)  # so that what cannot be is said before it is kept
                 break
             await self._record(event)
             for night, conductor in self.made.items():
@@ -121,10 +125,10 @@ class Keeper:
                 found.append(Night(night, circle.circle_id, circle.plan, at, ""))
         if not series.ended:
             zone = zone_of(series.template.times.zone)
-            for night, plan, at, why in kept.coming(series, zone, self._newest(), now_ns + _YEAR_NS):
+            for night, plan, times, why in kept.coming(series, zone, self._newest(), now_ns + _YEAR_NS):
                 if len(found) >= count:
                     break
-                found.append(Night(night, "", plan, None if at is None else at.gather_ns, why))
+                found.append(Night(night, "", plan, None if times is None else times.gather_ns, why))
         return found[:count]
 
     async def _make_alike(
@@ -156,8 +160,7 @@ class Keeper:
             if plan is None or found is None:
                 await self._record(NightMissed(night, why, self._desk.now_ns()))
             elif (last_ns := kept.last_ns(series.template, found)) is not None and last_ns <= now_ns:
-                why = "the sanctuary was not running while it could have been held"
-                await self._record(NightMissed(night, why, self._desk.now_ns()))
+                await self._record(NightMissed(night, _DOWN, self._desk.now_ns()))
             elif found.gather_ns is None or found.gather_ns <= now_ns + AHEAD_NS or not self._something_comes():
                 self.made[night] = await self._make(kept.circle_of(series, night, plan, self._desk.now_ns()))
 

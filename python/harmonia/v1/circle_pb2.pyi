@@ -585,12 +585,23 @@ Global___StopWaitingResponse: _TypeAlias = StopWaitingResponse  # noqa: Y015
 class LeaveCircleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    COME_BACK_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    come_back: _builtins.bool
+    """Leaves for a while: place, credential and settings stay. The voice is withdrawn, so it takes a new grant to sound
+    again; nothing else that was allowed changes, and nothing that was withdrawn comes back.
+    """
+    event_id: _builtins.bytes
+    """Names that withdrawal, 16 random bytes; repeat it with the same until it is answered."""
     def __init__(
         self,
+        *,
+        come_back: _builtins.bool = ...,
+        event_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["come_back", b"come_back", "event_id", b"event_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -610,6 +621,41 @@ class LeaveCircleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LeaveCircleResponse: _TypeAlias = LeaveCircleResponse  # noqa: Y015
+
+@_typing.final
+class ComeBackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComeBackRequest: _TypeAlias = ComeBackRequest  # noqa: Y015
+
+@_typing.final
+class ComeBackResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CIRCLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def circle(self) -> _types_pb2.Circle: ...
+    def __init__(
+        self,
+        *,
+        circle: _types_pb2.Circle | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComeBackResponse: _TypeAlias = ComeBackResponse  # noqa: Y015
 
 @_typing.final
 class WatchCircleRequest(_message.Message):

@@ -85,6 +85,11 @@ class CircleServiceStub:
                 request_serializer=harmonia_dot_v1_dot_circle__pb2.LeaveCircleRequest.SerializeToString,
                 response_deserializer=harmonia_dot_v1_dot_circle__pb2.LeaveCircleResponse.FromString,
                 _registered_method=True)
+        self.ComeBack = channel.unary_unary(
+                '/harmonia.v1.CircleService/ComeBack',
+                request_serializer=harmonia_dot_v1_dot_circle__pb2.ComeBackRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_circle__pb2.ComeBackResponse.FromString,
+                _registered_method=True)
         self.WatchCircle = channel.unary_stream(
                 '/harmonia.v1.CircleService/WatchCircle',
                 request_serializer=harmonia_dot_v1_dot_circle__pb2.WatchCircleRequest.SerializeToString,
@@ -160,7 +165,14 @@ class CircleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LeaveCircle(self, request, context):
-        """Leaves for good: the credential ends, the voice is removed. Sleeper only.
+        """Leaves for good, or for a while: the voice is removed; for good, the credential ends. Sleeper only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ComeBack(self, request, context):
+        """Comes back after leaving for a while; does nothing for who is here. No host can grant or refuse it. Sleeper only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -225,6 +237,11 @@ def add_CircleServiceServicer_to_server(servicer, server):
                     servicer.LeaveCircle,
                     request_deserializer=harmonia_dot_v1_dot_circle__pb2.LeaveCircleRequest.FromString,
                     response_serializer=harmonia_dot_v1_dot_circle__pb2.LeaveCircleResponse.SerializeToString,
+            ),
+            'ComeBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.ComeBack,
+                    request_deserializer=harmonia_dot_v1_dot_circle__pb2.ComeBackRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_circle__pb2.ComeBackResponse.SerializeToString,
             ),
             'WatchCircle': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchCircle,
@@ -503,6 +520,33 @@ class CircleService:
             '/harmonia.v1.CircleService/LeaveCircle',
             harmonia_dot_v1_dot_circle__pb2.LeaveCircleRequest.SerializeToString,
             harmonia_dot_v1_dot_circle__pb2.LeaveCircleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ComeBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.CircleService/ComeBack',
+            harmonia_dot_v1_dot_circle__pb2.ComeBackRequest.SerializeToString,
+            harmonia_dot_v1_dot_circle__pb2.ComeBackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,7 +54,9 @@ class CircleServiceStub:
     StopWaiting: _grpc.UnaryUnaryMultiCallable[_circle_pb2.StopWaitingRequest, _circle_pb2.StopWaitingResponse]
     """Leaves the waiting list; the token is good again. No credential needed."""
     LeaveCircle: _grpc.UnaryUnaryMultiCallable[_circle_pb2.LeaveCircleRequest, _circle_pb2.LeaveCircleResponse]
-    """Leaves for good: the credential ends, the voice is removed. Sleeper only."""
+    """Leaves for good, or for a while: the voice is removed; for good, the credential ends. Sleeper only."""
+    ComeBack: _grpc.UnaryUnaryMultiCallable[_circle_pb2.ComeBackRequest, _circle_pb2.ComeBackResponse]
+    """Comes back after leaving for a while; does nothing for who is here. No host can grant or refuse it. Sleeper only."""
     WatchCircle: _grpc.UnaryStreamMultiCallable[_circle_pb2.WatchCircleRequest, _circle_pb2.WatchCircleResponse]
     """What a host or a member may see, at once and after every change. Latest wins for a slow reader."""
 
@@ -84,7 +86,9 @@ class CircleServiceAsyncStub(CircleServiceStub):
     StopWaiting: _aio.UnaryUnaryMultiCallable[_circle_pb2.StopWaitingRequest, _circle_pb2.StopWaitingResponse]  # type: ignore[assignment]
     """Leaves the waiting list; the token is good again. No credential needed."""
     LeaveCircle: _aio.UnaryUnaryMultiCallable[_circle_pb2.LeaveCircleRequest, _circle_pb2.LeaveCircleResponse]  # type: ignore[assignment]
-    """Leaves for good: the credential ends, the voice is removed. Sleeper only."""
+    """Leaves for good, or for a while: the voice is removed; for good, the credential ends. Sleeper only."""
+    ComeBack: _aio.UnaryUnaryMultiCallable[_circle_pb2.ComeBackRequest, _circle_pb2.ComeBackResponse]  # type: ignore[assignment]
+    """Comes back after leaving for a while; does nothing for who is here. No host can grant or refuse it. Sleeper only."""
     WatchCircle: _aio.UnaryStreamMultiCallable[_circle_pb2.WatchCircleRequest, _circle_pb2.WatchCircleResponse]  # type: ignore[assignment]
     """What a host or a member may see, at once and after every change. Latest wins for a slow reader."""
 
@@ -171,7 +175,15 @@ class CircleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _circle_pb2.LeaveCircleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_circle_pb2.LeaveCircleResponse, _abc.Awaitable[_circle_pb2.LeaveCircleResponse]]:
-        """Leaves for good: the credential ends, the voice is removed. Sleeper only."""
+        """Leaves for good, or for a while: the voice is removed; for good, the credential ends. Sleeper only."""
+
+    @_abc_1.abstractmethod
+    def ComeBack(
+        self,
+        request: _circle_pb2.ComeBackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_circle_pb2.ComeBackResponse, _abc.Awaitable[_circle_pb2.ComeBackResponse]]:
+        """Comes back after leaving for a while; does nothing for who is here. No host can grant or refuse it. Sleeper only."""
 
     @_abc_1.abstractmethod
     def WatchCircle(

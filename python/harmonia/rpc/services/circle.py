@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
+from harmonia.domain.consent import Purpose
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.entrance import Joined
 from harmonia.engine.person import Person
@@ -32,7 +33,7 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
     async def CreateCircle(self, request: Any, _context: Any) -> circle_pb2.CreateCircleResponse:  # noqa: N802
         """Opens a circle in gathering, or as a draft."""
         wall = self._house.sanctuary.wall
-        plan, notes = codec.parse_wish(request.wish, wall) if request.HasField("wish") else (None, [])
+        plan, notes = codec.parse_night_wish(request.wish, wall) if request.HasField("wish") else (None, [])
 
         async def create() -> Conductor:
             return await self._house.sanctuary.create_circle(
@@ -132,10 +133,23 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
         await self._house.bridge.call(conductor.entrance.stop_waiting, request.token, request.platform_key)
         return circle_pb2.StopWaitingResponse()
 
-    async def LeaveCircle(self, _request: Any, _context: Any) -> circle_pb2.LeaveCircleResponse:  # noqa: N802
-        """Ends the caller's credential."""
-        await self._house.bridge.call(sleeper().leave)
+    async def LeaveCircle(self, request: Any, _context: Any) -> circle_pb2.LeaveCircleResponse:  # noqa: N802
+        """Ends the caller's credential; or mutes them as any withdrawal does, and lets them come back."""
+        person = sleeper()
+        if not request.come_back:
+            await self._house.bridge.call(person.leave)
+            return circle_pb2.LeaveCircleResponse()
+        doors, loop = self._house.sanctuary.doors, asyncio.get_running_loop()
+        withdrawal = doors.mute(person, frozenset({Purpose.VOICE}), request.event_id)
+        await loop.run_in_executor(None, doors.record, withdrawal)
+        await self._house.bridge.call(person.go_away)
         return circle_pb2.LeaveCircleResponse()
+
+    async def ComeBack(self, _request: Any, _context: Any) -> circle_pb2.ComeBackResponse:  # noqa: N802
+        """Lets a caller who had left for a while be here again."""
+        person = sleeper()
+        await self._house.bridge.call(person.come_back)
+        return circle_pb2.ComeBackResponse(circle=codec.circle_of(person.conductor))
 
     async def WatchCircle(self, request: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: N802
         """The circle, as bytes of a WatchCircleResponse: at once, after every change, and at least every interval."""
@@ -166,4 +180,6 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
 
 
 def _look(conductor: Conductor, person: Person | None) -> tuple[CircleView, SleeperRow | None]:
+    role, sleeper_id = ("host", "") if person is None else ("members", person.sleeper.sleeper_id)
+    conductor.usage.looked(role, sleeper_id)
     return conductor.view(), conductor.own_row(person) if person is not None else None

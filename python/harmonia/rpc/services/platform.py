@@ -8,6 +8,8 @@ from harmonia.engine.listening import nobody
 from harmonia.errors import NotPermitted
 from harmonia.rpc import codec
 from harmonia.rpc.auth import sleeper
+from harmonia.rpc.carrier import carried
+from harmonia.rpc.interceptor import parsed
 from harmonia.rpc.services.house import House
 from harmonia.v1 import platform_pb2, platform_pb2_grpc
 
@@ -53,6 +55,15 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
             finally:
                 bridge.post(lambda: person.watched(-1))
 
+    async def CarryDatagrams(  # noqa: N802
+        self, requests: AsyncIterator[Any], _context: Any
+    ) -> AsyncIterator[platform_pb2.CarryDatagramsResponse]:
+        """The data plane inside a stream, where UDP is blocked."""
+        sleeper()
+        datagrams = (parsed(request).datagram async for request in requests)
+        async for answer in carried(datagrams, self._house.udp_host, self._house.sanctuary.plane.port):
+            yield platform_pb2.CarryDatagramsResponse(datagram=answer)
+
     async def ListenIn(self, request: Any, _context: Any) -> AsyncIterator[platform_pb2.ListenInResponse]:  # noqa: N802
         """Lets the caller hear what another sleeper hears, for as long as that one allows it and the stream lasts."""
         listener, bridge = sleeper(), self._house.bridge
@@ -92,3 +103,13 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
         """Sets how loud the caller hears the others and themself."""
         await self._house.bridge.call(sleeper().set_hearing, request.hearing_level, request.own_level)
         return platform_pb2.SetHearingResponse()
+
+    async def SetAwake(self, request: Any, _context: Any) -> platform_pb2.SetAwakeResponse:  # noqa: N802
+        """Lets the caller wake softly, or go back to sleep."""
+        await self._house.bridge.call(sleeper().set_awake, request.awake, request.fade_ns)
+        return platform_pb2.SetAwakeResponse()
+
+    async def SetScheduleOffset(self, request: Any, _context: Any) -> platform_pb2.SetScheduleOffsetResponse:  # noqa: N802
+        """Sets how much later than the circle the caller wakes."""
+        await self._house.bridge.call(sleeper().set_schedule_offset, request.offset_ns)
+        return platform_pb2.SetScheduleOffsetResponse()
