@@ -26,6 +26,8 @@ from harmonia.cli.common import (
     run,
     sleeper_option,
 )
+from harmonia.cli.look import look
+from harmonia.cli.role import role
 from harmonia.client import (
     Circle,
     CircleMode,
@@ -46,7 +48,10 @@ def circle() -> None:
     """Circles: open, plan, show and close them (host only); join and leave them."""
 
 
-for _command in (weaving.watch, weaving.mode, weaving.syncopate, join.join, circle_series.schedule):
+for _command in (
+    *(weaving.watch, weaving.mode, weaving.syncopate, role, look),
+    *(join.join, circle_series.schedule),
+):
     circle.add_command(_command)
 
 

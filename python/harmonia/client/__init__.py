@@ -12,18 +12,34 @@ from harmonia.client.identity import Identity
 from harmonia.client.invitation import Endpoint, Invitation
 from harmonia.client.names import (
     EVERY_PURPOSE,
+    GIVEN_ROLES,
     CircleCause,
     CircleEnding,
     CircleMode,
     CircleState,
     LockState,
     Purpose,
+    Role,
+    Trouble,
 )
 from harmonia.client.phase import PhaseEstimate, PhaseTracker
 from harmonia.client.platform import Platform
+from harmonia.client.rooms import (
+    Bed,
+    Dialogue,
+    HelpCall,
+    Petition,
+    PublicCircle,
+    RoleView,
+    RoomView,
+    Silence,
+    Statement,
+    WaitingPetition,
+)
 from harmonia.client.sanctuary import Sanctuary
 from harmonia.client.sleeper import Moment, Sleeper, join, resume
 from harmonia.client.sound import Output, Sound
+from harmonia.client.stewardship import RoleKey, Stewardship
 from harmonia.client.ticket import Ticket
 from harmonia.client.udp import UdpLoss
 from harmonia.client.views import (
@@ -33,7 +49,6 @@ from harmonia.client.views import (
     Listener,
     Me,
     Night,
-    NightPlan,
     NightWish,
     Offer,
     Place,
@@ -55,8 +70,10 @@ from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish,
 
 __all__ = [
     "EVERY_PURPOSE",
+    "GIVEN_ROLES",
     "AdvanceWish",
     "Apart",
+    "Bed",
     "Calibration",
     "Circle",
     "CircleCause",
@@ -64,8 +81,10 @@ __all__ = [
     "CircleMode",
     "CircleState",
     "CircleView",
+    "Dialogue",
     "Endpoint",
     "Following",
+    "HelpCall",
     "Identity",
     "Invitation",
     "LevelUnit",
@@ -78,18 +97,25 @@ __all__ = [
     "NightWish",
     "Offer",
     "Output",
+    "Petition",
     "PhaseEstimate",
     "PhaseTracker",
     "Place",
     "Platform",
     "PlatformState",
+    "PublicCircle",
     "Purpose",
     "PurposeConsent",
     "RhythmView",
+    "Role",
+    "RoleKey",
+    "RoleView",
+    "RoomView",
     "Sanctuary",
     "SanctuaryStatus",
     "ScoreText",
     "Series",
+    "Silence",
     "Since",
     "Sleeper",
     "SleeperCalls",
@@ -97,11 +123,15 @@ __all__ = [
     "Sound",
     "Source",
     "StandingWish",
+    "Statement",
+    "Stewardship",
     "Taps",
     "Ticket",
     "Tracking",
+    "Trouble",
     "UdpLoss",
     "Use",
+    "WaitingPetition",
     "Weaving",
     "WishKind",
     "Woven",
@@ -111,3 +141,4 @@ __all__ = [
     "redeem",
     "resume",
 ]
+from harmonia.domain.schedule import NightPlan

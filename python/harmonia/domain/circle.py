@@ -20,6 +20,8 @@ from harmonia.domain.events import (
     OfferMade,
     OffsetsOffered,
     RhythmLed,
+    RoomLifted,
+    RoomSilenced,
     ScheduleSet,
     ScoreSet,
     WeavingSet,
@@ -27,6 +29,7 @@ from harmonia.domain.events import (
 from harmonia.domain.offers import Offer, OfferKind
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.schedule import NightPlan
+from harmonia.domain.silence import Silence, lifted, safety
 from harmonia.domain.states import BEFORE, ENDINGS, SOUNDING, TRANSITIONS, Cause, CircleState, Ending, move_between
 from harmonia.domain.weaving import STANDARD, CircleMode, Weaving, parse_pattern, parse_weaving
 from harmonia.errors import BadInput, BadScore, NotNow
@@ -89,6 +92,8 @@ class Circle:
     """Why it was cancelled or failed."""
     series_id: str = ""
     night: str = ""
+    silence: Silence | None = None
+    """The room is silent."""
     offers: tuple[Offer, ...] = ()
     """What is offered to everybody here, oldest first."""
 
@@ -116,6 +121,11 @@ class Circle:
         """What the score allows: voices sound from gathering to the end of waking."""
         sounding = self.state in SOUNDING or self.state is CircleState.GATHERING
         return OPEN if sounding else _WITHOUT_SOUND
+
+    @property
+    def safety(self) -> Ceiling:
+        """What safety allows: everything, but in a silent room."""
+        return safety(self.silence)
 
 
 _WITHOUT_SOUND = Ceiling.of(set(Purpose) - {Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING, Purpose.PULL})
@@ -344,6 +354,10 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
             return replace(circle, offers=(*circle.offers, offer))
         case OfferEnded(offer_id, _):
             return replace(circle, offers=offers.without(circle.offers, offer_id))
+        case RoomSilenced(silence_id, message, alarm, by, t_ns):
+            return replace(circle, silence=Silence(silence_id, message, alarm, by, t_ns))
+        case RoomLifted(silence_id, _, _):
+            return replace(circle, silence=lifted(circle.silence, silence_id))
         case _:
             return circle
 

@@ -11,7 +11,7 @@ from harmonia.domain import advance, offers, usage
 from harmonia.domain.advance import StandingWish
 from harmonia.domain.apart import Apart, replaced
 from harmonia.domain.circle import LEAD_NS, Circle
-from harmonia.domain.consent import OPEN, Consent, Grant, Purpose, effective
+from harmonia.domain.consent import Consent, Grant, Purpose, effective
 from harmonia.domain.edges import FADE_NS, Edges
 from harmonia.domain.events import (
     ApartKept,
@@ -20,9 +20,12 @@ from harmonia.domain.events import (
     ConsentWithdrawn,
     CouplingSet,
     HearingSet,
+    HelpCalled,
     OfferAnswered,
     OffsetSet,
     PersonEvent,
+    PetitionMade,
+    PetitionWithdrawn,
     RhythmOwned,
     ScheduleOffsetSet,
     SleeperCameBack,
@@ -43,9 +46,6 @@ from harmonia.domain.weaving import ON_THE_CIRCLES, OwnRhythm
 from harmonia.errors import BadInput, StaleGrant
 
 MAGNITUDE_MAX = 4.0
-
-SAFETY = OPEN
-"""Safety narrows no purpose yet; the limiter and the personal ceiling guard the ears."""
 
 FOLLOWING = frozenset({Purpose.BIOSIGNAL, Purpose.PULL})
 """Without both of these nobody's rhythm follows a living signal."""
@@ -104,8 +104,8 @@ class Sleeper:
         """The meet of this person's consent (to ``scope``) with everybody else's limits, 0 (no) to 1."""
         if self.left:
             return 0.0
-        rules, score = circle.rules, circle.score_ceiling
-        return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=SAFETY, scope=scope)
+        rules, score, safety = circle.rules, circle.score_ceiling, circle.safety
+        return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=safety, scope=scope)
 
     def bond(self, circle: Circle, t_ns: int) -> tuple[float, float]:
         """Coupling and weight as they may be used: nothing without the purpose pull, and never more than it says."""
@@ -195,6 +195,8 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
             return replace(sleeper, awake=awake, turned_ns=t_ns, turn_ns=fade_ns)
         case ScheduleOffsetSet(offset_ns, _):
             return replace(sleeper, schedule_offset_ns=offset_ns)
+        case HelpCalled() | PetitionMade() | PetitionWithdrawn():
+            return sleeper
 
 
 def _strayed(sleeper: Sleeper, own: OwnRhythm, t_ns: int) -> bool:

@@ -25,6 +25,7 @@ from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, par
 from harmonia.domain.edges import FADE_NS, Edges, parse_fade, parse_schedule_offset
 from harmonia.domain.events import (
     ApartKept,
+    AskingEvent,
     AwakeSet,
     ConsentGranted,
     ConsentWithdrawn,
@@ -115,6 +116,8 @@ class Person:
         if self.sleeper.left:
             self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
             self.conductor.look_at_room()
+        if isinstance(event, AskingEvent):
+            self.conductor.stewarding.take_in_asking(self, event)
         self.tell()
 
     async def set_offset(self, turns: float) -> int:
@@ -387,6 +390,7 @@ class Person:
         self.end_following()
         self.show_plan()
         self.conductor.look_at_ends()
+        self.conductor.usage.look()
         return self.sleeper.consent
 
     def narrow(self, event: ConsentWithdrawn, key: bytes) -> Position | None:

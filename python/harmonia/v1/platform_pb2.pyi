@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from harmonia.v1 import consent_pb2 as _consent_pb2
+from harmonia.v1 import steward_pb2 as _steward_pb2
 from harmonia.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -172,6 +173,8 @@ class PlatformState(_message.Message):
     AWAY_FIELD_NUMBER: _builtins.int
     SCHEDULE_OFFSET_NS_FIELD_NUMBER: _builtins.int
     EDGES_FIELD_NUMBER: _builtins.int
+    SILENCE_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """The sleeper's own phase offset as the sanctuary recorded it, in 2^-64 turn."""
     hearing_level: _builtins.float
@@ -214,6 +217,14 @@ class PlatformState(_message.Message):
 
     @_builtins.property
     def edges(self) -> Global___Edges: ...
+    @_builtins.property
+    def silence(self) -> _steward_pb2.Silence:
+        """The room is silent: so is this platform, until this is absent again. Whoever has withdrawn stays silent then."""
+
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[_steward_pb2.HelpCall]:
+        """The sleeper's own calls for help: those that wait, and those of the last hour."""
+
     def __init__(
         self,
         *,
@@ -235,10 +246,12 @@ class PlatformState(_message.Message):
         away: _builtins.bool = ...,
         schedule_offset_ns: _builtins.int = ...,
         edges: Global___Edges | None = ...,
+        silence: _steward_pb2.Silence | None = ...,
+        calls: _abc.Iterable[_steward_pb2.HelpCall] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "edges", b"edges", "offered_offset", b"offered_offset", "own_rhythm", b"own_rhythm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "edges", b"edges", "offered_offset", b"offered_offset", "own_rhythm", b"own_rhythm", "silence", b"silence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "apart", b"apart", "away", b"away", "circle", b"circle", "coupling", b"coupling", "edges", b"edges", "hearing_level", b"hearing_level", "joined_ns", b"joined_ns", "listeners", b"listeners", "offered_offset", b"offered_offset", "offset", b"offset", "open_offers", b"open_offers", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "schedule_offset_ns", b"schedule_offset_ns", "voice", b"voice", "weight", b"weight", "wishes", b"wishes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "apart", b"apart", "away", b"away", "calls", b"calls", "circle", b"circle", "coupling", b"coupling", "edges", b"edges", "hearing_level", b"hearing_level", "joined_ns", b"joined_ns", "listeners", b"listeners", "offered_offset", b"offered_offset", "offset", b"offset", "open_offers", b"open_offers", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "schedule_offset_ns", b"schedule_offset_ns", "silence", b"silence", "voice", b"voice", "weight", b"weight", "wishes", b"wishes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__offered_offset: _TypeAlias = _typing.Literal["offered_offset"]  # noqa: Y015
     _WhichOneofArgType__offered_offset: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset"]  # noqa: Y015
