@@ -7,7 +7,7 @@ import click
 import trio
 
 from harmonia import errors
-from harmonia.cli import circle_series, join, weaving
+from harmonia.cli import circle_series, circle_template, join, weaving
 from harmonia.cli.common import (
     WAITING,
     Command,
@@ -140,8 +140,9 @@ def _note(line: str) -> None:
     click.echo(f"note: {line}", err=True)
 
 
-@circle.command()
+@circle.command(cls=circle_template.Templated)
 @data_option
+@click.option("--template", metavar="NAME", help="What is not said here is as in this template.")
 @click.option(
     "--score", "score_file", type=click.Path(path_type=Path), required=True, help="A .toml, .sbg or .sbgf score."
 )
@@ -170,6 +171,7 @@ def _note(line: str) -> None:
 @json_option
 def create(
     data_dir: Path,
+    template: str | None,  # noqa: ARG001 (its words have become defaults)
     score_file: Path,
     title: str,
     capacity: int,
@@ -244,6 +246,9 @@ def create(
         elif gather_s is None and not lights_out:
             lines.append(f"begin it                  {called_as()} circle begin {made.circle_id}")
         click.echo("\n".join(lines))
+
+
+circle.add_command(circle_template.group(create))
 
 
 @circle.command()

@@ -37,12 +37,13 @@ WAITING = ".waiting"
 FORMATS = {".sbg": "sbg", ".sbgf": "sbg", ".toml": "toml"}
 SCORE_BYTES_MAX = 1 << 20
 
+DATA_DEFAULT = "harmonia-data"
 data_option = click.option(
     "--data",
     "data_dir",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="HARMONIA_DATA",
-    default="harmonia-data",
+    default=DATA_DEFAULT,
     show_default=True,
     show_envvar=True,
     help="The sanctuary's data folder; sleepers of this machine keep their state there too.",

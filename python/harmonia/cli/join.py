@@ -140,6 +140,13 @@ def _simulated(
     help="Keep key and credential here, and come back as the same sleeper if the file exists.",
 )
 @click.option("--offset", "offset_turns", type=float, help="Phase offset in turns; 0.25 is a quarter cycle ahead.")
+@click.option(
+    "--schedule-offset",
+    "schedule_hours",
+    type=click.FloatRange(-12, 12),
+    metavar="HOURS",
+    help="Wake so much later than the circle; negative: earlier.",
+)
 @click.option("--voice", "voice_text", help="AMPLITUDE[@TURNS] for all channels or comma-separated for each.")
 @click.option("--hearing", type=click.FloatRange(0, 4), help="How loud the others are.  [default: 1]")
 @click.option("--own", type=click.FloatRange(0, 1), help="How loud the own voice is.  [default: 1]")
@@ -253,6 +260,7 @@ def join(
     sleeper: str | None,
     state_file: Path | None,
     offset_turns: float | None,
+    schedule_hours: float | None,
     voice_text: str | None,
     hearing: float | None,
     own: float | None,
@@ -347,6 +355,8 @@ def join(
                 await who.set_levels(hearing=1.0 if hearing is None else hearing, own=1.0 if own is None else own)
             if offset_turns is not None:
                 await who.set_offset(offset_turns)
+            if schedule_hours is not None:
+                await who.set_schedule_offset(schedule_hours)
             found = await who.find_stems(*folders, cache=data_dir / "stems", tell=_say)
             for line in found.words():
                 _say(line)
