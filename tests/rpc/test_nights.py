@@ -89,7 +89,12 @@ def test_the_sdk_waits_and_comes_in_by_itself_or_gives_up(tmp_path: Path) -> Non
                     await waiting.wait()
                     other = Ticket(two)
                     with trio.CancelScope() as scope:
-                        await other.redeem(lambda place, _: (places.append(place.place), scope.cancel())[0])
+
+                        def stop(place: Place, _: Circle) -> None:
+                            places.append(place.place)
+                            scope.cancel()
+
+                        await other.redeem(stop)
                     await other.give_up()
                     leave = circle_pb2.LeaveCircleRequest()
                     await trio.to_thread.run_sync(first.call, "Circle", "LeaveCircle", leave)

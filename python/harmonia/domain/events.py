@@ -210,6 +210,15 @@ class TokensCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class SleeperForgotten:
+    """Somebody of the circle was forgotten: their token stays used. Who it was stands nowhere."""
+
+    VERSION: ClassVar[int] = 1
+    token_hash: bytes
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class RoleGranted:
     """A host gave somebody a role."""
 
@@ -593,7 +602,7 @@ TalkEvent = DialogueOpened | DialogueSpoken | DialogueClosed | PetitionFiled
 PlanEvent = CircleTitled | CapacitySet | ScheduleSet | ScoreSet
 WaitingEvent = WaitingBegun | WaitingEnded
 RhythmEvent = RhythmLed | WeavingSet | OffsetsOffered | OfferMade | OfferEnded
-EntranceEvent = TokensCreated | WaitingEvent
+EntranceEvent = TokensCreated | SleeperForgotten | WaitingEvent
 CircleEvent = CircleCreated | CircleAdvanced | RhythmEvent | EntranceEvent | PlanEvent | RoomEvent | TalkEvent
 ConsentEvent = ConsentGranted | ConsentWithdrawn
 SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept | AwakeSet | ScheduleOffsetSet

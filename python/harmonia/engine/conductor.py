@@ -29,6 +29,7 @@ from harmonia.domain.events import (
     RoomLifted,
     RoomSilenced,
     ScoreSet,
+    SleeperForgotten,
     TokensCreated,
     WaitingBegun,
     WaitingEnded,
@@ -114,6 +115,8 @@ class Conductor:
                 self.entrance.take_in_tokens(event)
             case WaitingBegun() | WaitingEnded():
                 self.entrance.take_in_waiting(event)
+            case SleeperForgotten():
+                self.entrance.take_in_forgotten(event)
 
     def open(self, score: ReadScore) -> None:
         """Makes the data plane know the circle and everybody in it. Only once the journal is read to its end."""

@@ -17,7 +17,14 @@ from harmonia.domain.admission import (
     secret_text,
 )
 from harmonia.domain.circle import closed_words
-from harmonia.domain.events import SleeperJoined, TokensCreated, WaitingBegun, WaitingEnded, WaitingEvent
+from harmonia.domain.events import (
+    SleeperForgotten,
+    SleeperJoined,
+    TokensCreated,
+    WaitingBegun,
+    WaitingEnded,
+    WaitingEvent,
+)
 from harmonia.domain.states import CircleState
 from harmonia.engine.desk import Desk, person_stream
 from harmonia.engine.person import Person
@@ -26,6 +33,9 @@ from harmonia.journal import NO_STREAM, Position, Unavailable
 
 if TYPE_CHECKING:
     from harmonia.engine.conductor import Conductor
+
+FORGOTTEN = "forgotten"
+"""Who came in with the token of somebody forgotten."""
 
 
 class Joined(NamedTuple):
@@ -82,6 +92,10 @@ class Entrance:
 
     def take_in_tokens(self, event: TokensCreated) -> None:
         self._tokens |= {hash: Token(event.expires_ns) for hash in event.hashes}
+
+    def take_in_forgotten(self, event: SleeperForgotten) -> None:
+        self._tokens[event.token_hash] = Token(0, FORGOTTEN)
+        self._waiting.pop(event.token_hash, None)
 
     async def join(self, token: str, platform_key: bytes, *, wait: bool = False) -> Joined | Place:
         """Redeems ``token`` for a credential bound to ``platform_key``. The sleeper allows nothing yet.

@@ -30,6 +30,7 @@ from harmonia.domain.events import (
     RoleRevoked,
     RoomLifted,
     RoomSilenced,
+    SleeperForgotten,
     TokensCreated,
     WaitingBegun,
     WaitingEnded,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 QUIET = (
-    *(TokensCreated, WaitingBegun, WaitingEnded, RoleGranted, RoleRevoked, HelpAnswered),
+    *(TokensCreated, WaitingBegun, WaitingEnded, SleeperForgotten, RoleGranted, RoleRevoked, HelpAnswered),
     *(DialogueOpened, DialogueSpoken, DialogueClosed, PetitionFiled),
 )
 """Events of a circle that no platform has to follow."""
