@@ -380,6 +380,7 @@ class Conductor:
         return self._score.rhythm_from(epoch_ns)
 
     def _show_rhythm(self) -> None:
+        # What is written of a circle that has closed meanwhile (a lifted silence) is shown to nobody.
         if self.circle.rhythm is not None and self._score is not None and self._on_plane:
             self._desk.plane.set_rhythm(self.number, self._score.timeline(self.circle.rhythm))
 

@@ -131,6 +131,12 @@ class Stewarding:
                 self.petitions[petition_id] = replace(petition, withdrawn=True)
         self.changed.send()
 
+    def forget(self, sleeper_id: str) -> None:
+        """Drops what somebody asked for who was forgotten; a petition's text that was filed is the circle's."""
+        self.calls = {id: call for id, call in self.calls.items() if call.sleeper_id != sleeper_id}
+        self.petitions = {id: one for id, one in self.petitions.items() if one.sleeper_id != sleeper_id}
+        self.changed.send()
+
     def still_silent(self, circle: Circle) -> Circle:
         """``circle`` with the newest silence, where the disk does not know it yet."""
         return circle if self._silence is None else replace(circle, silence=self._silence)
