@@ -4,6 +4,7 @@
 """
 
 import json
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -32,7 +33,15 @@ def name(kind: str, number: int) -> bytes:
     return (kind + str(number)).encode().ljust(16, b".") if number else b""
 
 
+@cache
 def fact(event: Event) -> PersonEvent:
+    """As the journal gives it back."""
+    again = decode(encode(said(event)))
+    assert isinstance(again, PersonEvent)
+    return again
+
+
+def said(event: Event) -> PersonEvent:
     if event[0] == "w":
         return ConsentWithdrawn((Purpose.VOICE,), name("w", int(event[1])), 0)
     yes, names = int(event[1]), int(event[2])
@@ -51,17 +60,10 @@ def walk(sleeper: Sleeper, state: State, rows: dict[tuple[State, Event], State],
         return 0
     steps = 0
     for event in {event for _, event in rows}:
-        after = sleepers.apply(sleeper, decode_again(fact(event)))
+        after = sleepers.apply(sleeper, fact(event))
         assert state_of(after) == rows[state, event], (state, event)
         steps += 1 + walk(after, rows[state, event], rows, left - 1)
     return steps
-
-
-def decode_again(event: PersonEvent) -> PersonEvent:
-    """As the journal gives it back."""
-    again = decode(encode(event))
-    assert isinstance(again, PersonEvent)
-    return again
 
 
 def joined() -> Sleeper:
