@@ -79,6 +79,11 @@ class Standing:
             return self
         return Standing(grant=None, withdrawals=(*self.withdrawals, event_id)[-_NAMES_MAX:])
 
+    def moved_last(self, event_id: bytes) -> "Standing":
+        """This standing with that withdrawal as the newest. No grant that named another one stands."""
+        rest = tuple(withdrawal for withdrawal in self.withdrawals if withdrawal != event_id)
+        return Standing(grant=None, withdrawals=(*rest, event_id))
+
     def accepts(self, supersedes: bytes) -> bool:
         """Whether a grant that names ``supersedes`` knows all that it must know."""
         return supersedes == self.withdrawal
@@ -109,6 +114,11 @@ class Consent:
     def withdraw(self, purposes: Iterable[Purpose], event_id: bytes) -> "Consent":
         """This consent after a withdrawal. Always applies; a repetition changes nothing."""
         return self._with({purpose: self[purpose].withdrawn(event_id) for purpose in purposes})
+
+    def written_last(self, purposes: Iterable[Purpose], event_id: bytes) -> "Consent":
+        """This consent once a withdrawal that it holds has been written behind all others: it is the newest."""
+        moved = {purpose: self[purpose] for purpose in purposes if self[purpose].withdrawal != event_id}
+        return self._with({purpose: standing.moved_last(event_id) for purpose, standing in moved.items()})
 
     def grant(self, purpose: Purpose, grant: Grant, supersedes: bytes) -> "Consent":
         """This consent after a grant. A stale one raises :class:`StaleGrant`; a repetition changes nothing."""

@@ -140,9 +140,12 @@ class Sanctuary:
     async def _read_journal(self) -> None:
         after: Position | None = None
         while records := await self._desk.read(ALL, after, _PAGE):
-            for record in records:
-                if record.data != SHREDDED:
-                    self._take_in(record, decode(record.data))
+            try:
+                for record in records:
+                    if record.data != SHREDDED:
+                        self._take_in(record, decode(record.data))
+            except StorageUnreadable as error:
+                raise _at_its_place(error, records) from None
             after = records[-1].position
         if not self.sanctuary_id:
             founded = SanctuaryFounded(identifier("sanctuary-", self._desk.entropy(10)), self._desk.now_ns())
@@ -208,3 +211,14 @@ class Sanctuary:
             raise StorageUnreadable(
                 f"the score of {circle.circle_id} cannot be read any more ({error}): start the version that accepted it"
             ) from None
+
+
+def _at_its_place(error: StorageUnreadable, records: list[Record]) -> StorageUnreadable:
+    """``error`` with the name of the first of ``records`` that cannot be read."""
+    for record in (record for record in records if record.data != SHREDDED):
+        try:
+            decode(record.data)
+        except StorageUnreadable as first:
+            stream, (epoch, revision) = record.stream, record.position
+            return StorageUnreadable(f"{first} (it is event {epoch}.{revision}, in {stream}; nothing was changed)")
+    return error
