@@ -6,6 +6,7 @@ read to its end: only then does the data plane hear of circles and sleepers, eac
 
 import trio
 
+from harmonia import failpoints
 from harmonia.domain import circle as circles
 from harmonia.domain.admission import identifier
 from harmonia.domain.circle import CAPACITY_DEFAULT, decide_creation, parse_score_text
@@ -66,7 +67,9 @@ class Sanctuary:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Reads the journal, reports as started, and works until cancelled. Raises StorageError."""
         await self._read_journal()
+        failpoints.hit("start.read")
         await self._begin_clock()
+        failpoints.hit("start.clock")
         going_on = [conductor for conductor in self._conductors.values() if conductor.circle.open]
         opened = [(conductor, self._read_again(conductor)) for conductor in going_on]
         async with trio.open_nursery() as nursery:
@@ -76,6 +79,7 @@ class Sanctuary:
             for conductor, score in opened:
                 conductor.open(score)
                 nursery.start_soon(conductor.run)
+            failpoints.hit("start.opened")
             task_status.started()
             await trio.sleep_forever()
 

@@ -20,13 +20,15 @@ from typing import Any, NamedTuple, cast
 
 import apsw
 
-from harmonia.errors import StorageUnreadable
+from harmonia import failpoints
+from harmonia.errors import StorageError, StorageUnreadable
 from harmonia.journal.interface import ANY, NO_STREAM, Expected, OutcomeUnknown, Position, Record, Snapshot, Unavailable
 from harmonia.journal.live import Bell, PollingSubscription, TopicListener, Topics
 from harmonia.journal.memory import closed, wrong_revision
 
 FORMAT_VERSION = 1
 _GROUP_MAX = 512
+_CHECKPOINT_PAGES = 1000
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -59,9 +61,11 @@ class SqliteJournal:
 
     blocking = True
 
-    def __init__(self, path: Path, *, bytes_max: int | None = None) -> None:
-        """Opens or makes the file. ``bytes_max`` is a quota for it. Raises StorageError."""
-        self._path = path
+    def __init__(self, path: Path, *, bytes_max: int | None = None, vfs: str | None = None) -> None:
+        """Opens or makes the file. ``bytes_max`` is a quota for it, ``vfs`` SQLite's way to it. Raises StorageError."""
+        self._path, self._vfs = path, vfs
+        self._log_pages = 0
+        failpoints.hit("journal.open")
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._writing = self._connect()
@@ -70,6 +74,8 @@ class SqliteJournal:
                 page = _integer(self._writing, "PRAGMA page_size")
                 self._writing.execute(f"PRAGMA max_page_count={max(bytes_max // page, 1)}")
             self._reading = self._connect()
+            # In place of SQLite's own checkpoint, which is part of the commit that it happens to fall on.
+            self._writing.set_wal_hook(self._log_grew)
         except (OSError, apsw.Error) as error:
             raise self._unavailable(error, "opened") from error
         self._read_lock = threading.Lock()
@@ -91,6 +97,7 @@ class SqliteJournal:
         sql = (
             f"SELECT stream, revision, event_id, data FROM events WHERE {where} revision > ? ORDER BY revision LIMIT ?"
         )
+        failpoints.hit("journal.read")
         rows = self._query(sql, (*named, after.revision if after else 0, -1 if limit is None else limit))
         return [Record(name, Position(self._epoch, revision), id_, data) for name, revision, id_, data in rows]
 
@@ -114,12 +121,13 @@ class SqliteJournal:
             self._closed = True
             self._jobs.put(None)
         self._writer.join()
+        failpoints.hit("journal.close")
         with self._read_lock:
             self._reading.close()
         self._writing.close()
 
     def _connect(self) -> apsw.Connection:
-        connection = apsw.Connection(str(self._path))
+        connection = apsw.Connection(str(self._path), vfs=self._vfs)
         connection.set_busy_timeout(5_000)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
@@ -140,7 +148,10 @@ class SqliteJournal:
             if self._closed:
                 raise closed()
             self._jobs.put(job)
-        return job.done.result()
+        failpoints.hit("journal.submitted")
+        position = job.done.result()
+        failpoints.hit("journal.answered")
+        return position
 
     def _write_until_closed(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -152,16 +163,22 @@ class SqliteJournal:
                         break
                     group.append(another)
             self._commit(group)
+            if self._log_pages >= _CHECKPOINT_PAGES:
+                self._checkpoint()
 
     def _commit(self, group: list[_Job]) -> None:
         """One transaction for the whole group; every job is answered, whatever happens."""
         answers: list[Position | Exception] = []
         performed = False
         try:
+            failpoints.hit("journal.taken")
             self._writing.execute("BEGIN IMMEDIATE")
+            failpoints.hit("journal.begun")
             answers = [self._perform(job.work) for job in group]
             performed = True
+            failpoints.hit("journal.commit")
             self._writing.execute("COMMIT")
+            failpoints.hit("journal.committed")
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             with suppress(apsw.Error):  # many failures have rolled back already
                 self._writing.execute("ROLLBACK")
@@ -194,8 +211,22 @@ class SqliteJournal:
             last = NO_STREAM if revision is None else Position(self._epoch, revision)
             if expected != last:
                 return wrong_revision(stream, expected, last)
+        failpoints.hit("journal.insert")
         execute("INSERT INTO events(stream, event_id, data) VALUES (?, ?, ?)", (stream, event_id, data))
+        failpoints.hit("journal.inserted")
         return Position(self._epoch, self._writing.last_insert_rowid())
+
+    def _log_grew(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        """Moves what is in the log into the file, once those who wait are answered. If it fails, the next one does."""
+        with suppress(apsw.Error, StorageError):
+            failpoints.hit("journal.checkpoint")
+            self._writing.wal_checkpoint()
+            self._log_pages = 0
+            failpoints.hit("journal.checkpointed")
 
     def _refusal(self, error: Exception, performed: bool) -> Exception:
         if performed and not isinstance(error, apsw.FullError):
@@ -217,6 +248,7 @@ def _prepare(connection: apsw.Connection, path: Path) -> int:
         if not _integer(connection, "SELECT count(*) FROM sqlite_schema WHERE name = 'meta'"):
             create(_SCHEMA)
             create(f"INSERT INTO meta VALUES ('format', {FORMAT_VERSION}), ('epoch', 1)")
+            failpoints.hit("journal.schema")
     version = _integer(connection, "SELECT value FROM meta WHERE key = 'format'")
     if version > FORMAT_VERSION:
         raise StorageUnreadable(

@@ -21,6 +21,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from harmonia import failpoints
 from harmonia.engine.plane import DataPlane
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.engine.scores import ScoreReader, read_score
@@ -193,6 +194,7 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
     _check_address(settings)
     with ExitStack() as closing:
         closing.enter_context(files.held(settings.data_dir))
+        failpoints.hit("start.held")
         try:
             pair = _key_and_certificate(settings)
             token = files.admin_token(settings.data_dir)
@@ -214,6 +216,7 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
                 metrics_port = _open_metrics(settings, house, closing)
                 ports = (grpc_port, plane.port, os.getpid(), nts_port, metrics_port)
                 place = Place(sanctuary.sanctuary_id, settings.host, *ports)
+                failpoints.hit("start.place")
                 files.write_place(settings.data_dir, vars(place))
                 yield Daemon(place, sanctuary, bridge)
         finally:
@@ -245,6 +248,7 @@ async def _serving(
     rhythm_pb2_grpc.add_RhythmServiceServicer_to_server(RhythmServicer(house), server)
     stems = StemServicer(StemStore(settings.data_dir / "stems"))
     stem_pb2_grpc.add_StemServiceServicer_to_server(stems, server)
+    failpoints.hit("start.listen")
     port = _bind(server, settings, credentials)
     await server.start()
     house.sanctuary.doors.listen()
