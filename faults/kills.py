@@ -116,7 +116,7 @@ class _Street:
 
     def settle(self) -> list[str]:
         """Everybody compares; then there is a circle to sleep in and a few tokens. Raises Gone."""
-        for one in (self.host, *self.sleepers):
+        for one in self.people:
             one.connect()
         wrong = [f"host: {words}" for words in self.host.verify()]
         self.host.open_main()
@@ -149,12 +149,12 @@ class _Street:
             thread.join()
         return surprises
 
-    def provoke(self, name: str) -> None:
-        """Does what leads to a place until the sanctuary is gone."""
+    def provoke(self, name: str, times: int = _PROVOCATIONS) -> None:
+        """Does what leads to a place so often. Raises Gone when the sanctuary is."""
         kind, _, last = name.partition(".")
         cause = _CAUSES.get(last) or _CAUSES_OF_KINDS.get(kind, "offset")
         who: Caller = self.host if hasattr(self.host, cause) else self.sleepers[0]
-        for _ in range(_PROVOCATIONS):
+        for _ in range(times):
             if cause == "leave" and not self.host.tokens:
                 self.host.invite()
             if cause in ("weave", "advance") and self.host.random.random() < 0.2:
@@ -198,6 +198,26 @@ def run(folder: Path, kills: int, seed: int, names: list[str] | None = None, mod
     if street is not None:
         _end(street, report)
     return report
+
+
+def reached(folder: Path, seed: int) -> set[str]:
+    """The places that the campaign's wishes lead to, as a sanctuary says that is told to log each."""
+    street = _Street(folder / "house", seed, "harmonia.cli")
+    everywhere = ",".join(f"{name}=log" for name in sorted(NAMES))
+    for again in (False, True):
+        if again:
+            street.lose_clock()
+        assert street.house.start(everywhere), street.house.log()
+        street.settle()
+        if not again:
+            for name in sorted(NAMES):
+                street.provoke(name, times=1)
+            while "failpoint journal.checkpointed\n" not in street.house.log():
+                street.host.write_much()
+        street.house.end(signal.SIGTERM)
+    street.close()
+    lines = street.house.log().splitlines()
+    return {line.removeprefix("failpoint ") for line in lines if line.startswith("failpoint ")}
 
 
 def _count(source: random.Random, name: str) -> int:

@@ -85,6 +85,10 @@ class Caller:
         self.house, self.random = house, random.Random(seed)
         self.ledger = Ledger()
 
+    def connect(self) -> None:
+        """To the daemon that runs now."""
+        raise NotImplementedError
+
     def do(self, operation: str) -> None:
         """One thing, by name. Raises Gone or Surprise."""
         if self.ledger.wish:

@@ -1,6 +1,7 @@
 """A sleeper of a campaign: joins, grants and withdraws through both doors, sets all that is their own, leaves."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from faults.host import Host
@@ -30,11 +31,21 @@ _CHANNELS = 2
 class Sleeper(Caller):
     """Facts are all that the sanctuary shows of them."""
 
-    OPERATIONS = tuple(
-        (
-            "offset own_rhythm couple voice hear keep_apart grant grant grant withdraw withdraw withdraw_sealed leave"
-            " attach"
-        ).split()
+    OPERATIONS = (
+        "offset",
+        "own_rhythm",
+        "couple",
+        "voice",
+        "hear",
+        "keep_apart",
+        "grant",
+        "grant",
+        "grant",
+        "withdraw",
+        "withdraw",
+        "withdraw_sealed",
+        "leave",
+        "attach",
     )
 
     def __init__(self, house: House, host: Host, seed: int) -> None:
@@ -211,7 +222,7 @@ class Sleeper(Caller):
         self._sleeper_id = answer.sleeper_id
         self.ledger.granted(_FRESH)
 
-    def _withdraw(self, event_id: bytes, purposes: list[int]) -> None:
+    def _withdraw(self, event_id: bytes, purposes: Sequence[types_pb2.Purpose.ValueType]) -> None:
         wish = _withdrawn(event_id, purposes)
         self._withdrawing = event_id if len(purposes) == len(PURPOSES) else b""
         self.ledger.wish = wish
@@ -233,7 +244,7 @@ class Sleeper(Caller):
         return facts
 
     def _muted(self) -> bool:
-        watching = self._circles.WatchCircle(circle_pb2.WatchCircleRequest(circle_id=self._host.main), timeout=30)
+        watching: Any = self._circles.WatchCircle(circle_pb2.WatchCircleRequest(circle_id=self._host.main), timeout=30)
         try:
             first = self.call(lambda _, **__: next(watching), None)
         finally:
@@ -255,7 +266,7 @@ def _name(purpose: int) -> str:
     return f"consent {types_pb2.Purpose.Name(types_pb2.Purpose.ValueType(purpose))}"
 
 
-def _withdrawn(event_id: bytes, purposes: list[int]) -> Facts:
+def _withdrawn(event_id: bytes, purposes: Sequence[types_pb2.Purpose.ValueType]) -> Facts:
     return {_name(purpose): (False, "", 0.0, None, event_id.hex()) for purpose in purposes}
 
 

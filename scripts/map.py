@@ -24,6 +24,7 @@ SOURCES = [
     "scripts",
     "tests",
     "sim",
+    "faults",
 ]
 COMMENT = {".rs": r"//!", ".proto": r"//"}
 

@@ -17,17 +17,48 @@ from harmonia.errors import BadInput, StorageOutcomeUnknown
 
 VARIABLE = "HARMONIA_FAILPOINTS"
 
-EVENTS = (
-    "SanctuaryFounded ClockBegun CircleCreated CircleAdvanced RhythmLed WeavingSet OffsetsOffered TokensCreated"
-    " SleeperJoined SleeperLeft ConsentGranted ConsentWithdrawn OffsetSet RhythmOwned CouplingSet VoiceSet HearingSet"
-    " ApartKept"
-).split()
+EVENTS = [
+    "SanctuaryFounded",
+    "ClockBegun",
+    "CircleCreated",
+    "CircleAdvanced",
+    "RhythmLed",
+    "WeavingSet",
+    "OffsetsOffered",
+    "TokensCreated",
+    "SleeperJoined",
+    "SleeperLeft",
+    "ConsentGranted",
+    "ConsentWithdrawn",
+    "OffsetSet",
+    "RhythmOwned",
+    "CouplingSet",
+    "VoiceSet",
+    "HearingSet",
+    "ApartKept",
+]
 """What the engine writes; each has a place before and one behind its writing."""
 
-METHODS = (
-    "CreateCircle AdvanceCircle CreateJoinTokens JoinCircle LeaveCircle SetRhythm SetWeaving OfferOffsets SetOwnRhythm"
-    " SetCoupling SetPhaseOffset Grant Withdraw KeepApart AttachPlatform SetVoice SetHearing WriteStem"
-).split()
+METHODS = [
+    "CreateCircle",
+    "AdvanceCircle",
+    "CreateJoinTokens",
+    "JoinCircle",
+    "LeaveCircle",
+    "SetRhythm",
+    "SetWeaving",
+    "OfferOffsets",
+    "SetOwnRhythm",
+    "SetCoupling",
+    "SetPhaseOffset",
+    "Grant",
+    "Withdraw",
+    "KeepApart",
+    "AttachPlatform",
+    "SetVoice",
+    "SetHearing",
+    "WriteStem",
+]
 """Calls that change something; each has a place where all is done but the answer."""
 
 NAMES = frozenset(

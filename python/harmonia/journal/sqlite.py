@@ -14,7 +14,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -28,7 +28,7 @@ from harmonia.journal.memory import closed, wrong_revision
 
 FORMAT_VERSION = 1
 _GROUP_MAX = 512
-_CHECKPOINT_PAGES = 1000
+CHECKPOINT_PAGES = 1000
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -61,23 +61,36 @@ class SqliteJournal:
 
     blocking = True
 
-    def __init__(self, path: Path, *, bytes_max: int | None = None, vfs: str | None = None) -> None:
-        """Opens or makes the file. ``bytes_max`` is a quota for it, ``vfs`` SQLite's way to it. Raises StorageError."""
-        self._path, self._vfs = path, vfs
+    def __init__(
+        self,
+        path: Path,
+        *,
+        bytes_max: int | None = None,
+        vfs: str | None = None,
+        checkpoint_pages: int = CHECKPOINT_PAGES,
+    ) -> None:
+        """Opens or makes the file. Raises StorageError.
+
+        ``bytes_max`` is a quota for it, ``vfs`` SQLite's way to it. The log is moved into the file once it has so many
+        pages.
+        """
+        self._path, self._vfs, self._checkpoint_pages = path, vfs, checkpoint_pages
         self._log_pages = 0
         failpoints.hit("journal.open")
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            self._writing = self._connect()
-            self._epoch = _prepare(self._writing, path)
-            if bytes_max is not None:
-                page = _integer(self._writing, "PRAGMA page_size")
-                self._writing.execute(f"PRAGMA max_page_count={max(bytes_max // page, 1)}")
-            self._reading = self._connect()
-            # In place of SQLite's own checkpoint, which is part of the commit that it happens to fall on.
-            self._writing.set_wal_hook(self._log_grew)
-        except (OSError, apsw.Error) as error:
-            raise self._unavailable(error, "opened") from error
+        with ExitStack() as opened:
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+                self._writing = self._connect(opened)
+                self._epoch = _prepare(self._writing, path)
+                if bytes_max is not None:
+                    page = _integer(self._writing, "PRAGMA page_size")
+                    self._writing.execute(f"PRAGMA max_page_count={max(bytes_max // page, 1)}")
+                self._reading = self._connect(opened)
+                # In place of SQLite's own checkpoint, which is part of the commit that it happens to fall on.
+                self._writing.set_wal_hook(self._log_grew)
+            except (OSError, apsw.Error) as error:
+                raise self._unavailable(error, "opened") from error
+            opened.pop_all()
         self._read_lock = threading.Lock()
         self._bell, self._topics = Bell(), Topics()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -123,11 +136,12 @@ class SqliteJournal:
         self._writer.join()
         failpoints.hit("journal.close")
         with self._read_lock:
-            self._reading.close()
-        self._writing.close()
+            _close(self._reading)
+        _close(self._writing)
 
-    def _connect(self) -> apsw.Connection:
+    def _connect(self, opened: ExitStack) -> apsw.Connection:
         connection = apsw.Connection(str(self._path), vfs=self._vfs)
+        opened.callback(_close, connection)
         connection.set_busy_timeout(5_000)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
@@ -163,7 +177,7 @@ class SqliteJournal:
                         break
                     group.append(another)
             self._commit(group)
-            if self._log_pages >= _CHECKPOINT_PAGES:
+            if self._log_pages >= self._checkpoint_pages:
                 self._checkpoint()
 
     def _commit(self, group: list[_Job]) -> None:
@@ -249,13 +263,22 @@ def _prepare(connection: apsw.Connection, path: Path) -> int:
             create(_SCHEMA)
             create(f"INSERT INTO meta VALUES ('format', {FORMAT_VERSION}), ('epoch', 1)")
             failpoints.hit("journal.schema")
-    version = _integer(connection, "SELECT value FROM meta WHERE key = 'format'")
+    kept: dict[Any, Any] = dict(cast(Any, connection.execute("SELECT key, value FROM meta").fetchall()))
+    version, epoch = kept.get("format"), kept.get("epoch")
+    if not isinstance(version, int) or not isinstance(epoch, int):
+        raise StorageUnreadable(f"{path} does not say which format it has: restore it from a backup")
     if version > FORMAT_VERSION:
         raise StorageUnreadable(
             f"{path} has format {version}, this version of Harmonia reads up to {FORMAT_VERSION}: start the version"
             " that wrote it, or a newer one"
         )
-    return _integer(connection, "SELECT value FROM meta WHERE key = 'epoch'")
+    return epoch
+
+
+def _close(connection: apsw.Connection) -> None:
+    """Whatever the disk says: all that was promised is on it already."""
+    with suppress(apsw.Error):
+        connection.close()
 
 
 def _integer(connection: apsw.Connection, sql: str) -> int:

@@ -117,8 +117,8 @@ class PowerCutDisk:
         """SQLite knows it no more."""
         self._registered.unregister()
 
-    def call(self, life: int) -> None:
-        """One call of SQLite's. Raises what it is to fail with."""
+    def call(self, life: int, *, writes: bool = False) -> None:
+        """One call of SQLite's. Raises what it is to fail with; only what writes can find the disk full."""
         if life != self.life or not self.powered:
             raise apsw.IOError("the power is off")
         self.calls += 1
@@ -127,7 +127,10 @@ class PowerCutDisk:
         fault, at, lasting = self._fault
         if self.calls == at or (lasting and self.calls > at):
             self.powered = fault != "cut"
-            raise apsw.FullError("no room") if fault == "full" else apsw.IOError("broken")
+            if fault != "full":
+                raise apsw.IOError("broken")
+            if writes:
+                raise apsw.FullError("no room")
 
     def opened(self, name: str) -> _Stored:
         """The file of that name, new if there is none."""
@@ -188,7 +191,7 @@ class _File(apsw.VFSFile):
         return super().xRead(amount, offset)
 
     def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802
-        self._disk.call(self._life)
+        self._disk.call(self._life, writes=True)
         super().xWrite(data, offset)
         self._stored.under_way.append((offset, bytes(data)))
 
