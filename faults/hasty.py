@@ -1,6 +1,7 @@
 """A control: a sanctuary whose journal acknowledges first and commits later.
 
-A campaign that would find nothing here is worthless. It answers at once and commits when several writings have come together, as somebody might who wants to be fast.
+A campaign that would find nothing here is worthless. It answers at once and commits when several writings have come
+together, as somebody might who wants to be fast.
 """
 
 import sys

@@ -15,7 +15,7 @@ person can raise it. Missing, expired or unreadable means no.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
 
@@ -37,6 +37,8 @@ class Purpose(IntEnum):
     VISIBILITY = 10
     SHARING = 11
     RESEARCH = 12
+
+    __hash__ = int.__hash__  # Enum's own is a call of Python, and consents are looked up by purpose all night
 
 
 ALL_PURPOSES = frozenset(Purpose)
@@ -94,14 +96,14 @@ class Standing:
 
 
 _UNSET = Standing()
-_NOTHING: Mapping[Purpose, Standing] = MappingProxyType({})
+_NOTHING: MappingProxyType[Purpose, Standing] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Consent:
     """All that one person allows. Unset means no."""
 
-    standings: Mapping[Purpose, Standing] = field(default_factory=lambda: _NOTHING)
+    standings: MappingProxyType[Purpose, Standing] = field(default_factory=lambda: _NOTHING)
 
     def __getitem__(self, purpose: Purpose) -> Standing:
         return self.standings.get(purpose, _UNSET)
@@ -123,15 +125,16 @@ class Consent:
                 purpose=purpose.name,
                 withdrawal=standing.withdrawal.hex(),
             )
-        return self._with({purpose: replace(standing, grant=grant)})
+        return self._with({purpose: Standing(grant, standing.withdrawals)})
 
     def next_end_ns(self, t_ns: int) -> int | None:
         """The first node time after ``t_ns`` at which a grant ends; None if none does."""
         ends = (standing.grant.until_ns for standing in self.standings.values() if standing.grant)
         return min((end for end in ends if end is not None and end > t_ns), default=None)
 
-    def _with(self, changed: Mapping[Purpose, Standing]) -> "Consent":
-        return Consent(MappingProxyType({**self.standings, **changed}))
+    def _with(self, changed: dict[Purpose, Standing]) -> "Consent":
+        # A view's | copies in C; unpacking it would ask it for each purpose in turn.
+        return Consent(MappingProxyType(self.standings | changed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ frequency, coupling, voice or consent: there is no such event.
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from harmonia.domain.apart import Apart, replaced
 from harmonia.domain.circle import LEAD_NS, Circle
@@ -34,6 +35,14 @@ SAFETY = OPEN
 
 FOLLOWING = frozenset({Purpose.BIOSIGNAL, Purpose.PULL})
 """Without both of these nobody's rhythm follows a living signal."""
+
+_SETTINGS: dict[type, tuple[str, ...]] = {
+    OffsetSet: ("offset",),
+    VoiceSet: ("voice",),
+    HearingSet: ("hearing_level", "own_level"),
+    CouplingSet: ("coupling", "weight"),
+}
+"""What is set as the event has it, under the same name."""
 
 _UNSET = Consent()
 
@@ -103,35 +112,46 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
         named = (event.sleeper_id, event.circle_id, event.token_hash, event.credential_hash, event.platform_key)
         return sleeper or Sleeper(*named, joined_ns=event.t_ns)
     assert sleeper is not None, "a person's first event is joining"
+    changes = _changes(sleeper, event)
+    return replace(sleeper, **changes) if changes else sleeper
+
+
+def absorb(sleeper: Sleeper, event: PersonEvent) -> None:
+    """As :func:`apply`, into ``sleeper`` itself: only for a reader of the journal, while nobody else can hold it."""
+    for name, value in _changes(sleeper, event).items():
+        object.__setattr__(sleeper, name, value)
+
+
+def _changes(sleeper: Sleeper, event: PersonEvent) -> dict[str, Any]:
+    """What ``event`` makes of which fields."""
+    if (names := _SETTINGS.get(type(event))) is not None:
+        return {name: getattr(event, name) for name in names}
     match event:
-        case ConsentWithdrawn(purposes, event_id, t_ns):
-            own, ending = sleeper.own_rhythm, FOLLOWING.intersection(purposes)
-            if any(event_id not in sleeper.consent[purpose].withdrawals for purpose in ending):  # else a repetition
-                own = own.released(t_ns, t_ns + LEAD_NS)
-            return replace(sleeper, consent=sleeper.consent.withdraw(purposes, event_id), own_rhythm=own)
         case ConsentGranted(purpose, scope, level, until_ns, supersedes, event_id, _):
             try:
                 granted = sleeper.consent.grant(purpose, Grant(event_id, scope, level, until_ns), supersedes)
             except StaleGrant:
-                return sleeper
-            return replace(sleeper, consent=granted)
-        case OffsetSet(offset, _):
-            return replace(sleeper, offset=offset)
-        case VoiceSet(voice, _):
-            return replace(sleeper, voice=voice)
-        case HearingSet(hearing_level, own_level, _):
-            return replace(sleeper, hearing_level=hearing_level, own_level=own_level)
+                return {}
+            return {"consent": granted}
+        case ConsentWithdrawn(purposes, event_id, t_ns):
+            consent, own = sleeper.consent, sleeper.own_rhythm
+            changed: dict[str, Any] = {"consent": consent.withdraw(purposes, event_id)}
+            if own.set_hz is not None:  # it follows a living signal
+                ending = FOLLOWING.intersection(purposes)
+                if any(event_id not in consent[purpose].withdrawals for purpose in ending):  # else a repetition
+                    changed["own_rhythm"] = own.released(t_ns, t_ns + LEAD_NS)
+            return changed
         case RhythmOwned(segments, home_ns, t_ns, set_hz):
             if set_hz is not None and not all(sleeper.consent[purpose].level_at(t_ns) for purpose in FOLLOWING):
-                return sleeper  # a withdrawal overtook it
+                return {}  # a withdrawal overtook it
             own = OwnRhythm(segments, home_ns, set_hz)
-            return replace(sleeper, own_rhythm=own, strayed=_strayed(sleeper, own, t_ns))
-        case CouplingSet(coupling, weight, _):
-            return replace(sleeper, coupling=coupling, weight=weight)
+            return {"own_rhythm": own, "strayed": _strayed(sleeper, own, t_ns)}
         case ApartKept(other_id, unheard, unhearing, _):
-            return replace(sleeper, apart=replaced(sleeper.apart, Apart(other_id, unheard, unhearing)))
+            return {"apart": replaced(sleeper.apart, Apart(other_id, unheard, unhearing))}
         case SleeperLeft():
-            return replace(sleeper, left=True)
+            return {"left": True}
+        case _:
+            return {}
 
 
 def _strayed(sleeper: Sleeper, own: OwnRhythm, t_ns: int) -> bool:

@@ -106,6 +106,13 @@ class Person:
             self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
         self.tell()
 
+    def recall(self, event: PersonEvent, position: Position) -> None:
+        """Takes in an event while the journal is read: nobody sounds, watches or withdraws yet."""
+        self._position = position
+        sleepers.absorb(self.sleeper, event)
+        if isinstance(event, SleeperLeft):
+            self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
+
     async def set_offset(self, turns: float) -> int:
         """Records the sleeper's own displacement; returns it in 2⁻⁶⁴ turn."""
         offset = offset_from_turns(turns)

