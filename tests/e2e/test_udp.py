@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from select import select
@@ -12,8 +12,10 @@ import pytest
 import trio
 
 from harmonia import _core
-from harmonia.client import LockState, Purpose, Sanctuary, join
+from harmonia.client import LockState, Purpose, Sanctuary, join, udp
+from harmonia.client import sleeper as sleepers
 from harmonia.client.clock_log import ClockLog, ClockLogWriter
+from harmonia.client.identity import purpose_bits
 from harmonia.rpc.server import Settings, running
 from tests.e2e.terminal import answer, harmonia, sanctuary, terminal
 from tests.e2e.test_by_hand import create, joined, seen
@@ -96,7 +98,7 @@ def test_a_loss_of_udp_is_said_in_words_everywhere_and_so_is_its_end(data: Path,
     with behind_a_path(data) as plane:
         plane.path.swallows.set()
         circle = create(data)
-        command = ("join", circle, "--json-lines", "--interval", "0.1", "--clock-log", str(log_path))
+        command = ("join", circle, "--udp-only", "--json-lines", "--interval", "0.1", "--clock-log", str(log_path))
         with terminal(*command, data=data) as one:
             sleeper = joined(one)
             lost = one.until(event="udp_lost")
@@ -134,6 +136,68 @@ def test_a_person_without_json_reads_it_on_stderr(data: Path) -> None:
         circle = create(data)
         done = harmonia("join", circle, "--no-view", "--seconds", "6.5", data=data)
         assert f"warning: UDP to 127.0.0.1:{plane.port} gives no answers" in done.stderr
+
+
+class Walled:
+    """A platform's core whose datagrams to one port take a path that can be closed; a tunnel's do not."""
+
+    def __init__(self, port: int, path: Way) -> None:
+        self._core, self._port, self._path = _core.Platform(), port, path
+
+    def connect(self, host: str, port: int, *session: Any) -> None:
+        self._core.connect(host, self._path.port if port == self._port else port, *session)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    with trio.fail_after(60):
+        while not true():  # noqa: ASYNC110 (a thread of the core's makes it true)
+            await trio.sleep(0.05)
+
+
+def test_where_udp_is_blocked_the_night_goes_through_grpc_and_back(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grants = (Purpose.PRESENCE, Purpose.HEARING, Purpose.VOICE, Purpose.VISIBILITY)
+
+    async def night(invitations: list[str], port: int, path: Way) -> None:
+        wall: Any = Walled(port, path)
+        async with join(invitations[0], core=wall, grants=grants) as one, join(invitations[1], grants=grants) as other:
+            await until(lambda: one.udp_loss is not None)
+            assert not one.tunnelled, "not before something came through"
+            await until(lambda: one.tunnelled)
+            assert one.udp_loss is None
+            with trio.fail_after(60):
+                await one.locked()
+            assert 0 < one.bound_ns < 250_000_000
+            fresh = wall.frames()["received"]
+            await until(lambda: wall.frames()["received"] > fresh)
+            # By datagram alone: the node mutes it, writes it down and acknowledges it, all through the tunnel.
+            event_id = bytes(range(16))
+            one.platform.withdraw(event_id, (Purpose.VOICE,), purpose_bits((Purpose.VOICE,)))
+            await until(lambda: wall.acknowledged(event_id))
+            await until(lambda: not one.consents[Purpose.VOICE].granted)
+
+            path.swallows.clear()
+            monkeypatch.setattr(sleepers, "_PROBE_EVERY_S", 0.0)
+            await until(lambda: not one.tunnelled and one.udp_loss is None)
+            await until(lambda: wall.silence() is None)
+            assert other.udp_loss is None
+
+    with sanctuary(data) as (_, place):
+        path = Way(place["udp_port"])
+        path.swallows.set()
+        try:
+            circle = create(data)
+            trio.run(night, answer("invite", circle, "--count", "2", data=data), place["udp_port"], path)
+        finally:
+            path.close()
+
+
+def test_a_probe_knows_a_port_that_answers_from_one_that_does_not(data: Path) -> None:
+    with sanctuary(data) as (_, place):
+        assert trio.run(udp.gets_through, "127.0.0.1", place["udp_port"])
+    assert not trio.run(udp.gets_through, "127.0.0.1", place["udp_port"])
 
 
 def test_a_suspend_is_logged_shown_and_tracked(data: Path, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from harmonia.rpc.interceptor import STREAMS_MAX
 from harmonia.v1 import (
     circle_pb2,
     consent_pb2,
+    me_pb2,
+    offer_pb2,
     platform_pb2,
     rhythm_pb2,
     sanctuary_pb2,
@@ -26,7 +28,7 @@ from harmonia.v1 import (
 from tests.rpc.daemon import PATIENCE_S, Guest, Running, daemon, join_request, reason_of
 
 Code = grpc.StatusCode
-PROTOS = (circle_pb2, consent_pb2, platform_pb2, rhythm_pb2, sanctuary_pb2, stem_pb2)
+PROTOS = (circle_pb2, consent_pb2, me_pb2, offer_pb2, platform_pb2, rhythm_pb2, sanctuary_pb2, stem_pb2)
 
 
 def refused(code: grpc.StatusCode, reason: str, call: Any, *args: Any, **kwargs: Any) -> str:
@@ -70,7 +72,7 @@ def test_without_proof_nothing_but_the_open_methods_answers(running: Running, me
         refused(Code.UNAUTHENTICATED, "NOT_AUTHENTICATED", raw, running, method, metadata)
 
 
-@pytest.mark.parametrize("method", [m for m in all_methods() if ACCESS[m].name in ("SLEEPER", "WITHDRAWING")])
+@pytest.mark.parametrize("method", [m for m in all_methods() if ACCESS[m].name in ("SLEEPER", "WITHDRAWING", "OWN")])
 def test_a_host_has_no_way_into_what_is_a_sleepers_own(running: Running, method: str) -> None:
     said = refused(Code.UNAUTHENTICATED, "NOT_AUTHENTICATED", raw, running, method, running.admin)
     assert "only a sleeper may do this" in said

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -154,6 +156,14 @@ def sleepers_dir(data_dir: Path) -> Path:
     return data_dir / "sleepers"
 
 
+def put_by(data_dir: Path, state_file: Path, sleeper_id: str) -> None:
+    """Keeps the state of a sleeper whose night is over: its credential still shows what is known of them (`me`)."""
+    past = sleepers_dir(data_dir) / "past"
+    with suppress(OSError):
+        past.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.move(state_file, past / f"{sleeper_id}.json")
+
+
 def clock_log_path(data_dir: Path, sleeper_id: str) -> Path:
     """Where `join --log-clock` writes the clock log of a sleeper of this machine."""
     return sleepers_dir(data_dir) / f"{sleeper_id}.clock.jsonl"
@@ -171,11 +181,16 @@ def find_clock_log(data_dir: Path, sleeper: str | None) -> Path:
     return fits[-1]
 
 
-def find_sleeper(data_dir: Path, sleeper: str | None, circle: str | None = None) -> Identity:
-    """The one sleeper of this machine who is meant. Raises NotFound if there is none, BadInput if several fit."""
+def find_sleeper(data_dir: Path, sleeper: str | None, circle: str | None = None, *, past: bool = False) -> Identity:
+    """The one sleeper of this machine who is meant. Raises NotFound if there is none, BadInput if several fit.
+
+    ``past``: also one whose night is over, if they are named or nobody else is here.
+    """
     if sleeper is not None and Path(sleeper).is_file():
         return Identity.load(Path(sleeper))
     known = [Identity.load(path) for path in sorted(sleepers_dir(data_dir).glob("*.json"))]
+    if past and (not known or (sleeper is not None and not any(is_short_for(sleeper, i.sleeper_id) for i in known))):
+        known = [Identity.load(path) for path in sorted((sleepers_dir(data_dir) / "past").glob("*.json"))]
     fits = [i for i in known if is_short_for(sleeper or "", i.sleeper_id) and is_short_for(circle or "", i.circle_id)]
     if len(fits) == 1:
         return fits[0]

@@ -7,13 +7,16 @@ token does not.
 import math
 import os
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import trio
 
 from harmonia import errors
 from harmonia.cli.common import data_option, echo_json, find_sleeper, json_option, run, sleeper_option
+from harmonia.cli.times import SPAN, parse_until, until_text
 from harmonia.cli.weaving import taken_offer
 from harmonia.client import EVERY_PURPOSE, Listener, Purpose, PurposeConsent, SleeperCalls, views
 from harmonia.client.outbox import backoff_s
@@ -64,20 +67,85 @@ def optout(data_dir: Path, circle: str | None, sleeper: str | None, words: tuple
 @click.command()
 @data_option
 @click.argument("purpose", type=purpose_type)
+@click.option("--scope", metavar="WHOM", help="Only to WHOM: a sleeper's id, for monitoring. [default: the circle]")
+@click.option("--level", type=click.FloatRange(0, 1), help="How far, 0 to 1. [default: 1]")
+@click.option("--for", "for_s", type=SPAN, help="For so long, such as 3h or 90m. [default: with the circle]")
+@click.option("--until", help="Until then: 03:00, or a date and time.")
+@click.option("--supersedes", metavar="ID", help="The withdrawal that this answers. [default: the newest]")
 @sleeper_option
-def grant(data_dir: Path, purpose: str, sleeper: str | None) -> None:
-    """Allow one purpose (see `harmonia consent` for all of them)."""
+@json_option
+def grant(
+    data_dir: Path,
+    purpose: str,
+    scope: str | None,
+    level: float | None,
+    for_s: float | None,
+    until: str | None,
+    supersedes: str | None,
+    sleeper: str | None,
+    as_json: bool,
+) -> None:
+    """Allow one purpose (see `harmonia consent` for all of them).
+
+    A grant replaces an earlier one of the same purpose whole: its scope, its level and its end. Without any option,
+    what is allowed already stays as it is.
+    """
+    if for_s is not None and until is not None:
+        raise errors.BadInput("a grant ends after some time (--for) or at a time (--until), not both")
+    now = datetime.now(UTC)
+    if until is not None:
+        for_s = parse_until(until, now.astimezone())
     identity = find_sleeper(data_dir, sleeper)
     wanted = Purpose.of(purpose)
+    plain = scope is None and level is None and for_s is None and supersedes is None
 
-    async def work() -> None:
+    async def work() -> tuple[PurposeConsent, int]:
         async with SleeperCalls(identity) as calls:
+            node_now_ns = await calls.node_time_ns()
             standing = (await calls.consents())[wanted]
-            if not standing.granted:
-                await calls.grant(wanted, supersedes=standing.withdrawal_id)
+            if not (plain and standing.granted):
+                standing = await calls.grant(
+                    wanted,
+                    supersedes=standing.withdrawal_id if supersedes is None else supersedes,
+                    scope=scope or "",
+                    level=level,
+                    until_ns=None if for_s is None else node_now_ns + round(for_s * 1e9),
+                )
+            return standing, node_now_ns
 
-    run(work)
-    click.echo(f"{identity.sleeper_id} allows {wanted.word}")
+    standing, node_now_ns = run(work)
+    if as_json:
+        echo_json({"sleeper_id": identity.sleeper_id, "purpose": wanted.word, **consent_json(standing)})
+    else:
+        words = consent_text(standing, node_now_ns, now).removeprefix("yes")
+        click.echo(f"{identity.sleeper_id} allows {wanted.word}{words}")
+
+
+def consent_json(one: PurposeConsent) -> dict[str, Any]:
+    """Where a purpose stands, for programs."""
+    return {
+        "granted": one.granted,
+        "scope": one.scope,
+        "level": one.level,
+        "until_ns": one.until_ns,
+        "withdrawal_id": one.withdrawal_id,
+    }
+
+
+def consent_text(one: PurposeConsent, node_now_ns: int, now: datetime) -> str:
+    """Where a purpose stands, in words: whether, to whom, how far, until when."""
+    if not one.granted:
+        if one.until_ns is not None and one.until_ns <= node_now_ns:
+            return "no: it has ended"
+        return "withdrawn" if one.withdrawal_id else "no"
+    words = ["yes"]
+    if one.scope:
+        words.append(f"only to {one.scope}")
+    if one.level < 1:
+        words.append(f"up to {one.level:g}")
+    if one.until_ns is not None:
+        words.append(until_text(one.until_ns, node_now_ns, now))
+    return ", ".join(words)
 
 
 def listener_text(one: Listener) -> str:
@@ -94,27 +162,24 @@ def consent(data_dir: Path, sleeper: str | None, as_json: bool) -> None:
     """Show what a sleeper allows. Unset means no."""
     identity = find_sleeper(data_dir, sleeper)
 
-    async def work() -> tuple[dict[Purpose, PurposeConsent], tuple[Listener, ...]]:
+    async def work() -> tuple[dict[Purpose, PurposeConsent], tuple[Listener, ...], int]:
         async with SleeperCalls(identity) as calls:
-            return await calls.overview()
+            return *await calls.overview(), await calls.node_time_ns()
 
-    standing, listeners = run(work)
+    standing, listeners, node_now_ns = run(work)
     if as_json:
         echo_json(
             {
                 "sleeper_id": identity.sleeper_id,
-                "purposes": {
-                    p.word: {"granted": c.granted, "level": c.level, "withdrawal_id": c.withdrawal_id}
-                    for p, c in standing.items()
-                },
+                "purposes": {purpose.word: consent_json(one) for purpose, one in standing.items()},
                 "listeners": [asdict(one) for one in listeners],
             }
         )
         return
     click.echo(f"{identity.sleeper_id} in {identity.circle_id}")
+    now = datetime.now(UTC)
     for purpose, one in standing.items():
-        state = "yes" if one.granted else ("withdrawn" if one.withdrawal_id else "no")
-        click.echo(f"  {purpose.word:<11} {state}")
+        click.echo(f"  {purpose.word:<11} {consent_text(one, node_now_ns, now)}")
     for listener in listeners:
         click.echo(listener_text(listener))
 

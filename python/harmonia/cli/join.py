@@ -7,9 +7,10 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ import click
 import trio
 
 from harmonia import _core, errors
+from harmonia.cli.advance import wish_json, wish_text
 from harmonia.cli.common import (
     clock_log_path,
     data_option,
     find_circle,
     find_sleeper,
+    put_by,
     run,
     sleeper_option,
     sleepers_dir,
@@ -32,6 +35,7 @@ from harmonia.cli.sensing import Sense, prepare
 from harmonia.cli.sounding import Target, calibration_file, device_option, meter_text
 from harmonia.cli.weaving import parse_rhythm, woven_line
 from harmonia.client import (
+    EVERY_PURPOSE,
     Calibration,
     CircleMode,
     CircleState,
@@ -43,6 +47,8 @@ from harmonia.client import (
     Purpose,
     Sanctuary,
     Sleeper,
+    StandingWish,
+    obey_pipe,
 )
 from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
@@ -55,8 +61,10 @@ OFFSET_STEP = 0.05
 """Turns that one press of an arrow key moves the offset."""
 LINE_MAX = 10_000
 LOOK_AGAIN_S = 5.0
+TUNNELLED = "UDP is blocked, so datagrams go through gRPC: all is as ever, but for a wider bound"
 DROPPED = "ALARM: something that sounds here is broken; what was no number was made silence"
 SUSPENDED = "this machine was suspended: the clock began anew, and the sound with it"
+KEYS = "o opts out, w of one purpose, ← → move the offset, q leaves"
 GOODBYE_S = 3.0
 """How long leaving may take before the sleeper simply goes."""
 
@@ -161,6 +169,19 @@ def _simulated(
     help="With --json-lines: `light` for a lamp, up to this; it never flashes.",
 )
 @click.option(
+    "--gesture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PIPE",
+    help="Opt out for each line that a button's program writes into this named pipe. SIGUSR1 always does so.",
+)
+@click.option(
+    "--taps",
+    "tap_threshold",
+    type=click.FloatRange(0, min_open=True),
+    metavar="THRESHOLD",
+    help="With --gesture: its lines are samples t_s,value of a sensor, and three taps above this opt out.",
+)
+@click.option(
     "--stems",
     "folders",
     multiple=True,
@@ -169,6 +190,7 @@ def _simulated(
 )
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Leave after so many seconds.")
 @click.option("--rate", type=click.Choice(["44100", "48000"]), default="48000", show_default=True)
+@click.option("--udp-only", is_flag=True, help="Where UDP is blocked, say so and stay silent: no gRPC instead.")
 @click.option(
     "--clock-offset", type=float, default=0.0, metavar="S", help="Simulate a clock that is wrong by S seconds."
 )
@@ -234,9 +256,12 @@ def join(
     ceiling_spl: float | None,
     loudspeaker: bool,
     brightest: float | None,
+    gesture: Path | None,
+    tap_threshold: float | None,
     folders: tuple[Path, ...],
     seconds: float | None,
     rate: str,
+    udp_only: bool,
     clock_offset: float,
     clock_drift: float,
     card_drift: float,
@@ -258,7 +283,8 @@ def join(
 
     With an INVITATION from anywhere; with a CIRCLE (id, its beginning, or title) on the host's own machine. With - the
     invitation is read from standard input: others who use this machine can see a command's words, and who is faster
-    joins. Keys while joined: o opts out of everything, left and right move the offset, q leaves.
+    joins. Keys while joined: o opts out of everything, w of one purpose, left and right move the offset, q leaves. The
+    signal SIGUSR1 opts out of everything, too, and so does what --gesture hears.
 
     Joining is a person's explicit command, so it grants presence, hearing, voice and visibility unless told otherwise,
     and says so. A sleeper who comes back (--state, --sleeper) keeps what they allowed before.
@@ -287,13 +313,17 @@ def join(
         raise errors.BadInput("--biosignal and --band belong together: a signal, and where in it the rhythm lies")
     if biosignal == "-" and (control or circle == "-"):
         raise errors.BadInput("standard input can be one thing only: a signal, an invitation or commands")
+    if tap_threshold is not None and gesture is None:
+        raise errors.BadInput("--taps says how to read what comes through --gesture PIPE: give both")
     sense = None if biosignal is None or band is None else prepare(biosignal, channel, band)
 
     async def work() -> None:
         core = _simulated(clock_offset, clock_drift, seed, int(rate), max_drift_ppm, max_wander, card_drift)
         core.set_output_latency(calibration.output_latency_ms or 0 if output_latency_ms is None else output_latency_ms)
         core.set_loudspeaker(loudspeaker)
-        async with _present(data_dir, circle, sleeper, state_file, target.file is not None, core) as (who, new):
+        recording = target.file is not None
+        async with _present(data_dir, circle, sleeper, state_file, recording, core, udp_only) as (who, new):
+            who.calibration = calibration
             if ceiling_dbfs is not None:
                 who.set_ceiling(ceiling_dbfs)
             if new:
@@ -312,7 +342,8 @@ def join(
             show.begin(who, new, target)
             path = clock_log or (clock_log_path(data_dir, who.sleeper_id) if log_clock else None)
             log = None if path is None else ClockLogWriter(path, who)
-            await _stay(who, show, target, seconds, interval_s, control, log, sense)
+            touch = None if gesture is None else partial(obey_pipe, who, gesture, tap_threshold)
+            await _stay(who, show, target, seconds, interval_s, control, log, sense, touch)
 
     run(work)
 
@@ -381,6 +412,7 @@ async def _present(
     state_file: Path | None,
     recording: bool,
     core: _core.Platform,
+    udp_only: bool = False,
 ) -> AsyncIterator[tuple[Sleeper, bool]]:
     """A running sleeper, and whether they are new here. One who did not ask to be kept leaves at the end."""
     if circle == "-":
@@ -397,7 +429,7 @@ async def _present(
         identity.save()
     if state_file is None:
         raise errors.NotFound("this sleeper has no state file")
-    async with sdk_resume(state_file, recording=recording, core=core) as who:
+    async with sdk_resume(state_file, recording=recording, udp_only=udp_only, core=core) as who:
         try:
             yield who, new
         finally:
@@ -410,7 +442,7 @@ async def _present(
                     except errors.HarmoniaError:
                         pass
             if over and not goodbye.cancelled_caught:
-                state_file.unlink(missing_ok=True)
+                put_by(data_dir, state_file, who.sleeper_id)
 
 
 async def _invitation(data_dir: Path, text: str) -> Invitation:
@@ -434,6 +466,7 @@ async def _stay(
     control: bool,
     log: ClockLogWriter | None = None,
     sense: Sense | None = None,
+    touch: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Follows the night until it ends, the person leaves, or ``seconds`` are over."""
     target.start(who)
@@ -444,6 +477,9 @@ async def _stay(
                 leave.deadline = trio.current_time() + seconds
             nursery.start_soon(_until_signal, leave)
             nursery.start_soon(_until_ended, who, leave)
+            await nursery.start(_mute_on_signal, who)
+            if touch is not None:
+                nursery.start_soon(touch)
             if log is not None:
                 nursery.start_soon(log.run)
             if sense is not None:
@@ -453,7 +489,7 @@ async def _stay(
             if control:
                 nursery.start_soon(_obey_lines, who, leave)
             elif show.keys and sys.stdin.isatty():
-                nursery.start_soon(_obey_keys, who, leave)
+                nursery.start_soon(_obey_keys, who, leave, show)
             with show:
                 while True:
                     show.moment(who, who.now())
@@ -484,6 +520,13 @@ async def _until_signal(leave: trio.CancelScope) -> None:
         async for _ in signals:
             leave.cancel()
             return
+
+
+async def _mute_on_signal(who: Sleeper, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        task_status.started()
+        async for _ in signals:
+            who.mute()
 
 
 async def _fade_out(who: Sleeper) -> None:
@@ -536,27 +579,39 @@ async def _obey(who: Sleeper, words: list[str]) -> bool:
                 raise errors.BadInput(f"{share!r} is not a number from 0 to 1") from None
         case ["grant", *purposes]:
             await who.grant(*map(Purpose.of, purposes))
+        case ["awake" | "asleep" as word]:
+            who.sense_awake(word == "awake")
         case ["quit"]:
             return True
         case []:
             pass
         case _:
             raise errors.BadInput(
-                f"{' '.join(words)!r} is no command; there are optout, offset, rhythm, coupling, grant and quit"
+                f"{' '.join(words)!r} is no command; there are optout, offset, rhythm, coupling, grant, awake,"
+                " asleep and quit"
             )
     return False
 
 
-async def _obey_keys(who: Sleeper, leave: trio.CancelScope) -> None:
+async def _obey_keys(who: Sleeper, leave: trio.CancelScope, show: "_Quiet") -> None:
     before = termios.tcgetattr(0)
     tty.setcbreak(0)
     try:
         async with trio.open_nursery() as nursery:
             while True:
                 await trio.lowlevel.wait_readable(0)
-                match _read_stdin():
+                pressed = _read_stdin()
+                if show.choosing and pressed != b"o":
+                    show.choosing = False
+                    if (purpose := chosen(pressed)) is not None:
+                        nursery.start_soon(_patiently, who.opt_out, purpose)
+                    continue
+                match pressed:
                     case b"o":
+                        show.choosing = False
                         nursery.start_soon(_patiently, who.opt_out)
+                    case b"w":
+                        show.choosing = True
                     case b"\x1b[C":
                         nursery.start_soon(_patiently, who.set_offset, who.now().offset_turns + OFFSET_STEP)
                     case b"\x1b[D":
@@ -565,6 +620,22 @@ async def _obey_keys(who: Sleeper, leave: trio.CancelScope) -> None:
                         leave.cancel()
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def chosen(pressed: bytes) -> Purpose | None:
+    """The purpose that a key of the menu stands for: a to l, in their order; None for any other key."""
+    place = pressed[0] - ord("a") if len(pressed) == 1 else -1
+    return EVERY_PURPOSE[place] if 0 <= place < len(EVERY_PURPOSE) else None
+
+
+def menu_text(who: Sleeper) -> str:
+    """Which key withdraws what of all that is granted."""
+    granted = [
+        f"{chr(ord('a') + place)} {purpose.word}"
+        for place, purpose in enumerate(EVERY_PURPOSE)
+        if who.consents[purpose].granted
+    ]
+    return f"withdraw: {'   '.join(granted) or 'nothing is granted'}   (o everything, any other key nothing)"
 
 
 async def _patiently(wish: Any, *arguments: Any) -> None:
@@ -599,11 +670,15 @@ class _Quiet:
     calibration = Calibration()
     brightest: float | None = None
     """How bright a lamp may be, if there is one."""
-    _loss: UdpLoss | None = None
+    _way = (True, False)
+    """Whether datagrams are answered, and whether they go through gRPC."""
     _suspends = 0
     _dropped = 0
     _trouble = ""
     _listeners: tuple[Listener, ...] = ()
+    _acted: frozenset[bytes] | None = None
+    choosing = False
+    """The next key names a purpose to withdraw."""
 
     def __enter__(self) -> None:
         pass
@@ -623,9 +698,10 @@ class _Quiet:
     def moment(self, who: Sleeper, now: Moment) -> None:
         """Says when UDP or the sound device is lost and is back, when the machine slept, when a voice was dropped."""
         loss = who.udp_loss
-        if (loss is None) != (self._loss is None):
-            self.udp(loss)
-        self._loss = loss
+        way = (loss is None, loss is None and who.tunnelled)
+        if way != self._way:
+            self._way = way
+            self.udp(loss, who.tunnelled)
         if now.suspends != self._suspends:
             self._suspends = now.suspends
             self.suspended(now.suspends)
@@ -636,17 +712,27 @@ class _Quiet:
         if output is not None and output.trouble != self._trouble:
             self._trouble = output.trouble
             self.device(output.trouble)
+        acted = frozenset(one.wish.wish_id for one in who.wishes if one.fired)
+        for one in who.wishes:
+            if self._acted is not None and one.wish.wish_id in acted - self._acted:
+                self.stopped(one)
+        self._acted = acted
         if who.listeners != self._listeners:
             self._listeners = who.listeners
             self.listened(who.listeners)
 
-    def udp(self, loss: UdpLoss | None) -> None:
-        """UDP was lost, or is back."""
-        click.echo(f"warning: {loss}" if loss is not None else "UDP gets through again", err=True)
+    def udp(self, loss: UdpLoss | None, tunnelled: bool) -> None:
+        """UDP was lost, or is back, or gRPC carries what it would."""
+        back = TUNNELLED if tunnelled else "UDP gets through again"
+        click.echo(f"warning: {loss}" if loss is not None else back, err=True)
 
     def listened(self, listeners: tuple[Listener, ...]) -> None:
         """Others listen in than before."""
         click.echo("\n".join(map(listener_text, listeners)) or "nobody listens in any more", err=True)
+
+    def stopped(self, wish: StandingWish) -> None:
+        """An advance wish has acted."""
+        click.echo(f"as you wished: {wish_text(wish)}", err=True)
 
     def suspended(self, count: int) -> None:
         """The machine was suspended."""
@@ -687,14 +773,17 @@ class _JsonLines(_Quiet):
             more["light"] = round(who.light(self.brightest), 4)
         _line(event="moment", **moment_json(now), **more)
 
-    def udp(self, loss: UdpLoss | None) -> None:
+    def udp(self, loss: UdpLoss | None, tunnelled: bool) -> None:
         if loss is None:
-            _line(event="udp_back")
+            _line(event="udp_back", tunnelled=tunnelled)
         else:
             _line(event="udp_lost", **asdict(loss), message=str(loss))
 
     def listened(self, listeners: tuple[Listener, ...]) -> None:
         _line(event="listened", listeners=[asdict(one) for one in listeners])
+
+    def stopped(self, wish: StandingWish) -> None:
+        _line(event="wish", **wish_json(wish))
 
     def suspended(self, count: int) -> None:
         _line(event="suspended", count=count, message=SUSPENDED)
@@ -771,7 +860,13 @@ class _View(_Quiet):
             lines.append(f"\n{SUSPENDED} ({now.suspends} so far)", style="dim")
         if (loss := who.udp_loss) is not None:
             lines.append(f"\n{loss}", style="bold yellow")
-        lines.append(f"\n{who.trouble or 'o opts out, ← → move the offset, q leaves'}", style="dim")
+        elif who.tunnelled:
+            lines.append(f"\n{TUNNELLED}", style="dim")
+        if who.open_offers:
+            lines.append(f"\n{who.open_offers} offers lie open; `harmonia offers` shows them", style="dim")
+        if self.choosing:
+            lines.append(f"\n{menu_text(who)}", style="bold")
+        lines.append(f"\n{who.trouble or KEYS}", style="dim")
         self._live.update(lines, refresh=True)
 
 

@@ -7,6 +7,7 @@
 from harmonia.client.calibration import Calibration
 from harmonia.client.calls import SleeperCalls, redeem
 from harmonia.client.following import Following
+from harmonia.client.gesture import Taps, obey_pipe
 from harmonia.client.identity import Identity
 from harmonia.client.invitation import Endpoint, Invitation
 from harmonia.client.names import EVERY_PURPOSE, CircleMode, CircleState, LockState, Purpose
@@ -21,6 +22,8 @@ from harmonia.client.views import (
     Circle,
     CircleView,
     Listener,
+    Me,
+    Offer,
     PlatformState,
     PurposeConsent,
     RhythmView,
@@ -29,13 +32,16 @@ from harmonia.client.views import (
     SleeperView,
     Source,
     Tracking,
+    Use,
     Weaving,
     Woven,
     WovenShare,
 )
+from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish, WishKind
 
 __all__ = [
     "EVERY_PURPOSE",
+    "AdvanceWish",
     "Apart",
     "Calibration",
     "Circle",
@@ -46,9 +52,12 @@ __all__ = [
     "Following",
     "Identity",
     "Invitation",
+    "LevelUnit",
     "Listener",
     "LockState",
+    "Me",
     "Moment",
+    "Offer",
     "Output",
     "PhaseEstimate",
     "PhaseTracker",
@@ -60,17 +69,23 @@ __all__ = [
     "Sanctuary",
     "SanctuaryStatus",
     "ScoreText",
+    "Since",
     "Sleeper",
     "SleeperCalls",
     "SleeperView",
     "Sound",
     "Source",
+    "StandingWish",
+    "Taps",
     "Tracking",
     "UdpLoss",
+    "Use",
     "Weaving",
+    "WishKind",
     "Woven",
     "WovenShare",
     "join",
+    "obey_pipe",
     "redeem",
     "resume",
 ]

@@ -1,7 +1,7 @@
 """A sleeper's calls to their sanctuary, each signed by the platform's key. No audio, no clock: see Sleeper for them."""
 
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,22 @@ from harmonia.client import channel, views
 from harmonia.client.identity import Identity, join_proof
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import Purpose
+from harmonia.domain.advance import AdvanceWish, StandingWish
 from harmonia.v1 import (
     circle_pb2,
     circle_pb2_grpc,
     consent_pb2,
     consent_pb2_grpc,
+    me_pb2,
+    me_pb2_grpc,
+    offer_pb2,
+    offer_pb2_grpc,
     platform_pb2,
     platform_pb2_grpc,
     rhythm_pb2,
     rhythm_pb2_grpc,
+    sanctuary_pb2,
+    sanctuary_pb2_grpc,
     stem_pb2,
     stem_pb2_grpc,
 )
@@ -60,7 +67,10 @@ class SleeperCalls:
         self._channel = channel.open_channel(endpoint.host, endpoint.port, endpoint.ca_pem.encode())
         self._circle = circle_pb2_grpc.CircleServiceStub(self._channel)
         self._consent = consent_pb2_grpc.ConsentServiceStub(self._channel)
+        self._me = me_pb2_grpc.MeServiceStub(self._channel)
+        self._offer = offer_pb2_grpc.OfferServiceStub(self._channel)
         self._platform = platform_pb2_grpc.PlatformServiceStub(self._channel)
+        self._sanctuary = sanctuary_pb2_grpc.SanctuaryServiceStub(self._channel)
         self._rhythm = rhythm_pb2_grpc.RhythmServiceStub(self._channel)
         self._stem = stem_pb2_grpc.StemServiceStub(self._channel)
 
@@ -89,6 +99,11 @@ class SleeperCalls:
         """Opens a data-plane session. ``recording``: the platform keeps what it plays, and is given less for it."""
         request = platform_pb2.AttachPlatformRequest(recording=recording)
         return views.attachment(await self._call(self._platform, "PlatformService", "AttachPlatform", request))
+
+    def carry_datagrams(self, datagrams: Iterator[platform_pb2.CarryDatagramsRequest]) -> Any:
+        """Begins to carry datagrams to the data plane; iterating over the call, in a thread, gives the answers."""
+        signed = tuple(self._signed("PlatformService", "CarryDatagrams"))
+        return self._platform.CarryDatagrams(datagrams, metadata=signed)
 
     @asynccontextmanager
     async def watch_platform(self) -> AsyncIterator[AsyncIterator[views.PlatformState]]:
@@ -168,11 +183,21 @@ class SleeperCalls:
         return views.consents(answer.purposes), views.listeners(answer.listeners)
 
     async def grant(
-        self, purpose: Purpose, *, supersedes: str, level: float | None = None, until_ns: int | None = None
+        self,
+        purpose: Purpose,
+        *,
+        supersedes: str,
+        scope: str = "",
+        level: float | None = None,
+        until_ns: int | None = None,
     ) -> views.PurposeConsent:
-        """Allows ``purpose``, answering the withdrawal ``supersedes``. Raises BadInput if a newer one stands."""
+        """Allows ``purpose``, answering the withdrawal ``supersedes``. Raises BadInput if a newer one stands.
+
+        ``scope``: to whom it extends, empty for the circle; ``level``: how far, 0 to 1; ``until_ns``: node time.
+        """
         request = consent_pb2.GrantRequest(
             purpose=views.purpose_number(purpose),
+            scope=scope,
             supersedes=supersedes,
             level=level,
             until_ns=until_ns,
@@ -212,6 +237,75 @@ class SleeperCalls:
         """
         request = consent_pb2.KeepApartRequest(sleeper_id=other_id, unheard=unheard, unhearing=unhearing)
         return views.apart((await self._call(self._consent, "ConsentService", "KeepApart", request)).apart)
+
+    async def add_wish(self, wish: AdvanceWish) -> tuple[StandingWish, ...]:
+        """Records an advance wish; returns all of the sleeper's. Raises BadInput."""
+        request = consent_pb2.AddAdvanceWishRequest(wish=views.wish_message(wish))
+        return views.wishes((await self._call(self._consent, "ConsentService", "AddAdvanceWish", request)).wishes)
+
+    async def remove_wish(self, wish_id: bytes) -> tuple[StandingWish, ...]:
+        """Takes an advance wish back; returns those that are left. Raises NotFound."""
+        request = consent_pb2.RemoveAdvanceWishRequest(wish_id=wish_id)
+        return views.wishes((await self._call(self._consent, "ConsentService", "RemoveAdvanceWish", request)).wishes)
+
+    async def wishes(self) -> tuple[StandingWish, ...]:
+        """The sleeper's advance wishes."""
+        answer = await self._call(self._consent, "ConsentService", "GetConsent", consent_pb2.GetConsentRequest())
+        return views.wishes(answer.wishes)
+
+    async def offers(self) -> list[views.Offer]:
+        """What lies open in the sleeper's circle, with their answers."""
+        request = offer_pb2.ListOffersRequest()
+        return [views.offer(m) for m in (await self._call(self._offer, "OfferService", "ListOffers", request)).offers]
+
+    async def answer_offer(self, offer_id: str, *, accept: bool) -> views.Offer:
+        """Accepts or declines an offer: sets what it says, or nothing.
+
+        What it would allow is granted against the withdrawals that stand now. Raises NotFound, BadInput.
+        """
+        standing = (await self.consents()) if accept else {}
+        request = offer_pb2.AnswerOfferRequest(
+            offer_id=bytes.fromhex(offer_id),
+            accept=accept,
+            supersedes=[
+                offer_pb2.AnsweredWithdrawal(purpose=views.purpose_number(purpose), withdrawal_id=one.withdrawal_id)
+                for purpose, one in standing.items()
+            ],
+            event_id=os.urandom(16),
+        )
+        return views.offer((await self._call(self._offer, "OfferService", "AnswerOffer", request)).offer)
+
+    async def me(self) -> views.Me:
+        """What the sanctuary keeps about the sleeper. Also with a credential that has ended, as the next two."""
+        return views.me(await self._call(self._me, "MeService", "GetMe", me_pb2.GetMeRequest()))
+
+    async def my_events(self) -> list[tuple[str, str]]:
+        """Every event that the journal has of the sleeper, oldest first: where, and as one JSON object."""
+        found, token = list[tuple[str, str]](), ""
+        while True:
+            request = me_pb2.ListMyEventsRequest(page_token=token)
+            answer = await self._call(self._me, "MeService", "ListMyEvents", request)
+            found += [(event.position, event.json) for event in answer.events]
+            token = answer.next_page_token
+            if not token:
+                return found
+
+    async def my_receipts(self) -> list[str]:
+        """A receipt for each grant and withdrawal, oldest first, in JSON-LD."""
+        found, token = list[str](), ""
+        while True:
+            request = me_pb2.ListMyReceiptsRequest(page_token=token)
+            answer = await self._call(self._me, "MeService", "ListMyReceipts", request)
+            found += answer.receipts
+            token = answer.next_page_token
+            if not token:
+                return found
+
+    async def node_time_ns(self) -> int:
+        """The sanctuary's node time, now."""
+        answer = await channel.call(self._sanctuary.GetStatus, sanctuary_pb2.GetStatusRequest())
+        node_time_ns: int = answer.node_time_ns
+        return node_time_ns
 
     async def leave(self) -> None:
         """Leaves the circle for good; the credential ends."""

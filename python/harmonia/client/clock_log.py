@@ -9,7 +9,7 @@ what it is:
     otherwise   what happened, when it was noticed (raw_ns, platform_ns, node_ns; within a tenth of a second):
                 acquiring, locked, holdover, unsynchronised (the clock's state), reset (an era ended), step (by_ns),
                 offset (turns), opt_out, opt_in, connected, disconnected, suspend (slept_ns: the machine slept so
-                long), udp_lost (server, since_unix_s), udp_back, end
+                long), udp_lost (server, since_unix_s), udp_back (tunnelled), end
 
 Times are integer nanoseconds: ``raw`` is CLOCK_MONOTONIC_RAW of the machine, ``platform`` the platform's clock (the
 same, unless a simulation displaces it), ``node`` the sanctuary's. They exceed 2**53: read them as integers. Version 1
@@ -96,8 +96,11 @@ class ClockLogWriter:
         dropped = moment.sound.dropped
         self._changed(clock, "dropped", dropped, lambda now: {"event": "voice_dropped", "count": now})
         loss = self._sleeper.udp_loss
-        lost = {} if loss is None else {"server": loss.server, "since_unix_s": round(loss.since_unix_s, 3)}
-        self._changed(clock, "udp", loss is None, lambda back: {"event": "udp_back" if back else "udp_lost", **lost})
+        way = (loss is None, loss is None and self._sleeper.tunnelled)
+        told = {"event": "udp_back", "tunnelled": way[1]}
+        if loss is not None:
+            told = {"event": "udp_lost", "server": loss.server, "since_unix_s": round(loss.since_unix_s, 3)}
+        self._changed(clock, "udp", way, lambda _: told)
         if reading:
             self._write(
                 event="reading",

@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harmonia.client.invitation import Endpoint
 from harmonia.client.names import Purpose
-from harmonia.errors import BadInput, NotFound, StorageError
+from harmonia.domain.advance import StandingWish
+from harmonia.domain.events import WishMade, decode, encode
+from harmonia.errors import BadInput, NotFound, StorageError, StorageUnreadable
 
 _VERSION = 1
 
@@ -34,6 +36,10 @@ class Identity:
     withdrawals: dict[bytes, tuple[Purpose, ...]] = field(default_factory=dict)
     """Withdrawals by event id that are not acknowledged yet; no purposes means all."""
     path: Path | None = None
+    wishes: tuple[StandingWish, ...] = ()
+    """What this platform has to take back by itself, as far as it knows."""
+    ceiling_dbfs: float | None = None
+    """The personal ceiling: it is this platform's own, told to nobody, and outlives a restart."""
 
     def __repr__(self) -> str:
         return f"Identity({self.sleeper_id} in {self.circle_id})"
@@ -62,6 +68,8 @@ class Identity:
             "credential": self.credential,
             "key": base64.b64encode(self.key.private_bytes_raw()).decode(),
             "withdrawals": {event.hex(): [p.word for p in purposes] for event, purposes in self.withdrawals.items()},
+            "wishes": [[json.loads(encode(WishMade(one.wish, one.set_ns))), one.fired] for one in self.wishes],
+            "ceiling_dbfs": self.ceiling_dbfs,
         }
         write_secret(self.path, json.dumps(content, indent=1))
 
@@ -83,13 +91,22 @@ class Identity:
                     for event, words in content["withdrawals"].items()
                 },
                 path,
+                tuple(_standing(*one) for one in content.get("wishes", ())),
+                content.get("ceiling_dbfs"),
             )
         except FileNotFoundError:
             raise NotFound(f"no sleeper's state in {path}") from None
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}") from None
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, StorageUnreadable):
             raise BadInput(f"{path} is not a sleeper's state file, or damaged; join again with a new token") from None
+
+
+def _standing(made: dict[str, Any], fired: bool) -> StandingWish:
+    event = decode(json.dumps(made).encode())
+    if not isinstance(event, WishMade):
+        raise ValueError("not a wish")
+    return StandingWish(event.wish, event.t_ns, fired)
 
 
 def join_proof(key: Ed25519PrivateKey, circle_id: str, token: str) -> bytes:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -12,11 +12,13 @@ import trio
 from harmonia import errors
 from harmonia.client import channel, views
 from harmonia.client.invitation import Endpoint, Invitation
-from harmonia.client.names import CircleMode, CircleState
-from harmonia.client.views import Circle, CircleView, RhythmView, SanctuaryStatus, ScoreText, Tracking, Weaving
+from harmonia.client.names import CircleMode, CircleState, Purpose
+from harmonia.client.views import Circle, CircleView, Offer, RhythmView, SanctuaryStatus, ScoreText, Tracking, Weaving
 from harmonia.v1 import (
     circle_pb2,
     circle_pb2_grpc,
+    offer_pb2,
+    offer_pb2_grpc,
     rhythm_pb2,
     rhythm_pb2_grpc,
     sanctuary_pb2,
@@ -66,6 +68,7 @@ class Sanctuary:
         self._circle = circle_pb2_grpc.CircleServiceStub(self._channel)
         self._stem = stem_pb2_grpc.StemServiceStub(self._channel)
         self._rhythm = rhythm_pb2_grpc.RhythmServiceStub(self._channel)
+        self._offer = offer_pb2_grpc.OfferServiceStub(self._channel)
 
     @classmethod
     def at(cls, data_dir: Path) -> Self:
@@ -215,6 +218,42 @@ class Sanctuary:
         """Offers sleepers the offsets of a pattern, in the order of joining; each takes theirs or does not."""
         request = rhythm_pb2.OfferOffsetsRequest(circle_id=circle_id, pattern_turns=pattern_turns)
         await self._call(self._rhythm.OfferOffsets, request)
+
+    async def make_offer(
+        self,
+        circle_id: str,
+        text: str,
+        *,
+        grants: Mapping[Purpose, float] | None = None,
+        for_s: float | None = None,
+        ruling: bool = False,
+    ) -> Offer:
+        """Offers everybody in a circle consents (``grants``: how far each) or a ruling, for so many seconds.
+
+        Nothing follows from it until a sleeper accepts it. Raises BadInput.
+        """
+        until_ns = None if for_s is None else (await self.status()).node_time_ns + round(for_s * 1e9)
+        request = offer_pb2.MakeOfferRequest(
+            circle_id=circle_id,
+            kind=offer_pb2.OFFER_KIND_RULING if ruling else offer_pb2.OFFER_KIND_CONSENT,
+            text=text,
+            until_ns=until_ns,
+            grants=[
+                offer_pb2.OfferedGrant(purpose=views.purpose_number(purpose), level=level)
+                for purpose, level in (grants or {}).items()
+            ],
+        )
+        return views.offer((await self._call(self._offer.MakeOffer, request)).offer)
+
+    async def end_offer(self, circle_id: str, offer_id: str) -> None:
+        """Takes an offer back; whoever accepted it keeps what it set. Raises NotFound, BadInput."""
+        request = offer_pb2.EndOfferRequest(circle_id=circle_id, offer_id=bytes.fromhex(offer_id))
+        await self._call(self._offer.EndOffer, request)
+
+    async def offers(self, circle_id: str) -> list[Offer]:
+        """What lies open in a circle."""
+        request = offer_pb2.ListOffersRequest(circle_id=circle_id)
+        return [views.offer(one) for one in (await self._call(self._offer.ListOffers, request)).offers]
 
     @asynccontextmanager
     async def watch(self, circle_id: str, interval_s: float = 0) -> AsyncIterator[AsyncIterator[CircleView]]:

@@ -16,6 +16,7 @@ import trio
 
 from harmonia import _core, errors
 from harmonia.client import calls, outbox, stems
+from harmonia.client.calibration import Calibration
 from harmonia.client.following import Following, Pursuit
 from harmonia.client.identity import Identity, purpose_bits
 from harmonia.client.invitation import Invitation
@@ -23,8 +24,22 @@ from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.phase import PhaseTracker
 from harmonia.client.platform import STAYING, Platform, parse_score
 from harmonia.client.sound import SILENCE, Output, Sound
-from harmonia.client.udp import UdpLoss, loss_of
-from harmonia.client.views import TURN, Apart, Circle, CircleView, Listener, PlatformState, PurposeConsent, turns
+from harmonia.client.tunnel import HOST as TUNNEL_HOST
+from harmonia.client.tunnel import Tunnel
+from harmonia.client.udp import UdpLoss, gets_through, loss_of
+from harmonia.client.views import (
+    TURN,
+    Apart,
+    Circle,
+    CircleView,
+    Listener,
+    Offer,
+    PlatformState,
+    PurposeConsent,
+    turns,
+)
+from harmonia.client.vigil import Reading, Vigil
+from harmonia.domain.advance import AdvanceWish, StandingWish
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,8 +55,15 @@ _LEAD_RAMP_S = 2.0
 _HOME_S = 2.0
 """How long going back from it may be waited for at the end."""
 FOLLOWING = (Purpose.BIOSIGNAL, Purpose.PULL)
+_VIGIL_S = 0.1
+"""Between two looks for advance wishes."""
+_SENSED_S = 60.0
+"""What a sensor said of waking is true for so long."""
+_AWAKE = (CircleState.WAKING, CircleState.DIALOGUE, CircleState.CLOSED)
 _RENEW_S = 60.0
 """Between two renewals of keys: whoever forges refusals on the way must not keep everybody busy."""
+_PROBE_EVERY_S = 60.0
+"""Between two looks whether UDP gets through again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +94,9 @@ class Moment:
 class Sleeper:
     """One sleeper. Use `join` or `resume`, which give a running one. For one trio task tree, not for threads."""
 
-    def __init__(self, identity: Identity, core: _core.Platform, *, recording: bool = False) -> None:
+    def __init__(
+        self, identity: Identity, core: _core.Platform, *, recording: bool = False, udp_only: bool = False
+    ) -> None:
         self.identity = identity
         self.platform = Platform(core)
         self.trouble: str = ""
@@ -80,7 +104,17 @@ class Sleeper:
         self.connected = False
         self.following: Following | None = None
         """How this sleeper's rhythm stands to their living signal; None while `follow` is not running."""
+        self.calibration = Calibration()
+        """What decibels mean at this bed: for advance wishes in dB SPL."""
+        self._awake: tuple[float, bool] | None = None
+        self._breath: PhaseTracker | None = None
+        self._nursery: trio.Nursery | None = None
         self._recording = recording
+        self._udp_only = udp_only
+        self._blocked: UdpLoss | None = None
+        """Why datagrams go through gRPC; None while they need not."""
+        self._udp_port = 0
+        self._tunnel: Tunnel | None = None
         self._calls = calls.SleeperCalls(identity)
         self._settings: outbox.Outbox[None] = outbox.Outbox()
         self._withdrawals: outbox.Outbox[int] = outbox.Outbox(stubborn=True)
@@ -150,8 +184,15 @@ class Sleeper:
 
     @property
     def udp_loss(self) -> UdpLoss | None:
-        """Since when the sanctuary does not answer by UDP, and what to do; None while it does."""
+        """Since when the sanctuary does not answer by UDP, and what to do; None while it does, or answers by gRPC."""
+        if self._blocked is not None and not self.tunnelled:
+            return self._blocked
         return loss_of(self.platform.core)
+
+    @property
+    def tunnelled(self) -> bool:
+        """Whether UDP is blocked, so that datagrams go through gRPC: all is as ever, but for a wider bound."""
+        return self._tunnel is not None and self._tunnel.answered
 
     async def locked(self) -> None:
         """Waits until the platform's clock follows the sanctuary's by slewing alone."""
@@ -237,12 +278,15 @@ class Sleeper:
     def set_ceiling(self, dbfs: float) -> None:
         """Nothing here is louder than ``dbfs`` (at most -1), whatever anybody sings. Raises BadInput.
 
-        It is this platform's own and told to nobody. A lower one holds within 8 ms, a higher one comes at 3 dB/s.
+        It is this platform's own and told to nobody, and `resume` finds it again in the state file. A lower one holds
+        within 8 ms, a higher one comes at 3 dB/s.
         """
         try:
             self.platform.core.set_ceiling(dbfs)
         except ValueError as error:
             raise errors.BadInput(str(error)) from None
+        self.identity.ceiling_dbfs = dbfs
+        self._save_soon()
 
     def light(self, brightest: float = 1.0) -> float:
         """The relative luminance for a lamp to show now, 0 to ``brightest`` (at most 1). Ask as often as it can change.
@@ -312,6 +356,7 @@ class Sleeper:
         sanctuary knows. One that is set by hand at last stays. An uncertain signal changes nothing.
         """
         pursuit, core = Pursuit(tracker.band_hz), self.platform.core
+        self._breath = tracker
         try:
             while True:
                 clock = core.clock()
@@ -329,7 +374,7 @@ class Sleeper:
                         pursuit.said(wish, now_s)
                 await trio.sleep(_LOOK_S)
         finally:
-            self.following = None
+            self.following = self._breath = None
             if pursuit.said_hz is not None and not self._ended.is_set():
                 with trio.CancelScope(deadline=trio.current_time() + _HOME_S, shield=True):
                     await self._lead(None)
@@ -418,17 +463,25 @@ class Sleeper:
 
         await self._settings.post(f"apart {other_id}", tell).answer()
 
-    async def grant(self, *purposes: Purpose) -> None:
+    async def grant(
+        self, *purposes: Purpose, scope: str = "", level: float | None = None, for_s: float | None = None
+    ) -> None:
         """Allows ``purposes``. Raises BadInput if a withdrawal stands that this sleeper had not heard of: look again.
 
+        ``scope``: to whom, a sleeper's id for `monitoring`; empty: the circle. ``level``: how far, 0 to 1. ``for_s``:
+        for so many seconds; None: with the circle. Without any of these, what is allowed already stays as it is.
         Granting presence, hearing or voice ends the silence after an opt-out of everything.
         """
         # An earlier no comes first: a yes can only answer a no that is recorded.
         await self._withdrawals.told()
+        until_ns = None if for_s is None else await self._calls.node_time_ns() + round(for_s * 1e9)
+        plain = not scope and level is None and until_ns is None
         for purpose in purposes:
             standing = (await self._calls.consents())[purpose]
-            if not standing.granted:
-                standing = await self._calls.grant(purpose, supersedes=standing.withdrawal_id)
+            if not (plain and standing.granted):
+                standing = await self._calls.grant(
+                    purpose, supersedes=standing.withdrawal_id, scope=scope, level=level, until_ns=until_ns
+                )
             self._state = replace(self._known, consents={**self.consents, purpose: standing})
             if purpose in STAYING and not self.platform.core.gate_open:
                 self.platform.open()
@@ -439,14 +492,106 @@ class Sleeper:
         Returns, once it is on the sanctuary's disk, the gate epoch from which no frame holds the voice. Raises
         StorageError if the sanctuary's disk refuses: the voice is muted all the same, and the telling goes on.
         """
-        event_id = os.urandom(16)
+        receipt = self._withdraw(os.urandom(16), purposes)
+        await self._save()
+        return await receipt.answer()
+
+    def mute(self, *purposes: Purpose) -> None:
+        """A gesture: `opt_out` that returns at once and goes on telling. For the callback of a button or a sensor.
+
+        Call it in trio's thread; from another one by ``trio.from_thread.run_sync(sleeper.mute)``.
+        """
+        self._withdraw(os.urandom(16), purposes)
+        self._save_soon()
+
+    def _withdraw(self, event_id: bytes, purposes: tuple[Purpose, ...]) -> outbox.Receipt[int]:
+        """Takes something back here, now; whoever calls has to save."""
         self.platform.withdraw(event_id, purposes, purpose_bits(purposes))
         self.identity.withdrawals[event_id] = purposes
         over = {purpose: replace(self.consents[purpose], granted=False) for purpose in purposes or self.consents}
         self._state = replace(self._known, consents=self.consents | over)
-        receipt = self._tell_withdrawal(event_id, purposes)
+        return self._tell_withdrawal(event_id, purposes)
+
+    # Advance wishes
+
+    @property
+    def wishes(self) -> tuple[StandingWish, ...]:
+        """What is to be taken back once this sleeper cannot press a button, oldest first."""
+        return self.identity.wishes
+
+    async def wish(self, wish: AdvanceWish) -> None:
+        """Adds an advance wish: in force here and in the sanctuary when this returns. Raises BadInput."""
+        self._keep_wishes(await self._calls.add_wish(wish))
         await self._save()
-        return await receipt.answer()
+
+    async def unwish(self, wish_id: bytes) -> None:
+        """Takes an advance wish back; what it has withdrawn stays so. Raises NotFound."""
+        self._keep_wishes(await self._calls.remove_wish(wish_id))
+        await self._save()
+
+    def sense_awake(self, awake: bool) -> None:
+        """What a sensor says of this sleeper, for wishes about waking; it holds for a minute."""
+        self._awake = (trio.current_time(), awake)
+
+    def watch_breath(self, tracker: PhaseTracker) -> None:
+        """Lets wishes about the breath read it, whether or not the rhythm follows it. It goes nowhere."""
+        self._breath = tracker
+
+    def _keep_wishes(self, wishes: tuple[StandingWish, ...]) -> None:
+        """As the sanctuary has them; what has acted here has acted."""
+        acted = {one.wish.wish_id for one in self.identity.wishes if one.fired}
+        self.identity.wishes = tuple(replace(one, fired=one.fired or one.wish.wish_id in acted) for one in wishes)
+
+    async def _keep_vigil(self) -> None:
+        """Acts on wishes here, network or not."""
+        vigil = Vigil()
+        while True:
+            if not all(one.fired for one in self.wishes):
+                state, t_s = self._known, trio.current_time()
+                reading = self._reading(t_s)
+                for one in vigil.look(t_s, reading, self.wishes, state.joined_ns, state.circle.epoch_ns):
+                    self._act(one)
+            await trio.sleep(_VIGIL_S)
+
+    def _act(self, one: StandingWish) -> None:
+        purposes = tuple(Purpose(purpose) for purpose in one.wish.purposes)
+        whole = set(purposes) >= set(self.consents)
+        self._withdraw(one.wish.event_id(self.sleeper_id), () if whole else purposes)
+        self.identity.wishes = tuple(
+            replace(each, fired=each.fired or each.wish.wish_id == one.wish.wish_id) for each in self.identity.wishes
+        )
+        self._save_soon()
+
+    def _reading(self, t_s: float) -> Reading:
+        core = self.platform.core
+        clock, dbfs = core.clock(), core.level_dbfs()
+        steady = LockState.read(clock.lock_state) in (LockState.LOCKED, LockState.HOLDOVER)
+        fresh = self._awake is not None and t_s - self._awake[0] <= _SENSED_S
+        breath = None if self._breath is None else self._breath.at(clock.platform_ns)
+        return Reading(
+            node_ns=clock.node_ns if steady else None,
+            circle_awake=self.circle.state in _AWAKE,
+            awake=self._awake[1] if self._awake is not None and fresh else None,
+            level_dbfs=dbfs,
+            level_spl_db=self.calibration.spl_db(dbfs),
+            breath_hz=None if breath is None else breath.frequency_hz,
+            breath_confidence=0.0 if breath is None else breath.confidence,
+        )
+
+    # Offers
+
+    @property
+    def open_offers(self) -> int:
+        """How many offers lie open that this sleeper has not answered."""
+        return self._known.open_offers
+
+    async def offers(self) -> list[Offer]:
+        """What lies open in the circle, with this sleeper's answers."""
+        return await self._calls.offers()
+
+    async def answer_offer(self, offer_id: str, *, accept: bool) -> Offer:
+        """Accepts an offer, which sets what it says, or declines it, which sets nothing. Raises NotFound, BadInput."""
+        return await self._calls.answer_offer(offer_id, accept=accept)
 
     async def leave(self) -> None:
         """Leaves for good: the voice is gone, the credential ends."""
@@ -463,6 +608,10 @@ class Sleeper:
 
         return self._withdrawals.post(event_id.hex(), tell)
 
+    def _save_soon(self) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._save)
+
     async def _save(self) -> None:
         """Writes the state file. A disk that refuses keeps nobody from opting out; it is only said."""
         async with self._saving:
@@ -478,16 +627,21 @@ class Sleeper:
             # A no of the last run that nobody has acknowledged: it holds from the first sample of this one.
             self.platform.withdraw(event_id, purposes, purpose_bits(purposes))
             self._tell_withdrawal(event_id, purposes)
+        if self.identity.ceiling_dbfs is not None:
+            self.set_ceiling(self.identity.ceiling_dbfs)
         await self._attach()
         task_status.started()
         try:
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 nursery.start_soon(self._withdrawals.run)
+                nursery.start_soon(self._keep_vigil)
                 nursery.start_soon(self._settings.run)
-                nursery.start_soon(self._renew_keys)
+                nursery.start_soon(self._mind_the_way)
                 await self._follow()
                 nursery.cancel_scope.cancel()
         finally:
+            self._nursery = None
             over = self._end_error or errors.NotNow("the night is over; there is nothing to change any more")
             self._withdrawals.abandon(over)
             self._settings.abandon(over)
@@ -495,15 +649,20 @@ class Sleeper:
     async def _attach(self) -> None:
         self.platform.ask()
         attachment = await self._calls.attach(recording=self._recording)
-        host = self.identity.endpoint.host
+        self._close_tunnel()
+        host, port = self.identity.endpoint.host, attachment.udp_port
+        self._udp_port = port
+        if self._blocked is not None:
+            self._tunnel = Tunnel(self._calls.carry_datagrams)
+            host, port = TUNNEL_HOST, self._tunnel.port
         try:
             given = attachment.time_keys
             keys = None
             if given is not None:
                 keys = _core.TimeKeys(given.algorithm, given.c2s, given.s2c, given.cookies)
-            self.platform.core.connect(host, attachment.udp_port, attachment.session_id, attachment.secret, keys)
+            self.platform.core.connect(host, port, attachment.session_id, attachment.secret, keys)
         except OSError as error:
-            raise errors.Unreachable(f"no data plane to {host}:{attachment.udp_port}: {error}") from None
+            raise errors.Unreachable(f"no data plane to {host}:{port}: {error}") from None
         self._hear(attachment.state, self.platform.renew)
         self.connected, self.trouble = True, ""
         self._settings.nudge()
@@ -535,18 +694,43 @@ class Sleeper:
             self.connected = False
             await trio.sleep(next(waits_s))
 
-    async def _renew_keys(self) -> None:
-        """Opens the session anew where the sanctuary says by UDP that it does not know its keys."""
+    async def _mind_the_way(self) -> None:
+        """Opens the session anew where datagrams need new keys, or another way: through gRPC, or by UDP again."""
+        probed = trio.current_time()
         while True:
             await trio.sleep(1.0)
-            loss = self.udp_loss
-            if self.connected and loss is not None and loss.reason == "keys":
+            loss = loss_of(self.platform.core)
+            if not self.connected:
+                continue
+            if loss is not None and loss.reason == "keys":
                 self._session.cancel()
                 await trio.sleep(_RENEW_S)
+            elif self._blocked is None and loss is not None and not self._udp_only:
+                self._blocked, probed = loss, trio.current_time()
+                self._session.cancel()
+            elif self._tunnel is not None:
+                self.trouble = self._tunnel.trouble
+                if trio.current_time() < probed + _PROBE_EVERY_S:
+                    continue
+                probed = trio.current_time()
+                if await gets_through(self.identity.endpoint.host, self._udp_port):
+                    self._blocked = None
+                    self._session.cancel()
+                elif self._tunnel.trouble:
+                    self._session.cancel()
+
+    def _close_tunnel(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.close()
+            self._tunnel = None
 
     def _hear(self, state: PlatformState, follow: Callable[[PlatformState], None]) -> None:
         follow(state)
         self._state = state
+        before = self.identity.wishes
+        self._keep_wishes(state.wishes)
+        if self.identity.wishes != before:
+            self._save_soon()
         self._changed.set()
         self._changed = trio.Event()
         if state.circle.state is CircleState.CLOSED:
@@ -576,6 +760,7 @@ class Sleeper:
 
     def close(self) -> None:
         """Silence, and the end of every connection. The credential stays good for a later `resume`."""
+        self._close_tunnel()
         self._calls.close()
         self.platform.core.close()
 
@@ -587,14 +772,15 @@ async def join(
     state_file: Path | None = None,
     grants: Iterable[Purpose] = (),
     recording: bool = False,
+    udp_only: bool = False,
     core: _core.Platform | None = None,
 ) -> AsyncIterator[Sleeper]:
     """Joins a circle for the length of the block.
 
     ``state_file`` keeps key and credential (mode 0600); if it exists already, the sleeper comes back as who they were
     and what they allow stays as they left it. A new sleeper allows ``grants``; without any, nobody hears or sees them
-    and they hear the score alone. ``recording`` says that this platform keeps what it plays. ``core`` is for a platform
-    of another sample rate or a simulated clock.
+    and they hear the score alone. ``recording`` says that this platform keeps what it plays. ``udp_only``: where UDP
+    is blocked, datagrams do not go through gRPC. ``core`` is for a platform of another rate or a simulated clock.
 
     Raises NotPermitted on a used or expired token, NotFound, BadInput, Unreachable.
     """
@@ -610,7 +796,7 @@ async def join(
         identity.path = state_file
         identity.save()
         new = True
-    async with _running(identity, recording, core) as sleeper:
+    async with _running(Sleeper(identity, core or _core.Platform(), recording=recording, udp_only=udp_only)) as sleeper:
         if new:
             await sleeper.grant(*grants)
         yield sleeper
@@ -621,18 +807,17 @@ async def resume(
     state_file: Path,
     *,
     recording: bool = False,
+    udp_only: bool = False,
     core: _core.Platform | None = None,
 ) -> AsyncIterator[Sleeper]:
     """Comes back as the sleeper of ``state_file``, without a token; otherwise like `join`."""
-    async with _running(Identity.load(state_file), recording, core) as sleeper:
+    identity = Identity.load(state_file)
+    async with _running(Sleeper(identity, core or _core.Platform(), recording=recording, udp_only=udp_only)) as sleeper:
         yield sleeper
 
 
 @asynccontextmanager
-async def _running(identity: Identity, recording: bool, core: _core.Platform | None) -> AsyncIterator[Sleeper]:
-    if core is None:
-        core = _core.Platform()
-    sleeper = Sleeper(identity, core, recording=recording)
+async def _running(sleeper: Sleeper) -> AsyncIterator[Sleeper]:
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(sleeper._run)

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+import trio
+
 from harmonia import _core
 
 LOST_S = 5.0
 """UDP is called lost after so long without an answer: as long as a locked clock waits before it is in holdover."""
+
+_PROBE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,15 @@ class UdpLoss:
             "keys": "new ones are asked for every minute; if that does not help, somebody on the way says so",
         }[self.reason]
         return f"UDP to {self.server} gives {what} for {self.silent_s:.0f} s, since {since}: {do}"
+
+
+async def gets_through(host: str, port: int) -> bool:
+    """Whether the sanctuary answers a plain question by UDP; one that answers only authenticated ones does not."""
+    try:
+        await trio.to_thread.run_sync(lambda: _core.query_time(host, port, exchanges=1, timeout_s=_PROBE_S))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def loss_of(core: _core.Platform) -> UdpLoss | None:

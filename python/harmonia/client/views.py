@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from harmonia.client.names import CircleMode, CircleState, LockState, Purpose
-from harmonia.v1 import circle_pb2, consent_pb2, platform_pb2, sanctuary_pb2, types_pb2
+from harmonia.domain import consent as domain_consent
+from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish, WishKind
+from harmonia.v1 import circle_pb2, consent_pb2, me_pb2, offer_pb2, platform_pb2, sanctuary_pb2, types_pb2
 
 if TYPE_CHECKING:
     from harmonia._core import _Segment as Segment
@@ -130,6 +132,59 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """Something that a circle would like of its sleepers. Nothing follows from it until they accept it."""
+
+    offer_id: str
+    kind: str
+    """offsets, mode, consent or ruling."""
+    text: str
+    made_ns: int
+    until_ns: int | None
+    """Node time from which it cannot be accepted any more; None: with the circle."""
+    sets: str
+    """What accepting it sets, in words."""
+    grants: tuple[tuple[Purpose, float], ...]
+    """Purposes that accepting it allows, and how far."""
+    answer: str
+    """accepted, declined, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One interval in which somebody used what a sleeper allows."""
+
+    purpose: Purpose
+    by: str
+    """A sleeper's id for who listened in; else a role."""
+    since_ns: int
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """What a sanctuary keeps about a sleeper, but for their events."""
+
+    sleeper_id: str
+    circle_id: str
+    sanctuary_id: str
+    joined_ns: int
+    left: bool
+    consents: dict[Purpose, PurposeConsent]
+    listeners: tuple[Listener, ...]
+    wishes: tuple[StandingWish, ...]
+    apart: tuple[Apart, ...]
+    uses: tuple[Use, ...]
+    offset_bits: int
+    coupling: float
+    weight: float
+    hearing_level: float
+    own_level: float
+    voice: tuple[complex, ...]
+    node_time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlatformState:
     """What a platform follows."""
 
@@ -149,6 +204,11 @@ class PlatformState:
     """From whom the sleeper keeps apart."""
     listeners: tuple[Listener, ...] = ()
     """Who listens in to the sleeper."""
+    wishes: tuple[StandingWish, ...] = ()
+    """What the platform has to take back by itself."""
+    open_offers: int = 0
+    """Offers that the sleeper has not answered."""
+    joined_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +477,92 @@ def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
         offered_offset_bits=message.offered_offset if message.HasField("offered_offset") else None,
         apart=apart(message.apart),
         listeners=listeners(message.listeners),
+        wishes=wishes(message.wishes),
+        open_offers=message.open_offers,
+        joined_ns=message.joined_ns,
+    )
+
+
+def wishes(messages: Iterable[consent_pb2.AdvanceWish]) -> tuple[StandingWish, ...]:
+    """Somebody's advance wishes; one of a kind that a newer sanctuary has added is left to it."""
+    return tuple(
+        StandingWish(
+            AdvanceWish(
+                wish_id=m.wish_id,
+                kind=WishKind(m.kind),
+                purposes=tuple(domain_consent.Purpose(number) for number in m.purposes),
+                after_ns=m.after_ns if m.HasField("after_ns") else None,
+                since=Since(m.since),
+                level=m.level if m.HasField("level") else None,
+                unit=LevelUnit(m.unit),
+                under_hz=m.under_hz if m.HasField("under_hz") else None,
+                over_hz=m.over_hz if m.HasField("over_hz") else None,
+                irregular=m.irregular if m.HasField("irregular") else None,
+                unknown_ns=m.unknown_ns if m.HasField("unknown_ns") else None,
+            ),
+            m.set_ns,
+            m.fired,
+        )
+        for m in messages
+        if m.kind in {kind.value for kind in WishKind}
+    )
+
+
+def wish_message(wish: AdvanceWish) -> consent_pb2.AdvanceWish:
+    """The message of a wish."""
+    return consent_pb2.AdvanceWish(
+        wish_id=wish.wish_id,
+        kind=cast("consent_pb2.AdvanceWishKind.ValueType", int(wish.kind)),
+        purposes=[cast("types_pb2.Purpose.ValueType", int(purpose)) for purpose in wish.purposes],
+        after_ns=wish.after_ns,
+        since=cast("consent_pb2.AdvanceWishSince.ValueType", int(wish.since)),
+        level=wish.level,
+        unit=cast("consent_pb2.AdvanceWishUnit.ValueType", int(wish.unit)),
+        under_hz=wish.under_hz,
+        over_hz=wish.over_hz,
+        irregular=wish.irregular,
+        unknown_ns=wish.unknown_ns,
+    )
+
+
+_OFFER_ANSWERS = {offer_pb2.OFFER_ANSWER_ACCEPTED: "accepted", offer_pb2.OFFER_ANSWER_DECLINED: "declined"}
+
+
+def offer(m: offer_pb2.Offer) -> Offer:
+    """The offer of a message."""
+    known = offer_pb2.OfferKind.values()
+    return Offer(
+        offer_id=m.offer_id.hex(),
+        kind=offer_pb2.OfferKind.Name(m.kind).removeprefix("OFFER_KIND_").lower() if m.kind in known else "unknown",
+        text=m.text,
+        made_ns=m.made_ns,
+        until_ns=m.until_ns if m.HasField("until_ns") else None,
+        sets=m.sets,
+        grants=tuple((Purpose.read(one.purpose), one.level if one.HasField("level") else 1.0) for one in m.grants),
+        answer=_OFFER_ANSWERS.get(m.answer, ""),
+    )
+
+
+def me(m: me_pb2.GetMeResponse) -> Me:
+    """What an answer tells."""
+    return Me(
+        sleeper_id=m.sleeper_id,
+        circle_id=m.circle_id,
+        sanctuary_id=m.sanctuary_id,
+        joined_ns=m.joined_ns,
+        left=m.left,
+        consents=consents(m.purposes),
+        listeners=listeners(m.listeners),
+        wishes=wishes(m.wishes),
+        apart=apart(m.apart),
+        uses=tuple(Use(Purpose.read(one.purpose), one.by, one.since_ns, one.until_ns) for one in m.uses),
+        offset_bits=m.offset,
+        coupling=m.coupling,
+        weight=m.weight,
+        hearing_level=m.hearing_level,
+        own_level=m.own_level,
+        voice=tuple(complex(c.re, c.im) for c in m.voice),
+        node_time_ns=m.node_time_ns,
     )
 
 

@@ -8,8 +8,19 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from harmonia.domain import offers
 from harmonia.domain.consent import OPEN, Ceiling, Purpose
-from harmonia.domain.events import CircleAdvanced, CircleCreated, CircleEvent, OffsetsOffered, RhythmLed, WeavingSet
+from harmonia.domain.events import (
+    CircleAdvanced,
+    CircleCreated,
+    CircleEvent,
+    OfferEnded,
+    OfferMade,
+    OffsetsOffered,
+    RhythmLed,
+    WeavingSet,
+)
+from harmonia.domain.offers import Offer, OfferKind
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.states import SOUNDING, TRANSITIONS, CircleState
 from harmonia.domain.weaving import STANDARD, CircleMode, Weaving, parse_pattern, parse_weaving
@@ -56,6 +67,8 @@ class Circle:
     weaving: Weaving = STANDARD
     offered: tuple[int, ...] = ()
     """A pattern of phase offsets for whoever likes theirs, 2⁻⁶⁴ turn."""
+    offers: tuple[Offer, ...] = ()
+    """What is offered to everybody here, oldest first."""
 
     @property
     def open(self) -> bool:
@@ -153,6 +166,21 @@ def decide_offer(circle: Circle, pattern_turns: Sequence[float], t_ns: int) -> O
     return OffsetsOffered(parse_pattern(pattern_turns), t_ns)
 
 
+def decide_new_offer(circle: Circle, offer: Offer, t_ns: int) -> OfferMade:
+    """The event that makes ``offer`` to everybody. Raises on a bad wish."""
+    if not circle.open:
+        raise NotNow("this circle is closed: nobody is there to take an offer")
+    return OfferMade(offers.decide_offer(circle.offers, offer, t_ns), t_ns)
+
+
+def decide_end(circle: Circle, offer_id: bytes, t_ns: int) -> OfferEnded:
+    """The event that takes an offer back. Raises NotFound, and BadInput for a mode or a pattern."""
+    offer = offers.require(circle.offers, offer_id, circle.created_ns)
+    if offer.kind in (OfferKind.MODE, OfferKind.OFFSETS):
+        raise BadInput("a mode or a pattern of offsets is replaced with `circle mode` or `circle syncopate`")
+    return OfferEnded(offer_id, t_ns)
+
+
 def require_rhythm(circle: Circle) -> Rhythm:
     """The circle's rhythm. Raises :class:`NotNow` while it has none."""
     if circle.rhythm is None:
@@ -167,7 +195,8 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
             given = {name: getattr(event, name) for name in _GIVEN}
             weaving = Weaving(event.mode, event.strength_rad_s, event.lag_rad)
             state, t_ns = CircleState.GATHERING, event.t_ns
-            return Circle(**given, created_ns=t_ns, state=state, entered_ns=t_ns, weaving=weaving)
+            offered = (offers.mode_offer(event.mode, t_ns),)
+            return Circle(**given, created_ns=t_ns, state=state, entered_ns=t_ns, weaving=weaving, offers=offered)
         case _ if circle is None:
             raise AssertionError("a circle's first event creates it")
         case CircleAdvanced(state, t_ns, epoch_ns, segments):
@@ -178,10 +207,19 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
         case RhythmLed(segment, _):
             longer = require_rhythm(circle).with_segment(segment)
             return replace(circle, rhythm=longer, rhythm_revision=circle.rhythm_revision + 1)
-        case WeavingSet(mode, strength_rad_s, _):
-            return replace(circle, weaving=Weaving(mode, strength_rad_s, circle.weaving.lag_rad))
-        case OffsetsOffered(pattern, _):
-            return replace(circle, offered=pattern)
+        case WeavingSet(mode, strength_rad_s, t_ns):
+            changed = replace(circle, weaving=Weaving(mode, strength_rad_s, circle.weaving.lag_rad))
+            if mode is circle.weaving.mode:  # weaker at most: who accepted more has accepted this
+                return changed
+            return replace(changed, offers=offers.replaced(circle.offers, offers.mode_offer(mode, t_ns)))
+        case OffsetsOffered(pattern, t_ns):
+            offer = offers.offsets_offer(pattern, t_ns)
+            rest = offers.replaced(circle.offers, offer)
+            return replace(circle, offered=pattern, offers=rest if pattern else offers.without(rest, offer.offer_id))
+        case OfferMade(offer, _):
+            return replace(circle, offers=(*circle.offers, offer))
+        case OfferEnded(offer_id, _):
+            return replace(circle, offers=offers.without(circle.offers, offer_id))
         case _:
             return circle
 

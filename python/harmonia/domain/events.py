@@ -20,9 +20,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from harmonia.domain.advance import AdvanceWish
 from harmonia.domain.consent import Purpose
+from harmonia.domain.offers import Offer
 from harmonia.domain.rhythm import Segment
 from harmonia.domain.states import CircleState
+from harmonia.domain.usage import Use
 from harmonia.domain.weaving import CircleMode
 from harmonia.errors import StorageUnreadable
 
@@ -107,6 +110,24 @@ class OffsetsOffered:
     VERSION: ClassVar[int] = 1
     pattern: tuple[int, ...]
     """2⁻⁶⁴ turn, signed; empty: the offer is over."""
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferMade:
+    """A host made an offer; nobody's settings follow from it."""
+
+    VERSION: ClassVar[int] = 1
+    offer: Offer
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferEnded:
+    """A host took an offer back; whoever accepted it keeps what it set."""
+
+    VERSION: ClassVar[int] = 1
+    offer_id: bytes
     t_ns: int
 
 
@@ -229,10 +250,51 @@ class ApartKept:
     t_ns: int
 
 
-CircleEvent = CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | TokensCreated
+@dataclass(frozen=True, slots=True)
+class WishMade:
+    """A sleeper said beforehand when to take back what they allow."""
+
+    VERSION: ClassVar[int] = 1
+    wish: AdvanceWish
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WishRemoved:
+    """A sleeper does not wish that any more. What it has taken back stays taken back."""
+
+    VERSION: ClassVar[int] = 1
+    wish_id: bytes
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferAnswered:
+    """A sleeper accepted or declined an offer; what they accepted is in events of its own, before this one."""
+
+    VERSION: ClassVar[int] = 1
+    offer: Offer
+    """As it was then."""
+    accepted: bool
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageNoted:
+    """The sanctuary noted who used what this person allows. Sets nothing."""
+
+    VERSION: ClassVar[int] = 1
+    uses: tuple[Use, ...]
+    t_ns: int
+
+
+CircleEvent = (
+    CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | OfferMade | OfferEnded | TokensCreated
+)
 ConsentEvent = ConsentGranted | ConsentWithdrawn
 SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept
-PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent
+WishEvent = WishMade | WishRemoved | OfferAnswered
+PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent | WishEvent | UsageNoted
 Event = SanctuaryFounded | ClockBegun | CircleEvent | PersonEvent
 
 _TYPES: dict[str, Any] = {kind.__name__: kind for kind in typing.get_args(Event)}

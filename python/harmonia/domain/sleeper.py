@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harmonia.domain import advance, offers, usage
+from harmonia.domain.advance import StandingWish
 from harmonia.domain.apart import Apart, replaced
 from harmonia.domain.circle import LEAD_NS, Circle
 from harmonia.domain.consent import OPEN, Consent, Grant, Purpose, effective
@@ -17,14 +19,20 @@ from harmonia.domain.events import (
     ConsentWithdrawn,
     CouplingSet,
     HearingSet,
+    OfferAnswered,
     OffsetSet,
     PersonEvent,
     RhythmOwned,
     SleeperJoined,
     SleeperLeft,
+    UsageNoted,
     VoiceSet,
+    WishMade,
+    WishRemoved,
 )
+from harmonia.domain.offers import Answer
 from harmonia.domain.rhythm import Rhythm
+from harmonia.domain.usage import Use
 from harmonia.domain.weaving import ON_THE_CIRCLES, OwnRhythm
 from harmonia.errors import BadInput, StaleGrant
 
@@ -75,6 +83,12 @@ class Sleeper:
 
     apart: tuple[Apart, ...] = ()
     """From whom this person keeps apart, ordered by id."""
+    wishes: tuple[StandingWish, ...] = ()
+    """What is to be taken back without a button, oldest first."""
+    answers: tuple[Answer, ...] = ()
+    """To offers, newest last."""
+    uses: tuple[Use, ...] = ()
+    """Who used what this person allows. For this person's eyes."""
 
     def allows(self, purpose: Purpose, circle: Circle, t_ns: int, scope: str = "") -> float:
         """The meet of this person's consent (to ``scope``) with everybody else's limits, 0 (no) to 1."""
@@ -140,6 +154,8 @@ def _changes(sleeper: Sleeper, event: PersonEvent) -> dict[str, Any]:
                 ending = FOLLOWING.intersection(purposes)
                 if any(event_id not in consent[purpose].withdrawals for purpose in ending):  # else a repetition
                     changed["own_rhythm"] = own.released(t_ns, t_ns + LEAD_NS)
+            if sleeper.wishes:
+                changed["wishes"] = advance.marked(sleeper.wishes, sleeper.sleeper_id, event_id)
             return changed
         case RhythmOwned(segments, home_ns, t_ns, set_hz):
             if set_hz is not None and not all(sleeper.consent[purpose].level_at(t_ns) for purpose in FOLLOWING):
@@ -148,6 +164,14 @@ def _changes(sleeper: Sleeper, event: PersonEvent) -> dict[str, Any]:
             return {"own_rhythm": own, "strayed": _strayed(sleeper, own, t_ns)}
         case ApartKept(other_id, unheard, unhearing, _):
             return {"apart": replaced(sleeper.apart, Apart(other_id, unheard, unhearing))}
+        case WishMade(wish, t_ns):
+            return {"wishes": advance.added(sleeper.wishes, wish, t_ns)}
+        case WishRemoved(wish_id, _):
+            return {"wishes": advance.removed(sleeper.wishes, wish_id)}
+        case OfferAnswered(offer, accepted, _):
+            return {"answers": offers.answered(sleeper.answers, Answer(offer.offer_id, accepted))}
+        case UsageNoted(uses, _):
+            return {"uses": usage.merged(sleeper.uses, uses)}
         case SleeperLeft():
             return {"left": True}
         case _:

@@ -12,9 +12,18 @@ from typing import Any
 import trio
 
 from harmonia.domain import circle as circles
-from harmonia.domain.circle import Circle, decide_advance, decide_offer, decide_rhythm, decide_weaving
+from harmonia.domain.circle import (
+    Circle,
+    decide_advance,
+    decide_end,
+    decide_new_offer,
+    decide_offer,
+    decide_rhythm,
+    decide_weaving,
+)
 from harmonia.domain.consent import Purpose
 from harmonia.domain.events import CircleAdvanced, CircleEvent, RhythmLed, TokensCreated, WeavingSet, decode
+from harmonia.domain.offers import Offer, OfferedGrant, OfferKind
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.states import CircleState
 from harmonia.domain.timetable import Due, next_due
@@ -25,7 +34,9 @@ from harmonia.engine.person import Person
 from harmonia.engine.plane import PlatformStatus, WeaveThread, number_of
 from harmonia.engine.scores import ReadScore
 from harmonia.engine.signal import Signal
+from harmonia.engine.usage import UsageKeeper
 from harmonia.engine.views import CircleView, SleeperRow, row_of
+from harmonia.engine.wishes import Wishes
 from harmonia.errors import StorageError, WrongExpectedRevision
 from harmonia.journal import Position
 
@@ -43,6 +54,8 @@ class Conductor:
         self.circle = circle
         self.number = number_of(circle.circle_id)
         self.entrance = Entrance(desk, self)
+        self.wishes = Wishes(desk, self)
+        self.usage = UsageKeeper(desk, self)
         self.changed = Signal()
         """Anything that a view of the circle shows."""
         self.moved = Signal()
@@ -80,6 +93,7 @@ class Conductor:
         self._show_weaving()
         for person in self.entrance.people.values():
             person.end_following()
+            self.wishes.act(person)
             person.put_on_plane()
 
     async def run(self) -> None:
@@ -87,7 +101,12 @@ class Conductor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_grants)
             nursery.start_soon(self._record_releases)
+            nursery.start_soon(self.wishes.run)
+            nursery.start_soon(self.usage.run)
+            people = self.entrance.people
             await self._keep_timetable()
+            await self.wishes.finish()
+            await self.usage.note(list(people.values()))
             nursery.cancel_scope.cancel()
 
     def look_at_ends(self) -> None:
@@ -162,6 +181,21 @@ class Conductor:
         async with self._lock:
             await self._record(decide_offer(self.circle, pattern_turns, self._desk.now_ns()))
 
+    async def make_offer(
+        self, kind: OfferKind, text: str, until_ns: int | None, grants: tuple[OfferedGrant, ...]
+    ) -> Offer:
+        """Offers everybody consents or a ruling; nothing follows from it until they accept."""
+        async with self._lock:
+            now_ns = self._desk.now_ns()
+            offer = Offer(kind, now_ns, text, until_ns, grants=grants)
+            await self._record(decide_new_offer(self.circle, offer, now_ns))
+        return offer
+
+    async def end_offer(self, offer_id: bytes) -> None:
+        """Takes an offer back."""
+        async with self._lock:
+            await self._record(decide_end(self.circle, offer_id, self._desk.now_ns()))
+
     def timeline(self, rhythm: Rhythm) -> Any:
         """A rhythm as the data plane takes it."""
         assert self._score is not None, "a circle is opened before it shows a rhythm"
@@ -228,6 +262,7 @@ class Conductor:
         """Takes in an event that the journal holds, and lets everybody follow."""
         self.take_in(event, position)
         self._wake.set()
+        self.wishes.look()
         self.changed.send()
         if isinstance(event, TokensCreated):
             return

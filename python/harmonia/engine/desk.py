@@ -11,6 +11,7 @@ from harmonia.engine.plane import DataPlane, number_of
 from harmonia.journal import Expected, Journal, OutcomeUnknown, Position, Record
 
 if TYPE_CHECKING:
+    from harmonia.engine.doors import Doors
     from harmonia.engine.person import Person
 
 T = TypeVar("T")
@@ -63,6 +64,8 @@ class Desk:
         self.plane = plane
         self.entropy = entropy
         self.roll = Roll()
+        self.doors: Doors | None = None
+        """None while the journal is read."""
         self._threads = trio.CapacityLimiter(_THREADS)
 
     def now_ns(self) -> int:
@@ -77,7 +80,7 @@ class Desk:
         for _ in range(_REPEATS):
             try:
                 failpoints.hit(f"append.{name}")
-                position = await self._in_thread(self.journal.append, stream, expected, event_id, data)
+                position = await self.in_thread(self.journal.append, stream, expected, event_id, data)
                 failpoints.hit(f"appended.{name}")
                 return position
             except OutcomeUnknown as error:
@@ -85,9 +88,10 @@ class Desk:
         raise last
 
     async def read(self, stream: str | None, after: Position | None, limit: int | None = None) -> list[Record]:
-        return await self._in_thread(self.journal.read, stream, after, limit)
+        return await self.in_thread(self.journal.read, stream, after, limit)
 
-    async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
+    async def in_thread(self, call: Callable[..., T], *args: object) -> T:
+        """Runs what may wait for the journal, in a thread if it does wait."""
         if not self.journal.blocking:
             await trio.lowlevel.checkpoint()
             return call(*args)

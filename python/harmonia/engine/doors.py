@@ -69,8 +69,7 @@ class Doors:
         failpoints.hit("withdrawal.mute")
         gate_epoch = self._mute(person, purposes, event_id)
         event = ConsentWithdrawn(tuple(sorted(purposes)), event_id, self._desk.now_ns())
-        # The same id with other purposes is another withdrawal: it must not pass for a repetition.
-        key = b"w" + sum(1 << purpose for purpose in purposes).to_bytes(2, "big") + event_id
+        key = journal_key(event)
         behind = person.narrow(event, key)
         failpoints.hit("withdrawal.muted")
         self._post(person.tell)
@@ -150,6 +149,11 @@ class Doors:
             failpoints.hit("datagram.acknowledged")
         except _UNKNOWN_SLEEPER:
             return  # detached meanwhile: nobody waits for it
+
+
+def journal_key(event: ConsentWithdrawn) -> bytes:
+    """Its event id in the journal: the same id with other purposes is another withdrawal, and no repetition."""
+    return b"w" + sum(1 << purpose for purpose in event.purposes).to_bytes(2, "big") + event.event_id
 
 
 def _not_recorded(error: StorageError) -> MutedNotRecorded:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from harmonia.domain import sleeper as sleepers
+from harmonia.domain.advance import WISHES_MAX, AdvanceWish, StandingWish, find, parse_wish
 from harmonia.domain.apart import Apart, about, check_room, parse_other, replaced
 from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, require_rhythm
 from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
@@ -31,19 +32,23 @@ from harmonia.domain.events import (
     PersonEvent,
     RhythmOwned,
     SleeperLeft,
+    UsageNoted,
     VoiceSet,
+    WishMade,
+    WishRemoved,
     decode,
 )
 from harmonia.domain.rhythm import Rhythm, offset_from_turns
 from harmonia.domain.sleeper import Sleeper, parse_hearing, parse_voice
+from harmonia.domain.usage import Use
 from harmonia.domain.weaving import parse_coupling
 from harmonia.engine import listening
 from harmonia.engine.desk import Desk, person_stream
 from harmonia.engine.listening import Listening
 from harmonia.engine.plane import number_of
 from harmonia.engine.signal import Signal
-from harmonia.errors import BadInput, CredentialEnded, NotPermitted
-from harmonia.journal import ANY, Position, WrongExpectedRevision
+from harmonia.errors import BadInput, CredentialEnded, NotFound, NotPermitted
+from harmonia.journal import ANY, Position, Record, WrongExpectedRevision
 
 if TYPE_CHECKING:
     from harmonia.engine.conductor import Conductor
@@ -116,7 +121,7 @@ class Person:
     async def set_offset(self, turns: float) -> int:
         """Records the sleeper's own displacement; returns it in 2⁻⁶⁴ turn."""
         offset = offset_from_turns(turns)
-        await self._record(OffsetSet(offset, self._desk.now_ns()))
+        await self.record(OffsetSet(offset, self._desk.now_ns()))
         return offset
 
     async def set_own_rhythm(
@@ -146,7 +151,7 @@ class Person:
                 led = own.led(circle, frequency_hz, ramp_ns, now_ns, now_ns + LEAD_NS)
             return RhythmOwned(led.segments, led.home_ns, now_ns)
 
-        await self._record(decide)
+        await self.record(decide)
         return self.sleeper.own_rhythm.over(circle)
 
     def _follow(self, circle: Rhythm, frequency_hz: float, ramp_ns: int, now_ns: int) -> RhythmOwned:
@@ -181,13 +186,13 @@ class Person:
 
     async def set_coupling(self, coupling: float, weight: float) -> None:
         """Records how far the circle may pull this sleeper, and what they count in its mean."""
-        await self._record(CouplingSet(*parse_coupling(coupling, weight), self._desk.now_ns()))
+        await self.record(CouplingSet(*parse_coupling(coupling, weight), self._desk.now_ns()))
 
     async def set_voice(self, voice: tuple[complex, ...]) -> None:
-        await self._record(VoiceSet(parse_voice(voice, self.conductor.circle.channels), self._desk.now_ns()))
+        await self.record(VoiceSet(parse_voice(voice, self.conductor.circle.channels), self._desk.now_ns()))
 
     async def set_hearing(self, hearing_level: float, own_level: float) -> None:
-        await self._record(HearingSet(*parse_hearing(hearing_level, own_level), self._desk.now_ns()))
+        await self.record(HearingSet(*parse_hearing(hearing_level, own_level), self._desk.now_ns()))
 
     async def keep_apart(self, other_id: str, unheard: bool | None, unhearing: bool | None) -> tuple[Apart, ...]:
         """Sets the wish about another sleeper, each direction as given or (None) as it is; returns all wishes.
@@ -195,7 +200,7 @@ class Person:
         What it silences is silent at once, and stays so if the disk refuses; what it lets be heard again is, once that
         is on disk. Raises BadInput, StorageError.
         """
-        self._check_present()
+        self.check_present()
         parse_other(other_id, self.sleeper.sleeper_id)
         wish = about(self.sleeper.apart, other_id).changed(unheard, unhearing)
         check_room(replaced(self.sleeper.apart, wish))
@@ -208,7 +213,7 @@ class Person:
             check_room(replaced(self.sleeper.apart, newest))
             return ApartKept(other_id, newest.unheard, newest.unhearing, self._desk.now_ns())
 
-        await self._record(decide)
+        await self.record(decide)
         with self._newest:
             if self._unrecorded_apart.get(other_id) is mine:  # else another call's, which holds this one's too
                 del self._unrecorded_apart[other_id]
@@ -220,7 +225,7 @@ class Person:
 
         Raises BadInput, NotPermitted, NotNow, and NotFound where they are not here or hide it.
         """
-        listener._check_present()
+        listener.check_present()
         with self._newest:
             self.listeners = listening.admitted(self, listener, self._desk.now_ns())
             listener.listens_to = self
@@ -244,6 +249,7 @@ class Person:
         with self._newest:
             before, self.listeners = self.listeners, listening.told(self.listeners, names)
             self.show_plan()
+            self.conductor.usage.listened(self, (name for name, one in self.listeners.items() if one.flows))
         if self.listeners != before:
             self.tell()
 
@@ -261,10 +267,47 @@ class Person:
             with suppress(*_OFF_PLANE):
                 self._desk.plane.set_ear(listener.number, number, own_level)
 
+    async def add_wish(self, wish: AdvanceWish) -> tuple[StandingWish, ...]:
+        """Records an advance wish; returns all of them. Raises BadInput, StorageError."""
+        parse_wish(wish)
+
+        def decide() -> WishMade | None:
+            if find(self.sleeper.wishes, wish.wish_id) is not None:
+                return None
+            if len(self.sleeper.wishes) >= WISHES_MAX:
+                raise BadInput(f"a sleeper has at most {WISHES_MAX} advance wishes: remove one first")
+            return WishMade(wish, self._desk.now_ns())
+
+        await self.record(decide)
+        self.conductor.wishes.look()
+        return self.sleeper.wishes
+
+    async def remove_wish(self, wish_id: bytes) -> tuple[StandingWish, ...]:
+        """Records that a wish is no more; returns those that are left. Raises NotFound, StorageError."""
+
+        def decide() -> WishRemoved:
+            if find(self.sleeper.wishes, wish_id) is None:
+                raise NotFound(f"there is no advance wish {wish_id.hex()[:32]!r} of this sleeper: list them first")
+            return WishRemoved(wish_id, self._desk.now_ns())
+
+        await self.record(decide)
+        return self.sleeper.wishes
+
+    async def note(self, uses: tuple[Use, ...]) -> None:
+        """Writes who used what. Also of somebody who has left. Raises StorageError."""
+        async with self._lock:
+            event = UsageNoted(uses, self._desk.now_ns())
+            self.take_in(event, await self._desk.append(self.stream, ANY, event))
+
+    async def events(self, after: Position | None, limit: int) -> list[Record]:
+        """Everything that the journal has of this person, as it was written, oldest first."""
+        return await self._desk.read(self.stream, after, limit)
+
     async def leave(self) -> None:
         """Ends the credential; the voice is out of the field when this returns."""
-        await self._record(SleeperLeft(self._desk.now_ns()))
+        await self.record(SleeperLeft(self._desk.now_ns()))
         self.take_off_plane()
+        await self.conductor.usage.note([self])
 
     async def grant(
         self, purpose: Purpose, *, scope: str, level: float, until_ns: int | None, supersedes: bytes, event_id: bytes
@@ -281,7 +324,7 @@ class Person:
             raise BadInput(f"a grant must end in the future, after {now_ns} ns of node time, not at {until_ns} ns")
         event = ConsentGranted(purpose, scope, parse_level(level), until_ns, supersedes, event_id, now_ns)
         async with self._lock:
-            self._check_present()
+            self.check_present()
             for key, withdrawal in list(self._unrecorded.items()):
                 await self._desk.append(self.stream, ANY, withdrawal, key)
             for _ in range(_ATTEMPTS):
@@ -384,8 +427,10 @@ class Person:
 
     def attach(self, recording: bool) -> tuple[int, bytes]:
         """Opens a data-plane session, in place of an earlier one: its id and its secret."""
-        self._check_present()
+        self.check_present()
         self.recording = recording
+        if recording:
+            self.conductor.usage.recorder(self.sleeper.sleeper_id)
         if (heard := self.listens_to) is not None:
             heard.show_plan()
             heard.tell()
@@ -404,10 +449,10 @@ class Person:
             if self._desk.plane.release(self.number, name):
                 return
 
-    async def _record(self, wish: PersonEvent | Callable[[], PersonEvent | None]) -> None:
+    async def record(self, wish: PersonEvent | Callable[[], PersonEvent | None]) -> None:
         """Writes an event, or what follows from the newest state: no other of this person's is written in between."""
         async with self._lock:
-            self._check_present()
+            self.check_present()
             event = wish() if callable(wish) else wish
             if event is None:
                 return
@@ -421,7 +466,8 @@ class Person:
             assert isinstance(event, PersonEvent), "only a person's events are in a person's stream"
             self.take_in(event, record.position)
 
-    def _check_present(self) -> None:
+    def check_present(self) -> None:
+        """Raises CredentialEnded unless this person is in an open circle."""
         if not self.present:
             raise ended(self)
 
@@ -429,4 +475,7 @@ class Person:
 def ended(person: Person) -> CredentialEnded:
     """The error of a request with a credential that has ended."""
     why = "this sleeper has left" if person.sleeper.left else "its circle is closed"
-    return CredentialEnded(f"{why}: this credential can withdraw consent and nothing else; join with a new token")
+    return CredentialEnded(
+        f"{why}: this credential can withdraw consent and nothing else but show what is kept about you (`harmonia me`);"
+        " join with a new token"
+    )

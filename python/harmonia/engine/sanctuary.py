@@ -28,7 +28,7 @@ from harmonia.domain.events import (
 from harmonia.domain.weaving import Weaving
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.desk import Desk, Entropy, Roll, circle_stream
-from harmonia.engine.doors import Doors
+from harmonia.engine.doors import Doors, journal_key
 from harmonia.engine.plane import DataPlane
 from harmonia.engine.scores import ReadScore, ScoreReader, read_score
 from harmonia.errors import BadInput, BadScore, NotFound, StorageUnreadable
@@ -81,7 +81,7 @@ class Sanctuary:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             token = trio.lowlevel.current_trio_token()
-            self._doors = Doors(self._desk, token.run_sync_soon)
+            self._doors = self._desk.doors = Doors(self._desk, token.run_sync_soon)
             for conductor, score in opened:
                 conductor.open(score)
                 nursery.start_soon(conductor.run)
@@ -164,7 +164,8 @@ class Sanctuary:
         """Withdraws every grant whose end lies on a clock that is gone.
 
         Whether it has passed cannot be told any more: a machine that comes up with its date set back would let it begin
-        again. It is written before the new clock is, so that a crash in between leaves no such grant standing.
+        again. Wishes to stop after some time act for the same reason. It is written before the new clock is, so that a
+        crash in between leaves no such grant standing.
         """
         if self._clock_id == self.plane.clock_id:
             return
@@ -175,6 +176,12 @@ class Sanctuary:
                 if timed:
                     ended = ConsentWithdrawn(timed, self._desk.entropy(16), self._desk.now_ns())
                     person.take_in(ended, await self._desk.append(person.stream, ANY, ended))
+                for one in person.sleeper.wishes:
+                    if not one.fired and one.due_ns(person.sleeper.joined_ns, conductor.circle.epoch_ns) is not None:
+                        event_id = one.wish.event_id(person.sleeper.sleeper_id)
+                        ended = ConsentWithdrawn(one.wish.purposes, event_id, self._desk.now_ns())
+                        key = journal_key(ended)
+                        person.take_in(ended, await self._desk.append(person.stream, ANY, ended, key))
         self._clock_id = self.plane.clock_id
         await self._desk.append(STREAM, ANY, ClockBegun(self._clock_id, self._desk.now_ns()))
 

@@ -37,6 +37,12 @@ class Access(Enum):
     SLEEPER = auto()
     WITHDRAWING = auto()
     """A sleeper, even one whose credential has ended."""
+    OWN = auto()
+    """The same, for what is kept about them."""
+
+
+_ALSO_ENDED = frozenset({Access.WITHDRAWING, Access.OWN})
+"""What a credential that has ended still opens."""
 
 
 _ACCESS: Mapping[str, Access] = {
@@ -54,6 +60,15 @@ _ACCESS: Mapping[str, Access] = {
     "ConsentService/Grant": Access.SLEEPER,
     "ConsentService/Withdraw": Access.WITHDRAWING,
     "ConsentService/KeepApart": Access.SLEEPER,
+    "ConsentService/AddAdvanceWish": Access.SLEEPER,
+    "ConsentService/RemoveAdvanceWish": Access.SLEEPER,
+    "OfferService/MakeOffer": Access.HOST,
+    "OfferService/EndOffer": Access.HOST,
+    "OfferService/ListOffers": Access.HOST_OR_MEMBER,
+    "OfferService/AnswerOffer": Access.SLEEPER,
+    "MeService/GetMe": Access.OWN,
+    "MeService/ListMyEvents": Access.OWN,
+    "MeService/ListMyReceipts": Access.OWN,
     "RhythmService/GetRhythm": Access.HOST_OR_MEMBER,
     "RhythmService/SetRhythm": Access.HOST,
     "RhythmService/SetWeaving": Access.HOST,
@@ -69,6 +84,7 @@ _ACCESS: Mapping[str, Access] = {
     "StemService/ReadStem": Access.HOST_OR_MEMBER,
     "StemService/WriteStem": Access.HOST,
     "PlatformService/ListenIn": Access.SLEEPER,
+    "PlatformService/CarryDatagrams": Access.SLEEPER,
 }
 PACKAGE = "/harmonia.v1."
 ACCESS: Mapping[str, Access] = {PACKAGE + method: access for method, access in _ACCESS.items()}
@@ -123,10 +139,10 @@ class Gatekeeper:
             person = self._sleeper(method, metadata)
             if access is Access.HOST:
                 raise NotPermitted("only the host may do this: send the sanctuary's admin token")
-            if access is not Access.WITHDRAWING and not person.present:
+            if access not in _ALSO_ENDED and not person.present:
                 raise ended(person)
             return Caller(person=person)
-        if access in (Access.SLEEPER, Access.WITHDRAWING):
+        if access is Access.SLEEPER or access in _ALSO_ENDED:
             raise NotAuthenticated("only a sleeper may do this, with their own credential: join a circle first")
         self._check_admin(metadata)
         return Caller(host=True)

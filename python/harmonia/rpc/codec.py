@@ -1,19 +1,25 @@
 """The only file that knows the shapes of the messages: domain values to messages and back."""
 
+import re
 from collections.abc import Iterable, Mapping
 
+from harmonia.domain import offers as domain_offers
+from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish, WishKind
 from harmonia.domain.apart import Apart
 from harmonia.domain.circle import Circle
 from harmonia.domain.consent import ALL_PURPOSES, EVENT_ID_BYTES, Consent, Purpose
+from harmonia.domain.offers import Offer, OfferedGrant, OfferKind
 from harmonia.domain.rhythm import Rhythm, Segment
 from harmonia.domain.states import CircleState
+from harmonia.domain.usage import Use
 from harmonia.domain.weaving import CircleMode, Share, Weaving, Woven, offered_to, parse_weaving
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.person import Person
 from harmonia.engine.plane import ClockSource, ClockTracking, TimeKeys
 from harmonia.engine.views import CircleView, SleeperRow
 from harmonia.errors import BadInput
-from harmonia.v1 import circle_pb2, consent_pb2, platform_pb2, sanctuary_pb2, types_pb2
+from harmonia.journal import Position
+from harmonia.v1 import circle_pb2, consent_pb2, me_pb2, offer_pb2, platform_pb2, sanctuary_pb2, types_pb2
 
 _64 = (1 << 64) - 1
 _FORMATS = {types_pb2.SCORE_FORMAT_TOML: "toml", types_pb2.SCORE_FORMAT_SBG: "sbg"}
@@ -175,6 +181,13 @@ def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
         offered_offset=offered_to(conductor.circle.offered, person.place),
         apart=apart(sleeper.apart),
         listeners=listeners(person),
+        wishes=wishes(sleeper.wishes),
+        joined_ns=sleeper.joined_ns,
+        open_offers=sum(
+            domain_offers.answer_to(sleeper.answers, one.offer_id) is None
+            for one in conductor.circle.offers
+            if one.open_at(t_ns)
+        ),
     )
 
 
@@ -184,6 +197,145 @@ def listeners(person: Person) -> list[consent_pb2.Listener]:
         consent_pb2.Listener(sleeper_id=name, since_ns=one.since_ns, recording=one.listener.recording)
         for name, one in person.listeners.items()
     ]
+
+
+def wishes(value: Iterable[StandingWish]) -> list[consent_pb2.AdvanceWish]:
+    """Somebody's advance wishes."""
+    return [
+        consent_pb2.AdvanceWish(
+            wish_id=one.wish.wish_id,
+            kind=consent_pb2.AdvanceWishKind.ValueType(one.wish.kind),
+            purposes=map(types_pb2.Purpose.ValueType, one.wish.purposes),
+            after_ns=one.wish.after_ns,
+            since=consent_pb2.AdvanceWishSince.ValueType(one.wish.since),
+            level=one.wish.level,
+            unit=consent_pb2.AdvanceWishUnit.ValueType(one.wish.unit),
+            under_hz=one.wish.under_hz,
+            over_hz=one.wish.over_hz,
+            irregular=one.wish.irregular,
+            unknown_ns=one.wish.unknown_ns,
+            set_ns=one.set_ns,
+            fired=one.fired,
+        )
+        for one in value
+    ]
+
+
+def parse_wish(message: consent_pb2.AdvanceWish) -> AdvanceWish:
+    """A wish as it was asked for; the domain decides whether it can be kept. Raises BadInput."""
+    try:
+        kind = WishKind(message.kind)
+        since, unit = Since(message.since or Since.JOINING), LevelUnit(message.unit or LevelUnit.DBFS)
+    except ValueError:
+        raise BadInput(
+            "there is no such advance wish: its kind is after, waking, loud or breath, its time since joining or night,"
+            " its unit dbfs or db_spl"
+        ) from None
+    purposes = tuple(sorted(parse_purposes(message.purposes)))
+    return AdvanceWish(
+        message.wish_id,
+        kind,
+        purposes,
+        after_ns=message.after_ns if message.HasField("after_ns") else None,
+        since=since,
+        level=message.level if message.HasField("level") else None,
+        unit=unit,
+        under_hz=message.under_hz if message.HasField("under_hz") else None,
+        over_hz=message.over_hz if message.HasField("over_hz") else None,
+        irregular=message.irregular if message.HasField("irregular") else None,
+        unknown_ns=message.unknown_ns if message.HasField("unknown_ns") else None,
+    )
+
+
+def offer(value: Offer, person: Person | None = None) -> offer_pb2.Offer:
+    """An offer as ``person`` sees it, or as its host does."""
+    message = offer_pb2.Offer(
+        offer_id=value.offer_id,
+        kind=offer_pb2.OfferKind.ValueType(value.kind),
+        text=value.text,
+        made_ns=value.made_ns,
+        until_ns=value.until_ns,
+        coupling=value.coupling,
+        home=value.home,
+        grants=[
+            offer_pb2.OfferedGrant(purpose=types_pb2.Purpose.ValueType(grant.purpose), level=grant.level)
+            for grant in value.grants
+        ],
+        sets=domain_offers.in_words(value),
+    )
+    if person is not None:
+        offset = domain_offers.wanted_offset(value, person.place)
+        if offset is not None:
+            message.offset = offset
+        answer = domain_offers.answer_to(person.sleeper.answers, value.offer_id)
+        if answer is not None:
+            accepted, declined = offer_pb2.OFFER_ANSWER_ACCEPTED, offer_pb2.OFFER_ANSWER_DECLINED
+            message.answer = accepted if answer.accepted else declined
+    return message
+
+
+def parse_offer_kind(number: int) -> OfferKind:
+    """Raises BadInput on a kind that this version does not know."""
+    try:
+        return OfferKind(number)
+    except ValueError:
+        raise BadInput(f"there is no offer of kind {number}: hosts make offers of consent, or rulings") from None
+
+
+def parse_offered_grants(messages: Iterable[offer_pb2.OfferedGrant]) -> tuple[OfferedGrant, ...]:
+    """The purposes that an offer names. Raises BadInput."""
+    return tuple(
+        OfferedGrant(parse_purpose(one.purpose), one.level if one.HasField("level") else 1.0) for one in messages
+    )
+
+
+def parse_supersedes(messages: Iterable[offer_pb2.AnsweredWithdrawal]) -> dict[Purpose, bytes]:
+    """The withdrawals that an acceptance names. Raises BadInput."""
+    return {parse_purpose(one.purpose): parse_withdrawal(one.withdrawal_id) for one in messages}
+
+
+def me(person: Person, sanctuary_id: str, t_ns: int) -> me_pb2.GetMeResponse:
+    """What is kept about a person, but for their events."""
+    sleeper = person.sleeper
+    return me_pb2.GetMeResponse(
+        sleeper_id=sleeper.sleeper_id,
+        circle_id=sleeper.circle_id,
+        sanctuary_id=sanctuary_id,
+        joined_ns=sleeper.joined_ns,
+        left=sleeper.left,
+        purposes=purpose_consents(sleeper.consent, t_ns),
+        listeners=listeners(person),
+        wishes=wishes(sleeper.wishes),
+        apart=apart(sleeper.apart),
+        uses=map(_use, sleeper.uses),
+        offset=sleeper.offset,
+        coupling=sleeper.coupling,
+        weight=sleeper.weight,
+        hearing_level=sleeper.hearing_level,
+        own_level=sleeper.own_level,
+        voice=[types_pb2.Coefficient(re=v.real, im=v.imag) for v in sleeper.voice],
+        node_time_ns=t_ns,
+    )
+
+
+def _use(use: Use) -> me_pb2.Use:
+    purpose = types_pb2.Purpose.ValueType(use.purpose)
+    return me_pb2.Use(purpose=purpose, by=use.by, since_ns=use.since_ns, until_ns=use.until_ns)
+
+
+def position(value: Position) -> str:
+    """A place in the journal, for :func:`parse_page_token`."""
+    return f"{value.epoch}-{value.revision}"
+
+
+def parse_page_token(text: str) -> Position | None:
+    """None for the beginning. Raises BadInput."""
+    if not text:
+        return None
+    found = re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18})", text)
+    if found is None:
+        raise BadInput(f"{text[:40]!r} is not a page token of this sanctuary: begin with an empty one")
+    return Position(int(found[1]), int(found[2]))
 
 
 def time_keys(keys: TimeKeys) -> platform_pb2.TimeKeys:

@@ -34,6 +34,12 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         handler, method = await continuation(handler_call_details), handler_call_details.method
         if handler is None or not method.startswith(PACKAGE):
             return handler
+        if handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(method, handler.stream_stream),
+                _parse(handler.request_deserializer),
+                handler.response_serializer,
+            )
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
                 self._stream(method, handler.unary_stream),
@@ -53,7 +59,7 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             try:
                 self._gatekeeper.admit(method, dict(context.invocation_metadata()))
                 async with asyncio.timeout(DEADLINE_S):
-                    answered = await answer(_parsed(request), context)
+                    answered = await answer(parsed(request), context)
                 failpoints.hit(answering)
                 return answered
             except TimeoutError:
@@ -69,7 +75,7 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             try:
                 self._gatekeeper.admit(method, dict(context.invocation_metadata()))
                 with self._counted(caller().person):
-                    async for answer in answers(_parsed(request), context):
+                    async for answer in answers(parsed(request), context):
                         yield answer
             except Exception as error:  # noqa: BLE001 - told to the caller, logged if it is not ours
                 await abort(context, error, method)
@@ -106,7 +112,8 @@ def _parse(deserialise: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return parse
 
 
-def _parsed(request: Any) -> Any:
+def parsed(request: Any) -> Any:
+    """A request that could be read. Raises BadInput on any other."""
     if isinstance(request, DecodeError):
         raise BadInput("this request is not a message of the kind that its method takes: make it with the API's stubs")
     return request

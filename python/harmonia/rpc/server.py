@@ -34,6 +34,8 @@ from harmonia.rpc.interceptor import Around
 from harmonia.rpc.services.circle import CircleServicer
 from harmonia.rpc.services.consent import ConsentServicer
 from harmonia.rpc.services.house import House
+from harmonia.rpc.services.me import MeServicer
+from harmonia.rpc.services.offer import OfferServicer
 from harmonia.rpc.services.platform import PlatformServicer
 from harmonia.rpc.services.rhythm import RhythmServicer
 from harmonia.rpc.services.sanctuary import SanctuaryServicer
@@ -42,6 +44,8 @@ from harmonia.rpc.stems import StemStore
 from harmonia.v1 import (
     circle_pb2_grpc,
     consent_pb2_grpc,
+    me_pb2_grpc,
+    offer_pb2_grpc,
     platform_pb2_grpc,
     rhythm_pb2_grpc,
     sanctuary_pb2_grpc,
@@ -211,7 +215,8 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
         bridge = Bridge(sanctuary)
         try:
             await bridge.start()
-            house, credentials = House(sanctuary, bridge), grpc.ssl_server_credentials([pair])
+            house = House(sanctuary, bridge, _reachable(settings.host))
+            credentials = grpc.ssl_server_credentials([pair])
             async with _serving(settings, credentials, token, house) as grpc_port:
                 metrics_port = _open_metrics(settings, house, closing)
                 ports = (grpc_port, plane.port, os.getpid(), nts_port, metrics_port)
@@ -244,6 +249,8 @@ async def _serving(
     sanctuary_pb2_grpc.add_SanctuaryServiceServicer_to_server(SanctuaryServicer(house), server)
     circle_pb2_grpc.add_CircleServiceServicer_to_server(CircleServicer(house), server)
     consent_pb2_grpc.add_ConsentServiceServicer_to_server(ConsentServicer(house, writers), server)
+    offer_pb2_grpc.add_OfferServiceServicer_to_server(OfferServicer(house), server)
+    me_pb2_grpc.add_MeServiceServicer_to_server(MeServicer(house), server)
     platform_pb2_grpc.add_PlatformServiceServicer_to_server(PlatformServicer(house), server)
     rhythm_pb2_grpc.add_RhythmServiceServicer_to_server(RhythmServicer(house), server)
     stems = StemServicer(StemStore(settings.data_dir / "stems"))
@@ -308,6 +315,11 @@ def _check_free(host: str, port: int, kind: socket.SocketKind, name: str, option
 
 def _taken(name: str, host: str, port: int, option: str) -> str:
     return f"{name} port {port} on {host} is taken: stop what listens there, or choose another with {option}"
+
+
+def _reachable(host: str) -> str:
+    """The address at which this machine itself reaches what listens on ``host``."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 (it is not bound)
 
 
 def _is_loopback(host: str) -> bool:

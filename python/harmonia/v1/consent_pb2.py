@@ -25,35 +25,51 @@ _sym_db = _symbol_database.Default()
 from harmonia.v1 import types_pb2 as harmonia_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19harmonia/v1/consent.proto\x12\x0bharmonia.v1\x1a\x17harmonia/v1/types.proto\"C\n\x08Listener\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x10\n\x08since_ns\x18\x02 \x01(\x03\x12\x11\n\trecording\x18\x03 \x01(\x08\"\x13\n\x11GetConsentRequest\"m\n\x12GetConsentResponse\x12-\n\x08purposes\x18\x01 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\x12(\n\tlisteners\x18\x02 \x03(\x0b\x32\x15.harmonia.v1.Listener\"\xa1\x01\n\x0ePurposeConsent\x12%\n\x07purpose\x18\x01 \x01(\x0e\x32\x14.harmonia.v1.Purpose\x12\x0f\n\x07granted\x18\x02 \x01(\x08\x12\r\n\x05scope\x18\x03 \x01(\t\x12\r\n\x05level\x18\x04 \x01(\x02\x12\x15\n\x08until_ns\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\rwithdrawal_id\x18\x06 \x01(\tB\x0b\n\t_until_ns\"\xac\x01\n\x0cGrantRequest\x12%\n\x07purpose\x18\x01 \x01(\x0e\x32\x14.harmonia.v1.Purpose\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x12\n\x05level\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x15\n\x08until_ns\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\nsupersedes\x18\x05 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\x0c\x42\x08\n\x06_levelB\x0b\n\t_until_ns\"=\n\rGrantResponse\x12,\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x1b.harmonia.v1.PurposeConsent\"K\n\x0fWithdrawRequest\x12&\n\x08purposes\x18\x01 \x03(\x0e\x32\x14.harmonia.v1.Purpose\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\x0c\"U\n\x10WithdrawResponse\x12-\n\x08purposes\x18\x01 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\x12\x12\n\ngate_epoch\x18\x02 \x01(\x04\"?\n\x05\x41part\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x0f\n\x07unheard\x18\x02 \x01(\x08\x12\x11\n\tunhearing\x18\x03 \x01(\x08\"n\n\x10KeepApartRequest\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x14\n\x07unheard\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\tunhearing\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\n\n\x08_unheardB\x0c\n\n_unhearing\"6\n\x11KeepApartResponse\x12!\n\x05\x61part\x18\x01 \x03(\x0b\x32\x12.harmonia.v1.Apart2\xb4\x02\n\x0e\x43onsentService\x12M\n\nGetConsent\x12\x1e.harmonia.v1.GetConsentRequest\x1a\x1f.harmonia.v1.GetConsentResponse\x12>\n\x05Grant\x12\x19.harmonia.v1.GrantRequest\x1a\x1a.harmonia.v1.GrantResponse\x12G\n\x08Withdraw\x12\x1c.harmonia.v1.WithdrawRequest\x1a\x1d.harmonia.v1.WithdrawResponse\x12J\n\tKeepApart\x12\x1d.harmonia.v1.KeepApartRequest\x1a\x1e.harmonia.v1.KeepApartResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19harmonia/v1/consent.proto\x12\x0bharmonia.v1\x1a\x17harmonia/v1/types.proto\"C\n\x08Listener\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x10\n\x08since_ns\x18\x02 \x01(\x03\x12\x11\n\trecording\x18\x03 \x01(\x08\"\x13\n\x11GetConsentRequest\"\x97\x01\n\x12GetConsentResponse\x12-\n\x08purposes\x18\x01 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\x12(\n\tlisteners\x18\x02 \x03(\x0b\x32\x15.harmonia.v1.Listener\x12(\n\x06wishes\x18\x03 \x03(\x0b\x32\x18.harmonia.v1.AdvanceWish\"\xa1\x01\n\x0ePurposeConsent\x12%\n\x07purpose\x18\x01 \x01(\x0e\x32\x14.harmonia.v1.Purpose\x12\x0f\n\x07granted\x18\x02 \x01(\x08\x12\r\n\x05scope\x18\x03 \x01(\t\x12\r\n\x05level\x18\x04 \x01(\x02\x12\x15\n\x08until_ns\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\rwithdrawal_id\x18\x06 \x01(\tB\x0b\n\t_until_ns\"\xac\x01\n\x0cGrantRequest\x12%\n\x07purpose\x18\x01 \x01(\x0e\x32\x14.harmonia.v1.Purpose\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x12\n\x05level\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x15\n\x08until_ns\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\nsupersedes\x18\x05 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\x0c\x42\x08\n\x06_levelB\x0b\n\t_until_ns\"=\n\rGrantResponse\x12,\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x1b.harmonia.v1.PurposeConsent\"K\n\x0fWithdrawRequest\x12&\n\x08purposes\x18\x01 \x03(\x0e\x32\x14.harmonia.v1.Purpose\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\x0c\"U\n\x10WithdrawResponse\x12-\n\x08purposes\x18\x01 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\x12\x12\n\ngate_epoch\x18\x02 \x01(\x04\"?\n\x05\x41part\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x0f\n\x07unheard\x18\x02 \x01(\x08\x12\x11\n\tunhearing\x18\x03 \x01(\x08\"n\n\x10KeepApartRequest\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x14\n\x07unheard\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\tunhearing\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\n\n\x08_unheardB\x0c\n\n_unhearing\"6\n\x11KeepApartResponse\x12!\n\x05\x61part\x18\x01 \x03(\x0b\x32\x12.harmonia.v1.Apart\"\xc1\x03\n\x0b\x41\x64vanceWish\x12\x0f\n\x07wish_id\x18\x01 \x01(\x0c\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.harmonia.v1.AdvanceWishKind\x12&\n\x08purposes\x18\x03 \x03(\x0e\x32\x14.harmonia.v1.Purpose\x12\x15\n\x08\x61\x66ter_ns\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12,\n\x05since\x18\x05 \x01(\x0e\x32\x1d.harmonia.v1.AdvanceWishSince\x12\x12\n\x05level\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12*\n\x04unit\x18\x07 \x01(\x0e\x32\x1c.harmonia.v1.AdvanceWishUnit\x12\x15\n\x08under_hz\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x14\n\x07over_hz\x18\t \x01(\x01H\x03\x88\x01\x01\x12\x16\n\tirregular\x18\n \x01(\x01H\x04\x88\x01\x01\x12\x17\n\nunknown_ns\x18\x0b \x01(\x03H\x05\x88\x01\x01\x12\x0e\n\x06set_ns\x18\x0c \x01(\x03\x12\r\n\x05\x66ired\x18\r \x01(\x08\x42\x0b\n\t_after_nsB\x08\n\x06_levelB\x0b\n\t_under_hzB\n\n\x08_over_hzB\x0c\n\n_irregularB\r\n\x0b_unknown_ns\"?\n\x15\x41\x64\x64\x41\x64vanceWishRequest\x12&\n\x04wish\x18\x01 \x01(\x0b\x32\x18.harmonia.v1.AdvanceWish\"B\n\x16\x41\x64\x64\x41\x64vanceWishResponse\x12(\n\x06wishes\x18\x01 \x03(\x0b\x32\x18.harmonia.v1.AdvanceWish\"+\n\x18RemoveAdvanceWishRequest\x12\x0f\n\x07wish_id\x18\x01 \x01(\x0c\"E\n\x19RemoveAdvanceWishResponse\x12(\n\x06wishes\x18\x01 \x03(\x0b\x32\x18.harmonia.v1.AdvanceWish*\xa9\x01\n\x0f\x41\x64vanceWishKind\x12!\n\x1d\x41\x44VANCE_WISH_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41\x44VANCE_WISH_KIND_AFTER\x10\x01\x12\x1c\n\x18\x41\x44VANCE_WISH_KIND_WAKING\x10\x02\x12\x1a\n\x16\x41\x44VANCE_WISH_KIND_LOUD\x10\x03\x12\x1c\n\x18\x41\x44VANCE_WISH_KIND_BREATH\x10\x04*t\n\x10\x41\x64vanceWishSince\x12\"\n\x1e\x41\x44VANCE_WISH_SINCE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41\x44VANCE_WISH_SINCE_JOINING\x10\x01\x12\x1c\n\x18\x41\x44VANCE_WISH_SINCE_NIGHT\x10\x02*n\n\x0f\x41\x64vanceWishUnit\x12!\n\x1d\x41\x44VANCE_WISH_UNIT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x44VANCE_WISH_UNIT_DBFS\x10\x01\x12\x1c\n\x18\x41\x44VANCE_WISH_UNIT_DB_SPL\x10\x02\x32\xf3\x03\n\x0e\x43onsentService\x12M\n\nGetConsent\x12\x1e.harmonia.v1.GetConsentRequest\x1a\x1f.harmonia.v1.GetConsentResponse\x12>\n\x05Grant\x12\x19.harmonia.v1.GrantRequest\x1a\x1a.harmonia.v1.GrantResponse\x12G\n\x08Withdraw\x12\x1c.harmonia.v1.WithdrawRequest\x1a\x1d.harmonia.v1.WithdrawResponse\x12J\n\tKeepApart\x12\x1d.harmonia.v1.KeepApartRequest\x1a\x1e.harmonia.v1.KeepApartResponse\x12Y\n\x0e\x41\x64\x64\x41\x64vanceWish\x12\".harmonia.v1.AddAdvanceWishRequest\x1a#.harmonia.v1.AddAdvanceWishResponse\x12\x62\n\x11RemoveAdvanceWish\x12%.harmonia.v1.RemoveAdvanceWishRequest\x1a&.harmonia.v1.RemoveAdvanceWishResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'harmonia.v1.consent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ADVANCEWISHKIND']._serialized_start=1812
+  _globals['_ADVANCEWISHKIND']._serialized_end=1981
+  _globals['_ADVANCEWISHSINCE']._serialized_start=1983
+  _globals['_ADVANCEWISHSINCE']._serialized_end=2099
+  _globals['_ADVANCEWISHUNIT']._serialized_start=2101
+  _globals['_ADVANCEWISHUNIT']._serialized_end=2211
   _globals['_LISTENER']._serialized_start=67
   _globals['_LISTENER']._serialized_end=134
   _globals['_GETCONSENTREQUEST']._serialized_start=136
   _globals['_GETCONSENTREQUEST']._serialized_end=155
-  _globals['_GETCONSENTRESPONSE']._serialized_start=157
-  _globals['_GETCONSENTRESPONSE']._serialized_end=266
-  _globals['_PURPOSECONSENT']._serialized_start=269
-  _globals['_PURPOSECONSENT']._serialized_end=430
-  _globals['_GRANTREQUEST']._serialized_start=433
-  _globals['_GRANTREQUEST']._serialized_end=605
-  _globals['_GRANTRESPONSE']._serialized_start=607
-  _globals['_GRANTRESPONSE']._serialized_end=668
-  _globals['_WITHDRAWREQUEST']._serialized_start=670
-  _globals['_WITHDRAWREQUEST']._serialized_end=745
-  _globals['_WITHDRAWRESPONSE']._serialized_start=747
-  _globals['_WITHDRAWRESPONSE']._serialized_end=832
-  _globals['_APART']._serialized_start=834
-  _globals['_APART']._serialized_end=897
-  _globals['_KEEPAPARTREQUEST']._serialized_start=899
-  _globals['_KEEPAPARTREQUEST']._serialized_end=1009
-  _globals['_KEEPAPARTRESPONSE']._serialized_start=1011
-  _globals['_KEEPAPARTRESPONSE']._serialized_end=1065
-  _globals['_CONSENTSERVICE']._serialized_start=1068
-  _globals['_CONSENTSERVICE']._serialized_end=1376
+  _globals['_GETCONSENTRESPONSE']._serialized_start=158
+  _globals['_GETCONSENTRESPONSE']._serialized_end=309
+  _globals['_PURPOSECONSENT']._serialized_start=312
+  _globals['_PURPOSECONSENT']._serialized_end=473
+  _globals['_GRANTREQUEST']._serialized_start=476
+  _globals['_GRANTREQUEST']._serialized_end=648
+  _globals['_GRANTRESPONSE']._serialized_start=650
+  _globals['_GRANTRESPONSE']._serialized_end=711
+  _globals['_WITHDRAWREQUEST']._serialized_start=713
+  _globals['_WITHDRAWREQUEST']._serialized_end=788
+  _globals['_WITHDRAWRESPONSE']._serialized_start=790
+  _globals['_WITHDRAWRESPONSE']._serialized_end=875
+  _globals['_APART']._serialized_start=877
+  _globals['_APART']._serialized_end=940
+  _globals['_KEEPAPARTREQUEST']._serialized_start=942
+  _globals['_KEEPAPARTREQUEST']._serialized_end=1052
+  _globals['_KEEPAPARTRESPONSE']._serialized_start=1054
+  _globals['_KEEPAPARTRESPONSE']._serialized_end=1108
+  _globals['_ADVANCEWISH']._serialized_start=1111
+  _globals['_ADVANCEWISH']._serialized_end=1560
+  _globals['_ADDADVANCEWISHREQUEST']._serialized_start=1562
+  _globals['_ADDADVANCEWISHREQUEST']._serialized_end=1625
+  _globals['_ADDADVANCEWISHRESPONSE']._serialized_start=1627
+  _globals['_ADDADVANCEWISHRESPONSE']._serialized_end=1693
+  _globals['_REMOVEADVANCEWISHREQUEST']._serialized_start=1695
+  _globals['_REMOVEADVANCEWISHREQUEST']._serialized_end=1738
+  _globals['_REMOVEADVANCEWISHRESPONSE']._serialized_start=1740
+  _globals['_REMOVEADVANCEWISHRESPONSE']._serialized_end=1809
+  _globals['_CONSENTSERVICE']._serialized_start=2214
+  _globals['_CONSENTSERVICE']._serialized_end=2713
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from harmonia.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +19,76 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _AdvanceWishKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AdvanceWishKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AdvanceWishKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ADVANCE_WISH_KIND_UNSPECIFIED: _AdvanceWishKind.ValueType  # 0
+    ADVANCE_WISH_KIND_AFTER: _AdvanceWishKind.ValueType  # 1
+    """Some time has passed. The sanctuary acts on it, too."""
+    ADVANCE_WISH_KIND_WAKING: _AdvanceWishKind.ValueType  # 2
+    """The sleeper's platform knows that they are awake, or the circle wakes. The sanctuary acts on the latter, too."""
+    ADVANCE_WISH_KIND_LOUD: _AdvanceWishKind.ValueType  # 3
+    """It is louder at the sleeper's own platform than they wish."""
+    ADVANCE_WISH_KIND_BREATH: _AdvanceWishKind.ValueType  # 4
+    """Their breath says so, as their own platform tracks it."""
+
+class AdvanceWishKind(_AdvanceWishKind, metaclass=_AdvanceWishKindEnumTypeWrapper):
+    """What an advance wish waits for."""
+
+ADVANCE_WISH_KIND_UNSPECIFIED: AdvanceWishKind.ValueType  # 0
+ADVANCE_WISH_KIND_AFTER: AdvanceWishKind.ValueType  # 1
+"""Some time has passed. The sanctuary acts on it, too."""
+ADVANCE_WISH_KIND_WAKING: AdvanceWishKind.ValueType  # 2
+"""The sleeper's platform knows that they are awake, or the circle wakes. The sanctuary acts on the latter, too."""
+ADVANCE_WISH_KIND_LOUD: AdvanceWishKind.ValueType  # 3
+"""It is louder at the sleeper's own platform than they wish."""
+ADVANCE_WISH_KIND_BREATH: AdvanceWishKind.ValueType  # 4
+"""Their breath says so, as their own platform tracks it."""
+Global___AdvanceWishKind: _TypeAlias = AdvanceWishKind  # noqa: Y015
+
+class _AdvanceWishSince:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AdvanceWishSinceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AdvanceWishSince.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ADVANCE_WISH_SINCE_UNSPECIFIED: _AdvanceWishSince.ValueType  # 0
+    ADVANCE_WISH_SINCE_JOINING: _AdvanceWishSince.ValueType  # 1
+    ADVANCE_WISH_SINCE_NIGHT: _AdvanceWishSince.ValueType  # 2
+    """The score's beginning."""
+
+class AdvanceWishSince(_AdvanceWishSince, metaclass=_AdvanceWishSinceEnumTypeWrapper):
+    """From where the time of an advance wish is counted."""
+
+ADVANCE_WISH_SINCE_UNSPECIFIED: AdvanceWishSince.ValueType  # 0
+ADVANCE_WISH_SINCE_JOINING: AdvanceWishSince.ValueType  # 1
+ADVANCE_WISH_SINCE_NIGHT: AdvanceWishSince.ValueType  # 2
+"""The score's beginning."""
+Global___AdvanceWishSince: _TypeAlias = AdvanceWishSince  # noqa: Y015
+
+class _AdvanceWishUnit:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AdvanceWishUnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AdvanceWishUnit.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ADVANCE_WISH_UNIT_UNSPECIFIED: _AdvanceWishUnit.ValueType  # 0
+    ADVANCE_WISH_UNIT_DBFS: _AdvanceWishUnit.ValueType  # 1
+    ADVANCE_WISH_UNIT_DB_SPL: _AdvanceWishUnit.ValueType  # 2
+    """At the bed; readable once the platform is calibrated."""
+
+class AdvanceWishUnit(_AdvanceWishUnit, metaclass=_AdvanceWishUnitEnumTypeWrapper):
+    """Of what a level is."""
+
+ADVANCE_WISH_UNIT_UNSPECIFIED: AdvanceWishUnit.ValueType  # 0
+ADVANCE_WISH_UNIT_DBFS: AdvanceWishUnit.ValueType  # 1
+ADVANCE_WISH_UNIT_DB_SPL: AdvanceWishUnit.ValueType  # 2
+"""At the bed; readable once the platform is calibrated."""
+Global___AdvanceWishUnit: _TypeAlias = AdvanceWishUnit  # noqa: Y015
 
 @_typing.final
 class Listener(_message.Message):
@@ -69,21 +140,25 @@ class GetConsentResponse(_message.Message):
 
     PURPOSES_FIELD_NUMBER: _builtins.int
     LISTENERS_FIELD_NUMBER: _builtins.int
+    WISHES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def purposes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PurposeConsent]: ...
     @_builtins.property
     def listeners(self) -> _containers.RepeatedCompositeFieldContainer[Global___Listener]:
         """Who listens in to the caller now."""
 
+    @_builtins.property
+    def wishes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdvanceWish]: ...
     def __init__(
         self,
         *,
         purposes: _abc.Iterable[Global___PurposeConsent] | None = ...,
         listeners: _abc.Iterable[Global___Listener] | None = ...,
+        wishes: _abc.Iterable[Global___AdvanceWish] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["listeners", b"listeners", "purposes", b"purposes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["listeners", b"listeners", "purposes", b"purposes", "wishes", b"wishes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -330,3 +405,177 @@ class KeepApartResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___KeepApartResponse: _TypeAlias = KeepApartResponse  # noqa: Y015
+
+@_typing.final
+class AdvanceWish(_message.Message):
+    """What to take back, and when. Only the fields of its kind are set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WISH_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PURPOSES_FIELD_NUMBER: _builtins.int
+    AFTER_NS_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    UNDER_HZ_FIELD_NUMBER: _builtins.int
+    OVER_HZ_FIELD_NUMBER: _builtins.int
+    IRREGULAR_FIELD_NUMBER: _builtins.int
+    UNKNOWN_NS_FIELD_NUMBER: _builtins.int
+    SET_NS_FIELD_NUMBER: _builtins.int
+    FIRED_FIELD_NUMBER: _builtins.int
+    wish_id: _builtins.bytes
+    """16 bytes, chosen by the caller."""
+    kind: Global___AdvanceWishKind.ValueType
+    after_ns: _builtins.int
+    """AFTER: so long after `since`, nanoseconds."""
+    since: Global___AdvanceWishSince.ValueType
+    level: _builtins.float
+    """LOUD: above this, in `unit`."""
+    unit: Global___AdvanceWishUnit.ValueType
+    under_hz: _builtins.float
+    """BREATH: slower or faster than this, hertz, for ten seconds."""
+    over_hz: _builtins.float
+    irregular: _builtins.float
+    """BREATH: the rate's standard deviation over a minute is more than this share of its mean, 0.01 to 1."""
+    unknown_ns: _builtins.int
+    """Also if the platform cannot tell for so long, nanoseconds; absent: not being able to tell makes no wish act."""
+    set_ns: _builtins.int
+    """When it was made, node time in nanoseconds; ignored in a request, as is what follows."""
+    fired: _builtins.bool
+    """It has acted, and will not again."""
+    @_builtins.property
+    def purposes(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Purpose.ValueType]:
+        """Empty: everything."""
+
+    def __init__(
+        self,
+        *,
+        wish_id: _builtins.bytes = ...,
+        kind: Global___AdvanceWishKind.ValueType = ...,
+        purposes: _abc.Iterable[_types_pb2.Purpose.ValueType] | None = ...,
+        after_ns: _builtins.int | None = ...,
+        since: Global___AdvanceWishSince.ValueType = ...,
+        level: _builtins.float | None = ...,
+        unit: Global___AdvanceWishUnit.ValueType = ...,
+        under_hz: _builtins.float | None = ...,
+        over_hz: _builtins.float | None = ...,
+        irregular: _builtins.float | None = ...,
+        unknown_ns: _builtins.int | None = ...,
+        set_ns: _builtins.int = ...,
+        fired: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_ns", b"_after_ns", "_irregular", b"_irregular", "_level", b"_level", "_over_hz", b"_over_hz", "_under_hz", b"_under_hz", "_unknown_ns", b"_unknown_ns", "after_ns", b"after_ns", "irregular", b"irregular", "level", b"level", "over_hz", b"over_hz", "under_hz", b"under_hz", "unknown_ns", b"unknown_ns"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_ns", b"_after_ns", "_irregular", b"_irregular", "_level", b"_level", "_over_hz", b"_over_hz", "_under_hz", b"_under_hz", "_unknown_ns", b"_unknown_ns", "after_ns", b"after_ns", "fired", b"fired", "irregular", b"irregular", "kind", b"kind", "level", b"level", "over_hz", b"over_hz", "purposes", b"purposes", "set_ns", b"set_ns", "since", b"since", "under_hz", b"under_hz", "unit", b"unit", "unknown_ns", b"unknown_ns", "wish_id", b"wish_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_ns: _TypeAlias = _typing.Literal["after_ns"]  # noqa: Y015
+    _WhichOneofArgType__after_ns: _TypeAlias = _typing.Literal["_after_ns", b"_after_ns"]  # noqa: Y015
+    _WhichOneofReturnType__irregular: _TypeAlias = _typing.Literal["irregular"]  # noqa: Y015
+    _WhichOneofArgType__irregular: _TypeAlias = _typing.Literal["_irregular", b"_irregular"]  # noqa: Y015
+    _WhichOneofReturnType__level: _TypeAlias = _typing.Literal["level"]  # noqa: Y015
+    _WhichOneofArgType__level: _TypeAlias = _typing.Literal["_level", b"_level"]  # noqa: Y015
+    _WhichOneofReturnType__over_hz: _TypeAlias = _typing.Literal["over_hz"]  # noqa: Y015
+    _WhichOneofArgType__over_hz: _TypeAlias = _typing.Literal["_over_hz", b"_over_hz"]  # noqa: Y015
+    _WhichOneofReturnType__under_hz: _TypeAlias = _typing.Literal["under_hz"]  # noqa: Y015
+    _WhichOneofArgType__under_hz: _TypeAlias = _typing.Literal["_under_hz", b"_under_hz"]  # noqa: Y015
+    _WhichOneofReturnType__unknown_ns: _TypeAlias = _typing.Literal["unknown_ns"]  # noqa: Y015
+    _WhichOneofArgType__unknown_ns: _TypeAlias = _typing.Literal["_unknown_ns", b"_unknown_ns"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_ns) -> _WhichOneofReturnType__after_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__irregular) -> _WhichOneofReturnType__irregular | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__level) -> _WhichOneofReturnType__level | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__over_hz) -> _WhichOneofReturnType__over_hz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__under_hz) -> _WhichOneofReturnType__under_hz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unknown_ns) -> _WhichOneofReturnType__unknown_ns | None: ...
+
+Global___AdvanceWish: _TypeAlias = AdvanceWish  # noqa: Y015
+
+@_typing.final
+class AddAdvanceWishRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WISH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def wish(self) -> Global___AdvanceWish: ...
+    def __init__(
+        self,
+        *,
+        wish: Global___AdvanceWish | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wish", b"wish"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["wish", b"wish"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddAdvanceWishRequest: _TypeAlias = AddAdvanceWishRequest  # noqa: Y015
+
+@_typing.final
+class AddAdvanceWishResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WISHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def wishes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdvanceWish]:
+        """All of the caller's wishes, as they now stand."""
+
+    def __init__(
+        self,
+        *,
+        wishes: _abc.Iterable[Global___AdvanceWish] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["wishes", b"wishes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddAdvanceWishResponse: _TypeAlias = AddAdvanceWishResponse  # noqa: Y015
+
+@_typing.final
+class RemoveAdvanceWishRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WISH_ID_FIELD_NUMBER: _builtins.int
+    wish_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        wish_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["wish_id", b"wish_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveAdvanceWishRequest: _TypeAlias = RemoveAdvanceWishRequest  # noqa: Y015
+
+@_typing.final
+class RemoveAdvanceWishResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WISHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def wishes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdvanceWish]:
+        """All of the caller's wishes, as they now stand."""
+
+    def __init__(
+        self,
+        *,
+        wishes: _abc.Iterable[Global___AdvanceWish] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["wishes", b"wishes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveAdvanceWishResponse: _TypeAlias = RemoveAdvanceWishResponse  # noqa: Y015

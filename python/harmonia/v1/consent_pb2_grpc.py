@@ -56,6 +56,16 @@ class ConsentServiceStub:
                 request_serializer=harmonia_dot_v1_dot_consent__pb2.KeepApartRequest.SerializeToString,
                 response_deserializer=harmonia_dot_v1_dot_consent__pb2.KeepApartResponse.FromString,
                 _registered_method=True)
+        self.AddAdvanceWish = channel.unary_unary(
+                '/harmonia.v1.ConsentService/AddAdvanceWish',
+                request_serializer=harmonia_dot_v1_dot_consent__pb2.AddAdvanceWishRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_consent__pb2.AddAdvanceWishResponse.FromString,
+                _registered_method=True)
+        self.RemoveAdvanceWish = channel.unary_unary(
+                '/harmonia.v1.ConsentService/RemoveAdvanceWish',
+                request_serializer=harmonia_dot_v1_dot_consent__pb2.RemoveAdvanceWishRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_consent__pb2.RemoveAdvanceWishResponse.FromString,
+                _registered_method=True)
 
 
 class ConsentServiceServicer:
@@ -92,6 +102,22 @@ class ConsentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddAdvanceWish(self, request, context):
+        """What is to be taken back once the caller sleeps and can press no button. A wish only ever takes back, and acts once:
+        as a withdrawal whose event id is the first 16 bytes of SHA-256 over "harmonia advance wish", a zero byte, the
+        sleeper's id, a zero byte and the wish's id, so that platform and sanctuary make the same one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveAdvanceWish(self, request, context):
+        """Takes a wish back. What it has withdrawn stays withdrawn.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConsentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -114,6 +140,16 @@ def add_ConsentServiceServicer_to_server(servicer, server):
                     servicer.KeepApart,
                     request_deserializer=harmonia_dot_v1_dot_consent__pb2.KeepApartRequest.FromString,
                     response_serializer=harmonia_dot_v1_dot_consent__pb2.KeepApartResponse.SerializeToString,
+            ),
+            'AddAdvanceWish': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddAdvanceWish,
+                    request_deserializer=harmonia_dot_v1_dot_consent__pb2.AddAdvanceWishRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_consent__pb2.AddAdvanceWishResponse.SerializeToString,
+            ),
+            'RemoveAdvanceWish': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveAdvanceWish,
+                    request_deserializer=harmonia_dot_v1_dot_consent__pb2.RemoveAdvanceWishRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_consent__pb2.RemoveAdvanceWishResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -226,6 +262,60 @@ class ConsentService:
             '/harmonia.v1.ConsentService/KeepApart',
             harmonia_dot_v1_dot_consent__pb2.KeepApartRequest.SerializeToString,
             harmonia_dot_v1_dot_consent__pb2.KeepApartResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddAdvanceWish(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.ConsentService/AddAdvanceWish',
+            harmonia_dot_v1_dot_consent__pb2.AddAdvanceWishRequest.SerializeToString,
+            harmonia_dot_v1_dot_consent__pb2.AddAdvanceWishResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveAdvanceWish(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.ConsentService/RemoveAdvanceWish',
+            harmonia_dot_v1_dot_consent__pb2.RemoveAdvanceWishRequest.SerializeToString,
+            harmonia_dot_v1_dot_consent__pb2.RemoveAdvanceWishResponse.FromString,
             options,
             channel_credentials,
             insecure,

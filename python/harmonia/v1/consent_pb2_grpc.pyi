@@ -46,6 +46,13 @@ class ConsentServiceStub:
     """Whom of the others the caller does not want to hear, and who may not hear the caller; one other at a time. Nobody
     else is told. What it silences falls silent at once.
     """
+    AddAdvanceWish: _grpc.UnaryUnaryMultiCallable[_consent_pb2.AddAdvanceWishRequest, _consent_pb2.AddAdvanceWishResponse]
+    """What is to be taken back once the caller sleeps and can press no button. A wish only ever takes back, and acts once:
+    as a withdrawal whose event id is the first 16 bytes of SHA-256 over "harmonia advance wish", a zero byte, the
+    sleeper's id, a zero byte and the wish's id, so that platform and sanctuary make the same one.
+    """
+    RemoveAdvanceWish: _grpc.UnaryUnaryMultiCallable[_consent_pb2.RemoveAdvanceWishRequest, _consent_pb2.RemoveAdvanceWishResponse]
+    """Takes a wish back. What it has withdrawn stays withdrawn."""
 
 @_typing.type_check_only
 class ConsentServiceAsyncStub(ConsentServiceStub):
@@ -65,6 +72,13 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     """Whom of the others the caller does not want to hear, and who may not hear the caller; one other at a time. Nobody
     else is told. What it silences falls silent at once.
     """
+    AddAdvanceWish: _aio.UnaryUnaryMultiCallable[_consent_pb2.AddAdvanceWishRequest, _consent_pb2.AddAdvanceWishResponse]  # type: ignore[assignment]
+    """What is to be taken back once the caller sleeps and can press no button. A wish only ever takes back, and acts once:
+    as a withdrawal whose event id is the first 16 bytes of SHA-256 over "harmonia advance wish", a zero byte, the
+    sleeper's id, a zero byte and the wish's id, so that platform and sanctuary make the same one.
+    """
+    RemoveAdvanceWish: _aio.UnaryUnaryMultiCallable[_consent_pb2.RemoveAdvanceWishRequest, _consent_pb2.RemoveAdvanceWishResponse]  # type: ignore[assignment]
+    """Takes a wish back. What it has withdrawn stays withdrawn."""
 
 class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a person allows. Only the sleeper's own credential opens this service; there is no way in for a host, a
@@ -105,5 +119,24 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Whom of the others the caller does not want to hear, and who may not hear the caller; one other at a time. Nobody
         else is told. What it silences falls silent at once.
         """
+
+    @_abc_1.abstractmethod
+    def AddAdvanceWish(
+        self,
+        request: _consent_pb2.AddAdvanceWishRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.AddAdvanceWishResponse, _abc.Awaitable[_consent_pb2.AddAdvanceWishResponse]]:
+        """What is to be taken back once the caller sleeps and can press no button. A wish only ever takes back, and acts once:
+        as a withdrawal whose event id is the first 16 bytes of SHA-256 over "harmonia advance wish", a zero byte, the
+        sleeper's id, a zero byte and the wish's id, so that platform and sanctuary make the same one.
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveAdvanceWish(
+        self,
+        request: _consent_pb2.RemoveAdvanceWishRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.RemoveAdvanceWishResponse, _abc.Awaitable[_consent_pb2.RemoveAdvanceWishResponse]]:
+        """Takes a wish back. What it has withdrawn stays withdrawn."""
 
 def add_ConsentServiceServicer_to_server(servicer: ConsentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

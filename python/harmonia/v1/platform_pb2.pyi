@@ -166,6 +166,9 @@ class PlatformState(_message.Message):
     OFFERED_OFFSET_FIELD_NUMBER: _builtins.int
     APART_FIELD_NUMBER: _builtins.int
     LISTENERS_FIELD_NUMBER: _builtins.int
+    WISHES_FIELD_NUMBER: _builtins.int
+    OPEN_OFFERS_FIELD_NUMBER: _builtins.int
+    JOINED_NS_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """The sleeper's own phase offset as the sanctuary recorded it, in 2^-64 turn."""
     hearing_level: _builtins.float
@@ -174,6 +177,10 @@ class PlatformState(_message.Message):
     weight: _builtins.float
     offered_offset: _builtins.int
     """A phase offset that the host offers, in 2^-64 turn; absent where there is no offer."""
+    open_offers: _builtins.int
+    """How many offers lie open that the sleeper has not answered."""
+    joined_ns: _builtins.int
+    """When the sleeper joined, node time in nanoseconds."""
     @_builtins.property
     def circle(self) -> _types_pb2.Circle: ...
     @_builtins.property
@@ -194,6 +201,10 @@ class PlatformState(_message.Message):
     def listeners(self) -> _containers.RepeatedCompositeFieldContainer[_consent_pb2.Listener]:
         """Who listens in to the sleeper."""
 
+    @_builtins.property
+    def wishes(self) -> _containers.RepeatedCompositeFieldContainer[_consent_pb2.AdvanceWish]:
+        """What the platform has to take back by itself, and when."""
+
     def __init__(
         self,
         *,
@@ -209,10 +220,13 @@ class PlatformState(_message.Message):
         offered_offset: _builtins.int | None = ...,
         apart: _abc.Iterable[_consent_pb2.Apart] | None = ...,
         listeners: _abc.Iterable[_consent_pb2.Listener] | None = ...,
+        wishes: _abc.Iterable[_consent_pb2.AdvanceWish] | None = ...,
+        open_offers: _builtins.int = ...,
+        joined_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "offered_offset", b"offered_offset", "own_rhythm", b"own_rhythm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "apart", b"apart", "circle", b"circle", "coupling", b"coupling", "hearing_level", b"hearing_level", "listeners", b"listeners", "offered_offset", b"offered_offset", "offset", b"offset", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "voice", b"voice", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "apart", b"apart", "circle", b"circle", "coupling", b"coupling", "hearing_level", b"hearing_level", "joined_ns", b"joined_ns", "listeners", b"listeners", "offered_offset", b"offered_offset", "offset", b"offset", "open_offers", b"open_offers", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "voice", b"voice", "weight", b"weight", "wishes", b"wishes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__offered_offset: _TypeAlias = _typing.Literal["offered_offset"]  # noqa: Y015
     _WhichOneofArgType__offered_offset: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset"]  # noqa: Y015
@@ -295,6 +309,45 @@ class SetHearingResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetHearingResponse: _TypeAlias = SetHearingResponse  # noqa: Y015
+
+@_typing.final
+class CarryDatagramsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATAGRAM_FIELD_NUMBER: _builtins.int
+    datagram: _builtins.bytes
+    """At most 2048 bytes."""
+    def __init__(
+        self,
+        *,
+        datagram: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["datagram", b"datagram"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CarryDatagramsRequest: _TypeAlias = CarryDatagramsRequest  # noqa: Y015
+
+@_typing.final
+class CarryDatagramsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATAGRAM_FIELD_NUMBER: _builtins.int
+    datagram: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        datagram: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["datagram", b"datagram"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CarryDatagramsResponse: _TypeAlias = CarryDatagramsResponse  # noqa: Y015
 
 @_typing.final
 class ListenInRequest(_message.Message):

@@ -55,6 +55,11 @@ class PlatformServiceStub:
                 request_serializer=harmonia_dot_v1_dot_platform__pb2.SetHearingRequest.SerializeToString,
                 response_deserializer=harmonia_dot_v1_dot_platform__pb2.SetHearingResponse.FromString,
                 _registered_method=True)
+        self.CarryDatagrams = channel.stream_stream(
+                '/harmonia.v1.PlatformService/CarryDatagrams',
+                request_serializer=harmonia_dot_v1_dot_platform__pb2.CarryDatagramsRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_platform__pb2.CarryDatagramsResponse.FromString,
+                _registered_method=True)
         self.ListenIn = channel.unary_stream(
                 '/harmonia.v1.PlatformService/ListenIn',
                 request_serializer=harmonia_dot_v1_dot_platform__pb2.ListenInRequest.SerializeToString,
@@ -94,6 +99,14 @@ class PlatformServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CarryDatagrams(self, request_iterator, context):
+        """Carries the data plane's datagrams where UDP is blocked: what is sent goes to the sanctuary's UDP port as it is, and
+        what that answers comes back. Slower than UDP, so that bounds are wider; sealed and timed exactly as there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListenIn(self, request, context):
         """Lets the caller's platform hear what another sleeper of the circle hears, for as long as the stream is open and that
         sleeper grants monitoring, and recording too if the caller's platform records. They are told before the first frame.
@@ -124,6 +137,11 @@ def add_PlatformServiceServicer_to_server(servicer, server):
                     servicer.SetHearing,
                     request_deserializer=harmonia_dot_v1_dot_platform__pb2.SetHearingRequest.FromString,
                     response_serializer=harmonia_dot_v1_dot_platform__pb2.SetHearingResponse.SerializeToString,
+            ),
+            'CarryDatagrams': grpc.stream_stream_rpc_method_handler(
+                    servicer.CarryDatagrams,
+                    request_deserializer=harmonia_dot_v1_dot_platform__pb2.CarryDatagramsRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_platform__pb2.CarryDatagramsResponse.SerializeToString,
             ),
             'ListenIn': grpc.unary_stream_rpc_method_handler(
                     servicer.ListenIn,
@@ -240,6 +258,33 @@ class PlatformService:
             '/harmonia.v1.PlatformService/SetHearing',
             harmonia_dot_v1_dot_platform__pb2.SetHearingRequest.SerializeToString,
             harmonia_dot_v1_dot_platform__pb2.SetHearingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CarryDatagrams(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/harmonia.v1.PlatformService/CarryDatagrams',
+            harmonia_dot_v1_dot_platform__pb2.CarryDatagramsRequest.SerializeToString,
+            harmonia_dot_v1_dot_platform__pb2.CarryDatagramsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class PlatformServiceStub:
     """Sets the sleeper's voice: one complex coefficient a channel."""
     SetHearing: _grpc.UnaryUnaryMultiCallable[_platform_pb2.SetHearingRequest, _platform_pb2.SetHearingResponse]
     """Sets how loud the sleeper hears the others and themself."""
+    CarryDatagrams: _grpc.StreamStreamMultiCallable[_platform_pb2.CarryDatagramsRequest, _platform_pb2.CarryDatagramsResponse]
+    """Carries the data plane's datagrams where UDP is blocked: what is sent goes to the sanctuary's UDP port as it is, and
+    what that answers comes back. Slower than UDP, so that bounds are wider; sealed and timed exactly as there.
+    """
     ListenIn: _grpc.UnaryStreamMultiCallable[_platform_pb2.ListenInRequest, _platform_pb2.ListenInResponse]
     """Lets the caller's platform hear what another sleeper of the circle hears, for as long as the stream is open and that
     sleeper grants monitoring, and recording too if the caller's platform records. They are told before the first frame.
@@ -59,6 +63,10 @@ class PlatformServiceAsyncStub(PlatformServiceStub):
     """Sets the sleeper's voice: one complex coefficient a channel."""
     SetHearing: _aio.UnaryUnaryMultiCallable[_platform_pb2.SetHearingRequest, _platform_pb2.SetHearingResponse]  # type: ignore[assignment]
     """Sets how loud the sleeper hears the others and themself."""
+    CarryDatagrams: _aio.StreamStreamMultiCallable[_platform_pb2.CarryDatagramsRequest, _platform_pb2.CarryDatagramsResponse]  # type: ignore[assignment]
+    """Carries the data plane's datagrams where UDP is blocked: what is sent goes to the sanctuary's UDP port as it is, and
+    what that answers comes back. Slower than UDP, so that bounds are wider; sealed and timed exactly as there.
+    """
     ListenIn: _aio.UnaryStreamMultiCallable[_platform_pb2.ListenInRequest, _platform_pb2.ListenInResponse]  # type: ignore[assignment]
     """Lets the caller's platform hear what another sleeper of the circle hears, for as long as the stream is open and that
     sleeper grants monitoring, and recording too if the caller's platform records. They are told before the first frame.
@@ -98,6 +106,16 @@ class PlatformServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_platform_pb2.SetHearingResponse, _abc.Awaitable[_platform_pb2.SetHearingResponse]]:
         """Sets how loud the sleeper hears the others and themself."""
+
+    @_abc_1.abstractmethod
+    def CarryDatagrams(
+        self,
+        request_iterator: _MaybeAsyncIterator[_platform_pb2.CarryDatagramsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_platform_pb2.CarryDatagramsResponse], _abc.AsyncIterator[_platform_pb2.CarryDatagramsResponse]]:
+        """Carries the data plane's datagrams where UDP is blocked: what is sent goes to the sanctuary's UDP port as it is, and
+        what that answers comes back. Slower than UDP, so that bounds are wider; sealed and timed exactly as there.
+        """
 
     @_abc_1.abstractmethod
     def ListenIn(

@@ -118,4 +118,6 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
 
 
 def _look(conductor: Conductor, person: Person | None) -> tuple[CircleView, SleeperRow | None]:
+    role, sleeper_id = ("host", "") if person is None else ("members", person.sleeper.sleeper_id)
+    conductor.usage.looked(role, sleeper_id)
     return conductor.view(), conductor.own_row(person) if person is not None else None

@@ -21,7 +21,8 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
     async def GetConsent(self, _request: Any, _context: Any) -> consent_pb2.GetConsentResponse:  # noqa: N802
         """Where every purpose stands."""
         purposes = codec.purpose_consents(sleeper().sleeper.consent, self._house.now_ns())
-        return consent_pb2.GetConsentResponse(purposes=purposes, listeners=codec.listeners(sleeper()))
+        wishes = codec.wishes(sleeper().sleeper.wishes)
+        return consent_pb2.GetConsentResponse(purposes=purposes, listeners=codec.listeners(sleeper()), wishes=wishes)
 
     async def Grant(self, request: Any, _context: Any) -> consent_pb2.GrantResponse:  # noqa: N802
         """Allows a purpose."""
@@ -55,3 +56,13 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
         )
         wishes = await self._house.bridge.call(sleeper().keep_apart, request.sleeper_id, unheard, unhearing)
         return consent_pb2.KeepApartResponse(apart=codec.apart(wishes))
+
+    async def AddAdvanceWish(self, request: Any, _context: Any) -> consent_pb2.AddAdvanceWishResponse:  # noqa: N802
+        """Says beforehand when to take something back."""
+        wishes = await self._house.bridge.call(sleeper().add_wish, codec.parse_wish(request.wish))
+        return consent_pb2.AddAdvanceWishResponse(wishes=codec.wishes(wishes))
+
+    async def RemoveAdvanceWish(self, request: Any, _context: Any) -> consent_pb2.RemoveAdvanceWishResponse:  # noqa: N802
+        """Takes such a wish back."""
+        wishes = await self._house.bridge.call(sleeper().remove_wish, request.wish_id)
+        return consent_pb2.RemoveAdvanceWishResponse(wishes=codec.wishes(wishes))

@@ -14,6 +14,8 @@ class House:
 
     sanctuary: Sanctuary
     bridge: Bridge
+    udp_host: str = "127.0.0.1"
+    """Where this machine reaches the data plane's port."""
 
     def now_ns(self) -> int:
         """Node time."""

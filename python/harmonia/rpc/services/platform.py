@@ -8,6 +8,8 @@ from harmonia.engine.listening import nobody
 from harmonia.errors import NotPermitted
 from harmonia.rpc import codec
 from harmonia.rpc.auth import sleeper
+from harmonia.rpc.carrier import carried
+from harmonia.rpc.interceptor import parsed
 from harmonia.rpc.services.house import House
 from harmonia.v1 import platform_pb2, platform_pb2_grpc
 
@@ -52,6 +54,15 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
                     await asyncio.sleep(_PACE_S)
             finally:
                 bridge.post(lambda: person.watched(-1))
+
+    async def CarryDatagrams(  # noqa: N802
+        self, requests: AsyncIterator[Any], _context: Any
+    ) -> AsyncIterator[platform_pb2.CarryDatagramsResponse]:
+        """The data plane inside a stream, where UDP is blocked."""
+        sleeper()
+        datagrams = (parsed(request).datagram async for request in requests)
+        async for answer in carried(datagrams, self._house.udp_host, self._house.sanctuary.plane.port):
+            yield platform_pb2.CarryDatagramsResponse(datagram=answer)
 
     async def ListenIn(self, request: Any, _context: Any) -> AsyncIterator[platform_pb2.ListenInResponse]:  # noqa: N802
         """Lets the caller hear what another sleeper hears, for as long as that one allows it and the stream lasts."""

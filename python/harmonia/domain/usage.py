@@ -1,0 +1,87 @@
+"""Who used what a person allows, and when: told to that person alone, coarsely, and not for ever more of it.
+
+Consent says what may happen; people also want to know what did. A log of every look would itself be a surveillance of
+those who look, and would grow without end. So a use is an interval of whole minutes, of one purpose by one party, and
+intervals that nearly touch are one. Somebody who listened in is named, as they were when it happened; everybody else is
+a role ("host", "members", "circle").
+
+A :class:`Book` turns what is in use now into what has to be written: a use when it begins (so that a crash hides none),
+again every hour, and when it ends. What a crash loses is at most the last hour of how long one lasted.
+"""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from harmonia.domain.consent import Purpose
+
+MINUTE_NS = 60_000_000_000
+HOUR_NS = 60 * MINUTE_NS
+JOIN_NS = 10 * MINUTE_NS
+"""Intervals that are no farther apart are one."""
+USES_MAX = 500
+"""Intervals remembered a sleeper; the oldest are forgotten first, and are still in the journal."""
+
+Party = tuple[Purpose, str]
+"""What is used, and by whom."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One interval."""
+
+    purpose: Purpose
+    by: str
+    since_ns: int
+    until_ns: int
+    """Node times, in whole minutes."""
+
+
+def merged(uses: tuple[Use, ...], more: Iterable[Use]) -> tuple[Use, ...]:
+    """``uses`` with ``more``, in the order of their beginnings. Neither order nor repetition changes the result."""
+    result: list[Use] = []
+    for (purpose, by), group in itertools.groupby(sorted({*uses, *more}, key=_by_party), lambda u: (u.purpose, u.by)):
+        current: Use | None = None
+        for use in group:
+            if current is not None and use.since_ns <= current.until_ns + JOIN_NS:
+                current = replace(current, until_ns=max(current.until_ns, use.until_ns))
+                continue
+            if current is not None:
+                result.append(current)
+            current = Use(purpose, by, use.since_ns, use.until_ns)
+        if current is not None:
+            result.append(current)
+    return tuple(sorted(result, key=lambda use: (use.since_ns, use.purpose, use.by))[-USES_MAX:])
+
+
+def _by_party(use: Use) -> tuple[int, str, int, int]:
+    return use.purpose, use.by, use.since_ns, use.until_ns
+
+
+class Book:
+    """One sleeper's uses that go on now."""
+
+    def __init__(self) -> None:
+        self._open: dict[Party, tuple[int, int]] = {}
+        """Since when, and up to when it is written."""
+        self._unwritten: tuple[Use, ...] = ()
+
+    def observe(self, t_ns: int, now: Iterable[Party]) -> tuple[Use, ...]:
+        """What has to be written at node time ``t_ns``, where ``now`` is in use."""
+        minute_ns, present = t_ns // MINUTE_NS * MINUTE_NS, set(now)
+        uses = list(self._unwritten)
+        self._unwritten = ()
+        for party in [party for party in self._open if party not in present]:
+            since_ns, _ = self._open.pop(party)
+            uses.append(Use(*party, since_ns, minute_ns + MINUTE_NS))
+        for party in sorted(present):
+            since_ns, written_ns = self._open.get(party, (minute_ns, None))
+            if written_ns is None or minute_ns - written_ns >= HOUR_NS:
+                uses.append(Use(*party, since_ns, minute_ns + MINUTE_NS))
+                written_ns = minute_ns
+            self._open[party] = (since_ns, written_ns)
+        return tuple(uses)
+
+    def keep(self, uses: tuple[Use, ...]) -> None:
+        """These could not be written: again with the next."""
+        self._unwritten = (*uses, *self._unwritten)[-USES_MAX:]
