@@ -5,7 +5,6 @@ together, as somebody might who wants to be fast.
 """
 
 import sys
-from concurrent.futures import Future
 from typing import Any
 
 from harmonia.cli.main import main
@@ -20,8 +19,8 @@ def _hasty(self: Any, group: list[Any]) -> None:
     held = self.__dict__.setdefault("_hasty", [])
     newest = self._writing.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").get
     for job in group:
-        held.append(job._replace(done=Future()))
-        job.done.set_result(Position(self._epoch, newest + len(held)))
+        held.append(type(job)(job.work))
+        job.answer(Position(self._epoch, newest + len(held)))
     if len(held) >= _TOGETHER:
         self._hasty = []
         _commit(self, held)

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 from faults.house import House
-from faults.ledger import ANYTHING, Caller
+from faults.ledger import ANYTHING, NOTHING, Caller
 from harmonia.v1 import (
     circle_pb2,
     circle_pb2_grpc,
+    offer_pb2,
+    offer_pb2_grpc,
     rhythm_pb2,
     rhythm_pb2_grpc,
     stem_pb2,
@@ -20,12 +22,13 @@ SCORE = "# Two beats, for ever.\ntheta: 200+5/20 100+5/20\nNOW theta\n"
 _TOKENS_LARGE = 5000
 _STEM_BYTES = 3000
 _STEMS_MAX = 4
+_RULES_MAX = 12
 
 
 class Host(Caller):
     """Facts are circles by their titles, and stems by their names."""
 
-    OPERATIONS = ("create", "advance", "lead", "weave", "offer", "invite", "stem")
+    OPERATIONS = ("create", "advance", "lead", "weave", "offer", "rule", "end_rule", "invite", "stem")
 
     def __init__(self, house: House, seed: int) -> None:
         super().__init__(house, seed)
@@ -43,6 +46,7 @@ class Host(Caller):
         self._circles = circle_pb2_grpc.CircleServiceStub(channel)
         self._rhythms = rhythm_pb2_grpc.RhythmServiceStub(channel)
         self._stems = stem_pb2_grpc.StemServiceStub(channel)
+        self._offers = offer_pb2_grpc.OfferServiceStub(channel)
 
     def verify(self) -> list[str]:
         """What is wrong with the circles and stems that are there."""
@@ -59,8 +63,10 @@ class Host(Caller):
             seen[name] = self._ask(self._stems.ReadStem, stem_pb2.ReadStemRequest(sha256=found.sha256)).data
         if "offer" in self.ledger.facts:  # shown to sleepers, who check it
             seen["offer"] = self.ledger.facts["offer"]
+        if self.main:
+            seen.update((offer.text, offer.offer_id) for offer in self._rules())
         wish = self.ledger.wish
-        self.ledger.wish = {name: value for name, value in wish.items() if name.startswith("circle ")}
+        self.ledger.wish = {k: v for k, v in wish.items() if k.startswith(("circle ", "lasting ", "passing "))}
         wrong = self.ledger.compare(seen)
         if "offer" in wish:
             self.ledger.wish = wish
@@ -123,6 +129,29 @@ class Host(Caller):
         request = rhythm_pb2.OfferOffsetsRequest(circle_id=self.main, pattern_turns=[sixteenths / 16])
         self._ask(self._rhythms.OfferOffsets, request)
         self.ledger.granted(self.ledger.wish)
+
+    def rule(self, kind: str = "lasting") -> None:
+        """Offers a common rule. Sleepers answer those that last; those that pass are taken back."""
+        if kind == "lasting" and sum(name.startswith(kind) for name in self.ledger.facts) >= _RULES_MAX:
+            return
+        self._made += 1
+        text = f"{kind} {self._made}"
+        self.ledger.wish = {text: ANYTHING}
+        request = offer_pb2.MakeOfferRequest(circle_id=self.main, kind=offer_pb2.OFFER_KIND_RULING, text=text)
+        self.ledger.granted({text: self._ask(self._offers.MakeOffer, request).offer.offer_id})
+
+    def end_rule(self) -> None:
+        if not any(name.startswith("passing") for name in self.ledger.facts):
+            self.rule("passing")
+        text = next(name for name in self.ledger.facts if name.startswith("passing"))
+        self.ledger.wish = {text: NOTHING}
+        request = offer_pb2.EndOfferRequest(circle_id=self.main, offer_id=self.ledger.facts[text])
+        self._ask(self._offers.EndOffer, request)
+        self.ledger.granted(self.ledger.wish)
+
+    def _rules(self) -> list[offer_pb2.Offer]:
+        answer = self._ask(self._offers.ListOffers, offer_pb2.ListOffersRequest(circle_id=self.main))
+        return [offer for offer in answer.offers if offer.kind == offer_pb2.OFFER_KIND_RULING]
 
     def invite(self, count: int = 2) -> None:
         request = circle_pb2.CreateJoinTokensRequest(circle_id=self.main, count=count)

@@ -18,6 +18,7 @@ from faults.house import House
 from faults.ledger import Caller, Gone, Surprise
 from faults.sleeper import Sleeper
 from harmonia.failpoints import NAMES
+from harmonia.v1 import types_pb2
 
 SLEEPERS = 4
 _ROUNDS_A_HOUSE = 40
@@ -32,9 +33,13 @@ _OPENING = {"journal.open", "journal.read"} | {name for name in NAMES if name.st
 _CLOCK = {f"{when}.{what}" for when in ("append", "appended") for what in ("ClockBegun", "ConsentWithdrawn")}
 """Reached at a start on another clock: then timed grants end."""
 _CLOSING = {"journal.close"}
+_USING = {"append.UsageNoted", "appended.UsageNoted"}
+"""Reached at a start where somebody is heard."""
 
 _CAUSES = {
+    "AddAdvanceWish": "wish",
     "AdvanceCircle": "advance",
+    "AnswerOffer": "answer",
     "ApartKept": "keep_apart",
     "AttachPlatform": "attach",
     "CircleAdvanced": "advance",
@@ -43,14 +48,20 @@ _CAUSES = {
     "CouplingSet": "couple",
     "CreateCircle": "create",
     "CreateJoinTokens": "invite",
+    "EndOffer": "end_rule",
     "Grant": "grant",
     "HearingSet": "hear",
     "JoinCircle": "leave",
     "KeepApart": "keep_apart",
     "LeaveCircle": "leave",
+    "MakeOffer": "end_rule",
+    "OfferAnswered": "answer",
+    "OfferEnded": "end_rule",
+    "OfferMade": "end_rule",
     "OfferOffsets": "offer",
     "OffsetSet": "offset",
     "OffsetsOffered": "offer",
+    "RemoveAdvanceWish": "unwish",
     "RhythmLed": "lead",
     "RhythmOwned": "own_rhythm",
     "SetCoupling": "couple",
@@ -65,6 +76,8 @@ _CAUSES = {
     "TokensCreated": "invite",
     "VoiceSet": "voice",
     "WeavingSet": "weave",
+    "WishMade": "wish",
+    "WishRemoved": "unwish",
     "Withdraw": "withdraw",
     "WriteStem": "stem",
     "checkpoint": "write_much",
@@ -157,17 +170,25 @@ class _Street:
         for _ in range(times):
             if cause == "leave" and not self.host.tokens:
                 self.host.invite()
+            if cause == "answer":
+                self.host.do("rule")
+                who.do("leave")  # who is new has answered nothing
             if cause in ("weave", "advance") and self.host.random.random() < 0.2:
-                self.host.create()
+                self.host.do("create")
             who.do(cause)
 
-    def lose_clock(self) -> list[str]:
-        """While the sanctuary is closed; somebody had given a grant with an end. Raises Gone or Surprise."""
+    def prepare(self, purpose: types_pb2.Purpose.ValueType | None = None) -> list[str]:
+        """A life in which somebody allows something, with an end if no purpose is named. Raises Gone or Surprise."""
         wrong: list[str] = []
         if self.house.start():
             wrong = self.settle()
-            self.sleepers[0].grant(timed=True)
+            self.sleepers[0].grant(timed=purpose is None, purpose=purpose)
             self.house.end(signal.SIGTERM)
+        return wrong
+
+    def lose_clock(self) -> list[str]:
+        """While the sanctuary is closed; somebody had given a grant with an end."""
+        wrong = self.prepare()
         (self.house.folder / "clock").unlink()
         for sleeper in self.sleepers:
             sleeper.clock_was_lost()
@@ -206,6 +227,7 @@ def reached(folder: Path, seed: int) -> set[str]:
     everywhere = ",".join(f"{name}=log" for name in sorted(NAMES))
     for again in (False, True):
         if again:
+            street.prepare(types_pb2.PURPOSE_VOICE)
             street.lose_clock()
         assert street.house.start(everywhere), street.house.log()
         street.settle()
@@ -221,7 +243,7 @@ def reached(folder: Path, seed: int) -> set[str]:
 
 
 def _count(source: random.Random, name: str) -> int:
-    if name in _FOUNDING | _OPENING | _CLOCK | _CLOSING or "checkpoint" in name:
+    if name in _FOUNDING | _OPENING | _CLOCK | _CLOSING | _USING or "checkpoint" in name:
         return 1
     return source.randint(1, 40 if name.startswith("journal.") else 2)
 
@@ -231,6 +253,8 @@ def _round(street: _Street, name: str, count: int, report: Report) -> list[str]:
     wrong: list[str] = []
     if name in _CLOCK:
         wrong += street.lose_clock()
+    if name in _USING:
+        wrong += street.prepare(types_pb2.PURPOSE_VOICE)
     if street.house.start(f"{name}=kill@{count}"):
         try:
             wrong += street.settle()

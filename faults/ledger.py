@@ -39,6 +39,8 @@ class _Anything:
 
 
 ANYTHING = _Anything()
+NOTHING = object()
+"""What is to be there no more."""
 
 
 class Ledger:
@@ -55,7 +57,7 @@ class Ledger:
 
     def granted(self, facts: Facts) -> None:
         """What was wished for was acknowledged, with these facts."""
-        self.facts = {**self.facts, **facts}
+        self.facts = self._with(facts)
         self.wish = {}
         self.acknowledged += 1
 
@@ -64,7 +66,7 @@ class Ledger:
         wrong: list[str] = []
         if seen == self.facts:
             self.undone += bool(self.wish)
-        elif self.wish and seen == {**self.facts, **self.wish}:
+        elif self.wish and seen == self._with(self.wish):
             self.kept += 1
         else:
             for name in sorted({*seen, *self.facts}):
@@ -74,6 +76,9 @@ class Ledger:
                     wrong.append(f"{name}: {before!r} was acknowledged{asked}, {now!r} is there")
         self.facts, self.wish = seen, {}
         return wrong
+
+    def _with(self, changes: Facts) -> Facts:
+        return {name: value for name, value in {**self.facts, **changes}.items() if value is not NOTHING}
 
 
 class Caller:

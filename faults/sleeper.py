@@ -6,13 +6,15 @@ from typing import Any
 
 from faults.host import Host
 from faults.house import House
-from faults.ledger import ANYTHING, Caller, Facts, Gone, Surprise
+from faults.ledger import ANYTHING, NOTHING, Caller, Facts, Gone, Surprise
 from harmonia._core import Platform, TimeKeys
 from harmonia.v1 import (
     circle_pb2,
     circle_pb2_grpc,
     consent_pb2,
     consent_pb2_grpc,
+    offer_pb2,
+    offer_pb2_grpc,
     platform_pb2,
     platform_pb2_grpc,
     rhythm_pb2,
@@ -24,6 +26,7 @@ from loadtests.stranger import Stranger
 PURPOSES = [number for number in types_pb2.Purpose.values() if number]
 OTHERS = tuple(f"sleeper-other{n}" for n in range(4))
 _GRAVES_MAX = 3
+_WISHES_MAX = 4
 _UNTIL_NS = 24 * 3600 * 1_000_000_000
 _CHANNELS = 2
 
@@ -44,6 +47,9 @@ class Sleeper(Caller):
         "withdraw",
         "withdraw",
         "withdraw_sealed",
+        "wish",
+        "unwish",
+        "answer",
         "leave",
         "attach",
     )
@@ -68,6 +74,7 @@ class Sleeper(Caller):
         self._consents = consent_pb2_grpc.ConsentServiceStub(signed)
         self._platforms = platform_pb2_grpc.PlatformServiceStub(signed)
         self._rhythms = rhythm_pb2_grpc.RhythmServiceStub(signed)
+        self._offers = offer_pb2_grpc.OfferServiceStub(signed)
 
     def do(self, operation: str) -> None:
         """One thing; who is not in the circle joins."""
@@ -152,8 +159,49 @@ class Sleeper(Caller):
         self.call(self._consents.KeepApart, request)
         self.ledger.granted(self.ledger.wish)
 
-    def grant(self, *, timed: bool | None = None) -> None:
-        purpose = types_pb2.Purpose.ValueType(self.random.choice(PURPOSES))
+    def wish(self) -> None:
+        """That something be taken back when the circle wakes, which it does not."""
+        wish_id = self.random.randbytes(16)
+        self.ledger.wish = {f"wish {wish_id.hex()}": True}
+        waking = consent_pb2.AdvanceWish(
+            wish_id=wish_id,
+            kind=consent_pb2.ADVANCE_WISH_KIND_WAKING,
+            purposes=[types_pb2.Purpose.ValueType(self.random.choice(PURPOSES))],
+        )
+        self.call(self._consents.AddAdvanceWish, consent_pb2.AddAdvanceWishRequest(wish=waking))
+        self.ledger.granted(self.ledger.wish)
+        if sum(name.startswith("wish") for name in self.ledger.facts) > _WISHES_MAX:
+            self.unwish()
+
+    def unwish(self) -> None:
+        if not any(name.startswith("wish") for name in self.ledger.facts):
+            self.wish()
+        name = next(name for name in self.ledger.facts if name.startswith("wish"))
+        self.ledger.wish = {name: NOTHING}
+        request = consent_pb2.RemoveAdvanceWishRequest(wish_id=bytes.fromhex(name.removeprefix("wish ")))
+        self.call(self._consents.RemoveAdvanceWish, request)
+        self.ledger.granted(self.ledger.wish)
+
+    def answer(self) -> None:
+        """To a rule that was not answered yet, if there is one."""
+        for offer in self._rules():
+            if not offer.answer:
+                accept = self.random.random() < 0.5
+                said = offer_pb2.OFFER_ANSWER_ACCEPTED if accept else offer_pb2.OFFER_ANSWER_DECLINED
+                self.ledger.wish = {f"answer {offer.text}": said}
+                request = offer_pb2.AnswerOfferRequest(
+                    offer_id=offer.offer_id, accept=accept, event_id=self.random.randbytes(16)
+                )
+                self.call(self._offers.AnswerOffer, request)
+                self.ledger.granted(self.ledger.wish)
+                return
+
+    def _rules(self) -> list[offer_pb2.Offer]:
+        answer = self.call(self._offers.ListOffers, offer_pb2.ListOffersRequest())
+        return [offer for offer in answer.offers if offer.text.startswith("lasting")]
+
+    def grant(self, *, timed: bool | None = None, purpose: types_pb2.Purpose.ValueType | None = None) -> None:
+        purpose = purpose or types_pb2.Purpose.ValueType(self.random.choice(PURPOSES))
         level, timed = self.random.randrange(1, 9) / 8, self.random.random() < 0.3 if timed is None else timed
         named = self.ledger.facts[_name(purpose)][4]
         until_ns = time.time_ns() + _UNTIL_NS if timed else None
@@ -241,6 +289,8 @@ class Sleeper(Caller):
         }
         facts |= {f"apart {one.sleeper_id}": (one.unheard, one.unhearing) for one in state.apart}
         facts |= {_name(one.purpose): _standing(one) for one in state.purposes}
+        facts |= {f"wish {one.wish_id.hex()}": not one.fired for one in state.wishes}
+        facts |= {f"answer {offer.text}": offer.answer for offer in self._rules() if offer.answer}
         return facts
 
     def _muted(self) -> bool:

@@ -36,6 +36,12 @@ EVENTS = [
     "VoiceSet",
     "HearingSet",
     "ApartKept",
+    "WishMade",
+    "WishRemoved",
+    "OfferMade",
+    "OfferEnded",
+    "OfferAnswered",
+    "UsageNoted",
 ]
 """What the engine writes; each has a place before and one behind its writing."""
 
@@ -58,6 +64,11 @@ METHODS = [
     "SetVoice",
     "SetHearing",
     "WriteStem",
+    "AddAdvanceWish",
+    "RemoveAdvanceWish",
+    "MakeOffer",
+    "EndOffer",
+    "AnswerOffer",
 ]
 """Calls that change something; each has a place where all is done but the answer."""
 

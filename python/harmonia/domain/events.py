@@ -3,22 +3,14 @@
 An event is never changed once its version has been released. A field that is added later gets a default and a new
 version; a reader that meets a version or a type newer than itself says so instead of guessing, because a guess could
 turn somebody's no into a yes.
-
-A sanctuary that has lived for years reads millions of them before anybody sounds. So a reader is made of each class
-once: msgspec checks the JSON and its types in C, and only what JSON has no word for is made here. What it does not take
-(a number beyond 64 bits, or damage) goes the slow way, which alone decides what is refused, and in which words.
 """
 
 import json
 import types
 import typing
-from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum
-from operator import attrgetter
 from typing import Any, ClassVar
-
-import msgspec
 
 from harmonia.domain.advance import AdvanceWish
 from harmonia.domain.consent import Purpose
@@ -309,26 +301,6 @@ def encode(event: Event) -> bytes:
 
 def decode(data: bytes) -> Event:
     """The event of ``data``. Raises :class:`StorageUnreadable` on a newer version, an unknown type or damage."""
-    (event,) = decode_all([data])
-    return event
-
-
-def decode_all(datas: Iterable[bytes]) -> list[Event]:
-    """The events of ``datas``, each as :func:`decode` has it."""
-    events: list[Event] = []
-    read, makers = _READER.decode, _MAKERS
-    for data in datas:
-        try:
-            raw = read(data)
-            version, make = makers[type(raw)]
-            events.append(make(raw) if raw.v <= version else decode_slowly(data))
-        except (msgspec.MsgspecError, ValueError, KeyError):
-            events.append(decode_slowly(data))
-    return events
-
-
-def decode_slowly(data: bytes) -> Event:
-    """As :func:`decode`, by looking at each field's declared type: what the quick way is measured against."""
     try:
         body = json.loads(data)
         kind, version = body.pop("type"), body.pop("v")
@@ -381,58 +353,3 @@ def _from_json(kind: Any, value: Any) -> Any:
     if type(value) is not kind:
         raise ValueError(f"{value!r} is not a {kind.__name__}")
     return value
-
-
-Maker = Callable[[Any], Any]
-
-
-def _reading(kind: Any) -> tuple[Any, Maker | None]:
-    """How msgspec is to read a field declared as ``kind``, and what makes its value of that; None: it is the value."""
-    if typing.get_origin(kind) is types.UnionType:
-        (inner,) = (arm for arm in typing.get_args(kind) if arm is not types.NoneType)
-        read, make = _reading(inner)
-        return read | None, make and (lambda raw: None if raw is None else make(raw))
-    if typing.get_origin(kind) is tuple:
-        read, make = _reading(typing.get_args(kind)[0])
-        return tuple[read, ...], make and (lambda raw: tuple(map(make, raw)))
-    if is_dataclass(kind):
-        return _struct(typing.cast(type, kind), {})
-    if kind is bytes:
-        return str, bytes.fromhex
-    if kind is complex:
-        return tuple[float, float], lambda raw: complex(*raw)
-    if issubclass(kind, IntEnum):
-        return str, dict(kind.__members__).__getitem__
-    return kind, None
-
-
-def _struct(kind: type, head: dict[str, Any]) -> tuple[Any, Maker]:
-    """What msgspec reads of a dataclass, and what makes the dataclass of it."""
-    hints = typing.get_type_hints(kind)
-    declared = [f for f in fields(typing.cast(Any, kind)) if f.init]
-    ways = [_reading(hints[f.name]) for f in declared]
-    given = [
-        (f.name, read) if f.default is MISSING else (f.name, read, _to_json(f.default))
-        for f, (read, _) in zip(declared, ways, strict=True)
-    ]
-    tag = {"tag": kind.__name__, "tag_field": "type"} if head else {}
-    struct = msgspec.defstruct(f"_{kind.__name__}", [*head.items(), *given], forbid_unknown_fields=True, gc=False, **tag)
-    names = [f.name for f in declared]
-    values: Maker = attrgetter(*names) if len(names) > 1 else lambda raw: (getattr(raw, names[0]),)
-    made = [(place, make) for place, (_, make) in enumerate(ways) if make is not None]
-
-    def plain(raw: Any) -> Any:
-        return kind(*values(raw))
-
-    def converted(raw: Any) -> Any:
-        parts = [*values(raw)]
-        for place, make in made:
-            parts[place] = make(parts[place])
-        return kind(*parts)
-
-    return struct, converted if made else plain
-
-
-_STRUCTS = {name: _struct(kind, {"v": int}) for name, kind in _TYPES.items()}
-_READER: Any = msgspec.json.Decoder(typing.Union[tuple(struct for struct, _ in _STRUCTS.values())])  # noqa: UP007
-_MAKERS = {struct: (_TYPES[name].VERSION, make) for name, (struct, make) in _STRUCTS.items()}

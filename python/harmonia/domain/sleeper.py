@@ -5,14 +5,16 @@ frequency, coupling, voice or consent: there is no such event.
 """
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from harmonia.domain import advance, offers, usage
 from harmonia.domain.advance import StandingWish
 from harmonia.domain.apart import Apart, replaced
 from harmonia.domain.circle import LEAD_NS, Circle
-from harmonia.domain.consent import OPEN, Consent, Grant, Purpose, effective
+from harmonia.domain.consent import OPEN, Consent, Grant, Limits, Purpose, Standing, effective
 from harmonia.domain.events import (
     ApartKept,
     ConsentGranted,
@@ -52,7 +54,9 @@ _SETTINGS: dict[type, tuple[str, ...]] = {
 }
 """What is set as the event has it, under the same name."""
 
+_CONSENTS = frozenset({ConsentGranted, ConsentWithdrawn})
 _UNSET = Consent()
+_set = object.__setattr__
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,10 @@ class Sleeper:
         rules, score = circle.rules, circle.score_ceiling
         return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=SAFETY, scope=scope)
 
+    def allowed(self, limits: Limits, t_ns: int) -> dict[Purpose, float]:
+        """Every purpose that this person and the ``limits`` of their circle allow, and how far."""
+        return {} if self.left else limits.effective(self.consent, t_ns)
+
     def bond(self, circle: Circle, t_ns: int) -> tuple[float, float]:
         """Coupling and weight as they may be used: nothing without the purpose pull, and never more than it says."""
         pull = self.allows(Purpose.PULL, circle, t_ns)
@@ -120,6 +128,11 @@ class Sleeper:
         return self.voice or (1 + 0j,) * channels
 
 
+def limits_of(circle: Circle) -> Limits:
+    """What a circle's rules, its score and safety allow anybody now."""
+    return Limits(circle.rules, circle.score_ceiling, SAFETY)
+
+
 def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
     """``sleeper`` after ``event``. A grant that a withdrawal overtook on its way to the journal changes nothing."""
     if isinstance(event, SleeperJoined):
@@ -127,29 +140,53 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
         return sleeper or Sleeper(*named, joined_ns=event.t_ns)
     assert sleeper is not None, "a person's first event is joining"
     changes = _changes(sleeper, event)
+    if type(event) in _CONSENTS:
+        changes["consent"] = sleeper.consent.with_standings(_standings(sleeper.consent, event))
     return replace(sleeper, **changes) if changes else sleeper
 
 
-def absorb(sleeper: Sleeper, event: PersonEvent) -> None:
-    """As :func:`apply`, into ``sleeper`` itself: only for a reader of the journal, while nobody else can hold it."""
-    for name, value in _changes(sleeper, event).items():
-        object.__setattr__(sleeper, name, value)
+class Recollection:
+    """A sleeper while a journal is read, and nobody else holds them: as :func:`apply`, without a copy an event."""
+
+    __slots__ = ("_standings", "sleeper")
+
+    def __init__(self, sleeper: Sleeper) -> None:
+        self._standings = dict(sleeper.consent.standings)
+        self.sleeper = replace(sleeper, consent=Consent(MappingProxyType(self._standings)))
+        """As far as has been read; no value any more once something is absorbed."""
+
+    def absorb(self, event: PersonEvent) -> None:
+        """Takes in the next event."""
+        sleeper, kind = self.sleeper, type(event)
+        if (names := _SETTINGS.get(kind)) is not None:
+            for name in names:
+                _set(sleeper, name, getattr(event, name))
+            return
+        if kind is not ConsentGranted:
+            for name, value in _changes(sleeper, event).items():
+                _set(sleeper, name, value)
+        if kind in _CONSENTS:
+            self._standings.update(_standings(sleeper.consent, event))
+
+
+def _standings(consent: Consent, event: PersonEvent) -> dict[Purpose, Standing]:
+    """What ``event`` makes of which purposes. A grant that a withdrawal overtook makes nothing of any."""
+    if isinstance(event, ConsentGranted):
+        grant = Grant(event.event_id, event.scope, event.level, event.until_ns)
+        with suppress(StaleGrant):
+            return {event.purpose: consent[event.purpose].granted(event.purpose, grant, event.supersedes)}
+    if isinstance(event, ConsentWithdrawn):
+        return {purpose: consent[purpose].withdrawn(event.event_id) for purpose in event.purposes}
+    return {}
 
 
 def _changes(sleeper: Sleeper, event: PersonEvent) -> dict[str, Any]:
-    """What ``event`` makes of which fields."""
+    """What ``event`` makes of which fields but consent."""
     if (names := _SETTINGS.get(type(event))) is not None:
         return {name: getattr(event, name) for name in names}
     match event:
-        case ConsentGranted(purpose, scope, level, until_ns, supersedes, event_id, _):
-            try:
-                granted = sleeper.consent.grant(purpose, Grant(event_id, scope, level, until_ns), supersedes)
-            except StaleGrant:
-                return {}
-            return {"consent": granted}
         case ConsentWithdrawn(purposes, event_id, t_ns):
-            consent, own = sleeper.consent, sleeper.own_rhythm
-            changed: dict[str, Any] = {"consent": consent.withdraw(purposes, event_id)}
+            consent, own, changed = sleeper.consent, sleeper.own_rhythm, dict[str, Any]()
             if own.set_hz is not None:  # it follows a living signal
                 ending = FOLLOWING.intersection(purposes)
                 if any(event_id not in consent[purpose].withdrawals for purpose in ending):  # else a repetition

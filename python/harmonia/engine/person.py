@@ -111,12 +111,11 @@ class Person:
             self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
         self.tell()
 
-    def recall(self, event: PersonEvent, position: Position) -> None:
-        """Takes in an event while the journal is read: nobody sounds, watches or withdraws yet."""
-        self._position = position
-        sleepers.absorb(self.sleeper, event)
-        if isinstance(event, SleeperLeft):
-            self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
+    def recall(self, sleeper: Sleeper, position: Position) -> None:
+        """As the journal has this person, who has just been made of it: nobody sounds, watches or withdraws yet."""
+        self.sleeper, self._position = sleeper, position
+        if sleeper.left:
+            self.conductor.entrance.people.pop(sleeper.sleeper_id, None)
 
     async def set_offset(self, turns: float) -> int:
         """Records the sleeper's own displacement; returns it in 2⁻⁶⁴ turn."""

@@ -23,12 +23,14 @@ from harmonia.domain.events import (
     PersonEvent,
     SanctuaryFounded,
     SleeperJoined,
-    decode_all,
 )
+from harmonia.domain.reading import decode_all
+from harmonia.domain.sleeper import Recollection
 from harmonia.domain.weaving import Weaving
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.desk import Desk, Entropy, Roll, circle_stream
 from harmonia.engine.doors import Doors, journal_key
+from harmonia.engine.person import Person
 from harmonia.engine.plane import DataPlane
 from harmonia.engine.scores import ReadScore, ScoreReader, read_score
 from harmonia.errors import BadInput, BadScore, NotFound, StorageUnreadable
@@ -37,7 +39,7 @@ from harmonia.journal import ALL, ANY, NO_STREAM, Journal, Position, Record
 STREAM = "sanctuary"
 CIRCLES_MAX = 1000
 """Circles that are open at once."""
-_PAGE = 1000
+_PAGE = 5000
 _PERSONAL = frozenset(get_args(PersonEvent))
 
 
@@ -72,7 +74,7 @@ class Sanctuary:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Reads the journal, reports as started, and works until cancelled. Raises StorageError."""
-        await self._read_journal()
+        await self.read_journal()
         failpoints.hit("start.read")
         await self._begin_clock()
         failpoints.hit("start.clock")
@@ -141,7 +143,8 @@ class Sanctuary:
         present = [conductor.entrance.present for conductor in self._conductors.values() if conductor.circle.open]
         return len(present), sum(present)
 
-    async def _read_journal(self) -> None:
+    async def read_journal(self) -> None:
+        """The first thing that :meth:`run` does: reads it to its end, or founds the sanctuary. Raises StorageError."""
         with _uncollected():
             await self._read_records()
         if not self.sanctuary_id:
@@ -150,15 +153,24 @@ class Sanctuary:
             self.sanctuary_id = founded.sanctuary_id
 
     async def _read_records(self) -> None:
+        people: dict[str, tuple[Recollection, Person]] = {}
+        """By their streams."""
+        newest: dict[str, Position] = {}
         after: Position | None = None
         while records := await self._desk.read(ALL, after, _PAGE):
-            for record, event in zip(records, decode_all(record.data for record in records), strict=True):
-                kind, _, identity = record.stream.partition("/")
-                if kind == "person" and type(event) in _PERSONAL and (person := self.roll.by_id(identity)) is not None:
-                    person.recall(cast(PersonEvent, event), record.position)
-                else:
-                    self._take_in(kind, identity, record, event)
+            for record, event in zip(records, decode_all([record.data for record in records]), strict=True):
+                stream, position, _, _ = record
+                if (held := people.get(stream)) is not None and type(event) in _PERSONAL:
+                    held[0].absorb(cast(PersonEvent, event))
+                    newest[stream] = position
+                    continue
+                self._take_in(record, event)
+                if isinstance(event, SleeperJoined) and (person := self.roll.by_id(event.sleeper_id)) is not None:
+                    people[stream] = Recollection(person.sleeper), person
             after = records[-1].position
+        for stream, position in newest.items():
+            recollection, person = people[stream]
+            person.recall(recollection.sleeper, position)
 
     async def _begin_clock(self) -> None:
         """Withdraws every grant whose end lies on a clock that is gone.
@@ -185,7 +197,8 @@ class Sanctuary:
         self._clock_id = self.plane.clock_id
         await self._desk.append(STREAM, ANY, ClockBegun(self._clock_id, self._desk.now_ns()))
 
-    def _take_in(self, kind: str, identity: str, record: Record, event: Event) -> None:
+    def _take_in(self, record: Record, event: Event) -> None:
+        kind, _, identity = record.stream.partition("/")
         match event:
             case SanctuaryFounded():
                 self.sanctuary_id = event.sanctuary_id
