@@ -241,7 +241,7 @@ def measure_consent() -> dict[str, float]:
     type=click.IntRange(1000),
     default=1_000_000,
     show_default=True,
-    help="How many are read again.",
+    help="How many to read again.",
 )
 @json_option
 def journal(seconds: float, appenders: int, sync_ms: float, count: int, as_json: bool) -> None:
@@ -249,12 +249,12 @@ def journal(seconds: float, appenders: int, sync_ms: float, count: int, as_json:
 
     The restart is a real daemon's, of 100 circles and 10,000 sleepers with twenty events each.
     """
+    measured = measure_consent()
     with tempfile.TemporaryDirectory(prefix="harmonia-bench-") as name:
         folder = Path(name)
-        measured = measure_appends(folder, appenders, seconds, sync_ms)
+        measured |= measure_appends(folder, appenders, seconds, sync_ms)
         measured |= measure_replay(folder, count)
         measured |= measure_restart(folder, min(count, 20 * SLEEPERS))
-    measured |= measure_consent()
     if as_json:
         echo_json(measured)
         return

@@ -186,7 +186,8 @@ def _changes(sleeper: Sleeper, event: PersonEvent) -> dict[str, Any]:
         return {name: getattr(event, name) for name in names}
     match event:
         case ConsentWithdrawn(purposes, event_id, t_ns):
-            consent, own, changed = sleeper.consent, sleeper.own_rhythm, dict[str, Any]()
+            consent, own = sleeper.consent, sleeper.own_rhythm
+            changed: dict[str, Any] = {}
             if own.set_hz is not None:  # it follows a living signal
                 ending = FOLLOWING.intersection(purposes)
                 if any(event_id not in consent[purpose].withdrawals for purpose in ending):  # else a repetition

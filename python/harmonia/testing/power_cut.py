@@ -95,6 +95,11 @@ class PowerCutDisk:
         self._fault = None
 
     @property
+    def failing(self) -> bool:
+        """Whether a call is still to fail."""
+        return self._fault is not None and (self._fault[2] or self.calls < self._fault[1])
+
+    @property
     def failed(self) -> bool:
         """Whether the call that was to fail has come."""
         return self._fault is not None and self.calls >= self._fault[1]
