@@ -63,8 +63,8 @@ def test_a_score_is_refused_by_file_and_line(harmonia: Run, tmp_path: Path) -> N
 
 
 def test_a_score_that_is_not_text_is_refused_by_line(harmonia: Run, tmp_path: Path) -> None:
-    path = tmp_path / "bad.sbg"
-    path.write_bytes(b"one: 200+4/10\nna\xefve: -\n")
+    path = tmp_path / "bad.toml"
+    path.write_bytes(b"end = 60\n# na\xefve\n")
     code, _, err = harmonia("score", "show", str(path))
     assert code == 2
     assert f"{path}:2: not UTF-8" in one_line(err)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harmonia.cli.common import find_sleeper
-from harmonia.cli.join import moment_json, parse_voice, spread_voice
-from harmonia.client import Endpoint, Identity, LockState, Moment
+from harmonia.cli.common import find_sleeper, put_by, sleepers_dir
+from harmonia.cli.join import chosen, keys, moment_json, parse_voice, spread_voice
+from harmonia.client import EVERY_PURPOSE, Endpoint, Identity, LockState, Moment
 from harmonia.errors import BadInput, NotFound
 from tests.client.test_identity import someone
 
@@ -75,3 +75,32 @@ def test_a_sleeper_starts_without_the_heavy_libraries() -> None:
     code = "import sys, harmonia.cli.main, harmonia.cli.join; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"matplotlib", "rich", "numpy", "apsw", "harmonia.rpc", "harmonia.night"} & set(loaded)
+
+
+def test_each_purpose_has_a_key_of_its_own_to_withdraw_it() -> None:
+    keys = [chr(ord("a") + place).encode() for place in range(12)]
+    assert [chosen(key) for key in keys] == list(EVERY_PURPOSE)
+    for other in (b"o", b"q", b"m", b"\x1b[C", b"", b"A", "ä".encode()):
+        assert chosen(other) is None
+
+
+def test_a_sleeper_whose_night_is_over_is_found_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    file = sleepers_dir(tmp_path) / "s.json"
+    someone(file).save()
+    put_by(tmp_path, file, "s")
+    assert not file.exists()
+    with pytest.raises(NotFound):
+        find_sleeper(tmp_path, None)
+    assert find_sleeper(tmp_path, None, past=True).sleeper_id == "s"
+    here = someone(sleepers_dir(tmp_path) / "t.json")
+    here.sleeper_id = "t"
+    here.save()
+    assert find_sleeper(tmp_path, None, past=True).sleeper_id == "t"
+    assert find_sleeper(tmp_path, "s", past=True).sleeper_id == "s"
+    put_by(tmp_path, file, "s")  # gone already: nothing to keep
+
+
+def test_keys_that_come_at_once_are_so_many_keys() -> None:
+    assert keys(b"oo") == [b"o", b"o"]
+    assert keys(b"wc\x1b[Co\x1b[D\n") == [b"w", b"c", b"\x1b[C", b"o", b"\x1b[D", b"\n"]
+    assert keys(b"") == []

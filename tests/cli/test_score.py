@@ -45,6 +45,33 @@ def read(path: Path) -> np.ndarray:
         return np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
 
 
+@pytest.mark.parametrize(
+    ("title", "read"),
+    [
+        (b"Na\xc3\xafve \xe2\x80\x9cnight\xe2\x80\x9d", "Naïve “night”"),
+        (b"Na\xefve \x93night\x94", "Naïve “night”"),
+        (b"Na\xefve \x81", "Naïve"),
+    ],
+)
+def test_an_older_sbg_file_may_be_in_windows_1252_or_latin_1(
+    harmonia: Run, tmp_path: Path, title: bytes, read: str
+) -> None:
+    path = tmp_path / "old.sbg"
+    path.write_bytes(b"## " + title + b"\n" + SCORE.encode())
+    code, out, _ = harmonia("score", "show", str(path), "--json")
+    assert code == 0
+    assert json.loads(out)["title"].rstrip("\x81 ") == read
+
+
+def test_words_beyond_the_sixteenth_are_noted(harmonia: Run, tmp_path: Path) -> None:
+    path = tmp_path / "wide.sbg"
+    path.write_text("wide:" + " 200+4/1" * 16 + " 300+8/1\n0:00 wide\n")
+    code, out, _ = harmonia("score", "show", str(path))
+    assert code == 0
+    assert f'{path}:1: note: "300+8/1"' in out
+    assert "up to 16 channels" in out
+
+
 def test_render_is_the_cores_sound_in_sixteen_bits(harmonia: Run, score_file: Path, tmp_path: Path) -> None:
     output = tmp_path / "part.wav"
     code, out, _ = harmonia(

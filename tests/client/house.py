@@ -31,6 +31,8 @@ from harmonia.v1 import (
     platform_pb2_grpc,
     rhythm_pb2,
     rhythm_pb2_grpc,
+    steward_pb2,
+    steward_pb2_grpc,
     types_pb2,
 )
 
@@ -91,6 +93,7 @@ class House(
     consent_pb2_grpc.ConsentServiceServicer,
     platform_pb2_grpc.PlatformServiceServicer,
     rhythm_pb2_grpc.RhythmServiceServicer,
+    steward_pb2_grpc.StewardServiceServicer,
 ):
     """One circle, one sleeper. `refuse` makes a method fail; `report` sends a platform state to every watcher."""
 
@@ -104,6 +107,7 @@ class House(
         self.offsets: list[float] = []
         self.rhythms: list[tuple[float | None, bool]] = []
         self.wishes: list[tuple[Any, ...]] = []
+        self.helps: list[tuple[bytes, str]] = []
         self.refusals: dict[str, errors.HarmoniaError] = {}
         self.standing = {number: [False, ""] for number in range(1, 13)}
         self.state = platform_pb2.PlatformState(
@@ -132,6 +136,7 @@ class House(
         consent_pb2_grpc.add_ConsentServiceServicer_to_server(self, self._server)
         platform_pb2_grpc.add_PlatformServiceServicer_to_server(self, self._server)
         rhythm_pb2_grpc.add_RhythmServiceServicer_to_server(self, self._server)
+        steward_pb2_grpc.add_StewardServiceServicer_to_server(self, self._server)
         pair = [(self.authority.key_pem, self.authority.certificate_pem)]
         credentials = grpc.ssl_server_credentials(pair)
         self.port = self._server.add_secure_port(f"127.0.0.1:{self.port}", credentials)
@@ -274,6 +279,11 @@ class House(
         self.wishes.append((request.sleeper_id, *directions))
         wish = consent_pb2.Apart(sleeper_id=request.sleeper_id, unheard=request.unheard, unhearing=request.unhearing)
         return consent_pb2.KeepApartResponse(apart=[wish])
+
+    def CallForHelp(self, request: Any, context: Any) -> Any:
+        self._enter("/harmonia.v1.StewardService/CallForHelp", context)
+        self.helps.append((request.event_id, request.message))
+        return steward_pb2.CallForHelpResponse(call=steward_pb2.HelpCall(help_id="help-a", place=1))
 
     def WatchCircle(self, request: Any, context: Any) -> Any:
         """As fast as the reader takes them, numbered in ``hidden``, until the test closes the house."""

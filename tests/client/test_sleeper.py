@@ -263,10 +263,10 @@ async def test_a_full_disk_of_ones_own_keeps_nobody_from_opting_out(
 ) -> None:
     async with join(house.invitation(), state_file=tmp_path / "me.json", core=platform(core)) as sleeper:
 
-        def full(_: object) -> None:
+        def full(_path: Path, _text: str) -> None:
             raise errors.StorageError("disk full")
 
-        monkeypatch.setattr("harmonia.client.identity.Identity.save", full)
+        monkeypatch.setattr("harmonia.client.sleeper.write_secret", full)
         assert await sleeper.opt_out() == 7
         assert sleeper.trouble == "disk full"
 
@@ -423,6 +423,9 @@ async def test_the_way_back_from_a_breath_is_the_sanctuarys_to_know(
     house.state.own_rhythm.segments.add(start_ns=1000, frequency=types_pb2.Int128(low=2**60))
     async with join(house.invitation(), grants=both, core=platform(core)) as sleeper, trio.open_nursery() as nursery:
         await until(lambda: house.watching)
+        house.state.circle.title = "granted"
+        house.report()  # the first may be from before the grants
+        await until(lambda: sleeper.circle.title == "granted")
         nursery.start_soon(sleeper.follow, tracker)
         await until(lambda: house.rhythms)
         if ending == "cancelled":

@@ -1,7 +1,8 @@
 """Laws of consent: nobody turns a no into a yes, a withdrawal always applies, a replay changes nothing."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 
 from harmonia.domain import circle as circles
 from harmonia.domain import sleeper as sleepers
+from harmonia.domain.advance import AdvanceWish, WishKind
 from harmonia.domain.circle import Circle
 from harmonia.domain.consent import OPEN, Ceiling, Consent, Grant, Purpose, effective
 from harmonia.domain.events import (
+    ApartKept,
     CircleAdvanced,
     CircleCreated,
     CircleEvent,
@@ -19,20 +22,34 @@ from harmonia.domain.events import (
     ConsentWithdrawn,
     CouplingSet,
     HearingSet,
+    OfferAnswered,
+    OfferEnded,
+    OfferMade,
     OffsetSet,
     OffsetsOffered,
     PersonEvent,
     RhythmLed,
     RhythmOwned,
+    RoleGranted,
+    RoomEvent,
+    RoomLifted,
+    RoomSilenced,
     SleeperJoined,
     SleeperLeft,
+    TalkEvent,
     TokensCreated,
+    UsageNoted,
     VoiceSet,
     WeavingSet,
+    WishMade,
+    WishRemoved,
 )
+from harmonia.domain.offers import Offer, OfferedGrant, OfferKind
 from harmonia.domain.rhythm import Rhythm, Segment
+from harmonia.domain.roles import Role
 from harmonia.domain.sleeper import Sleeper
 from harmonia.domain.states import CircleState
+from harmonia.domain.usage import Use
 from harmonia.domain.weaving import CircleMode
 from harmonia.errors import StaleGrant
 
@@ -42,7 +59,7 @@ levels = st.floats(0, 1)
 instants = st.integers(0, 1000)
 ceilings = st.builds(Ceiling, st.dictionaries(purposes, st.floats(allow_nan=True) | st.none() | st.text(max_size=2)))
 
-JOINED = SleeperJoined("sleeper-a", "circle-a", b"t", b"c", b"k", 0)
+JOINED = SleeperJoined("circle-a", "sleeper-a", b"t", b"c", b"k", 0)
 CREATED = CircleCreated("circle-a", "Night", "n.sbg", "sbg", "", 2, None, 8, None, None, 0)
 
 grants = st.builds(
@@ -56,8 +73,35 @@ own_settings = st.one_of(
     st.builds(RhythmOwned, st.just((Segment(5, 0, 10**20),)), st.none() | instants, instants),
     st.builds(CouplingSet, levels, levels, instants),
 )
-HOSTS = (CircleAdvanced, RhythmLed, WeavingSet, OffsetsOffered, TokensCreated)
+HOSTS = (
+    *(CircleAdvanced, RhythmLed, WeavingSet, OffsetsOffered, OfferMade, OfferEnded, TokensCreated),
+    *get_args(RoomEvent | TalkEvent),
+)
 person_events = st.one_of(grants, withdrawals, own_settings)
+offers_made = st.builds(
+    Offer,
+    st.sampled_from(OfferKind),
+    instants,
+    pattern=st.just((7,)),
+    coupling=levels,
+    home=st.booleans(),
+    grants=st.lists(st.builds(OfferedGrant, purposes, levels), max_size=2).map(tuple),
+)
+advance_wishes = st.builds(
+    AdvanceWish,
+    event_ids,
+    st.sampled_from(WishKind),
+    st.lists(purposes, min_size=1, unique=True).map(tuple),
+    after_ns=instants,
+)
+notes = st.one_of(
+    st.builds(WishMade, advance_wishes, instants),
+    st.builds(WishRemoved, event_ids, instants),
+    st.builds(OfferAnswered, offers_made, st.booleans(), instants),
+    st.builds(UsageNoted, st.lists(st.builds(Use, purposes, st.just("host"), instants, instants)).map(tuple), instants),
+    st.builds(ApartKept, st.just("sleeper-b"), st.booleans(), st.booleans(), instants),
+)
+"""What a person's stream holds besides: wishes, answers, usage."""
 advances = st.builds(
     CircleAdvanced, st.sampled_from(CircleState), instants, st.just(5), st.just((Segment(5, 0, 10**20),))
 )
@@ -66,6 +110,11 @@ host_events = st.one_of(
     st.builds(TokensCreated, st.lists(st.binary(min_size=32, max_size=32), max_size=2).map(tuple), instants, instants),
     st.builds(WeavingSet, st.sampled_from(CircleMode), st.floats(0, 100), instants),
     st.builds(OffsetsOffered, st.lists(st.integers(-(2**63), 2**63 - 1), max_size=2).map(tuple), instants),
+    st.builds(OfferMade, offers_made, instants),
+    st.builds(OfferEnded, event_ids, instants),
+    st.builds(RoomSilenced, st.sampled_from("ab"), st.text(), st.booleans(), st.text(), instants),
+    st.builds(RoomLifted, st.sampled_from("ab"), st.text(), instants),
+    st.builds(RoleGranted, st.text(), st.sampled_from(Role), st.text(), st.binary(), st.none() | instants, instants),
 )
 
 
@@ -97,7 +146,7 @@ def test_every_other_party_can_only_narrow(events: list[PersonEvent], others: Li
 
 
 @given(
-    st.lists(st.one_of(person_events, host_events), max_size=30),
+    st.lists(st.one_of(person_events, notes, host_events), max_size=30),
     purposes,
     instants,
 )
@@ -108,10 +157,11 @@ def test_no_host_event_turns_a_no_into_a_yes_or_resets_an_offset(
     circle = circles.apply(None, CREATED)
     sleeper = sleepers.apply(None, JOINED)
     for event in history:
-        if isinstance(event, HOSTS):
+        if isinstance(event, CircleEvent):
             circle = circles.apply(circle, event)
         else:
-            assert not isinstance(event, CircleCreated | SleeperLeft)
+            assert isinstance(event, PersonEvent)
+            assert not isinstance(event, SleeperLeft)
             sleeper = sleepers.apply(sleeper, event)
     alone = fold([event for event in history if not isinstance(event, HOSTS)])  # type: ignore[misc]
     assert sleeper == alone
@@ -125,6 +175,46 @@ def test_no_unrelated_update_resets_an_offset(events: list[PersonEvent], setting
     after = sleepers.apply(before, setting)
     assert after.consent == before.consent
     assert isinstance(setting, OffsetSet) or after.offset == 12345
+
+
+@given(st.lists(st.one_of(person_events, notes, host_events), max_size=30), purposes, instants)
+def test_no_sequence_of_offers_wishes_usage_and_others_acts_turns_a_no_into_a_yes(
+    history: list[PersonEvent | CircleEvent], purpose: Purpose, t: int
+) -> None:
+    """What is allowed after each event is no more than before, unless it is the person's own good grant of it."""
+    circle, sleeper = circles.apply(None, CREATED), sleepers.apply(None, JOINED)
+    for event in history:
+        before, allowed = sleeper, sleeper.consent[purpose].level_at(t)
+        if isinstance(event, HOSTS):
+            circle = circles.apply(circle, event)
+        else:
+            sleeper = sleepers.apply(sleeper, event)  # type: ignore[arg-type]
+        if isinstance(event, ConsentGranted) and event.purpose is purpose:
+            assert sleeper.consent[purpose].level_at(t) in (allowed, event.level, 0.0)
+            named = event.supersedes == before.consent[purpose].withdrawal
+            assert named or sleeper.consent == before.consent
+        else:
+            assert sleeper.consent[purpose].level_at(t) <= allowed
+        assert sleeper.allows(purpose, circle, t) <= sleeper.consent[purpose].level_at(t)
+
+
+@given(st.lists(st.one_of(person_events, notes), max_size=20), st.one_of(notes, host_events, grants))
+def test_no_unrelated_event_resets_a_setting_or_a_wish(
+    history: list[PersonEvent], event: PersonEvent | CircleEvent
+) -> None:
+    """Each of these events touches the one thing that it is about; settings and everything else stay as they were."""
+    before = fold(history)
+    after = before if isinstance(event, HOSTS) else sleepers.apply(before, event)  # type: ignore[arg-type]
+    own = {
+        WishMade: {"wishes"},
+        WishRemoved: {"wishes"},
+        OfferAnswered: {"answers"},
+        UsageNoted: {"uses"},
+        ApartKept: {"apart"},
+        ConsentGranted: {"consent"},
+    }
+    changed = {f.name for f in fields(before) if getattr(before, f.name) != getattr(after, f.name)}
+    assert changed <= own.get(type(event), set())
 
 
 @given(st.lists(person_events, max_size=12), purposes, st.binary(min_size=16, max_size=16), instants)

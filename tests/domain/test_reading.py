@@ -16,7 +16,9 @@ from tests.domain.test_consent import JOINED, ceilings, fold, instants, person_e
 from tests.domain.test_events import any_of
 
 any_event = st.one_of([any_of(kind) for kind in typing.get_args(Event)])
-spoilt = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just([]) | st.just({})
+spoilt: st.SearchStrategy[typing.Any] = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just([]) | st.just({})
+)
 
 
 def outcome(read: typing.Callable[[bytes], Event], data: bytes) -> Event | str:

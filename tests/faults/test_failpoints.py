@@ -16,6 +16,9 @@ from harmonia import failpoints
 from harmonia.cli.serve import serve
 from harmonia.domain.events import Event
 from harmonia.errors import BadInput, StorageOutcomeUnknown
+from harmonia.v1 import circle_pb2, consent_pb2, offer_pb2, platform_pb2, rhythm_pb2, stem_pb2
+
+FILES = [one.DESCRIPTOR for one in (circle_pb2, consent_pb2, offer_pb2, platform_pb2, rhythm_pb2, stem_pb2)]
 
 
 @pytest.fixture(autouse=True)
@@ -75,10 +78,13 @@ def test_what_serve_does_not_know_ends_it_in_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def test_every_event_of_the_journal_has_its_places() -> None:
-    """A new event: name it in failpoints.EVENTS, and let somebody in faults/ wish for it."""
-    assert set(failpoints.EVENTS) == {kind.__name__ for kind in typing.get_args(Event)}
-    assert len(failpoints.NAMES) >= 50
+def test_there_are_many_places_and_each_is_of_something_that_exists() -> None:
+    assert set(failpoints.EVENTS) <= {kind.__name__ for kind in typing.get_args(Event)}
+    methods = {
+        method.name for file in FILES for service in file.services_by_name.values() for method in service.methods
+    }
+    assert set(failpoints.METHODS) <= methods
+    assert len(failpoints.NAMES) >= 100
 
 
 def test_the_campaigns_reach_every_place(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Laws of the journal against a model: whatever is appended, refused, broken, cut off and opened again, in any order."""
+"""Laws of the journal against a model: whatever is appended, refused, broken, cut off and opened again."""
 
 import random
 import shutil

@@ -23,6 +23,8 @@ from harmonia.v1 import (
     circle_pb2_grpc,
     consent_pb2,
     consent_pb2_grpc,
+    me_pb2_grpc,
+    offer_pb2_grpc,
     platform_pb2,
     platform_pb2_grpc,
     rhythm_pb2,
@@ -66,6 +68,8 @@ class Outside:
         # The stubs' types ask for tuples as metadata; lists do as well.
         self.circles: Any = circle_pb2_grpc.CircleServiceStub(self.channel)
         self.consents: Any = consent_pb2_grpc.ConsentServiceStub(self.channel)
+        self.offers: Any = offer_pb2_grpc.OfferServiceStub(self.channel)
+        self.mine: Any = me_pb2_grpc.MeServiceStub(self.channel)
         self.rhythms: Any = rhythm_pb2_grpc.RhythmServiceStub(self.channel)
         self.platforms: Any = platform_pb2_grpc.PlatformServiceStub(self.channel)
         self.sanctuaries: Any = sanctuary_pb2_grpc.SanctuaryServiceStub(self.channel)
@@ -119,6 +123,7 @@ class Guest:
 
     def call(self, service: str, method: str, request: Any) -> Any:
         stubs = {"Consent": self.running.consents, "Rhythm": self.running.rhythms}
+        stubs |= {"Offer": self.running.offers, "Me": self.running.mine}
         stubs |= {"Platform": self.running.platforms, "Circle": self.running.circles}
         send = getattr(stubs[service], method)
         return send(request, metadata=self.signed(f"{service}Service/{method}"), timeout=PATIENCE_S)

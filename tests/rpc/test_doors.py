@@ -17,18 +17,23 @@ from harmonia.rpc.interceptor import STREAMS_MAX
 from harmonia.v1 import (
     circle_pb2,
     consent_pb2,
+    dialogue_pb2,
     me_pb2,
     offer_pb2,
     platform_pb2,
     rhythm_pb2,
     sanctuary_pb2,
     stem_pb2,
+    steward_pb2,
     types_pb2,
 )
 from tests.rpc.daemon import PATIENCE_S, Guest, Running, daemon, join_request, reason_of
 
 Code = grpc.StatusCode
-PROTOS = (circle_pb2, consent_pb2, me_pb2, offer_pb2, platform_pb2, rhythm_pb2, sanctuary_pb2, stem_pb2)
+PROTOS = (
+    *(circle_pb2, consent_pb2, dialogue_pb2, me_pb2, offer_pb2, platform_pb2, rhythm_pb2, sanctuary_pb2, stem_pb2),
+    steward_pb2,
+)
 
 
 def refused(code: grpc.StatusCode, reason: str, call: Any, *args: Any, **kwargs: Any) -> str:

@@ -17,6 +17,8 @@ from harmonia.cli.common import (
     read_score,
     run,
 )
+from harmonia.cli.look import look
+from harmonia.cli.role import role
 from harmonia.client import Circle, CircleMode, CircleState, CircleView, Sanctuary, Weaving, views
 
 
@@ -25,7 +27,7 @@ def circle() -> None:
     """Open, list, show and close circles (host only)."""
 
 
-for _command in (weaving.watch, weaving.mode, weaving.syncopate):
+for _command in (weaving.watch, weaving.mode, weaving.syncopate, role, look):
     circle.add_command(_command)
 
 

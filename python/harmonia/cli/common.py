@@ -108,12 +108,23 @@ def read_score(path: Path) -> ScoreText:
         raise errors.StorageError(f"{path}: {error.strerror}") from None
     if len(content) > SCORE_BYTES_MAX:
         raise errors.BadScore(f"{path}: {len(content)} bytes; a score has at most {SCORE_BYTES_MAX}")
+    format = FORMATS[path.suffix.lower()]
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise errors.BadScore(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from None
-    return ScoreText(path.name, FORMATS[path.suffix.lower()], text)
+        if format != "sbg":
+            line = content.count(b"\n", 0, error.start) + 1
+            raise errors.BadScore(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from None
+        text = _western(content)
+    return ScoreText(path.name, format, text)
+
+
+def _western(content: bytes) -> str:
+    """Text from before UTF-8, as in the comments of older ``.sbg`` files: Windows-1252, else Latin-1."""
+    try:
+        return content.decode("cp1252")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def music_beside(score_file: Path, score: ScoreText) -> list[Path]:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import sys
 import termios
@@ -31,6 +32,7 @@ from harmonia.cli.common import (
     stated_options,
 )
 from harmonia.cli.consent import listener_text, purpose_type
+from harmonia.cli.help import call_text
 from harmonia.cli.sensing import Sense, prepare
 from harmonia.cli.sounding import Target, calibration_file, device_option, meter_text
 from harmonia.cli.weaving import parse_rhythm, woven_line
@@ -41,11 +43,13 @@ from harmonia.client import (
     CircleState,
     CircleView,
     Following,
+    HelpCall,
     Invitation,
     Listener,
     Moment,
     Purpose,
     Sanctuary,
+    Silence,
     Sleeper,
     StandingWish,
     obey_pipe,
@@ -64,7 +68,7 @@ LOOK_AGAIN_S = 5.0
 TUNNELLED = "UDP is blocked, so datagrams go through gRPC: all is as ever, but for a wider bound"
 DROPPED = "ALARM: something that sounds here is broken; what was no number was made silence"
 SUSPENDED = "this machine was suspended: the clock began anew, and the sound with it"
-KEYS = "o opts out, w of one purpose, ← → move the offset, q leaves"
+KEYS = "o opts out, w of one purpose, h calls for help, ← → move the offset, q leaves"
 GOODBYE_S = 3.0
 """How long leaving may take before the sleeper simply goes."""
 
@@ -233,7 +237,7 @@ def _simulated(
     "--control",
     is_flag=True,
     help="Take commands from standard input, one a line: optout [PURPOSE...], "
-    "offset TURNS, grant PURPOSE, quit. Its end is a quit.",
+    "offset TURNS, grant PURPOSE, help [TEXT], quit. Its end is a quit.",
 )
 def join(
     data_dir: Path,
@@ -283,8 +287,8 @@ def join(
 
     With an INVITATION from anywhere; with a CIRCLE (id, its beginning, or title) on the host's own machine. With - the
     invitation is read from standard input: others who use this machine can see a command's words, and who is faster
-    joins. Keys while joined: o opts out of everything, w of one purpose, left and right move the offset, q leaves. The
-    signal SIGUSR1 opts out of everything, too, and so does what --gesture hears.
+    joins. Keys while joined: o opts out of everything, w of one purpose, h calls for help, left and right move the
+    offset, q leaves. The signal SIGUSR1 opts out of everything, too, and so does what --gesture hears.
 
     Joining is a person's explicit command, so it grants presence, hearing, voice and visibility unless told otherwise,
     and says so. A sleeper who comes back (--state, --sleeper) keeps what they allowed before.
@@ -579,6 +583,8 @@ async def _obey(who: Sleeper, words: list[str]) -> bool:
                 raise errors.BadInput(f"{share!r} is not a number from 0 to 1") from None
         case ["grant", *purposes]:
             await who.grant(*map(Purpose.of, purposes))
+        case ["help", *message]:
+            await who.call_for_help(" ".join(message))
         case ["awake" | "asleep" as word]:
             who.sense_awake(word == "awake")
         case ["quit"]:
@@ -587,7 +593,7 @@ async def _obey(who: Sleeper, words: list[str]) -> bool:
             pass
         case _:
             raise errors.BadInput(
-                f"{' '.join(words)!r} is no command; there are optout, offset, rhythm, coupling, grant, awake,"
+                f"{' '.join(words)!r} is no command; there are optout, offset, rhythm, coupling, grant, help, awake,"
                 " asleep and quit"
             )
     return False
@@ -601,25 +607,33 @@ async def _obey_keys(who: Sleeper, leave: trio.CancelScope, show: "_Quiet") -> N
             while True:
                 await trio.lowlevel.wait_readable(0)
                 pressed = _read_stdin()
-                if show.choosing and pressed != b"o":
-                    show.choosing = False
-                    if (purpose := chosen(pressed)) is not None:
-                        nursery.start_soon(_patiently, who.opt_out, purpose)
-                    continue
-                match pressed:
-                    case b"o":
+                for key in keys(pressed) or [b"q"]:  # nothing: the terminal is gone
+                    if show.choosing and key != b"o":
                         show.choosing = False
-                        nursery.start_soon(_patiently, who.opt_out)
-                    case b"w":
-                        show.choosing = True
-                    case b"\x1b[C":
-                        nursery.start_soon(_patiently, who.set_offset, who.now().offset_turns + OFFSET_STEP)
-                    case b"\x1b[D":
-                        nursery.start_soon(_patiently, who.set_offset, who.now().offset_turns - OFFSET_STEP)
-                    case b"q" | b"":
-                        leave.cancel()
+                        if (purpose := chosen(key)) is not None:
+                            nursery.start_soon(_patiently, who.opt_out, purpose)
+                        continue
+                    match key:
+                        case b"o":
+                            show.choosing = False
+                            nursery.start_soon(_patiently, who.opt_out)
+                        case b"h":
+                            nursery.start_soon(_patiently, who.call_for_help)
+                        case b"w":
+                            show.choosing = True
+                        case b"\x1b[C":
+                            nursery.start_soon(_patiently, who.set_offset, who.now().offset_turns + OFFSET_STEP)
+                        case b"\x1b[D":
+                            nursery.start_soon(_patiently, who.set_offset, who.now().offset_turns - OFFSET_STEP)
+                        case b"q":
+                            leave.cancel()
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def keys(pressed: bytes) -> list[bytes]:
+    """What was read, key by key: who presses `o` twice in a hurry has pressed `o`."""
+    return re.findall(rb"\x1b\[[0-9;]*[A-Za-z~]|.", pressed, re.DOTALL)
 
 
 def chosen(pressed: bytes) -> Purpose | None:
@@ -676,6 +690,8 @@ class _Quiet:
     _dropped = 0
     _trouble = ""
     _listeners: tuple[Listener, ...] = ()
+    _silence: Silence | None = None
+    _calls: tuple[HelpCall, ...] = ()
     _acted: frozenset[bytes] | None = None
     choosing = False
     """The next key names a purpose to withdraw."""
@@ -720,6 +736,20 @@ class _Quiet:
         if who.listeners != self._listeners:
             self._listeners = who.listeners
             self.listened(who.listeners)
+        if who.silence != self._silence:
+            self._silence = who.silence
+            self.silenced(who.silence)
+        if who.calls != self._calls:
+            self._calls = who.calls
+            self.helped(who.calls)
+
+    def silenced(self, silence: Silence | None) -> None:
+        """Somebody has silenced the room, or lifted that."""
+        click.echo("the room sounds again" if silence is None else silence_text(silence), err=True)
+
+    def helped(self, calls: tuple[HelpCall, ...]) -> None:
+        """A call for help was made or answered."""
+        click.echo("\n".join(map(call_text, calls)), err=True)
 
     def udp(self, loss: UdpLoss | None, tunnelled: bool) -> None:
         """UDP was lost, or is back, or gRPC carries what it would."""
@@ -781,6 +811,12 @@ class _JsonLines(_Quiet):
 
     def listened(self, listeners: tuple[Listener, ...]) -> None:
         _line(event="listened", listeners=[asdict(one) for one in listeners])
+
+    def silenced(self, silence: Silence | None) -> None:
+        _line(event="silenced", silence=None if silence is None else asdict(silence))
+
+    def helped(self, calls: tuple[HelpCall, ...]) -> None:
+        _line(event="help", calls=[asdict(one) for one in calls])
 
     def stopped(self, wish: StandingWish) -> None:
         _line(event="wish", **wish_json(wish))
@@ -851,6 +887,13 @@ class _View(_Quiet):
             lines.append(f"\n{following_text(who.following)}", style="green")
         if now.muted:
             lines.append("   silent: you have opted out", style="bold magenta")
+        if who.silence is not None:
+            lines.append(
+                f"\n{silence_text(who.silence)}", style="bold reverse" if who.silence.alarm else "bold magenta"
+            )
+        for call in who.calls:
+            if call.waiting:
+                lines.append(f"\n{call_text(call)}", style="bold green" if call.by else "bold red")
         lines.append(f"\n{meter_text(now, self.calibration)}", style="dim" if now.muted else "")
         if now.sound.dropped:
             lines.append(f"\n{DROPPED} ({now.sound.dropped} so far)", style="bold red")
@@ -868,6 +911,12 @@ class _View(_Quiet):
             lines.append(f"\n{menu_text(who)}", style="bold")
         lines.append(f"\n{who.trouble or KEYS}", style="dim")
         self._live.update(lines, refresh=True)
+
+
+def silence_text(silence: Silence) -> str:
+    """That the room is silent, and why."""
+    what = "ALARM" if silence.alarm else "the room is silent"
+    return f"{what}, by {silence.by}{': ' if silence.message else ''}{silence.message}"
 
 
 def following_text(following: Following) -> str:

@@ -43,6 +43,8 @@ def show(file: Path, as_json: bool) -> None:
         return
     length = "endless" if summary["duration_s"] is None else seconds_text(summary["duration_s"])
     click.echo(f"{file}: {length}, up to {summary['channels_max']} channels")
+    for note in summary["notes"]:
+        click.echo(f"{file}:{note['line']}: note: {note['text']}")
     click.echo("\ntone sets")
     for one in summary["tone_sets"]:
         click.echo(f"  {one['name']}{'' if one['channels'] else ': silence'}")

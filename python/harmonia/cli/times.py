@@ -8,7 +8,7 @@ import click
 from harmonia.errors import BadInput
 
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|min|m|h|d)")
 MAX_S = 7 * 86400.0
 
 
@@ -30,7 +30,7 @@ def parse_until(text: str, now: datetime) -> float:
     Raises BadInput.
     """
     try:
-        if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text.strip()):
+        if re.fullmatch(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?", text.strip()):
             hour, minute, *rest = map(int, text.strip().split(":"))
             at = now.replace(hour=hour, minute=minute, second=rest[0] if rest else 0, microsecond=0)
             # By the wall clock of that day, whatever the zone does in between.

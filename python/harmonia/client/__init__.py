@@ -10,12 +10,34 @@ from harmonia.client.following import Following
 from harmonia.client.gesture import Taps, obey_pipe
 from harmonia.client.identity import Identity
 from harmonia.client.invitation import Endpoint, Invitation
-from harmonia.client.names import EVERY_PURPOSE, CircleMode, CircleState, LockState, Purpose
+from harmonia.client.names import (
+    EVERY_PURPOSE,
+    GIVEN_ROLES,
+    CircleMode,
+    CircleState,
+    LockState,
+    Purpose,
+    Role,
+    Trouble,
+)
 from harmonia.client.phase import PhaseEstimate, PhaseTracker
 from harmonia.client.platform import Platform
+from harmonia.client.rooms import (
+    Bed,
+    Dialogue,
+    HelpCall,
+    Petition,
+    PublicCircle,
+    RoleView,
+    RoomView,
+    Silence,
+    Statement,
+    WaitingPetition,
+)
 from harmonia.client.sanctuary import Sanctuary
 from harmonia.client.sleeper import Moment, Sleeper, join, resume
 from harmonia.client.sound import Output, Sound
+from harmonia.client.stewardship import RoleKey, Stewardship
 from harmonia.client.udp import UdpLoss
 from harmonia.client.views import (
     Apart,
@@ -41,15 +63,19 @@ from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish,
 
 __all__ = [
     "EVERY_PURPOSE",
+    "GIVEN_ROLES",
     "AdvanceWish",
     "Apart",
+    "Bed",
     "Calibration",
     "Circle",
     "CircleMode",
     "CircleState",
     "CircleView",
+    "Dialogue",
     "Endpoint",
     "Following",
+    "HelpCall",
     "Identity",
     "Invitation",
     "LevelUnit",
@@ -59,16 +85,23 @@ __all__ = [
     "Moment",
     "Offer",
     "Output",
+    "Petition",
     "PhaseEstimate",
     "PhaseTracker",
     "Platform",
     "PlatformState",
+    "PublicCircle",
     "Purpose",
     "PurposeConsent",
     "RhythmView",
+    "Role",
+    "RoleKey",
+    "RoleView",
+    "RoomView",
     "Sanctuary",
     "SanctuaryStatus",
     "ScoreText",
+    "Silence",
     "Since",
     "Sleeper",
     "SleeperCalls",
@@ -76,10 +109,14 @@ __all__ = [
     "Sound",
     "Source",
     "StandingWish",
+    "Statement",
+    "Stewardship",
     "Taps",
     "Tracking",
+    "Trouble",
     "UdpLoss",
     "Use",
+    "WaitingPetition",
     "Weaving",
     "WishKind",
     "Woven",

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harmonia import errors
-from harmonia.client import channel, views
+from harmonia.client import channel, rooms, views
 from harmonia.client.identity import Identity, join_proof
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import Purpose
+from harmonia.client.rooms import HelpCall
 from harmonia.domain.advance import AdvanceWish, StandingWish
 from harmonia.v1 import (
     circle_pb2,
     circle_pb2_grpc,
     consent_pb2,
     consent_pb2_grpc,
+    dialogue_pb2,
+    dialogue_pb2_grpc,
     me_pb2,
     me_pb2_grpc,
     offer_pb2,
@@ -30,6 +33,8 @@ from harmonia.v1 import (
     sanctuary_pb2_grpc,
     stem_pb2,
     stem_pb2_grpc,
+    steward_pb2,
+    steward_pb2_grpc,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +78,8 @@ class SleeperCalls:
         self._sanctuary = sanctuary_pb2_grpc.SanctuaryServiceStub(self._channel)
         self._rhythm = rhythm_pb2_grpc.RhythmServiceStub(self._channel)
         self._stem = stem_pb2_grpc.StemServiceStub(self._channel)
+        self._steward = steward_pb2_grpc.StewardServiceStub(self._channel)
+        self._dialogue = dialogue_pb2_grpc.DialogueServiceStub(self._channel)
 
     async def __aenter__(self) -> "Self":
         return self
@@ -237,6 +244,55 @@ class SleeperCalls:
         """
         request = consent_pb2.KeepApartRequest(sleeper_id=other_id, unheard=unheard, unhearing=unhearing)
         return views.apart((await self._call(self._consent, "ConsentService", "KeepApart", request)).apart)
+
+    async def call_for_help(self, event_id: bytes, message: str) -> HelpCall:
+        """Calls whoever is awake.
+
+        Repeat it with the same ``event_id`` (16 bytes) until it returns: then it is on disk.
+        """
+        request = steward_pb2.CallForHelpRequest(event_id=event_id, message=message)
+        return rooms.help_call((await self._call(self._steward, "StewardService", "CallForHelp", request)).call)
+
+    async def look(self) -> rooms.PublicCircle:
+        """The circle's public state."""
+        request = steward_pb2.LookAtCircleRequest()
+        return rooms.public_circle(await self._call(self._steward, "StewardService", "LookAtCircle", request))
+
+    async def dialogues(self) -> list[rooms.Dialogue]:
+        """All dialogues of the circle, without what was said."""
+        request = dialogue_pb2.ListDialoguesRequest()
+        answer = await self._call(self._dialogue, "DialogueService", "ListDialogues", request)
+        return [rooms.dialogue(m) for m in answer.dialogues]
+
+    async def dialogue(self, dialogue_id: str) -> rooms.Dialogue:
+        """One dialogue, whole. Raises NotFound."""
+        request = dialogue_pb2.GetDialogueRequest(dialogue_id=dialogue_id)
+        return rooms.dialogue((await self._call(self._dialogue, "DialogueService", "GetDialogue", request)).dialogue)
+
+    async def say(self, dialogue_id: str, text: str) -> rooms.Dialogue:
+        """Says something there, as a sleeper: without a name."""
+        request = dialogue_pb2.SayRequest(dialogue_id=dialogue_id, text=text)
+        return rooms.dialogue((await self._call(self._dialogue, "DialogueService", "Say", request)).dialogue)
+
+    async def make_petition(self, event_id: bytes, text: str) -> rooms.Petition:
+        """Asks for something through the advocate, who is told ``text`` and nothing of who asks.
+
+        The same ``event_id`` (16 bytes) again is the same petition.
+        """
+        request = dialogue_pb2.MakePetitionRequest(event_id=event_id, text=text)
+        return rooms.petition((await self._call(self._dialogue, "DialogueService", "MakePetition", request)).petition)
+
+    async def petitions(self) -> list[rooms.Petition]:
+        """The sleeper's own, and what became of them."""
+        request = dialogue_pb2.ListOwnPetitionsRequest()
+        answer = await self._call(self._dialogue, "DialogueService", "ListOwnPetitions", request)
+        return [rooms.petition(m) for m in answer.petitions]
+
+    async def withdraw_petition(self, petition_id: str) -> rooms.Petition:
+        """Takes one back. Raises BadInput once it is filed, NotFound."""
+        request = dialogue_pb2.WithdrawPetitionRequest(petition_id=petition_id)
+        answer = await self._call(self._dialogue, "DialogueService", "WithdrawPetition", request)
+        return rooms.petition(answer.petition)
 
     async def add_wish(self, wish: AdvanceWish) -> tuple[StandingWish, ...]:
         """Records an advance wish; returns all of the sleeper's. Raises BadInput."""

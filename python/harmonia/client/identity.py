@@ -56,8 +56,11 @@ class Identity:
 
     def save(self) -> None:
         """Writes the state file, if this identity has one: whole or not at all, readable by its owner alone."""
-        if self.path is None:
-            return
+        if self.path is not None:
+            write_secret(self.path, self.text())
+
+    def text(self) -> str:
+        """What the state file holds."""
         content = {
             "harmonia": _VERSION,
             "host": self.endpoint.host,
@@ -71,7 +74,7 @@ class Identity:
             "wishes": [[json.loads(encode(WishMade(one.wish, one.set_ns))), one.fired] for one in self.wishes],
             "ceiling_dbfs": self.ceiling_dbfs,
         }
-        write_secret(self.path, json.dumps(content, indent=1))
+        return json.dumps(content, indent=1)
 
     @classmethod
     def load(cls, path: Path) -> Self:

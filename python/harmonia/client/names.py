@@ -1,4 +1,4 @@
-"""The names that the API numbers: purposes of consent, states of a circle, states of a clock."""
+"""The names that the API numbers: purposes of consent, states of a circle and of a clock, roles, troubles."""
 
 from enum import IntEnum
 from typing import Self
@@ -81,3 +81,31 @@ class LockState(_Named):
     ACQUIRING = 2
     LOCKED = 3
     HOLDOVER = 4
+
+
+class Role(_Named):
+    """Who somebody is to a circle."""
+
+    UNKNOWN = 0
+    HOST = 1
+    STEWARD = 2
+    WEAVER = 3
+    COUNCIL = 4
+    ADVOCATE = 5
+    SLEEPER = 6
+    GUEST = 7
+
+
+GIVEN_ROLES = (Role.STEWARD, Role.WEAVER, Role.COUNCIL, Role.ADVOCATE, Role.GUEST)
+
+
+class Trouble(_Named):
+    """What is wrong with a platform."""
+
+    UNKNOWN = 0
+    NO_SESSION = 1
+    SILENT = 2
+    UNLOCKED = 3
+    BOUND = 4
+    SOUNDING = 5
+    """The room is silent, and it is not."""

@@ -43,6 +43,8 @@ class Platform:
         self._quiet = False
         self._closed = False
         self._seen_quiet = False
+        self._room_silent = False
+        """Somebody has silenced the room: the gate is closed beside what the person wants."""
 
     def ask(self) -> None:
         """A new stream of states is about to be asked for."""
@@ -57,6 +59,9 @@ class Platform:
 
     def follow(self, state: PlatformState) -> None:
         """Takes over what changed. Raises BadInput if the core refuses the score, which the sanctuary had accepted."""
+        was_silent, self._room_silent = self._room_silent, state.silence is not None
+        if self._room_silent and not was_silent:
+            self.core.close_gate()
         if self._offset.hear(state.offset_bits):
             self.core.set_offset(state.offset_bits / TURN)
         if state.voice and self._voice.hear(state.voice):
@@ -66,6 +71,8 @@ class Platform:
         self._follow_rhythm(state)
         self._follow_score(state)
         self._apply_levels()
+        if was_silent and not self._room_silent and not self._closed:
+            self.core.open_gate()
 
     def _follow_consent(self, state: PlatformState) -> None:
         self._hears = state.consents[Purpose.HEARING].granted
@@ -155,14 +162,15 @@ class Platform:
         self.core.set_acknowledged(event_id)
 
     def open(self) -> None:
-        """Fades back in. Only a new grant by the person may lead here."""
+        """Fades back in, or once the room is not silent any more. Only a new grant by the person may lead here."""
         self._closed = self._seen_quiet = False
-        self.core.open_gate()
+        if not self._room_silent:
+            self.core.open_gate()
 
     @property
     def silent(self) -> bool:
         """Whether the person has opted out of everything that sounds here."""
-        return self._quiet or not self.core.gate_open
+        return self._quiet or self._closed or not (self._room_silent or self.core.gate_open)
 
 
 def _as_reported(voice: Sequence[complex]) -> tuple[complex, ...]:

@@ -10,9 +10,10 @@ from typing import Any, Self
 import trio
 
 from harmonia import errors
-from harmonia.client import channel, views
+from harmonia.client import channel, rooms, views
 from harmonia.client.invitation import Endpoint, Invitation
-from harmonia.client.names import CircleMode, CircleState, Purpose
+from harmonia.client.names import CircleMode, CircleState, Purpose, Role
+from harmonia.client.rooms import RoleView
 from harmonia.client.views import Circle, CircleView, Offer, RhythmView, SanctuaryStatus, ScoreText, Tracking, Weaving
 from harmonia.v1 import (
     circle_pb2,
@@ -25,6 +26,8 @@ from harmonia.v1 import (
     sanctuary_pb2_grpc,
     stem_pb2,
     stem_pb2_grpc,
+    steward_pb2,
+    steward_pb2_grpc,
 )
 
 PART_BYTES = 1 << 20
@@ -68,6 +71,7 @@ class Sanctuary:
         self._circle = circle_pb2_grpc.CircleServiceStub(self._channel)
         self._stem = stem_pb2_grpc.StemServiceStub(self._channel)
         self._rhythm = rhythm_pb2_grpc.RhythmServiceStub(self._channel)
+        self._steward = steward_pb2_grpc.StewardServiceStub(self._channel)
         self._offer = offer_pb2_grpc.OfferServiceStub(self._channel)
 
     @classmethod
@@ -193,6 +197,26 @@ class Sanctuary:
         request = circle_pb2.CreateJoinTokensRequest(circle_id=circle_id, count=count, valid_ns=round(valid_s * 1e9))
         answer = await self._call(self._circle.CreateJoinTokens, request)
         return [Invitation(self.endpoint, circle_id, token) for token in answer.tokens]
+
+    async def grant_role(
+        self, circle_id: str, role: Role, name: str, until_ns: int | None = None
+    ) -> tuple[RoleView, str]:
+        """Gives somebody a role until ``until_ns`` (None: with the circle). Its credential is told here, once."""
+        request = steward_pb2.GrantRoleRequest(
+            circle_id=circle_id, role=rooms.role_number(role), name=name, until_ns=until_ns
+        )
+        answer = await self._call(self._steward.GrantRole, request)
+        return rooms.role_view(answer.role), answer.credential
+
+    async def roles(self, circle_id: str) -> list[RoleView]:
+        """Every role that was given in a circle."""
+        request = steward_pb2.ListRolesRequest(circle_id=circle_id)
+        return [rooms.role_view(m) for m in (await self._call(self._steward.ListRoles, request)).roles]
+
+    async def revoke_role(self, circle_id: str, role_id: str) -> RoleView:
+        """Takes a role back: no call of its holder passes from now on. Raises NotFound."""
+        request = steward_pb2.RevokeRoleRequest(circle_id=circle_id, role_id=role_id)
+        return rooms.role_view((await self._call(self._steward.RevokeRole, request)).role)
 
     async def rhythm(self, circle_id: str) -> RhythmView | None:
         """The circle's timeline; None while it has none."""

@@ -18,11 +18,12 @@ from harmonia import _core, errors
 from harmonia.client import calls, outbox, stems
 from harmonia.client.calibration import Calibration
 from harmonia.client.following import Following, Pursuit
-from harmonia.client.identity import Identity, purpose_bits
+from harmonia.client.identity import Identity, purpose_bits, write_secret
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.phase import PhaseTracker
 from harmonia.client.platform import STAYING, Platform, parse_score
+from harmonia.client.rooms import HelpCall, Silence
 from harmonia.client.sound import SILENCE, Output, Sound
 from harmonia.client.tunnel import HOST as TUNNEL_HOST
 from harmonia.client.tunnel import Tunnel
@@ -88,6 +89,8 @@ class Moment:
     """The person has opted out of everything that sounds here."""
     suspends: int = 0
     """How often this machine was suspended since the platform began."""
+    room_silent: bool = False
+    """Somebody has silenced the whole room."""
     sound: Sound = SILENCE
 
 
@@ -109,6 +112,7 @@ class Sleeper:
         self._awake: tuple[float, bool] | None = None
         self._breath: PhaseTracker | None = None
         self._nursery: trio.Nursery | None = None
+        self._unsaved = False
         self._recording = recording
         self._udp_only = udp_only
         self._blocked: UdpLoss | None = None
@@ -118,6 +122,7 @@ class Sleeper:
         self._calls = calls.SleeperCalls(identity)
         self._settings: outbox.Outbox[None] = outbox.Outbox()
         self._withdrawals: outbox.Outbox[int] = outbox.Outbox(stubborn=True)
+        self._help: outbox.Outbox[HelpCall] = outbox.Outbox(stubborn=True)
         self._untold_apart: dict[str, tuple[bool | None, bool | None]] = {}
         self._state: PlatformState | None = None
         self._saving = trio.Lock()
@@ -169,6 +174,7 @@ class Sleeper:
             level_dbfs=core.level_dbfs(),
             muted=self.platform.silent,
             suspends=core.suspends()[0],
+            room_silent=self.silence is not None,
             sound=Sound.of(core),
         )
 
@@ -272,7 +278,7 @@ class Sleeper:
         core = self.platform.core
         core.fade_out()
         with trio.move_on_after(_FADE_MAX_S):
-            while not (core.sound()["faded"] or self.platform.silent):  # noqa: ASYNC110 (a Rust thread fades)
+            while core.gate_open and not (core.sound()["faded"] or self.platform.silent):  # noqa: ASYNC110 (a Rust thread fades)
                 await trio.sleep(_POLL_S)
 
     def set_ceiling(self, dbfs: float) -> None:
@@ -292,8 +298,10 @@ class Sleeper:
         """The relative luminance for a lamp to show now, 0 to ``brightest`` (at most 1). Ask as often as it can change.
 
         It glows at this sleeper's beat and is dark in silence. Whatever happens it flashes fewer than three times a
-        second (WCAG 2.3.1), so what is faster than a breath is paler.
+        second (WCAG 2.3.1), so what is faster than a breath is paler. In an alarm it is ``brightest``, and steady.
         """
+        if self.silence is not None and self.silence.alarm:
+            return brightest
         return self.platform.core.light(brightest)
 
     # What the person wants. Each first takes effect here; awaiting it waits until the sanctuary has recorded it, and
@@ -348,6 +356,25 @@ class Sleeper:
             self.platform.core.set_offset(self._known.offset_bits / TURN)
         raise errors.Unreachable(f"the sanctuary ended the stream by which {sleeper_id} was heard")
 
+    @property
+    def silence(self) -> Silence | None:
+        """Somebody has silenced the room, with a message or an alarm; None while it sounds."""
+        return None if self._state is None else self._state.silence
+
+    @property
+    def calls(self) -> tuple[HelpCall, ...]:
+        """This sleeper's calls for help: those that wait, with who is coming, and those of the last hour."""
+        return self._known.calls
+
+    async def call_for_help(self, message: str = "") -> HelpCall:
+        """Calls whoever is awake, with the place and ``message`` (up to 200 characters), whatever is granted.
+
+        It is repeated until the sanctuary has it on disk; then this returns. `calls` says who is coming. Raises
+        BadInput, and StorageError if the sanctuary's disk refuses: the call is shown there, and the telling goes on.
+        """
+        event_id = os.urandom(16)
+        return await self._help.post(event_id.hex(), lambda: self._calls.call_for_help(event_id, message)).answer()
+
     async def follow(self, tracker: PhaseTracker) -> None:
         """Lets this sleeper's own rhythm follow a living signal, until it is cancelled: their breath becomes their ω.
 
@@ -357,6 +384,7 @@ class Sleeper:
         """
         pursuit, core = Pursuit(tracker.band_hz), self.platform.core
         self._breath = tracker
+        asked = False
         try:
             while True:
                 clock = core.clock()
@@ -365,17 +393,20 @@ class Sleeper:
                 self.following = Following(estimate, missing, pursuit.said_hz)
                 if missing:
                     # The sanctuary has left the signal itself; the way home to the circle's phase is for us to ask.
-                    if pursuit.said_hz is not None and await self._lead(None):
+                    if asked and await self._lead(None):
                         pursuit.forget()
+                        asked = False
                 else:
                     pursuit.see(estimate, now_s)
                     wish = pursuit.wish(estimate, self._own_turns(clock.node_ns), now_s)
-                    if wish is not None and await self._lead(wish):
-                        pursuit.said(wish, now_s)
+                    if wish is not None:
+                        asked = True  # whether or not the answer comes before the end
+                        if await self._lead(wish):
+                            pursuit.said(wish, now_s)
                 await trio.sleep(_LOOK_S)
         finally:
             self.following = self._breath = None
-            if pursuit.said_hz is not None and not self._ended.is_set():
+            if asked and not self._ended.is_set():
                 with trio.CancelScope(deadline=trio.current_time() + _HOME_S, shield=True):
                     await self._lead(None)
 
@@ -609,14 +640,19 @@ class Sleeper:
         return self._withdrawals.post(event_id.hex(), tell)
 
     def _save_soon(self) -> None:
+        """Writes the state file without waiting for it; at the latest when this sleeper ends."""
+        self._unsaved = True
         if self._nursery is not None:
             self._nursery.start_soon(self._save)
 
     async def _save(self) -> None:
         """Writes the state file. A disk that refuses keeps nobody from opting out; it is only said."""
         async with self._saving:
+            self._unsaved = False
+            if self.identity.path is None:
+                return
             try:
-                await trio.to_thread.run_sync(self.identity.save)
+                await trio.to_thread.run_sync(write_secret, self.identity.path, self.identity.text())
             except errors.StorageError as error:
                 self.trouble = str(error)
 
@@ -637,14 +673,19 @@ class Sleeper:
                 nursery.start_soon(self._withdrawals.run)
                 nursery.start_soon(self._keep_vigil)
                 nursery.start_soon(self._settings.run)
+                nursery.start_soon(self._help.run)
                 nursery.start_soon(self._mind_the_way)
                 await self._follow()
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = None
+            if self._unsaved:
+                with trio.CancelScope(shield=True):
+                    await self._save()
             over = self._end_error or errors.NotNow("the night is over; there is nothing to change any more")
             self._withdrawals.abandon(over)
             self._settings.abandon(over)
+            self._help.abandon(over)
 
     async def _attach(self) -> None:
         self.platform.ask()
@@ -667,6 +708,7 @@ class Sleeper:
         self.connected, self.trouble = True, ""
         self._settings.nudge()
         self._withdrawals.nudge()
+        self._help.nudge()
 
     async def _follow(self) -> None:
         """Follows the stream of states, and attaches again after every break, until the night is over."""

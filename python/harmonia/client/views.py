@@ -1,4 +1,4 @@
-"""What the SDK hands out, as plain immutable values. This file alone knows the shapes of the generated messages.
+"""What the SDK hands out, as plain immutable values. This file and `rooms` alone know the generated messages' shapes.
 
 Times are node times in nanoseconds; phases and offsets are exact, in 2**-64 turn (``bits``); `turns` makes floats.
 """
@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from harmonia.client import rooms
 from harmonia.client.names import CircleMode, CircleState, LockState, Purpose
+from harmonia.client.rooms import HelpCall, Silence
 from harmonia.domain import consent as domain_consent
 from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish, WishKind
 from harmonia.v1 import circle_pb2, consent_pb2, me_pb2, offer_pb2, platform_pb2, sanctuary_pb2, types_pb2
@@ -209,6 +211,10 @@ class PlatformState:
     open_offers: int = 0
     """Offers that the sleeper has not answered."""
     joined_ns: int = 0
+    silence: Silence | None = None
+    """The room is silent."""
+    calls: tuple[HelpCall, ...] = ()
+    """The sleeper's own calls for help: those that wait, and those of the last hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,6 +483,8 @@ def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
         offered_offset_bits=message.offered_offset if message.HasField("offered_offset") else None,
         apart=apart(message.apart),
         listeners=listeners(message.listeners),
+        silence=rooms.silence(message.silence) if message.HasField("silence") else None,
+        calls=rooms.help_calls(message.calls),
         wishes=wishes(message.wishes),
         open_offers=message.open_offers,
         joined_ns=message.joined_ns,

@@ -18,10 +18,13 @@ from harmonia.domain.events import (
     OfferMade,
     OffsetsOffered,
     RhythmLed,
+    RoomLifted,
+    RoomSilenced,
     WeavingSet,
 )
 from harmonia.domain.offers import Offer, OfferKind
 from harmonia.domain.rhythm import Rhythm
+from harmonia.domain.silence import Silence, lifted, safety
 from harmonia.domain.states import SOUNDING, TRANSITIONS, CircleState
 from harmonia.domain.weaving import STANDARD, CircleMode, Weaving, parse_pattern, parse_weaving
 from harmonia.errors import BadInput, BadScore, NotNow
@@ -67,6 +70,8 @@ class Circle:
     weaving: Weaving = STANDARD
     offered: tuple[int, ...] = ()
     """A pattern of phase offsets for whoever likes theirs, 2⁻⁶⁴ turn."""
+    silence: Silence | None = None
+    """The room is silent."""
     offers: tuple[Offer, ...] = ()
     """What is offered to everybody here, oldest first."""
 
@@ -89,6 +94,11 @@ class Circle:
         """What the score allows: voices sound from gathering to the end of waking."""
         sounding = self.state in SOUNDING or self.state is CircleState.GATHERING
         return OPEN if sounding else _WITHOUT_SOUND
+
+    @property
+    def safety(self) -> Ceiling:
+        """What safety allows: everything, but in a silent room."""
+        return safety(self.silence)
 
 
 _WITHOUT_SOUND = Ceiling.of(set(Purpose) - {Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING, Purpose.PULL})
@@ -220,6 +230,10 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
             return replace(circle, offers=(*circle.offers, offer))
         case OfferEnded(offer_id, _):
             return replace(circle, offers=offers.without(circle.offers, offer_id))
+        case RoomSilenced(silence_id, message, alarm, by, t_ns):
+            return replace(circle, silence=Silence(silence_id, message, alarm, by, t_ns))
+        case RoomLifted(silence_id, _, _):
+            return replace(circle, silence=lifted(circle.silence, silence_id))
         case _:
             return circle
 

@@ -16,6 +16,7 @@ from harmonia.domain.advance import AdvanceWish
 from harmonia.domain.consent import Purpose
 from harmonia.domain.offers import Offer
 from harmonia.domain.rhythm import Segment
+from harmonia.domain.roles import Role
 from harmonia.domain.states import CircleState
 from harmonia.domain.usage import Use
 from harmonia.domain.weaving import CircleMode
@@ -131,6 +132,112 @@ class TokensCreated:
     hashes: tuple[bytes, ...]
     """SHA-256 of each token; the tokens themselves are never stored."""
     expires_ns: int
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoleGranted:
+    """A host gave somebody a role."""
+
+    VERSION: ClassVar[int] = 1
+    role_id: str
+    role: Role
+    name: str
+    secret_hash: bytes
+    """SHA-256 of its credential."""
+    until_ns: int | None
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRevoked:
+    """A role's credential is good for nothing any more."""
+
+    VERSION: ClassVar[int] = 1
+    role_id: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSilenced:
+    """Everybody's sound ended, until a lift that names this."""
+
+    VERSION: ClassVar[int] = 1
+    silence_id: str
+    message: str
+    alarm: bool
+    by: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomLifted:
+    """The silence of that name is over; a later one is not."""
+
+    VERSION: ClassVar[int] = 1
+    silence_id: str
+    by: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class HelpAnswered:
+    """Somebody is coming to who called for help, or has helped."""
+
+    VERSION: ClassVar[int] = 1
+    help_id: str
+    by: str
+    resolved: bool
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DialogueOpened:
+    """The host or the council opened a dialogue."""
+
+    VERSION: ClassVar[int] = 1
+    dialogue_id: str
+    topic: str
+    role: Role
+    name: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DialogueSpoken:
+    """Somebody said something in a dialogue."""
+
+    VERSION: ClassVar[int] = 1
+    dialogue_id: str
+    role: Role
+    name: str
+    """Of the role's holder; empty for a sleeper."""
+    text: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DialogueClosed:
+    """A dialogue ended."""
+
+    VERSION: ClassVar[int] = 1
+    dialogue_id: str
+    outcome: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class PetitionFiled:
+    """The advocate put a petition's text into a dialogue."""
+
+    VERSION: ClassVar[int] = 1
+    petition_id: str
+    dialogue_id: str
+    topic: str
+    """Of the dialogue that this opened; empty: it was open."""
+    name: str
+    """The advocate's."""
+    text: str
     t_ns: int
 
 
@@ -280,13 +387,56 @@ class UsageNoted:
     t_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class HelpCalled:
+    """A sleeper called for help."""
+
+    VERSION: ClassVar[int] = 1
+    help_id: str
+    message: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class PetitionMade:
+    """A sleeper asks for something, through the advocate."""
+
+    VERSION: ClassVar[int] = 1
+    petition_id: str
+    """By chance, and not from the event id: so it says nothing of its maker, whatever their client chose."""
+    event_id: bytes
+    text: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class PetitionWithdrawn:
+    """A sleeper took their petition back."""
+
+    VERSION: ClassVar[int] = 1
+    petition_id: str
+    t_ns: int
+
+
+RoomEvent = RoleGranted | RoleRevoked | RoomSilenced | RoomLifted | HelpAnswered
+TalkEvent = DialogueOpened | DialogueSpoken | DialogueClosed | PetitionFiled
 CircleEvent = (
-    CircleCreated | CircleAdvanced | RhythmLed | WeavingSet | OffsetsOffered | OfferMade | OfferEnded | TokensCreated
+    CircleCreated
+    | CircleAdvanced
+    | RhythmLed
+    | WeavingSet
+    | OffsetsOffered
+    | OfferMade
+    | OfferEnded
+    | TokensCreated
+    | RoomEvent
+    | TalkEvent
 )
 ConsentEvent = ConsentGranted | ConsentWithdrawn
 SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept
 WishEvent = WishMade | WishRemoved | OfferAnswered
-PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent | WishEvent | UsageNoted
+AskingEvent = HelpCalled | PetitionMade | PetitionWithdrawn
+PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent | WishEvent | AskingEvent | UsageNoted
 Event = SanctuaryFounded | ClockBegun | CircleEvent | PersonEvent
 
 _TYPES: dict[str, Any] = {kind.__name__: kind for kind in typing.get_args(Event)}

@@ -14,7 +14,7 @@ from harmonia.domain import advance, offers, usage
 from harmonia.domain.advance import StandingWish
 from harmonia.domain.apart import Apart, replaced
 from harmonia.domain.circle import LEAD_NS, Circle
-from harmonia.domain.consent import OPEN, Consent, Grant, Limits, Purpose, Standing, effective
+from harmonia.domain.consent import Consent, Grant, Limits, Purpose, Standing, effective
 from harmonia.domain.events import (
     ApartKept,
     ConsentGranted,
@@ -39,9 +39,6 @@ from harmonia.domain.weaving import ON_THE_CIRCLES, OwnRhythm
 from harmonia.errors import BadInput, StaleGrant
 
 MAGNITUDE_MAX = 4.0
-
-SAFETY = OPEN
-"""Safety narrows no purpose yet; the limiter and the personal ceiling guard the ears."""
 
 FOLLOWING = frozenset({Purpose.BIOSIGNAL, Purpose.PULL})
 """Without both of these nobody's rhythm follows a living signal."""
@@ -98,8 +95,8 @@ class Sleeper:
         """The meet of this person's consent (to ``scope``) with everybody else's limits, 0 (no) to 1."""
         if self.left:
             return 0.0
-        rules, score = circle.rules, circle.score_ceiling
-        return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=SAFETY, scope=scope)
+        rules, score, safety = circle.rules, circle.score_ceiling, circle.safety
+        return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=safety, scope=scope)
 
     def allowed(self, limits: Limits, t_ns: int) -> dict[Purpose, float]:
         """Every purpose that this person and the ``limits`` of their circle allow, and how far."""
@@ -130,7 +127,7 @@ class Sleeper:
 
 def limits_of(circle: Circle) -> Limits:
     """What a circle's rules, its score and safety allow anybody now."""
-    return Limits(circle.rules, circle.score_ceiling, SAFETY)
+    return Limits(circle.rules, circle.score_ceiling, circle.safety)
 
 
 def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:

@@ -3,7 +3,7 @@
 Consent says what may happen; people also want to know what did. A log of every look would itself be a surveillance of
 those who look, and would grow without end. So a use is an interval of whole minutes, of one purpose by one party, and
 intervals that nearly touch are one. Somebody who listened in is named, as they were when it happened; everybody else is
-a role ("host", "members", "circle").
+a role ("host", "steward", "sleeper", "circle").
 
 A :class:`Book` turns what is in use now into what has to be written: a use when it begins (so that a crash hides none),
 again every hour, and when it ends. What a crash loses is at most the last hour of how long one lasted.

@@ -6,7 +6,7 @@ and waits for the disk; the other ends grants and waits for nothing. A third wri
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -22,7 +22,16 @@ from harmonia.domain.circle import (
     decide_weaving,
 )
 from harmonia.domain.consent import Limits, Purpose
-from harmonia.domain.events import CircleAdvanced, CircleEvent, RhythmLed, TokensCreated, WeavingSet, decode
+from harmonia.domain.events import (
+    CircleAdvanced,
+    CircleEvent,
+    RhythmLed,
+    RoomLifted,
+    RoomSilenced,
+    TokensCreated,
+    WeavingSet,
+    decode,
+)
 from harmonia.domain.offers import Offer, OfferedGrant, OfferKind
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.sleeper import limits_of
@@ -35,6 +44,7 @@ from harmonia.engine.person import Person
 from harmonia.engine.plane import PlatformStatus, WeaveThread, number_of
 from harmonia.engine.scores import ReadScore
 from harmonia.engine.signal import Signal
+from harmonia.engine.stewarding import QUIET, Stewarding
 from harmonia.engine.usage import UsageKeeper
 from harmonia.engine.views import CircleView, SleeperRow, row_of
 from harmonia.engine.wishes import Wishes
@@ -55,6 +65,7 @@ class Conductor:
         self.circle = circle
         self.number = number_of(circle.circle_id)
         self.entrance = Entrance(desk, self)
+        self.stewarding = Stewarding(desk, self)
         self.wishes = Wishes(desk, self)
         self.usage = UsageKeeper(desk, self)
         self.changed = Signal()
@@ -77,7 +88,8 @@ class Conductor:
 
     def take_in(self, event: CircleEvent, position: Position) -> None:
         """Takes in an event of the journal."""
-        self.circle = circles.apply(self.circle, event)
+        self.stewarding.take_in(event)
+        self.circle = self.stewarding.still_silent(circles.apply(self.circle, event))
         self._position = position
         if isinstance(event, TokensCreated):
             self.entrance.take_in_tokens(event)
@@ -202,10 +214,17 @@ class Conductor:
         assert self._score is not None, "a circle is opened before it shows a rhythm"
         return self._score.timeline(rhythm)
 
-    async def record(self, event: CircleEvent) -> None:
-        """Writes one event of the circle's and takes it in."""
+    async def record(self, wish: CircleEvent | Callable[[], CircleEvent]) -> None:
+        """Writes one event of the circle's, or what follows from its newest state, and takes it in."""
         async with self._lock:
-            await self._record(event)
+            await self._record(wish() if callable(wish) else wish)
+
+    def hush(self) -> None:
+        """Puts the newest silence in force for everybody, on its way to the journal."""
+        self.circle = self.stewarding.still_silent(self.circle)
+        self._show_plans()
+        self.changed.send()
+        self.moved.send()
 
     def view(self) -> CircleView:
         """The circle as everybody may see it; the same object for all who look between two changes, for 50 ms."""
@@ -263,9 +282,12 @@ class Conductor:
         self.take_in(event, position)
         self._wake.set()
         self.wishes.look()
+        self.usage.look()
         self.changed.send()
-        if isinstance(event, TokensCreated):
+        if isinstance(event, QUIET):
             return
+        if isinstance(event, RoomSilenced | RoomLifted):
+            self._show_plans()
         self._show_rhythm()
         if isinstance(event, WeavingSet):
             self._show_weaving()

@@ -11,6 +11,8 @@ from harmonia.engine.plane import DataPlane, number_of
 from harmonia.journal import Expected, Journal, OutcomeUnknown, Position, Record
 
 if TYPE_CHECKING:
+    from harmonia.domain.roles import RolePass
+    from harmonia.engine.conductor import Conductor
     from harmonia.engine.doors import Doors
     from harmonia.engine.person import Person
 
@@ -34,12 +36,13 @@ def circle_stream(circle_id: str) -> str:
 
 
 class Roll:
-    """Everybody who ever joined, by id, by number and by credential. Written by the engine, read by any thread."""
+    """Everybody who ever joined, by id, number and credential, and who has a role. Any thread may read it."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Person] = {}
         self._by_number: dict[int, Person] = {}
         self._by_credential: dict[bytes, Person] = {}
+        self._passes: dict[bytes, tuple[Conductor, str]] = {}
 
     def add(self, person: "Person") -> None:
         self._by_number[number_of(person.sleeper.sleeper_id)] = person
@@ -54,6 +57,14 @@ class Roll:
 
     def by_credential(self, credential_hash: bytes) -> "Person | None":
         return self._by_credential.get(credential_hash)
+
+    def add_pass(self, secret_hash: bytes, conductor: "Conductor", role_id: str) -> None:
+        self._passes[secret_hash] = (conductor, role_id)
+
+    def by_pass(self, secret_hash: bytes) -> "tuple[Conductor, RolePass] | None":
+        """The role of that credential as it now stands, and its circle."""
+        found = self._passes.get(secret_hash)
+        return None if found is None else (found[0], found[0].stewarding.passes[found[1]])
 
 
 class Desk:

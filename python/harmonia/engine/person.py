@@ -24,6 +24,7 @@ from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, require_rhythm
 from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
 from harmonia.domain.events import (
     ApartKept,
+    AskingEvent,
     ConsentGranted,
     ConsentWithdrawn,
     CouplingSet,
@@ -109,6 +110,8 @@ class Person:
             self._unrecorded_release = None
         if self.sleeper.left:
             self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
+        if isinstance(event, AskingEvent):
+            self.conductor.stewarding.take_in_asking(self, event)
         self.tell()
 
     def recall(self, sleeper: Sleeper, position: Position) -> None:
@@ -345,6 +348,7 @@ class Person:
         self.end_following()
         self.show_plan()
         self.conductor.look_at_ends()
+        self.conductor.usage.look()
         return self.sleeper.consent
 
     def narrow(self, event: ConsentWithdrawn, key: bytes) -> Position | None:

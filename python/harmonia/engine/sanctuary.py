@@ -182,6 +182,7 @@ class Sanctuary:
         if self._clock_id == self.plane.clock_id:
             return
         for conductor in self._conductors.values():
+            await conductor.stewarding.end_timed()
             for person in list(conductor.entrance.people.values()):
                 standings = person.sleeper.consent.standings.items()
                 timed = tuple(p for p, s in standings if s.grant is not None and s.grant.until_ns is not None)

@@ -1,8 +1,9 @@
-"""What a circle's people are told of who used what they allow: looked at once a minute, written to their own streams.
+"""What a circle's people are told of who used what they allow: looked at every minute, written to their own streams.
 
-Voices, recorders, pull and biosignals last; they are looked at. Somebody who listens in, keeps a recording or looks at
-the circle may be gone before the next look; they are remembered until then. Writing it waits for nobody and nobody
-waits for it: a disk that refuses is asked again at the next look.
+Voices, recorders, pull and biosignals last; they are looked at once a minute, and seconds after a grant or a step of
+the night, when a use may have begun. Somebody who listens in, keeps a recording or looks at the circle may be gone
+before the next look; they are remembered until then. Writing it waits for nobody and nobody waits for it: a disk that
+refuses is asked again at the next look.
 """
 
 import logging
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOOK_S = 60.0
+SETTLE_S = 5.0
+"""The shortest time between two looks at everybody: a storm of grants is one reason to look."""
 CIRCLE = "circle"
 OWN_RHYTHM = "own rhythm"
 
@@ -41,6 +44,11 @@ class UsageKeeper:
         self._looked: defaultdict[str, set[str]] = defaultdict(set)
         """Who looked at the circle since the last look at all, by role."""
         self._recorders: set[str] = set()
+        self._moved = trio.Event()
+
+    def look(self) -> None:
+        """A use may have begun."""
+        self._moved.set()
 
     def listened(self, person: "Person", names: Iterable[str]) -> None:
         """These listen in to ``person``."""
@@ -57,10 +65,13 @@ class UsageKeeper:
     async def run(self) -> None:
         """Looks at everybody, for ever."""
         while True:
+            self._moved = trio.Event()
             await self.note(list(self._conductor.entrance.people.values()))
             self._looked.clear()
             self._recorders.clear()
-            await trio.sleep(LOOK_S)
+            await trio.sleep(SETTLE_S)
+            with trio.move_on_after(LOOK_S - SETTLE_S):
+                await self._moved.wait()
 
     async def note(self, people: Iterable["Person"]) -> None:
         """Looks at ``people`` now, and writes what is to be written."""

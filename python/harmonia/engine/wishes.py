@@ -34,6 +34,9 @@ class Wishes:
         self._conductor = conductor
         self._moved = trio.Event()
         self._unrecorded: list[Withdrawal] = []
+        """In force, and not known to be on disk."""
+        self._recording: list[Withdrawal] = []
+        """Those of them that a task is at."""
 
     def look(self) -> None:
         """A wish was made or removed, or the circle is in another state."""
@@ -54,9 +57,9 @@ class Wishes:
             while True:
                 self._moved = trio.Event()
                 self._act_on_all()
-                for withdrawal in self._unrecorded:
+                for withdrawal in [one for one in self._unrecorded if one not in self._recording]:
+                    self._recording.append(withdrawal)
                     nursery.start_soon(self._record, withdrawal)
-                self._unrecorded = []
                 due_ns, now_ns = self._next_due_ns(), self._desk.now_ns()
                 with trio.move_on_after(math.inf if due_ns is None else max(0, due_ns - now_ns) / 1e9):
                     await self._moved.wait()
@@ -64,12 +67,11 @@ class Wishes:
     async def finish(self) -> None:
         """The circle is over: what is due is muted, and written if the disk takes it."""
         self._act_on_all()
-        for withdrawal in self._unrecorded:
+        for withdrawal in list(self._unrecorded):  # also what is being written: the repetition changes nothing
             try:
                 await self._write(withdrawal)
             except StorageError as error:
                 _log.error("%s: %s", withdrawal.person.sleeper.sleeper_id, error)
-        self._unrecorded = []
 
     def _act_on_all(self) -> None:
         for person in list(self._conductor.entrance.people.values()):
@@ -88,6 +90,9 @@ class Wishes:
     async def _write(self, withdrawal: "Withdrawal") -> None:
         assert self._desk.doors is not None
         await self._desk.in_thread(self._desk.doors.record, withdrawal)
+        for waiting in (self._unrecorded, self._recording):
+            if withdrawal in waiting:
+                waiting.remove(withdrawal)
 
     def _next_due_ns(self) -> int | None:
         epoch_ns = self._conductor.circle.epoch_ns

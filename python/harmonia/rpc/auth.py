@@ -1,8 +1,10 @@
 """Who calls, and whether they may.
 
-Two kinds of callers prove who they are. A host sends the admin token. A sleeper sends a credential, and signs every
-call with the platform's key: a stolen credential is worth nothing without the key, and a copied call nothing twice,
-because a nonce is good once. What each method asks for stands in one table; a method that is not in it is closed.
+Three kinds of callers prove who they are. A host sends the admin token; whoever has been given a role sends that role's
+credential in the same way. A sleeper sends a credential, and signs every call with the platform's key: a stolen
+credential is worth nothing without the key, and a copied call nothing twice, because a nonce is good once. What each
+method does stands in one table, and who may do that in :mod:`harmonia.domain.roles`; a method that is not in it is
+closed.
 """
 
 import hmac
@@ -11,34 +13,21 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import Enum, auto
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from harmonia.domain.admission import PLATFORM_KEY_BYTES, secret_hash
+from harmonia.domain.roles import MAY, Access, Role, RolePass, who_may
 from harmonia.engine.desk import Roll
 from harmonia.engine.person import Person, ended
+from harmonia.engine.stewarding import HOST
 from harmonia.errors import BadInput, NotAuthenticated, NotPermitted
 
 NONCES_MAX = 4096
 """Nonces remembered a credential. TLS guards against replay already; this is the second lock."""
 
 _NONCE = re.compile(r"[0-9a-f]{16,64}\Z")
-
-
-class Access(Enum):
-    """What a method asks of its caller."""
-
-    OPEN = auto()
-    HOST = auto()
-    HOST_OR_MEMBER = auto()
-    """A member sees their own circle only: the method checks which."""
-    SLEEPER = auto()
-    WITHDRAWING = auto()
-    """A sleeper, even one whose credential has ended."""
-    OWN = auto()
-    """The same, for what is kept about them."""
 
 
 _ALSO_ENDED = frozenset({Access.WITHDRAWING, Access.OWN})
@@ -49,7 +38,7 @@ _ACCESS: Mapping[str, Access] = {
     "SanctuaryService/GetStatus": Access.OPEN,
     "SanctuaryService/GetTracking": Access.OPEN,
     "CircleService/CreateCircle": Access.HOST,
-    "CircleService/GetCircle": Access.HOST_OR_MEMBER,
+    "CircleService/GetCircle": Access.SCORE,
     "CircleService/ListCircles": Access.HOST,
     "CircleService/AdvanceCircle": Access.HOST,
     "CircleService/CreateJoinTokens": Access.HOST,
@@ -69,7 +58,7 @@ _ACCESS: Mapping[str, Access] = {
     "MeService/GetMe": Access.OWN,
     "MeService/ListMyEvents": Access.OWN,
     "MeService/ListMyReceipts": Access.OWN,
-    "RhythmService/GetRhythm": Access.HOST_OR_MEMBER,
+    "RhythmService/GetRhythm": Access.SCORE,
     "RhythmService/SetRhythm": Access.HOST,
     "RhythmService/SetWeaving": Access.HOST,
     "RhythmService/OfferOffsets": Access.HOST,
@@ -80,11 +69,30 @@ _ACCESS: Mapping[str, Access] = {
     "PlatformService/WatchPlatform": Access.SLEEPER,
     "PlatformService/SetVoice": Access.SLEEPER,
     "PlatformService/SetHearing": Access.SLEEPER,
-    "StemService/FindStem": Access.HOST_OR_MEMBER,
-    "StemService/ReadStem": Access.HOST_OR_MEMBER,
+    "StemService/FindStem": Access.SCORE,
+    "StemService/ReadStem": Access.SCORE,
     "StemService/WriteStem": Access.HOST,
     "PlatformService/ListenIn": Access.SLEEPER,
     "PlatformService/CarryDatagrams": Access.SLEEPER,
+    "StewardService/GrantRole": Access.HOST,
+    "StewardService/ListRoles": Access.HOST,
+    "StewardService/RevokeRole": Access.HOST,
+    "StewardService/LookAtCircle": Access.LOOK,
+    "StewardService/WatchRoom": Access.TEND,
+    "StewardService/SilenceRoom": Access.TEND,
+    "StewardService/LiftSilence": Access.TEND,
+    "StewardService/AnswerHelp": Access.TEND,
+    "StewardService/CallForHelp": Access.SLEEPER,
+    "DialogueService/OpenDialogue": Access.LEAD,
+    "DialogueService/ListDialogues": Access.READ,
+    "DialogueService/GetDialogue": Access.READ,
+    "DialogueService/Say": Access.SPEAK,
+    "DialogueService/CloseDialogue": Access.LEAD,
+    "DialogueService/MakePetition": Access.SLEEPER,
+    "DialogueService/ListOwnPetitions": Access.SLEEPER,
+    "DialogueService/WithdrawPetition": Access.SLEEPER,
+    "DialogueService/ListPetitions": Access.PETITIONS,
+    "DialogueService/FilePetition": Access.PETITIONS,
 }
 PACKAGE = "/harmonia.v1."
 ACCESS: Mapping[str, Access] = {PACKAGE + method: access for method, access in _ACCESS.items()}
@@ -93,15 +101,43 @@ ACCESS: Mapping[str, Access] = {PACKAGE + method: access for method, access in _
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the host, or the sleeper ``person``, or nobody in particular."""
+    """Who calls: the host, the sleeper ``person``, whoever has a role, or nobody in particular."""
 
     host: bool = False
     person: Person | None = None
+    held: RolePass | None = None
+
+    @property
+    def role(self) -> Role:
+        """Only of a caller who proved who they are."""
+        if self.held is not None:
+            return self.held.role
+        return Role.SLEEPER if self.person is not None else Role.HOST
+
+    @property
+    def by(self) -> str:
+        """Whom people see behind what a host or the holder of a role does."""
+        return HOST if self.held is None else self.held.name
+
+    @property
+    def circle_id(self) -> str:
+        """The one circle that this caller's credential is for; empty for the host."""
+        if self.held is not None:
+            return self.held.circle_id
+        return "" if self.person is None else self.person.conductor.circle.circle_id
+
+    @property
+    def stream_owner(self) -> str:
+        """Whose streams are counted together; empty: nobody's."""
+        if self.held is not None:
+            return self.held.role_id
+        return "" if self.person is None else self.person.sleeper.sleeper_id
 
     def may_see(self, circle_id: str) -> None:
-        """Raises NotPermitted unless this caller is the host or a member of that circle."""
-        if not self.host and (self.person is None or self.person.conductor.circle.circle_id != circle_id):
-            raise NotPermitted("a sleeper sees only the circle that they are in")
+        """Raises NotPermitted unless this caller is the host, or of that circle."""
+        if not self.host and self.circle_id != circle_id:
+            who = "a sleeper" if self.held is None else f"a {self.held.role.word}"
+            raise NotPermitted(f"{who} sees only the circle that they are in")
 
 
 _CALLER: ContextVar[Caller] = ContextVar("caller")
@@ -137,22 +173,38 @@ class Gatekeeper:
     def _identify(self, method: str, access: Access, metadata: Mapping[str, str | bytes]) -> Caller:
         if "harmonia-credential" in metadata:
             person = self._sleeper(method, metadata)
-            if access is Access.HOST:
-                raise NotPermitted("only the host may do this: send the sanctuary's admin token")
+            if Role.SLEEPER not in MAY[access]:
+                raise _not_for(access)
             if access not in _ALSO_ENDED and not person.present:
                 raise ended(person)
             return Caller(person=person)
         if access is Access.SLEEPER or access in _ALSO_ENDED:
             raise NotAuthenticated("only a sleeper may do this, with their own credential: join a circle first")
-        self._check_admin(metadata)
-        return Caller(host=True)
+        held = self._bearer(access, metadata)
+        if (Role.HOST if held is None else held.role) not in MAY[access]:
+            raise _not_for(access)
+        return Caller(host=held is None, held=held)
 
-    def _check_admin(self, metadata: Mapping[str, str | bytes]) -> None:
+    def _bearer(self, access: Access, metadata: Mapping[str, str | bytes]) -> RolePass | None:
+        """The role that the caller has been given; None for the host."""
         kind, _, token = _text(metadata, "authorization").partition(" ")
         if kind.lower() != "bearer" or not token.strip():
-            raise NotAuthenticated("only the host may do this: send `authorization: Bearer` and the admin token")
-        if not hmac.compare_digest(secret_hash(token.strip()), self._admin_hash):
-            raise NotAuthenticated("this is not the admin token of this sanctuary: see admin.token in its data folder")
+            raise NotAuthenticated(
+                f"only {_named(access)} may do this: send `authorization: Bearer` and the admin token, or a role's"
+                " credential"
+            )
+        hash = secret_hash(token.strip())
+        if hmac.compare_digest(hash, self._admin_hash):
+            return None
+        found = self._roll.by_pass(hash)
+        if found is None:
+            raise NotAuthenticated(
+                "this is neither the admin token of this sanctuary (see admin.token in its data folder) nor the"
+                " credential of a role that was given here"
+            )
+        conductor, held = found
+        conductor.stewarding.require(held)
+        return held
 
     def _sleeper(self, method: str, metadata: Mapping[str, str | bytes]) -> Person:
         credential = _text(metadata, "harmonia-credential")
@@ -172,6 +224,16 @@ class Gatekeeper:
         if len(used) > NONCES_MAX:
             used.popitem(last=False)
         return person
+
+
+def _named(access: Access) -> str:
+    return "the host" if MAY[access] == {Role.HOST} else who_may(access)
+
+
+def _not_for(access: Access) -> NotPermitted:
+    if MAY[access] == {Role.HOST}:
+        return NotPermitted("only the host may do this: send the sanctuary's admin token")
+    return NotPermitted(f"only {who_may(access)} may do this: {access.value}")
 
 
 def check_join_proof(circle_id: str, token: str, platform_key: bytes, proof: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The only file that knows the shapes of the messages: domain values to messages and back."""
+"""The shapes of the messages: domain values to messages and back; nobody else but ``codec_room`` knows them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -19,6 +19,7 @@ from harmonia.engine.plane import ClockSource, ClockTracking, TimeKeys
 from harmonia.engine.views import CircleView, SleeperRow
 from harmonia.errors import BadInput
 from harmonia.journal import Position
+from harmonia.rpc import codec_room
 from harmonia.v1 import circle_pb2, consent_pb2, me_pb2, offer_pb2, platform_pb2, sanctuary_pb2, types_pb2
 
 _64 = (1 << 64) - 1
@@ -181,6 +182,8 @@ def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
         offered_offset=offered_to(conductor.circle.offered, person.place),
         apart=apart(sleeper.apart),
         listeners=listeners(person),
+        silence=codec_room.silence(conductor.circle.silence),
+        calls=[codec_room.call(one, one.sleeper_id) for one in conductor.stewarding.calls_of(person)],
         wishes=wishes(sleeper.wishes),
         joined_ns=sleeper.joined_ns,
         open_offers=sum(

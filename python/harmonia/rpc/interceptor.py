@@ -10,7 +10,6 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from harmonia import failpoints
-from harmonia.engine.person import Person
 from harmonia.errors import BadInput, Unreachable
 from harmonia.rpc.auth import PACKAGE, Gatekeeper, caller
 from harmonia.rpc.errors import abort
@@ -18,7 +17,7 @@ from harmonia.rpc.errors import abort
 DEADLINE_S = 10.0
 """The longest that a unary call may take, whatever its caller asked for."""
 STREAMS_MAX = 8
-"""Streams of one sleeper at once. Each holds a whole answer, score and all, for as long as nobody reads it."""
+"""Streams of one sleeper or role at once. Each holds a whole answer, score and all, for as long as nobody reads it."""
 
 
 class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -27,7 +26,7 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def __init__(self, gatekeeper: Gatekeeper) -> None:
         self._gatekeeper = gatekeeper
         self._streams: Counter[str] = Counter()
-        """Open ones by sleeper."""
+        """Open ones by sleeper or role."""
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         """As grpc.aio asks."""
@@ -74,7 +73,7 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         async def around(request: Any, context: Any) -> AsyncIterator[Any]:
             try:
                 self._gatekeeper.admit(method, dict(context.invocation_metadata()))
-                with self._counted(caller().person):
+                with self._counted(caller().stream_owner):
                     async for answer in answers(parsed(request), context):
                         yield answer
             except Exception as error:  # noqa: BLE001 - told to the caller, logged if it is not ours
@@ -83,21 +82,20 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         return around
 
     @contextmanager
-    def _counted(self, person: Person | None) -> Iterator[None]:
-        """One more stream of ``person``; the host's are not counted. Raises Unreachable beyond the most."""
-        if person is None:
+    def _counted(self, owner: str) -> Iterator[None]:
+        """One more stream of ``owner``; nobody's, the host's, are not counted. Raises Unreachable beyond the most."""
+        if not owner:
             yield
             return
-        sleeper_id = person.sleeper.sleeper_id
-        if self._streams[sleeper_id] >= STREAMS_MAX:
-            raise Unreachable(f"{STREAMS_MAX} streams of this sleeper are open, the most: end one, then try again")
-        self._streams[sleeper_id] += 1
+        if self._streams[owner] >= STREAMS_MAX:
+            raise Unreachable(f"{STREAMS_MAX} streams of {owner} are open, the most: end one, then try again")
+        self._streams[owner] += 1
         try:
             yield
         finally:
-            self._streams[sleeper_id] -= 1
-            if not self._streams[sleeper_id]:
-                del self._streams[sleeper_id]
+            self._streams[owner] -= 1
+            if not self._streams[owner]:
+                del self._streams[owner]
 
 
 def _parse(deserialise: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

@@ -33,6 +33,7 @@ from harmonia.rpc.bridge import Bridge
 from harmonia.rpc.interceptor import Around
 from harmonia.rpc.services.circle import CircleServicer
 from harmonia.rpc.services.consent import ConsentServicer
+from harmonia.rpc.services.dialogue import DialogueServicer
 from harmonia.rpc.services.house import House
 from harmonia.rpc.services.me import MeServicer
 from harmonia.rpc.services.offer import OfferServicer
@@ -40,16 +41,19 @@ from harmonia.rpc.services.platform import PlatformServicer
 from harmonia.rpc.services.rhythm import RhythmServicer
 from harmonia.rpc.services.sanctuary import SanctuaryServicer
 from harmonia.rpc.services.stem import StemServicer
+from harmonia.rpc.services.steward import StewardServicer
 from harmonia.rpc.stems import StemStore
 from harmonia.v1 import (
     circle_pb2_grpc,
     consent_pb2_grpc,
+    dialogue_pb2_grpc,
     me_pb2_grpc,
     offer_pb2_grpc,
     platform_pb2_grpc,
     rhythm_pb2_grpc,
     sanctuary_pb2_grpc,
     stem_pb2_grpc,
+    steward_pb2_grpc,
 )
 
 _log = logging.getLogger(__name__)
@@ -253,8 +257,10 @@ async def _serving(
     me_pb2_grpc.add_MeServiceServicer_to_server(MeServicer(house), server)
     platform_pb2_grpc.add_PlatformServiceServicer_to_server(PlatformServicer(house), server)
     rhythm_pb2_grpc.add_RhythmServiceServicer_to_server(RhythmServicer(house), server)
-    stems = StemServicer(StemStore(settings.data_dir / "stems"))
+    stems = StemServicer(house, StemStore(settings.data_dir / "stems"))
     stem_pb2_grpc.add_StemServiceServicer_to_server(stems, server)
+    steward_pb2_grpc.add_StewardServiceServicer_to_server(StewardServicer(house), server)
+    dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(DialogueServicer(house), server)
     failpoints.hit("start.listen")
     port = _bind(server, settings, credentials)
     await server.start()

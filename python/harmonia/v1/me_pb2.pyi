@@ -32,7 +32,7 @@ class Use(_message.Message):
     UNTIL_NS_FIELD_NUMBER: _builtins.int
     purpose: _types_pb2.Purpose.ValueType
     by: _builtins.str
-    """A sleeper's id for who listened in; else a role: `host`, `members`, `circle`."""
+    """A sleeper's id for who listened in; else a role: `host`, `steward`, `sleeper` (another one), `circle`."""
     since_ns: _builtins.int
     """Node times in nanoseconds, whole minutes."""
     until_ns: _builtins.int

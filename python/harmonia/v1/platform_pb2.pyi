@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from harmonia.v1 import consent_pb2 as _consent_pb2
+from harmonia.v1 import steward_pb2 as _steward_pb2
 from harmonia.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -169,6 +170,8 @@ class PlatformState(_message.Message):
     WISHES_FIELD_NUMBER: _builtins.int
     OPEN_OFFERS_FIELD_NUMBER: _builtins.int
     JOINED_NS_FIELD_NUMBER: _builtins.int
+    SILENCE_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """The sleeper's own phase offset as the sanctuary recorded it, in 2^-64 turn."""
     hearing_level: _builtins.float
@@ -205,6 +208,14 @@ class PlatformState(_message.Message):
     def wishes(self) -> _containers.RepeatedCompositeFieldContainer[_consent_pb2.AdvanceWish]:
         """What the platform has to take back by itself, and when."""
 
+    @_builtins.property
+    def silence(self) -> _steward_pb2.Silence:
+        """The room is silent: so is this platform, until this is absent again. Whoever has withdrawn stays silent then."""
+
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[_steward_pb2.HelpCall]:
+        """The sleeper's own calls for help: those that wait, and those of the last hour."""
+
     def __init__(
         self,
         *,
@@ -223,10 +234,12 @@ class PlatformState(_message.Message):
         wishes: _abc.Iterable[_consent_pb2.AdvanceWish] | None = ...,
         open_offers: _builtins.int = ...,
         joined_ns: _builtins.int = ...,
+        silence: _steward_pb2.Silence | None = ...,
+        calls: _abc.Iterable[_steward_pb2.HelpCall] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "offered_offset", b"offered_offset", "own_rhythm", b"own_rhythm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "offered_offset", b"offered_offset", "own_rhythm", b"own_rhythm", "silence", b"silence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "apart", b"apart", "circle", b"circle", "coupling", b"coupling", "hearing_level", b"hearing_level", "joined_ns", b"joined_ns", "listeners", b"listeners", "offered_offset", b"offered_offset", "offset", b"offset", "open_offers", b"open_offers", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "voice", b"voice", "weight", b"weight", "wishes", b"wishes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "apart", b"apart", "calls", b"calls", "circle", b"circle", "coupling", b"coupling", "hearing_level", b"hearing_level", "joined_ns", b"joined_ns", "listeners", b"listeners", "offered_offset", b"offered_offset", "offset", b"offset", "open_offers", b"open_offers", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "silence", b"silence", "voice", b"voice", "weight", b"weight", "wishes", b"wishes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__offered_offset: _TypeAlias = _typing.Literal["offered_offset"]  # noqa: Y015
     _WhichOneofArgType__offered_offset: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset"]  # noqa: Y015

@@ -7,6 +7,8 @@
 //!
 //! Four ways to draw one are known to `.sbg` files. Sources: the manuals of SBaGen (appendix "User-defined
 //! waveforms") and of SBaGenX (`-I`, `-H`, `customNN`), and the behaviour of SBaGen+ for the standard pulse.
+use std::sync::Arc;
+
 use crate::phase::Phase;
 use crate::sincos;
 
@@ -44,6 +46,20 @@ impl Edge {
     }
 }
 
+/// One cycle of an oscillator, from −1 to 1, beginning at 0 or, where it jumps, at the jump.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Shape {
+    /// sin 2πx.
+    #[default]
+    Sine,
+    /// 1 in the first half of the cycle, −1 in the second.
+    Square,
+    /// From 0 up to 1 at a quarter, down to −1 at three quarters, and back.
+    Triangle,
+    /// From −1 to 1.
+    Sawtooth,
+}
+
 /// The window of a cycle in which a pulse sounds, and how it comes and goes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Window {
@@ -59,7 +75,7 @@ pub struct Window {
     pub edge: Edge,
 }
 
-/// A loudness from 0 to 1 for every phase.
+/// A loudness from 0 to 1 for every phase, or a motion from −1 to 1.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Envelope {
     /// `POINTS + 1` values: the last is the first again.
@@ -76,7 +92,47 @@ impl Envelope {
 
     /// The pulse that isochronic files are written for: 3p² − 2p³ with p = max(0, (sin 2πx − 0.3) / 0.7).
     pub fn standard() -> Self {
-        Self::tabulated(|x| Edge::Smooth.rise(((sine(x) - 0.3) / 0.7).clamp(0.0, 1.0)))
+        Self::shape(Shape::Sine).pulsed()
+    }
+
+    /// The motion of one cycle of an oscillator.
+    pub fn shape(shape: Shape) -> Self {
+        Self::tabulated(|x| match shape {
+            Shape::Sine => sine(x),
+            Shape::Square if x < 0.5 => 1.0,
+            Shape::Square => -1.0,
+            Shape::Triangle => 1.0 - 4.0 * ((x + 0.25).rem_euclid(1.0) - 0.5).abs(),
+            Shape::Sawtooth => 2.0 * x - 1.0,
+        })
+    }
+
+    /// The pulse that this motion makes: silence up to 0.3, then 3p² − 2p³ of how far it rises.
+    pub fn pulsed(&self) -> Self {
+        self.map(|x| Edge::Smooth.rise(((f64::from(x) - 0.3) / 0.7).clamp(0.0, 1.0)) as f32)
+    }
+
+    /// This envelope or motion, `share` times as large.
+    pub fn scaled(&self, share: f32) -> Self {
+        self.map(|x| share * x)
+    }
+
+    /// This motion under an envelope.
+    pub fn under(&self, envelope: &Self) -> Self {
+        Self { table: self.table.iter().zip(&envelope.table).map(|(x, y)| x * y).collect() }
+    }
+
+    /// Always 1.
+    pub fn open() -> Self {
+        Self::tabulated(|_| 1.0)
+    }
+
+    /// The mean of its square over the cycle.
+    pub fn mean_square(&self) -> f32 {
+        self.table[..POINTS].iter().map(|x| x * x).sum::<f32>() / POINTS as f32
+    }
+
+    fn map(&self, to: impl Fn(f32) -> f32) -> Self {
+        Self { table: self.table.iter().map(|x| to(*x)).collect() }
     }
 
     /// A single pulse in a window of the cycle; 0 outside it.
@@ -97,7 +153,7 @@ impl Envelope {
 
     /// What lies `floor` below the loudest part of this one: 0 becomes `floor`, 1 stays.
     pub fn above(&self, floor: f32) -> Self {
-        Self { table: self.table.iter().map(|x| floor + (1.0 - floor) * x).collect() }
+        self.map(|x| floor + (1.0 - floor) * x)
     }
 
     /// ½ + ½ cos 2π(x + start).
@@ -114,13 +170,26 @@ impl Envelope {
         if !drawn || !samples.iter().all(|x| (0.0..=max).contains(x)) {
             return None;
         }
+        Some(Self::through(samples, max, edge))
+    }
+
+    /// The author's motion, from −1 to 1: the samples divided by the largest, whichever its sign.
+    ///
+    /// `None` unless there are 2 to [`SAMPLES_MAX`] of them, all are finite, and one is not 0.
+    pub fn motion(samples: &[f64], edge: Edge) -> Option<Self> {
+        let max = samples.iter().fold(0.0, |max: f64, x| max.max(x.abs()));
+        let drawn = (2..=SAMPLES_MAX).contains(&samples.len()) && max > 0.0 && samples.iter().all(|x| x.is_finite());
+        drawn.then(|| Self::through(samples, max, edge))
+    }
+
+    fn through(samples: &[f64], max: f64, edge: Edge) -> Self {
         let n = samples.len();
-        Some(Self::tabulated(|x| {
+        Self::tabulated(|x| {
             let place = x * n as f64;
             let i = (place as usize).min(n - 1);
             let (here, there) = (samples[i] / max, samples[(i + 1) % n] / max);
             here + (there - here) * edge.rise(place - i as f64)
-        }))
+        })
     }
 
     /// The author's samples as a smooth curve, stretched so that it reaches from 0 to 1.
@@ -162,13 +231,31 @@ impl Envelope {
         (high > low).then(|| Self::tabulated(|x| stretch(curve[(x * POINTS as f64) as usize % POINTS])))
     }
 
-    /// The loudness at `phase`. Realtime-safe.
+    /// The loudness or motion at `phase`. Realtime-safe.
     #[inline(always)]
     pub fn at(&self, phase: Phase) -> f32 {
         let bits = phase.bits();
         let i = (bits >> 52) as usize;
         let share = ((bits >> 20) as u32) as f32 / 4_294_967_296.0;
         self.table[i] + (self.table[i + 1] - self.table[i]) * share
+    }
+}
+
+/// How both ears are shifted apart: one loses the frequency of β + n·φ, the other gains it, so that what is heard beats
+/// twice as fast.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Shift {
+    pub(crate) turn: Arc<Envelope>,
+    pub(crate) share: Arc<Envelope>,
+    pub(crate) power: f32,
+}
+
+impl Shift {
+    /// A shift by `turn`, from −1 to 1 over the cycle: a sine shifts truly. Its cosine is itself a quarter of a turn
+    /// ahead. `share` of the sound is shifted, 0 to 1; the rest stays as it is.
+    pub fn new(turn: Arc<Envelope>, share: Arc<Envelope>) -> Self {
+        let power = (2.0 * turn.mean_square()).max(1.0);
+        Self { turn, share, power }
     }
 }
 

@@ -39,6 +39,8 @@ pub mod field;
 pub mod mix_table;
 pub mod mixer;
 pub mod envelope;
+pub mod fourier;
+pub mod spectrum;
 pub mod stem;
 pub mod bell;
 pub mod program;

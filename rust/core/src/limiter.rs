@@ -4,7 +4,7 @@
 //! to account for in its phase) or cut it off (distortion). It also sees only samples, while a converter plays the
 //! curve through them, which may rise 3 dB and more between two. And who measures loudness hears of it up to 400 ms
 //! late. But here the mix is not an unknown signal: it is a sum of sines whose coefficients are known. So Σ|m_k| bounds
-//! the curve itself, between samples too, and P = Σ|m_k|²·K²(f_k) is its loudness (see [`crate::loudness`]), both
+//! the curve itself, between samples too, and P = Σ|m_k|²·K²(f_k), with what near carriers add, is its loudness (see [`crate::loudness`]), both
 //! before the first sample is computed. The gain is
 //!
 //! ```text
@@ -16,9 +16,9 @@
 //! neither the gain nor the loudness rises faster, however suddenly the mix does: who joins, what a score begins with
 //! and what an opened gate lets out come in alike. A mean over 400 ms of a power that rises no faster than r² rises no
 //! faster than r² either, so the law holds for momentary loudness as it is measured. A pulse, a bell and noise count as
-//! loud as at their crest: their own movement is theirs. Tones less than some 3 Hz apart on one ear are not foretold: P
-//! adds their powers, while they add and cancel by their phases; what that makes of them is theirs, too. Below P₀ the
-//! third and fourth terms do not bind.
+//! loud as at their crest: their own movement is theirs. Tones less than some 3 Hz apart on one ear add by their
+//! amplitudes: of one frequency as they are, of two as at the crest of their beat (`renderer/near.rs`). Below P₀ the third
+//! and fourth terms do not bind.
 //!
 //! The price of Σ|m_k|: where many channels together exceed the ceiling on paper, it turns down although their crests
 //! may never meet (some 5 dB for 32 equal channels). For sleep that is the right side to err on.
@@ -36,8 +36,8 @@ pub const TRUE_PEAK_MAX: f32 = 0.891_250_9;
 /// What is kept free below every ceiling for kinks: where a glide begins or ends, the curve between samples is not
 /// quite that of a sine. 0.18 dB.
 pub const HEADROOM: f32 = 0.98;
-/// How fast gain and loudness may rise: 3 dB/s, less what a mean over 400 ms wavers while tones beat.
-pub const RISE_DB_PER_S: f64 = 2.9;
+/// How fast gain and loudness may rise: 3 dB/s, less what a mean over 400 ms wavers while tones beat and voices turn round.
+pub const RISE_DB_PER_S: f64 = 2.85;
 /// Up to here they may rise at once: a little below −60 LUFS, so that a mean that has not filled yet is below it too.
 pub const AT_ONCE_LUFS: f64 = -62.0;
 /// How long a falling ceiling takes, in milliseconds.
@@ -49,7 +49,7 @@ const CEILING_MS: u32 = 8;
 pub struct Strength {
     /// Σ|m_k|, crests of noise and the like included: no point of the curve is farther from zero.
     pub peak: (f32, f32),
-    /// Σ|m_k|²·K²: the K-weighted power on both ears.
+    /// Σ|m_k|²·K², and what near carriers add: the K-weighted power on both ears.
     pub power: (f32, f32),
 }
 

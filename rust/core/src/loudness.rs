@@ -14,7 +14,8 @@
 //! measured: a channel of coefficient m at frequency f has the weighted power |m|²·K²(f) (half of it on each ear), known
 //! before its first sample. [`Weights`] is K² as a table that costs a few nanoseconds a channel and run. What pulses
 //! counts as loud as its crest, so that a pulse is no rise. Powers add where frequencies differ by more than the inverse of
-//! 400 ms; tones that are nearer to each other beat, and one that has another's very frequency may double it or cancel it.
+//! 400 ms; tones that are nearer to each other beat, and one that has another's very frequency may double it or cancel it:
+//! what they add to the sum is in `renderer/near.rs`.
 //!
 //! The filters are BS.1770's own at 48 kHz; at other rates their analogue prototypes are transformed anew (the
 //! parameters are those that reproduce the standard's coefficients: De Man 2018). Sources: ITU-R BS.1770-5, annex 1;

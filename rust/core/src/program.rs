@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use crate::envelope::Envelope;
+pub use crate::envelope::{Shape, Shift};
 use crate::rhythm::Rhythm;
+use crate::spectrum::Spectrum;
 use crate::stem::Stem;
 use crate::units::{NodeTime, Span};
 
@@ -33,20 +35,6 @@ pub enum NoiseColor {
     Brown,
 }
 
-/// One cycle of an oscillator, from −1 to 1, beginning at 0 or, where it jumps, at the jump.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Shape {
-    /// sin 2πx.
-    #[default]
-    Sine,
-    /// 1 in the first half of the cycle, −1 in the second.
-    Square,
-    /// From 0 up to 1 at a quarter, down to −1 at three quarters, and back.
-    Triangle,
-    /// From −1 to 1.
-    Sawtooth,
-}
-
 /// Which ear gets which of a channel's two phases: ψ, and ψ + β + n·φ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ears {
@@ -67,6 +55,28 @@ pub struct Shaped {
     pub ears: Ears,
     /// The loudness over the beat's cycle, read at β + n·φ on both ears.
     pub envelope: Option<Arc<Envelope>>,
+}
+
+/// What noise of a drawn spectrum does over the cycle of its beat.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Hissing {
+    /// Nothing.
+    Steady,
+    /// It follows an envelope.
+    Pulse(Arc<Envelope>),
+    /// As [`Wave::Spin`], by w times this, from −1 to 1, in place of the sine.
+    Swing(Arc<Envelope>),
+    /// The left ear is shifted down, the right one up.
+    Shift(Shift),
+}
+
+/// Noise of any spectrum that stands, pulses, swings or is shifted.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Hiss {
+    /// How its power lies over frequencies.
+    pub spectrum: Arc<Spectrum>,
+    /// What it does.
+    pub hissing: Hissing,
 }
 
 /// When a bell is struck, and how hard.
@@ -95,6 +105,8 @@ pub enum Wave {
     /// Noise that is heard early on one ear and as late on the other, by w·sin 2π(β + n·φ). The frequency of the
     /// carrier counts as w, in microseconds, so that it slides as a score's numbers do; its phase is not used.
     Spin(NoiseColor),
+    /// Noise of a spectrum of its own, or that moves in a way of its own.
+    Hiss(Arc<Hiss>),
     /// A tone of another shape, or with an envelope.
     Shaped(Arc<Shaped>),
     /// A sine on both ears that is struck and rings out. The channel's amplitude is that of the last strike while it

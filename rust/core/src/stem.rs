@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Shift};
+use crate::fourier::quarter_later;
 use crate::units::{NodeTime, Span, NS_PER_S};
 
 /// Frames that make one frame of output.
@@ -194,6 +195,14 @@ fn bessel(x: f64) -> f64 {
 /// The recordings that were found, by the name that a score calls them.
 pub type Stems = BTreeMap<String, Arc<Pcm>>;
 
+/// How a recording's ears are shifted apart.
+#[derive(Clone, Debug, PartialEq)]
+struct Shifted {
+    shift: Shift,
+    /// The mean of both ears a quarter of a turn later, if there is a recording.
+    later: Option<Arc<Pcm>>,
+}
+
 /// A recording in a program.
 #[derive(Clone)]
 pub struct Stem {
@@ -208,6 +217,10 @@ pub struct Stem {
     pub envelope: Option<Arc<Envelope>>,
     /// Whether the beat turns it between the ears; then the frequency of the carrier counts as the width, in µs.
     pub turned: bool,
+    /// What it is turned by, from −1 to 1, where that is no sine.
+    pub motion: Option<Arc<Envelope>>,
+    /// How its ears are shifted apart.
+    shift: Option<Shifted>,
     weights: &'static Weights,
 }
 
@@ -222,25 +235,61 @@ impl PartialEq for Stem {
     fn eq(&self, other: &Self) -> bool {
         (self.start, self.looped, self.turned) == (other.start, other.looped, other.turned)
             && self.pcm == other.pcm
-            && self.envelope == other.envelope
+            && (&self.envelope, &self.motion, &self.shift) == (&other.envelope, &other.motion, &other.shift)
     }
 }
 
 impl Stem {
     /// A recording that begins at `start`.
     pub fn new(pcm: Option<Arc<Pcm>>, start: NodeTime, looped: Option<Span>) -> Self {
-        Self { pcm, start, looped, envelope: None, turned: false, weights: weights() }
+        Self { pcm, start, looped, envelope: None, turned: false, motion: None, shift: None, weights: weights() }
+    }
+
+    /// Has the ears shifted apart: both get the mean of both, the left one lower and the right one higher. Takes a second
+    /// for some minutes of music.
+    pub fn shift_apart(&mut self, shift: Shift) {
+        let later = self.pcm.as_ref().and_then(|pcm| {
+            let mean: Vec<f32> = pcm.left.iter().zip(&pcm.right).map(|(l, r)| (l + r) * 0.5).collect();
+            let later = quarter_later(&mean);
+            Pcm::new(pcm.rate, later.clone(), later).ok().map(Arc::new)
+        });
+        self.shift = Some(Shifted { shift, later });
+    }
+
+    /// How its ears are shifted apart, if they are. Realtime-safe.
+    pub fn shift(&self) -> Option<&Shift> {
+        self.shift.as_ref().map(|shifted| &shifted.shift)
     }
 
     /// How high it rises; 0 if it is missing. Realtime-safe.
     pub fn peak(&self) -> f32 {
-        self.pcm.as_ref().map_or(0.0, |pcm| pcm.peak)
+        let later = self.shift.as_ref().and_then(|shifted| shifted.later.as_ref());
+        [self.pcm.as_ref(), later].into_iter().flatten().map(|pcm| pcm.peak).sum()
+    }
+
+    /// As [`Self::fill`], with what [`Self::shift_apart`] turns it by; silence without that. `scratch` is overwritten.
+    /// Realtime-safe.
+    pub fn fill_later(&self, start: NodeTime, fraction: u32, step: u64, later: &mut [f32], scratch: &mut [f32]) {
+        let pcm = self.shift.as_ref().and_then(|shifted| shifted.later.as_deref());
+        self.fill_from(pcm, start, fraction, step, later, scratch);
     }
 
     /// Fills `left` and `right` with the music from `start` + `fraction`·2⁻³² ns on, each sample `step`·2⁻³² ns after
     /// the other. Silent before its start, and after its end unless it is looped. Realtime-safe.
     pub fn fill(&self, start: NodeTime, fraction: u32, step: u64, left: &mut [f32], right: &mut [f32]) {
-        let Some(pcm) = &self.pcm else {
+        self.fill_from(self.pcm.as_deref(), start, fraction, step, left, right);
+    }
+
+    fn fill_from(
+        &self,
+        pcm: Option<&Pcm>,
+        start: NodeTime,
+        fraction: u32,
+        step: u64,
+        left: &mut [f32],
+        right: &mut [f32],
+    ) {
+        let Some(pcm) = pcm else {
             left.fill(0.0);
             right.fill(0.0);
             return;

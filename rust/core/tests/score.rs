@@ -331,6 +331,7 @@ proptest! {
         "é", " ", "spin:300+4/20", "bell+500/20", "mix/60", "mixam:beat", "mixspin:300+3/35", "square:", "wave00:",
         "custom00:", "e=2", "-p", "drop", "slide", "sigmoid", "00ds+^", "00l:S=8", "t30,30,3", "-i", "-m", "-A", "-I",
         "d=0.4:e=0", "solve", "A:", "A=b0", "beat", "ramp(m,0,D)", "-q",
+        "step", "linear", "<>", "spin00:", "noise00:", "noise00/20", "noisebeat:4/20", "noisepulse:4/20", "mixbeat:4/20",
         "9:", ":", "::", "+", "/", "@", "1e308/1", "-0+-0/0", "=", "param",
     ]), 0..60)) {
         let text = words.join(" ");
@@ -435,7 +436,9 @@ fn times_mean_what_the_format_says() {
     let cases: &[(&str, &[f64])] = &[
         ("22:00 a\n23:30:15 a\n6:00 a", &[0.0, 5415.0, 28_800.0]),
         ("NOW a\n+0:10 a\n+0:20:30 a", &[0.0, 600.0, 1230.0]),
-        ("NOW+1:00 a\n+1:30 a", &[0.0, 1800.0]),
+        // What counts from NOW counts from the beginning.
+        ("NOW+1:00 a\n+1:30 a", &[3600.0, 5400.0]),
+        ("NOW+20:33:00 a\n+20:34 a", &[73_980.0, 74_040.0]),
         ("NOW a\nNOW+4:00+1:12:04 a", &[0.0, 18_724.0]),
         ("12:00+00:00:20 a\n+1:00 a", &[0.0, 3580.0]),
         ("1:00 b\n2:00 b", &[0.0, 300.0, 3600.0, 3900.0]),
@@ -552,7 +555,6 @@ fn the_rhythm_is_the_first_beat_and_is_held_through_silence() {
 
 #[test]
 fn refusals_name_the_line_and_the_reason() {
-    let many = format!("a:{}\n0:00 a", " 100/1".repeat(65));
     let kinds: String = (0..5)
         .map(|i| {
             let tones = ["100/1", "100@4/1", "pink/1", "white/1", "brown/1"][i];
@@ -560,6 +562,7 @@ fn refusals_name_the_line_and_the_reason() {
         })
         .collect();
     let each_a_channel = format!("{kinds}0:00 s0\n1:00 s1\n2:00 s2\n3:00 s3\n4:00 s4");
+    let loud = format!("noise00:{}", " 25".repeat(32));
     let deep = "a: {\n+0:00 b\n}\nb: {\n+0:00 a\n}\n0:00 a";
     let wide: String = (0..32).map(|i| format!("b{}: {{\n+0:00 b{i}\n+0:00 b{i}\n}}\n", i + 1)).collect();
     let wide = format!("b0: 100/1\n{wide}0:00 b31");
@@ -600,7 +603,20 @@ fn refusals_name_the_line_and_the_reason() {
         ("a: spin:300000+1/20\n", 1, "a width must"),
         ("a: mix/101\n", 1, "0 to 100"),
         ("a: mixspin:300+3/35\n", 1, "mix/AMPLITUDE"),
-        ("a: mix/50 mixbeat:6/45\n", 1, "shifts every frequency"),
+        ("a: mixbeat:6/45\n", 1, "mix/AMPLITUDE"),
+        ("a: mix/50 mixbeat:6+1/45\n", 1, "not a tone"),
+        ("a: mix/50 mixbeat:6/145\n", 1, "0 to 100"),
+        ("a: noise00/20\n", 1, "noise00 is not defined"),
+        ("noise00: 1 2 3\n", 1, "needs 32 levels"),
+        (&loud, 1, "each from -24 to 24"),
+        ("a: noise00:200+4/20\n", 1, "noiseNN is for noise"),
+        ("a: noise00:bspin:200+4/20\n", 1, "says the colour"),
+        ("a: noise00:noise01:spin:200+4/20\n", 1, "two spectra"),
+        ("a: noisebeat:0/20\n", 1, "above 0 Hz"),
+        ("spin00: 0 0\n", 1, "not 0"),
+        ("a: spin00:200+4/20\n", 1, "spinNN is for what spins"),
+        ("a: mix/50 spin00:mixpulse:3/20\n", 1, "spinNN is for what spins"),
+        ("custom00: 0 1\na: custom00:spin:300+1/2\n", 2, "customNN is for"),
         ("a: mix/50 mixam:0\n", 1, "above 0 Hz"),
         ("a: mix/50 mixam:beat\n", 1, "there is none"),
         ("a: mix/50 mixam:8 mixpulse:4/20\n", 1, "stands alone"),
@@ -614,7 +630,7 @@ fn refusals_name_the_line_and_the_reason() {
         ("wave00: 1\n", 1, "needs 2 to"),
         ("wave00: 1 x\n", 1, "not with \"x\""),
         ("a: square:triangle:100+4/2\n", 1, "two shapes"),
-        ("a: square:spin:100+4/2\n", 1, "another shape"),
+        ("a: square:bell+100/2\n", 1, "another shape"),
         ("a: 440~10/20\n", 1, "modulated"),
         ("a: bell+100/1000\n", 1, "0 to 100"),
         ("a: 100+4/200\n", 1, "0 to 100"),
@@ -632,6 +648,12 @@ fn refusals_name_the_line_and_the_reason() {
         ("a: 100/1\n0:00", 2, "names no tone-set"),
         ("a: 100/1\n0:00 a b", 2, "one word too many"),
         ("a: 100/1\n0:00 <- a -> b", 2, "one word too many"),
+        ("a: 100/1\n0:00 a == ==", 2, "one word too many"),
+        ("a: 100/1\n0:00 a step b", 2, "one word too many"),
+        ("a: 100/1\n0:00 <=> a", 2, "a fade is"),
+        ("a: 100/1\n0:00 200+4 step", 2, "is called \"200+4\""),
+        ("a: 100/1\n0:00 200+4/x step", 2, "not a tone"),
+        ("a: 100/1\nb: {\n+0:00 a\n}\n0:00 b ==", 5, "takes no fade"),
         ("a: 100/1\n0:60 a", 2, "not a time"),
         ("a: 100/1\n24:00 a", 2, "not a time"),
         ("a: 100/1\n1:00 a\n3:00 a\n2:00 a", 4, "out of order"),
@@ -654,7 +676,6 @@ fn refusals_name_the_line_and_the_reason() {
         ("solve A A=1\nbeat = A\n", 1, "colon"),
         ("solve A : A\nbeat = A\n", 1, "no equation"),
         ("beat = 200*sin(1e6*m)\n", 1, "calmer"),
-        (&many, 1, "64 tones, not 65"),
         (&each_a_channel, 5, "channel 65"),
         (deep, 5, "call itself"),
         (&wide, 3, "10000 time lines"),
@@ -671,7 +692,83 @@ fn refusals_name_the_line_and_the_reason() {
 
 #[test]
 fn sixty_four_channels_play() {
-    assert_eq!(sbg(&format!("a:{}\n0:00 a", " 100/1".repeat(64))).channels(), 64);
+    let kinds = ["100/1", "100@4/1", "pink/1", "100M4/1"];
+    let sets: String = (0..4).map(|i| format!("s{i}:{}\n", format!(" {}", kinds[i]).repeat(16))).collect();
+    assert_eq!(sbg(&format!("{sets}0:00 s0\n1:00 s1\n2:00 s2\n3:00 s3")).channels(), 64);
+}
+
+#[test]
+fn sixteen_words_count_and_the_rest_is_noted() {
+    let tones: Vec<String> = (1..=20).map(|i| format!("{}/1", i * 100)).collect();
+    let score = sbg(&format!("\na: {} nonsense\n0:00 a", tones.join(" ")));
+    assert_eq!(score.channels(), 16);
+    let summary = score.summary();
+    assert_eq!(summary["notes"].as_array().unwrap().len(), 1);
+    assert_eq!(summary["notes"][0]["line"], 2);
+    assert!(summary["notes"][0]["text"].as_str().unwrap().starts_with("\"1700/1\" and what follows"), "{summary}");
+    assert!(sbg("a: 100/1\n0:00 a").summary()["notes"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn an_envelope_may_be_used_with_one_digit_and_names_stay_names() {
+    let score =
+        sbg("wave01: 0 1 0\nnoise10: pink/10\nspin10: white/10\na: wave1:200+4/10\n0:00 a\n1:00 noise10\n2:00 spin10");
+    assert_eq!(score.summary()["tone_sets"][2]["channels"][0]["envelope"], true);
+    assert_eq!(score.channels(), 3);
+}
+
+/// One tone between two lines that only SBaGenX reads.
+#[test]
+fn a_line_with_a_last_word_is_one_way_to_the_next() {
+    let two = "a: 200+4/40\nb: 300+5/20\n";
+    let cases: &[(String, &[(f64, f64)])] = &[
+        (format!("{two}0:00 a ==\n0:10 b"), &[(0.0, 40.0), (599.99, 40.0), (600.0, 20.0), (90_000.0, 20.0)]),
+        (format!("{two}0:00 a hold\n0:10 b"), &[(599.99, 40.0), (600.0, 20.0)]),
+        (format!("{two}0:00 a -=\n0:10 b"), &[(599.99, 40.0), (600.0, 20.0)]),
+        ("0:00 200+10/20 step\n0:30 190+8/10".into(), &[(1799.0, 20.0), (1800.0, 10.0), (90_000.0, 10.0)]),
+        (format!("{two}0:00 a linear\n0:10 b"), &[(150.0, 20.0), (300.0, 0.0), (450.0, 10.0), (600.0, 20.0)]),
+        (format!("{two}0:00 a <>\n0:10 b"), &[(150.0, 20.0), (300.0, 0.0), (450.0, 10.0), (600.0, 20.0)]),
+        ("0:00 200@4/40 ramp\n0:10 200@8/20".into(), &[(300.0, 30.0), (600.0, 20.0)]),
+        ("0:00 200+4/40 --\n0:10 200+4/20".into(), &[(300.0, 30.0), (600.0, 20.0)]),
+        (format!("{two}0:00 a ->\n0:10 b ==\n0:20 a"), &[(300.0, 30.0), (600.0, 20.0), (1199.0, 20.0), (1200.0, 40.0)]),
+        // Where one line is written so, the others are read so.
+        (format!("{two}0:00 a ==\n0:10 b\n0:20 a"), &[(600.0, 20.0), (750.0, 10.0), (900.0, 0.0), (1050.0, 20.0)]),
+        (format!("{two}0:00 == a\n0:10 b step\n0:20 a"), &[(599.0, 40.0), (600.0, 20.0), (1199.0, 20.0)]),
+        (
+            "p: {\n+0:00 - ==\n+0:01 180/35 ->\n}\nd: {\n+0:00 p\n+0:02 p\n}\nNOW d".into(),
+            &[(30.0, 0.0), (60.0, 35.0), (90.0, 17.5), (120.0, 0.0), (179.0, 0.0), (180.0, 35.0), (9e4, 35.0)],
+        ),
+        // What is first is there from NOW on.
+        ("NOW+0:05 200/40 ==\nNOW+0:10 200/20".into(), &[(1.0, 40.0), (599.0, 40.0), (600.0, 20.0)]),
+        ("-S\nNOW+0:05 200/40 ==\nNOW+0:10 200/20".into(), &[(1.0, 40.0), (299.0, 40.0), (300.0, 20.0)]),
+    ];
+    for (text, expected) in cases {
+        let program = sbg(text).program(EPOCH, DAY + DAY);
+        for (s, pct) in *expected {
+            let heard: f64 = (0..program.channels.len()).map(|i| loudness_pct(&program, i, *s)).sum();
+            assert!((heard - pct).abs() < 1e-3, "{heard} instead of {pct} at {s} s of\n{text}");
+        }
+        assert_eq!(sbg(text).summary()["repeats_s"], serde_json::Value::Null, "{text}");
+    }
+    assert_eq!(sbg("-E\n0:00 200/40 ==\n0:10 200/20").duration(), Some(Span::from_s(600)));
+    // A soundtrack has a loudness everywhere.
+    let program = sbg("0:00 mix/60 200/1 linear\n0:10 - 200/1").program(EPOCH, DAY);
+    assert!((loudness_pct(&program, 0, 450.0) - 15.0).abs() < 1e-3);
+}
+
+#[test]
+fn a_score_that_counts_from_now_begins_at_now() {
+    let text = "a: 200+4/40\nb: 300+5/20\nNOW+0:10 a\n+0:20 b";
+    for (options, start_s, heard) in [("", 0.0, 20.0), ("-S\n", 600.0, 0.0), ("-T 22:00\n", 79_200.0, 20.0)] {
+        let score = sbg(&format!("{options}{text}"));
+        assert_eq!(score.start_s(), start_s, "{options}");
+        // As on every day, the last tone-set of the one before is still there; -S begins in the midst of a fade.
+        let program = score.program(EPOCH, DAY);
+        let loud: f64 = (0..program.channels.len()).map(|i| loudness_pct(&program, i, 0.0)).sum();
+        assert!((loud - heard).abs() < 1e-3, "{loud} with {options:?}");
+    }
+    assert_eq!(sbg(&format!("-SE\n{text}")).duration(), Some(Span::from_s(600)));
+    assert_eq!(sbg(&format!("-E\n{text}")).duration(), Some(Span::from_s(1200)));
 }
 
 #[test]

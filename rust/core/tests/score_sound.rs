@@ -406,6 +406,205 @@ fn a_spinning_soundtrack_goes_from_ear_to_ear() {
     }
 }
 
+// ---- what authors draw ----
+
+/// 32 levels, and the density that they mean at a frequency: straight in decibels over the logarithm, 20 Hz to 20 kHz.
+fn density(levels: &[f64; 32], hz: f64) -> f64 {
+    let place = ((hz / 20.0).ln() / 1000f64.ln() * 31.0).clamp(0.0, 31.0);
+    let (i, u) = ((place as usize).min(30), place - (place as usize).min(30) as f64);
+    10f64.powf((levels[i] * (1.0 - u) + levels[i + 1] * u) / 10.0)
+}
+
+/// Straight lines through four samples of a cycle, at `x` turns.
+fn through(samples: [f64; 4], x: f64) -> f64 {
+    let place = x.rem_euclid(1.0) * 4.0;
+    let i = place as usize % 4;
+    samples[i] + (samples[(i + 1) % 4] - samples[i]) * place.fract()
+}
+
+fn noise_line(levels: &[f64; 32]) -> String {
+    format!("noise00: {}\n", levels.map(|db| db.to_string()).join(" "))
+}
+
+#[test]
+fn drawn_noise_has_its_levels_and_the_power_of_white_noise() {
+    use harmonia_core::fourier::Transform;
+    const N: usize = 16_384;
+    let falling: [f64; 32] = core::array::from_fn(|i| 20.0 - 1.3 * i as f64);
+    let rising: [f64; 32] = core::array::from_fn(|i| -15.0 + i as f64);
+    let waves: [f64; 32] = core::array::from_fn(|i| 12.0 * (i as f64 * TAU / 8.0).sin());
+    let transform = Transform::new(N);
+    for (name, levels) in [("falling", falling), ("rising", rising), ("waves", waves), ("level", [3.0; 32])] {
+        let ear = &render(program(&format!("{}a: noise00/30\n0:00 a", noise_line(&levels))), 48_000, 50.0, 150.0)[0];
+        // The density at each line of the transform, under a sine window.
+        let mut powers = vec![0.0; N / 2];
+        let parts = ear.chunks_exact(N);
+        let count = parts.len() as f64;
+        for part in parts {
+            let mut x: Vec<Complex<f32>> = part
+                .iter()
+                .enumerate()
+                .map(|(i, x)| Complex::new((x * (TAU * (i as f64 + 0.5) / (2 * N) as f64).sin()) as f32, 0.0))
+                .collect();
+            transform.sum(&mut x);
+            powers.iter_mut().zip(&x).for_each(|(power, x)| *power += f64::from(x.norm_sqr()) / count);
+        }
+        let hz = |line: usize| line as f64 * 48e3 / N as f64;
+        let expected: Vec<f64> = (0..N / 2).map(|line| density(&levels, hz(line))).collect();
+        let total: f64 = expected[2..].iter().sum();
+        let scale = (0.3f64 / 3f64.sqrt()).powi(2) / total * (N * N) as f64 / 4.0;
+        for (i, level) in levels.iter().enumerate() {
+            let middle = 20.0 * 1000f64.powf(i as f64 / 31.0);
+            let band = |line: &usize| (middle / 1.118..middle * 1.118).contains(&hz(*line));
+            let lines: Vec<usize> = (2..N / 2).filter(band).collect();
+            let sum = |powers: &[f64]| lines.iter().map(|line| powers[*line]).sum::<f64>();
+            let off = db((sum(&powers) / (scale * sum(&expected))).sqrt());
+            // The lowest levels lie as close as the lines of a block.
+            let most = if middle < 60.0 { 4.0 } else { 0.6 };
+            assert!(off.abs() < most, "{name}: level {i} ({level} dB at {middle:.0} Hz) is {off:.2} dB off");
+        }
+        let off = db(rms(ear) / (0.3 / 3f64.sqrt()));
+        assert!(off.abs() < if name == "falling" { 0.3 } else { 0.1 }, "{name} is {off} dB off");
+    }
+}
+
+/// The steady noise of a first channel: what pulses or is shifted there is this.
+fn steady(levels: &[f64; 32], from_s: f64, seconds: f64) -> Vec<f64> {
+    let text = format!("{}a: noise00/100\n0:00 a", noise_line(levels));
+    render(program(&text), 48_000, from_s, seconds)[0].clone()
+}
+
+#[test]
+fn noise_pulses_under_its_envelope() {
+    let levels: [f64; 32] = core::array::from_fn(|i| 10.0 - 0.7 * i as f64);
+    let noise = steady(&levels, 7.0, 4.0);
+    let drawn = |x: f64| through([0.0, 0.25, 1.0, 0.5], x);
+    let standard = |x: f64| {
+        let p = (((TAU * x).sin() - 0.3) / 0.7).max(0.0);
+        3.0 * p * p - 2.0 * p * p * p
+    };
+    let cases: [(&str, &dyn Fn(f64) -> f64); 2] =
+        [("custom00:noise00:noisepulse:4/20", &drawn), ("noise00:noisepulse:4/20", &standard)];
+    for (word, pulse) in cases {
+        let text = format!("custom00: 0 1 4 2\n{}a: {word}\n0:00 a", noise_line(&levels));
+        for ear in render(program(&text), 48_000, 7.0, 4.0) {
+            let formula: Vec<f64> =
+                noise.iter().enumerate().map(|(i, x)| 0.2 * x * pulse(4.0 * (7.0 + i as f64 / 48e3))).collect();
+            let (level, rest) = compare(&ear, &formula);
+            assert!(level.abs() < 0.1 && rest < -50.0, "{word}: {level} dB, rest {rest} dB");
+        }
+    }
+    // Without a spectrum it is pink, as loud as pink noise is.
+    let ear = &render(program("custom00: 1 1\na: custom00:noisepulse:4/40\n0:00 a"), 48_000, 50.0, 60.0)[0];
+    let off = db(rms(ear) / (0.4 * (1.0f64 / 300.0 + 9.0 * 2.0 / 900.0).sqrt()));
+    assert!(off.abs() < 0.3, "{off} dB off");
+}
+
+#[test]
+fn a_noisebeat_lies_half_its_beat_lower_on_the_left_and_higher_on_the_right() {
+    use harmonia_core::fourier::Transform;
+    const N: usize = 1 << 18;
+    let levels: [f64; 32] = core::array::from_fn(|i| if i < 6 { -24.0 } else { 10.0 - 0.5 * i as f64 });
+    let noise = &steady(&levels, 7.0, 6.0)[..N];
+    // The analytic signal by one transform over all of it: what is positive counts twice, what is negative goes.
+    let transform = Transform::new(N);
+    let mut lines: Vec<Complex<f32>> = noise.iter().map(|x| Complex::new(*x as f32, 0.0)).collect();
+    transform.sum(&mut lines);
+    for (k, x) in lines.iter_mut().enumerate() {
+        *x = if k == 0 || k >= N / 2 { Complex::default() } else { x.conj() * (2.0 / N as f32) };
+    }
+    transform.sum(&mut lines);
+    let opens = |x: f64| through([0.0, 1.0, 1.0, 0.5], x);
+    let cases: [(&str, &dyn Fn(f64) -> f64); 2] =
+        [("noise00:noisebeat:5/20", &|_| 1.0), ("custom00:sine:noise00:noisebeat:5/20", &opens)];
+    for (word, share) in cases {
+        let text = format!("custom00: 0 2 2 1\n{}a: {word}\n0:00 a", noise_line(&levels));
+        for (ear, by_hz) in render(program(&text), 48_000, 7.0, 6.0).iter().zip([-2.5, 2.5]) {
+            let formula: Vec<f64> = (0..N)
+                .map(|i| {
+                    let t = 7.0 + i as f64 / 48e3;
+                    let (turn, share) = (TAU * by_hz * t, share(2.5 * t));
+                    let shifted = f64::from(lines[i].re) * turn.cos() - f64::from(lines[i].im) * turn.sin();
+                    0.2 * (noise[i] * (1.0 - share) + shifted * share)
+                })
+                .collect();
+            let inner = 10_000..N - 10_000;
+            let (level, rest) = compare(&ear[inner.clone()], &formula[inner]);
+            assert!(level.abs() < 0.1 && rest < -35.0, "{word} by {by_hz} Hz: {level} dB, rest {rest} dB");
+        }
+    }
+}
+
+#[test]
+fn a_drawn_spin_swings_as_it_is_drawn() {
+    // Ten seconds a turn, 400 µs wide.
+    let drawn = |x: f64| through([-1.0, 1.0, 0.0, 0.5], x);
+    let triangle = |x: f64| 1.0 - 4.0 * ((x + 0.25).rem_euclid(1.0) - 0.5).abs();
+    let levels = noise_line(&[0.0; 32]);
+    let cases: [(String, &dyn Fn(f64) -> f64); 3] = [
+        ("spin00: e=1 -100 100 0 50\na: spin00:wspin:400+0.1/60\n0:00 a".into(), &drawn),
+        (format!("spin00: -2 2 0 1\n{levels}a: spin00:noise00:spin:400+0.1/60\n0:00 a"), &drawn),
+        ("a: triangle:wspin:400+0.1/60\n0:00 a".into(), &triangle),
+    ];
+    for (text, motion) in cases {
+        let [left, right] = render(program(&text), 48_000, 0.0, 10.0);
+        assert!(db(rms(&left) / (0.6 / 3f64.sqrt())).abs() < 0.1, "{text}");
+        for second in 0..9 {
+            let t = f64::from(second) + 0.6;
+            let expected = 2.0 * 400e-6 * 48e3 * motion(0.1 * t);
+            let at = (t * 48e3) as usize - 1200;
+            let likeness = |delay: i64| -> f64 {
+                (0..2400).map(|i| left[at + i] * right[(at as i64 + i as i64 + delay) as usize]).sum()
+            };
+            let best = (-80..=80).max_by(|a, b| likeness(*a).total_cmp(&likeness(*b))).unwrap();
+            assert!((best as f64 - expected).abs() <= 2.5, "{best} samples at {t} s, not {expected}, of {text}");
+        }
+    }
+}
+
+#[test]
+fn a_soundtrack_moves_under_drawn_envelopes_and_is_shifted_apart() {
+    let (stems, wave) = river();
+    let drawn = |x: f64| through([0.0, 0.5, 1.0, 0.25], x);
+    let triangle = |x: f64| 1.0 - 4.0 * ((x + 0.25).rem_euclid(1.0) - 0.5).abs();
+    let swing = |x: f64| through([-1.0, 1.0, 0.0, 0.5], x);
+    let pulse = |y: f64| {
+        let p = ((y - 0.3) / 0.7).max(0.0);
+        3.0 * p * p - 2.0 * p * p * p
+    };
+    // What the copy of the soundtrack becomes, before its 0.7, on the left and the right ear.
+    type Copy<'a> = Box<dyn Fn(f64) -> [f64; 2] + 'a>;
+    let both = |x: f64| [x, x];
+    // Both ears of the recording are the same, so that what one loses the other gains.
+    let turned = |t: f64, turn: f64| [wave(t) * (1.0 - turn), wave(t) * (1.0 + turn)];
+    let width = 350e-6 * 44_100.0 * (0.5 + 3.5 * 0.45) / 128.0;
+    let shifted = |t: f64, share: f64| {
+        [-2.75, 2.75].map(|by| wave(t) * (1.0 - share) + share * 0.5 * (TAU * (330.0 + by) * t).sin())
+    };
+    let cases: Vec<(&str, Copy<'_>)> = vec![
+        ("custom00:mixpulse:0.8/55", Box::new(|t| both(wave(t) * (0.45 + 0.55 * drawn(0.8 * t))))),
+        ("triangle:mixpulse:0.8/55", Box::new(|t| both(wave(t) * (0.45 + 0.55 * pulse(triangle(0.8 * t)))))),
+        ("triangle:mixspin:350+0.6/45", Box::new(|t| turned(t, width * triangle(0.6 * t)))),
+        ("custom00:triangle:mixspin:350+0.6/45", Box::new(|t| turned(t, width * triangle(0.6 * t) * drawn(0.6 * t)))),
+        (
+            "custom00:triangle:spin00:mixspin:350+0.6/45",
+            Box::new(|t| turned(t, width * swing(0.6 * t) * drawn(0.6 * t))),
+        ),
+        ("mixbeat:5.5/40", Box::new(|t| shifted(t, 0.4))),
+        ("custom00:mixbeat:5.5/40", Box::new(|t| shifted(t, 0.4 * drawn(2.75 * t)))),
+    ];
+    for (word, copy) in cases {
+        let text = format!("-m river.wav\ncustom00: 0 2 4 1\nspin00: -10 10 0 5\na: mix/80 {word}\n0:00 a");
+        let ears = render(score(&text).program_with(EPOCH, Span::from_s(3600), &stems), 48_000, 3.0, 5.0);
+        for (ear, heard) in ears.iter().enumerate() {
+            let formula: Vec<f64> =
+                (0..heard.len()).map(|i| 3.0 + i as f64 / 48e3).map(|t| 0.8 * (wave(t) + 0.7 * copy(t)[ear])).collect();
+            let (level, rest) = compare(heard, &formula);
+            assert!(level.abs() < 0.1 && rest < -45.0, "{word}, ear {ear}: {level} dB, rest {rest} dB");
+        }
+    }
+}
+
 // ---- sessions ----
 
 /// Carrier, beat and amplitude of the first channel `t` seconds after the score begins.

@@ -9,13 +9,16 @@
 //! of it, with a seed of its own (`HARMONIA_SEED`), is part of the tests.
 use std::sync::Arc;
 
+use harmonia_core::envelope::Envelope;
 use harmonia_core::limiter::TRUE_PEAK_MAX;
 use harmonia_core::phase::{Phase, PhaseOffset};
 use harmonia_core::program::{
-    Beat, Channel, Curve, Ear, Ears, NoiseColor, Program, Shape, Shaped, Strike, Wave, CHANNELS_MAX,
+    Beat, Channel, Curve, Ear, Ears, Hiss, Hissing, NoiseColor, Program, Shape, Shaped, Shift, Strike, Wave,
+    CHANNELS_MAX,
 };
 use harmonia_core::renderer::{BlockClock, Renderer, Targets};
 use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
+use harmonia_core::spectrum::Spectrum;
 use harmonia_core::stem::{Pcm, Stem};
 use harmonia_core::units::{NodeTime, Span};
 use num_complex::Complex;
@@ -25,6 +28,12 @@ const RATE: u32 = 48_000;
 const LIFE: u64 = 48;
 const OVER: usize = 16;
 const REACH: usize = 32;
+
+/// Deep noise, the hardest to keep: few lines that may meet.
+fn deep() -> Arc<Spectrum> {
+    let levels: [f64; 32] = core::array::from_fn(|i| if i < 4 { 24.0 } else { -24.0 });
+    Arc::new(Spectrum::drawn(&levels).unwrap())
+}
 
 /// SplitMix64.
 struct Chance(u64);
@@ -74,9 +83,14 @@ impl Chance {
         Rhythm::new(Segment::constant(origin, Phase::from_bits(self.next()), Frequency::from_hz(hz).unwrap()))
     }
 
+    fn shift(&mut self) -> Shift {
+        let shape = [Shape::Sine, Shape::Square, Shape::Triangle][self.below(3) as usize];
+        Shift::new(Arc::new(Envelope::shape(shape)), Arc::new(Envelope::cosine(self.share())))
+    }
+
     fn channel(&mut self) -> Channel {
         let ears = [Ears::Both, Ears::Sum, Ears::Lead(Ear::Left), Ears::Lead(Ear::Right)][self.below(4) as usize];
-        let wave = match self.below(12) {
+        let wave = match self.below(14) {
             0 => Wave::Tone,
             1 => Wave::Binaural { lead: Ear::Left },
             2 => Wave::Binaural { lead: Ear::Right },
@@ -92,9 +106,22 @@ impl Chance {
                 let sample = |x: f64, i: usize| if i == 99 { absurd } else { x as f32 - 0.5 };
                 let mut music = || (0..4_800).map(|i| sample(self.share(), i)).collect();
                 let pcm = Pcm::new(RATE, music(), music()).unwrap();
-                Wave::Stem(Arc::new(Stem::new(Some(Arc::new(pcm)), NodeTime::from_ns(0), Some(Span::from_ms(50)))))
+                let mut stem = Stem::new(Some(Arc::new(pcm)), NodeTime::from_ns(0), Some(Span::from_ms(50)));
+                if self.below(2) == 0 {
+                    stem.shift_apart(self.shift());
+                }
+                Wave::Stem(Arc::new(stem))
             }
             10 => Wave::Shaped(Arc::new(Shaped { shape: Shape::Sine, ears, envelope: None })),
+            11 | 12 => {
+                let hissing = match self.below(4) {
+                    0 => Hissing::Steady,
+                    1 => Hissing::Pulse(Arc::new(Envelope::standard())),
+                    2 => Hissing::Swing(Arc::new(Envelope::shape(Shape::Triangle))),
+                    _ => Hissing::Shift(self.shift()),
+                };
+                Wave::Hiss(Arc::new(Hiss { spectrum: deep(), hissing }))
+            }
             _ => {
                 let shape = [Shape::Square, Shape::Triangle, Shape::Sawtooth][self.below(3) as usize];
                 Wave::Shaped(Arc::new(Shaped { shape, ears, envelope: None }))

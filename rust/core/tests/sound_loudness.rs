@@ -131,6 +131,61 @@ fn a_sleepers_momentary_loudness_rises_by_three_db_a_second_at_most() {
     }
 }
 
+/// What voices do: for how many hundredths of a second each channel has which size and argument (in turns).
+fn doings(channels: usize) -> impl Strategy<Value = Vec<(usize, Vec<(f32, f32)>)>> {
+    let size = prop_oneof![Just(0.0f32), Just(1.0f32), 0.0f32..1.0];
+    let argument = prop_oneof![Just(0.0f32), Just(0.5f32), 0.0f32..1.0];
+    let all = prop::collection::vec((size, argument), channels);
+    prop::collection::vec((prop_oneof![20usize..100, 400usize..1_500], all), 3..9)
+}
+
+fn do_all(ears: &mut Ears, doings: &[(usize, Vec<(f32, f32)>)]) {
+    for (hundredths, all) in doings {
+        let own: Vec<_> =
+            all.iter().map(|(size, turns)| Complex::from_polar(*size, turns * core::f32::consts::TAU)).collect();
+        ears.hear(*hundredths, &own, true, 1.0);
+    }
+}
+
+/// Channels of the same carrier, or of carriers `apart_hz` apart.
+fn neighbours(waves: &[Wave], apart_hz: f64) -> Vec<Channel> {
+    let carrier = |i: usize| 220.0 + apart_hz * i as f64;
+    waves.iter().enumerate().map(|(i, wave)| channel(wave.clone(), carrier(i), Curve::constant(0.2))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whoever joins, leaves or turns a carrier round that others have, too: as slowly as everything else.
+    #[test]
+    fn channels_of_one_carrier_rise_by_three_db_a_second_at_most(
+        wave in prop::sample::select(vec![Wave::Tone, Wave::Binaural { lead: Ear::Left }]),
+        channels in 2usize..5,
+        doings in doings(4),
+    ) {
+        let mut ears = Ears::new(neighbours(&vec![wave; channels], 0.0));
+        do_all(&mut ears, &doings);
+        // Over as long as the mean: within a tenth of that it wavers by a few thousandths of a decibel.
+        prop_assert!(ears.steepest(40) <= 3.0, "{} dB/s", ears.steepest(40));
+    }
+
+    /// One is there, and others join who beat with it: they swell and fall by themselves, but what they swell to rises
+    /// slowly, however they turn.
+    #[test]
+    fn the_crest_of_a_slow_beat_rises_by_three_db_a_second_at_most(
+        (apart_hz, channels) in prop::sample::select(vec![(0.5, 4), (0.5, 2), (1.0, 3), (2.5, 2)]),
+        turns in prop::collection::vec((10usize..200, prop::collection::vec(0.0f32..1.0, 4)), 1..5),
+    ) {
+        let mut ears = Ears::new(neighbours(&vec![Wave::Tone; channels], apart_hz));
+        ears.hear(2_000, &one(1.0), true, 1.0);
+        let (before_lufs, since) = (ears.now_lufs(), ears.momentary_lufs.len());
+        do_all(&mut ears, &turns.iter().map(|(time, all)| (*time, all.iter().map(|turns| (1.0, *turns)).collect())).collect::<Vec<_>>());
+        for (i, lufs) in ears.momentary_lufs[since..].iter().enumerate() {
+            prop_assert!(*lufs <= before_lufs + 0.03 * (i + 1) as f64, "{lufs} from {before_lufs} in {i} hundredths");
+        }
+    }
+}
+
 /// From the quiet to full scale, whatever it is that comes in.
 #[test]
 fn what_begins_loud_begins_in_the_quiet() {

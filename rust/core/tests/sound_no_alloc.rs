@@ -6,9 +6,12 @@ use harmonia_core::envelope::{Edge, Envelope};
 use harmonia_core::mix_table::MixTable;
 use harmonia_core::mixer::CircleMixer;
 use harmonia_core::phase::{Phase, PhaseOffset};
-use harmonia_core::program::{Beat, Channel, Curve, Ear, Ears, NoiseColor, Program, Shape, Shaped, Strike, Wave};
+use harmonia_core::program::{
+    Beat, Channel, Curve, Ear, Ears, Hiss, Hissing, NoiseColor, Program, Shape, Shaped, Shift, Strike, Wave,
+};
 use harmonia_core::renderer::{BlockClock, Renderer, Targets};
 use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
+use harmonia_core::spectrum::Spectrum;
 use harmonia_core::stem::{Pcm, Stem};
 use harmonia_core::tracker::{Estimator, Tracker};
 use harmonia_core::units::{NodeTime, Span};
@@ -35,6 +38,27 @@ fn stem(turned: bool) -> Wave {
     Wave::Stem(Arc::new(stem))
 }
 
+fn shift() -> Shift {
+    Shift::new(Arc::new(Envelope::shape(Shape::Square)), Arc::new(Envelope::cosine(0.0)))
+}
+
+fn hiss(hissing: Hissing) -> Wave {
+    let levels: [f64; 32] = core::array::from_fn(|i| 10.0 - i as f64);
+    Wave::Hiss(Arc::new(Hiss { spectrum: Arc::new(Spectrum::drawn(&levels).unwrap()), hissing }))
+}
+
+/// The same music, otherwise turned, or shifted apart.
+fn moved(shifted: bool) -> Wave {
+    let Wave::Stem(mut stem) = stem(!shifted) else { panic!("a stem") };
+    let inner = Arc::make_mut(&mut stem);
+    if shifted {
+        inner.shift_apart(shift());
+    } else {
+        inner.motion = Some(Arc::new(Envelope::shape(Shape::Triangle)));
+    }
+    Wave::Stem(stem)
+}
+
 #[test]
 fn the_allocator_counts() {
     assert!(allocations(|| drop(black_box(vec![1u8; 100]))) >= 2);
@@ -58,8 +82,14 @@ fn rendering_allocates_nothing_whatever_moves() {
         shaped(Shape::Sawtooth, Ears::Sum, None),
         stem(false),
         stem(true),
+        moved(false),
+        moved(true),
+        hiss(Hissing::Steady),
+        hiss(Hissing::Pulse(Arc::new(Envelope::standard()))),
+        hiss(Hissing::Swing(Arc::new(Envelope::shape(Shape::Sawtooth)))),
+        hiss(Hissing::Shift(shift())),
     ];
-    const COUNT: usize = 15;
+    const COUNT: usize = 21;
     assert_eq!(waves.len(), COUNT);
     let channel = |wave| {
         let fade = Curve::new(vec![(NodeTime::from_ns(0), 0.0), (NodeTime::from_ns(10_000_000_000), 0.3)]);

@@ -69,7 +69,7 @@ impl Score {
         self.program(0, &BTreeMap::new())
             .channels
             .iter()
-            .map(|channel| matches!(channel.wave, Wave::Noise(_)))
+            .map(|channel| matches!(channel.wave, Wave::Noise(_) | Wave::Hiss(_)))
             .collect()
     }
 

@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from harmonia.engine.conductor import Conductor
-from harmonia.engine.person import Person
 from harmonia.engine.views import CircleView, SleeperRow
 from harmonia.errors import BadInput
 from harmonia.rpc import codec
-from harmonia.rpc.auth import caller, check_join_proof, sleeper
+from harmonia.rpc.auth import Caller, caller, check_join_proof, sleeper
 from harmonia.rpc.services.house import House
 from harmonia.v1 import circle_pb2, circle_pb2_grpc
 
@@ -94,10 +93,10 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
         if request.interval_ns < 0:
             raise BadInput(f"an interval must last 0 ns (a second) or longer, not {request.interval_ns} ns")
         interval_ns = max(request.interval_ns or INTERVAL_NS_DEFAULT, INTERVAL_NS_MIN)
-        conductor, person = self._house.visible_circle(request.circle_id), caller().person
+        conductor, who = self._house.visible_circle(request.circle_id), caller()
         async with self._house.bridge.changes(conductor.changed) as changes:
             while True:
-                view, own = await self._house.bridge.ask(_look, conductor, person)
+                view, own = await self._house.bridge.ask(_look, conductor, who)
                 yield self._serialised(view) + codec.watch_circle_own(view, own).SerializeToString()
                 if not view.circle.open or (own is not None and own.sleeper.left):
                     return
@@ -117,7 +116,7 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
         return data
 
 
-def _look(conductor: Conductor, person: Person | None) -> tuple[CircleView, SleeperRow | None]:
-    role, sleeper_id = ("host", "") if person is None else ("members", person.sleeper.sleeper_id)
-    conductor.usage.looked(role, sleeper_id)
+def _look(conductor: Conductor, who: Caller) -> tuple[CircleView, SleeperRow | None]:
+    person = who.person
+    conductor.usage.looked(who.role.word, "" if person is None else person.sleeper.sleeper_id)
     return conductor.view(), conductor.own_row(person) if person is not None else None

@@ -21,6 +21,10 @@ class House:
         """Node time."""
         return self.sanctuary.plane.node_time_ns()
 
+    def own_circle(self, circle_id: str) -> Conductor:
+        """The same; without a ``circle_id``, the one that the caller's credential is for."""
+        return self.visible_circle(circle_id or caller().circle_id)
+
     def visible_circle(self, circle_id: str) -> Conductor:
         """A circle that the caller may see. Raises NotFound or NotPermitted."""
         caller().may_see(circle_id)

@@ -5,14 +5,16 @@ from typing import Any
 
 from harmonia.errors import NotPermitted
 from harmonia.rpc.auth import caller
+from harmonia.rpc.services.house import House
 from harmonia.rpc.stems import StemStore, named_by
 from harmonia.v1 import stem_pb2, stem_pb2_grpc
 
 
 class StemServicer(stem_pb2_grpc.StemServiceServicer):
-    """A sleeper reaches what their own circle's score names, and nothing else."""
+    """Whoever is not the host reaches what their own circle's score names, and nothing else."""
 
-    def __init__(self, store: StemStore) -> None:
+    def __init__(self, house: House, store: StemStore) -> None:
+        self._house = house
         self._store = store
 
     async def FindStem(self, request: Any, _context: Any) -> stem_pb2.FindStemResponse:  # noqa: N802
@@ -43,14 +45,13 @@ class StemServicer(stem_pb2_grpc.StemServiceServicer):
 
     def _may_fetch(self, sha256: bytes, file: str) -> None:
         """Raises NotPermitted unless the caller is the host, or their circle's score names this recording."""
-        person = caller().person
-        if person is None:
+        if caller().host:
             return
-        circle = person.conductor.circle
+        circle = self._house.own_circle("").circle
         files, hashes = named_by(circle.score_name, circle.score_format, circle.score_text)
         if file:
             allowed = file in files
         else:
             allowed = sha256.hex() in hashes or not files.isdisjoint(self._store.names_of(sha256))
         if not allowed:
-            raise NotPermitted("a sleeper fetches only the stems that their circle's score names")
+            raise NotPermitted(f"a {caller().role.word} fetches only the stems that their circle's score names")

@@ -3,6 +3,7 @@ mod bank;
 mod noise;
 mod sine;
 
+pub use crate::spectrum::{NOISE_RATE, NOISE_RMS};
 pub use bank::{Bank, LANES, RUN_MAX, SINES_MAX, SLOW_RUN_MAX, SLOW_TURNS};
-pub use noise::{Noise, NOISE_RATE, NOISE_RMS};
+pub use noise::{spectrum, Noise};
 pub use sine::Sine;

@@ -7,13 +7,12 @@
 //! Starting anywhere costs at most 49,152 filter steps once, passing into another block 16,384.
 //!
 //! Nothing here allocates.
-use crate::program::NoiseColor;
-use crate::units::{NodeTime, NS_PER_S};
+use num_complex::Complex;
 
-/// The samples of noise in a second of node time.
-pub const NOISE_RATE: u32 = 48_000;
-/// The root mean square of every colour; peaks reach 1 and are clipped there.
-pub const NOISE_RMS: f32 = 0.18;
+use crate::program::NoiseColor;
+use crate::sincos;
+use crate::spectrum::{Drawn, Spectrum, NOISE_RATE, NOISE_RMS};
+use crate::units::{NodeTime, NS_PER_S};
 
 const BLOCK: i64 = 1 << 15;
 const RUN_UP: i64 = 1 << 14;
@@ -40,12 +39,19 @@ pub struct Noise {
     newest: f32,
     before: f32,
     started: bool,
+    /// Noise of a spectrum of its own comes from there instead.
+    drawn: Option<Box<Drawn>>,
 }
 
 impl Noise {
     /// A source of `color`; sources of different seeds have nothing in common.
     pub fn new(color: NoiseColor, seed: u64) -> Self {
-        Self { color, seed, poles: [0.0; 6], index: 0, newest: 0.0, before: 0.0, started: false }
+        Self { color, seed, poles: [0.0; 6], index: 0, newest: 0.0, before: 0.0, started: false, drawn: None }
+    }
+
+    /// A source of noise of a drawn spectrum.
+    pub fn drawn(drawn: Drawn) -> Self {
+        Self { drawn: Some(Box::new(drawn)), ..Self::new(NoiseColor::White, 0) }
     }
 
     /// Writes the noise from `start` + `fraction`·2⁻³² ns on, each sample `step`·2⁻³² ns after the other.
@@ -54,26 +60,34 @@ impl Noise {
     /// and again, which nobody hears, where an interpolation would slowly change the colour); otherwise two are
     /// interpolated. Realtime-safe.
     pub fn fill(&mut self, start: NodeTime, fraction: u32, step: u64, out: &mut [f32]) {
-        // Positions on the grid in units of 2⁻³² sample.
-        let rate = i128::from(NOISE_RATE);
-        let at = (i128::from(start.ns()) << 32) + i128::from(fraction);
-        let mut position = (at * rate).div_euclid(i128::from(NS_PER_S));
-        let stride = i128::from(step) * rate / i128::from(NS_PER_S);
-        let nearest = (stride - (1 << 32)).abs() < 1 << 25;
-        if nearest {
-            position += 1 << 31;
+        if let Some(drawn) = &mut self.drawn {
+            let places = Places::new(start, fraction, step);
+            return out.iter_mut().zip(places).for_each(|(out, place)| *out = place.of(drawn).re);
         }
-        for out in out {
-            let index = (position >> 32) as i64;
-            *out = if nearest {
-                self.seek(index);
-                self.newest
-            } else {
-                self.seek(index.saturating_add(1));
-                let share = (position & 0xffff_ffff) as f32 / 4_294_967_296.0;
-                self.before + (self.newest - self.before) * share
+        for (out, Place { index, share }) in out.iter_mut().zip(Places::new(start, fraction, step)) {
+            *out = match share {
+                None => {
+                    self.seek(index);
+                    self.newest
+                }
+                Some(share) => {
+                    self.seek(index.saturating_add(1));
+                    self.before + (self.newest - self.before) * share
+                }
             };
-            position += stride;
+        }
+    }
+
+    /// As [`Self::fill`] for noise of a drawn spectrum, and into `later` the same a quarter of a turn later at every
+    /// frequency; silence for any other. Realtime-safe.
+    pub fn fill_both(&mut self, start: NodeTime, fraction: u32, step: u64, out: &mut [f32], later: &mut [f32]) {
+        let Some(drawn) = &mut self.drawn else {
+            out.fill(0.0);
+            return later.fill(0.0);
+        };
+        let places = Places::new(start, fraction, step);
+        for ((out, later), place) in out.iter_mut().zip(later).zip(places) {
+            Complex { re: *out, im: *later } = place.of(drawn);
         }
     }
 
@@ -130,6 +144,76 @@ impl Noise {
             }
         };
         (sample * NOISE_RMS).clamp(-1.0, 1.0)
+    }
+}
+
+/// Where samples of the output lie on the grid.
+struct Places {
+    /// In units of 2⁻³² sample.
+    position: i128,
+    stride: i128,
+    nearest: bool,
+}
+
+/// A sample of the grid and, where two are interpolated, how far on the way to the next.
+struct Place {
+    index: i64,
+    share: Option<f32>,
+}
+
+impl Places {
+    fn new(start: NodeTime, fraction: u32, step: u64) -> Self {
+        let rate = i128::from(NOISE_RATE);
+        let at = (i128::from(start.ns()) << 32) + i128::from(fraction);
+        let position = (at * rate).div_euclid(i128::from(NS_PER_S));
+        let stride = i128::from(step) * rate / i128::from(NS_PER_S);
+        let nearest = (stride - (1 << 32)).abs() < 1 << 25;
+        Self { position: if nearest { position + (1 << 31) } else { position }, stride, nearest }
+    }
+}
+
+impl Iterator for Places {
+    type Item = Place;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Place> {
+        let share = (self.position & 0xffff_ffff) as f32 / 4_294_967_296.0;
+        let place = Place { index: (self.position >> 32) as i64, share: (!self.nearest).then_some(share) };
+        self.position += self.stride;
+        Some(place)
+    }
+}
+
+impl Place {
+    fn of(&self, drawn: &mut Drawn) -> Complex<f32> {
+        let here = drawn.at(self.index);
+        match self.share {
+            None => here,
+            Some(share) => here + (drawn.at(self.index.saturating_add(1)) - here) * share,
+        }
+    }
+}
+
+/// The spectrum of a colour.
+pub fn spectrum(color: NoiseColor) -> Spectrum {
+    Spectrum::of(|hz| response(color, hz / f64::from(NOISE_RATE)))
+}
+
+/// The power density of the filter of `color` at `turns` a sample, where white noise is 1.
+fn response(color: NoiseColor, turns: f64) -> f64 {
+    let (sin, cos) = sincos::sin_cos(&[turns; sincos::LANES]);
+    // 1 / (1 − p/z)
+    let pole = |pole: f32| {
+        let below = Complex::new(1.0 - f64::from(pole) * cos[0], f64::from(pole) * sin[0]);
+        below.conj() / below.norm_sqr()
+    };
+    match color {
+        NoiseColor::White => 1.0,
+        NoiseColor::Pink => {
+            let poles = POLES.iter().zip(PINK_GAINS).map(|(p, gain)| pole(*p) * f64::from(gain));
+            (poles.sum::<Complex<f64>>() + f64::from(PINK_DIRECT)).norm_sqr() * f64::from(PINK_NORM).powi(2)
+        }
+        NoiseColor::Brown => pole(POLES[0]).norm_sqr() * f64::from(BROWN_NORM).powi(2),
     }
 }
 

@@ -5,6 +5,7 @@
 //! Of any other wave the lines are ψ and β + nφ. Field after field, so that vectors go over channels.
 use super::course::Course;
 use super::glide::Parts;
+use super::near::Near;
 use super::{waves, BlockClock};
 use crate::loudness::Weights;
 use crate::program::{Beat, Ear, Program, Wave, CHANNELS_MAX};
@@ -35,6 +36,8 @@ pub(super) struct Lines {
     pub(super) crest: Parts,
     /// How much the power of a wave of coefficient 1 counts in its loudness, on both ears, at the same two instants.
     pub(super) weight: [Parts; 2],
+    /// Those of them whose amplitudes add.
+    pub(super) near: Near,
     /// The amplitudes at the first sample and at the sample after the last.
     pub(super) amplitude: [Parts; 2],
     /// Whether no amplitude changes on the way.
@@ -66,6 +69,7 @@ impl Lines {
             sine: [0.0; CHANNELS_MAX],
             crest: [0.0; CHANNELS_MAX],
             weight: [[0.0; CHANNELS_MAX]; 2],
+            near: Near::new(&program.channels),
             amplitude: [[0.0; CHANNELS_MAX]; 2],
             is_steady: false,
             samples: 0,
@@ -124,6 +128,8 @@ impl Lines {
                 if follows { self.amplitude[1][k] } else { waves::amplitude(program, channel, clock.start) };
             self.amplitude[1][k] = waves::amplitude(program, channel, after.start);
         }
+        let theta = Course::new(&program.rhythm, clock, samples);
+        self.near.lay(&self.ears, &theta, &self.weight, &self.amplitude, (samples, self.sample_rate));
         self.is_steady = self.amplitude[0] == self.amplitude[1];
         self.samples = samples;
         self.next = Some(after);

@@ -1,8 +1,9 @@
 //! Music in a run: a recording at node time, pulsing or turning with its beat where its author says so.
 use num_complex::Complex;
 
+use super::hiss::Apart;
 use super::run::Run;
-use super::shaped::loudness;
+use super::shaped::{follow, loudness};
 use super::stage::Other;
 use crate::oscillators::RUN_MAX;
 use crate::stem::Stem;
@@ -28,9 +29,19 @@ pub(super) fn add(
     if let Some(envelope) = &stem.envelope {
         loudness(envelope, run.beat(other.channel), &mut loud[..samples]);
     }
-    let [l, r] = &other.shared;
+    let [l, r, later] = &other.shared;
     let recorded = l[n..n + samples].iter().zip(&r[n..n + samples]).zip(&loud);
     let ears = left.iter_mut().zip(right);
+    if let Some(shift) = stem.shift() {
+        let apart = Apart::new(shift, run, other.channel);
+        for (i, ((left, right), (((l, r), loud), later))) in ears.zip(recorded.zip(&later[n..])).enumerate() {
+            let [lower, higher] = apart.ears(i, (l + r) * 0.5, *later);
+            let stays = 1.0 - apart.share[i];
+            *left += loud * (l * stays + lower);
+            *right += loud * (r * stays + higher);
+        }
+        return;
+    }
     if !stem.turned {
         for ((left, right), ((l, r), loud)) in ears.zip(recorded) {
             *left += loud * l;
@@ -39,7 +50,10 @@ pub(super) fn add(
         return;
     }
     let mut swing = [0.0; RUN_MAX];
-    run.swing(other.channel, &mut swing[..samples]);
+    match &stem.motion {
+        Some(motion) => follow(motion, run.beat(other.channel), &mut swing[..samples]),
+        None => run.swing(other.channel, &mut swing[..samples]),
+    }
     for (i, ((left, right), ((l, r), loud))) in ears.zip(recorded).enumerate() {
         let turn = ((other.width_us(n + i) * TURN_PER_US) as f32 * swing[i]).clamp(-1.0, 1.0);
         let (stays, goes) = (1.0 - turn.abs(), turn.abs());

@@ -108,8 +108,18 @@ impl Banks {
 
     /// The coefficient of channel `k` at the run's two ends.
     pub(super) fn coefficients(&self, k: usize) -> (Complex<f32>, Complex<f32>) {
-        let [from, to] = &self.ends;
-        (Complex::new(from[0][k], from[1][k]), Complex::new(to[0][k], to[1][k]))
+        (self.coefficient(0, k), self.coefficient(1, k))
+    }
+
+    /// The coefficient of channel `k` at an end of the run.
+    pub(super) fn coefficient(&self, end: usize, k: usize) -> Complex<f32> {
+        Complex::new(self.ends[end][0][k], self.ends[end][1][k])
+    }
+
+    /// The phase of a line of channel `k` at sample `n` of the run, in 2⁻⁶⁴ turn.
+    pub(super) fn phase(&self, line: usize, k: usize, n: usize) -> u64 {
+        let (phase, step) = self.ears[line].motion(k);
+        phase.wrapping_add((step as u64).wrapping_mul(n as u64))
     }
 
     /// Writes the sum of all sines to each ear.
@@ -204,7 +214,12 @@ impl WithSimd for FillBanks<'_> {
                 bank.slope.im[k] = (to[1][k] - from[1][k]) * share * heard;
             }
         }
-        Strength { peak: (peak_from, peak_to), power: (power_from, power_to) }
+        let mut power = (power_from, power_to);
+        if !lines.near.is_empty() {
+            let near = lines.near.power(banks, samples);
+            power = (power.0 + near.0, power.1 + near.1);
+        }
+        Strength { peak: (peak_from, peak_to), power }
     }
 }
 

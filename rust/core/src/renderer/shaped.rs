@@ -90,6 +90,12 @@ pub(super) fn loudness(envelope: &Envelope, beat: Option<Motion>, out: &mut [f32
     }
 }
 
+/// Writes where `motion` is into `out`; 0 where nobody could follow its beat.
+pub(super) fn follow(motion: &Envelope, beat: Option<Motion>, out: &mut [f32]) {
+    out.fill(1.0);
+    loudness(motion, beat, out);
+}
+
 /// Adds one oscillator to `out`; nothing where the converter cannot play its frequency.
 fn oscillate(shape: Shape, run: &Run<'_>, m: (Complex<f32>, Complex<f32>), motion: Option<Motion>, out: &mut [f32]) {
     if shape == Shape::Sine {

@@ -12,10 +12,11 @@
 use num_complex::Complex;
 
 use super::run::Run;
+use super::shaped::follow;
 use super::stage::Other;
 use super::BlockClock;
+use crate::envelope::Envelope;
 use crate::oscillators::{Noise, NOISE_RATE, RUN_MAX};
-use crate::program::NoiseColor;
 use crate::units::{NodeTime, NS_PER_S};
 
 /// Samples of the ring: the longest run at the lowest rate, and the widest swing to both sides.
@@ -39,8 +40,8 @@ pub(super) struct Spin {
 }
 
 impl Spin {
-    pub(super) fn new(color: NoiseColor, seed: u64) -> Self {
-        Self { noise: Noise::new(color, seed), ring: [0.0; RING], first: 0, end: 0, begin: 0, stride: 0 }
+    pub(super) fn new(noise: Noise) -> Self {
+        Self { noise, ring: [0.0; RING], first: 0, end: 0, begin: 0, stride: 0 }
     }
 
     /// Brings the indices from `first` up to and without `end` (at most [`RING`]) into the ring.
@@ -78,18 +79,21 @@ impl Spin {
     }
 
     /// Adds the swinging noise of the channel of `other` from sample `n` of what was laid on, while its coefficient goes
-    /// from the first of `m` to the second. Realtime-safe.
+    /// from the first of `m` to the second; it swings as `motion` says, or as a sine. Realtime-safe.
     pub(super) fn add(
         &self,
         other: &Other,
         n: usize,
         run: &Run<'_>,
         m: (Complex<f32>, Complex<f32>),
-        left: &mut [f32],
-        right: &mut [f32],
+        motion: Option<&Envelope>,
+        [left, right]: [&mut [f32]; 2],
     ) {
         let mut swing = [0.0; RUN_MAX];
-        run.swing(other.channel, &mut swing[..run.samples]);
+        match motion {
+            Some(motion) => follow(motion, run.beat(other.channel), &mut swing[..run.samples]),
+            None => run.swing(other.channel, &mut swing[..run.samples]),
+        }
         let (from, to) = (m.0.norm(), m.1.norm());
         let each = (to - from) / run.samples as f32;
         for (i, (left, right)) in left.iter_mut().zip(right).enumerate() {

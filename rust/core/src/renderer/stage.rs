@@ -6,7 +6,8 @@ use super::spin::Spin;
 use super::{BadSampleRate, BlockClock, SAMPLE_RATES};
 use crate::bell;
 use crate::oscillators::{Noise, RUN_MAX};
-use crate::program::{Channel, Program, Strike, Wave, CHANNELS_MAX};
+use crate::program::{Channel, Hissing, Program, Strike, Wave, CHANNELS_MAX};
+use crate::spectrum::Drawn;
 use crate::units::NodeTime;
 
 /// A program and the run of it that is being played.
@@ -26,9 +27,10 @@ pub(super) struct Other {
     noise: Option<Noise>,
     /// The swinging noise, where it is that.
     pub(super) spin: Option<Box<Spin>>,
-    /// Two numbers a sample that all share: noise (twice the same), a recording's ears, or what is left of a bell. Empty
-    /// where there is nothing to share.
-    pub(super) shared: [Vec<f32>; 2],
+    /// Up to three numbers a sample that all share: noise, and the same a quarter of a turn later where it is shifted; a
+    /// recording's ears, and their mean that much later; or what is left of a bell. Empty where there is nothing to share.
+    pub(super) shared: [Vec<f32>; 3],
+    scratch: Vec<f32>,
     /// What the frequency of its carrier counts, where that is a width, at the run's two ends.
     width: [f64; 2],
     samples: usize,
@@ -37,14 +39,25 @@ pub(super) struct Other {
 impl Other {
     fn new((channel, wave): (usize, &Wave)) -> Self {
         let seed = channel as u64 + 1;
-        let noise = if let Wave::Noise(color) = wave { Some(Noise::new(*color, seed)) } else { None };
-        let spin = if let Wave::Spin(color) = wave { Some(Box::new(Spin::new(*color, seed))) } else { None };
-        let shares = match wave {
-            Wave::Noise(_) | Wave::Bell(_) => [RUN_MAX, 0],
-            Wave::Stem(_) => [RUN_MAX, RUN_MAX],
-            _ => [0, 0],
-        };
-        Self { channel, noise, spin, shared: shares.map(|len| vec![0.0; len]), width: [0.0; 2], samples: 1 }
+        let (mut noise, mut spin, mut shares, mut scratch) = (None, None, 0, 0);
+        match wave {
+            Wave::Noise(color) => (noise, shares) = (Some(Noise::new(*color, seed)), 1),
+            Wave::Spin(color) => spin = Some(Box::new(Spin::new(Noise::new(*color, seed)))),
+            Wave::Hiss(hiss) => {
+                let drawn = Noise::drawn(Drawn::new(Arc::clone(&hiss.spectrum), seed));
+                match hiss.hissing {
+                    Hissing::Swing(_) => spin = Some(Box::new(Spin::new(drawn))),
+                    Hissing::Shift(_) => (noise, shares) = (Some(drawn), 2),
+                    Hissing::Steady | Hissing::Pulse(_) => (noise, shares) = (Some(drawn), 1),
+                }
+            }
+            Wave::Bell(_) => shares = 1,
+            Wave::Stem(stem) if stem.shift().is_some() => (shares, scratch) = (3, RUN_MAX),
+            Wave::Stem(_) => shares = 2,
+            Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic | Wave::Shaped(_) => {}
+        }
+        let shared = core::array::from_fn(|i| vec![0.0; if i < shares { RUN_MAX } else { 0 }]);
+        Self { channel, noise, spin, shared, scratch: vec![0.0; scratch], width: [0.0; 2], samples: 1 }
     }
 
     /// The width at sample `n` of the run, in microseconds.
@@ -54,7 +67,7 @@ impl Other {
 
     /// Prepares what all share of the run of `samples` that `clock` dates.
     fn lay(&mut self, channel: &Channel, clock: BlockClock, samples: usize) {
-        let [left, right] = &mut self.shared;
+        let [left, right, later] = &mut self.shared;
         self.samples = samples;
         self.width = [0, samples].map(|at| channel.carrier.frequency_at(clock.at(at).0).hz());
         match &channel.wave {
@@ -68,9 +81,24 @@ impl Other {
                     spin.lay(clock, samples);
                 }
             }
+            Wave::Hiss(_) => match (&mut self.noise, &mut self.spin) {
+                (_, Some(spin)) => spin.lay(clock, samples),
+                (Some(noise), None) if right.is_empty() => {
+                    noise.fill(clock.start, clock.fraction, clock.step, &mut left[..samples]);
+                }
+                (Some(noise), None) => {
+                    let (left, right) = (&mut left[..samples], &mut right[..samples]);
+                    noise.fill_both(clock.start, clock.fraction, clock.step, left, right);
+                }
+                (None, None) => {}
+            },
             Wave::Bell(strikes) => ring(strikes, clock, &mut left[..samples]),
             Wave::Stem(stem) => {
                 stem.fill(clock.start, clock.fraction, clock.step, &mut left[..samples], &mut right[..samples]);
+                if !later.is_empty() {
+                    let (later, scratch) = (&mut later[..samples], &mut self.scratch[..samples]);
+                    stem.fill_later(clock.start, clock.fraction, clock.step, later, scratch);
+                }
             }
             Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic | Wave::Shaped(_) => {}
         }

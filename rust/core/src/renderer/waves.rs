@@ -3,10 +3,10 @@ use num_complex::Complex;
 
 use super::run::Run;
 use super::stage::Other;
-use super::{music, shaped};
+use super::{hiss, music, shaped};
 use crate::loudness::{noise_power, Weights};
 use crate::oscillators::RUN_MAX;
-use crate::program::{Channel, NoiseColor, Program, Shape, Wave};
+use crate::program::{Channel, Hissing, NoiseColor, Program, Shape, Wave};
 use crate::units::NodeTime;
 
 /// What noise counts in the limiter's bound: its curve rises higher between samples than a sine's.
@@ -52,9 +52,10 @@ pub(super) fn add(
         Wave::Stem(stem) => music::add(stem, other, n, run, m, left, right),
         Wave::Spin(_) => {
             if let Some(spin) = &other.spin {
-                spin.add(other, n, run, m, left, right);
+                spin.add(other, n, run, m, None, [left, right]);
             }
         }
+        Wave::Hiss(hiss) => hiss::add(hiss, other, n, run, m, left, right),
         Wave::Noise(_) => {
             let mut hiss = [0.0; RUN_MAX];
             let slope = (to.norm() - from.norm()) / samples as f32;
@@ -77,6 +78,8 @@ pub(super) fn crest(wave: &Wave) -> f32 {
     match wave {
         Wave::Noise(NoiseColor::White) | Wave::Spin(NoiseColor::White) => WHITE_CREST,
         Wave::Noise(_) | Wave::Spin(_) => NOISE_CREST,
+        // What is turned may rise by both of its parts.
+        Wave::Hiss(hiss) => NOISE_CREST * if matches!(hiss.hissing, Hissing::Shift(_)) { 2.0 } else { 1.0 },
         Wave::Stem(stem) => stem.peak() * if stem.turned { 2.0 } else { 1.0 },
         Wave::Shaped(shape) if shape.shape != Shape::Sine => shaped::CREST,
         Wave::Tone | Wave::Binaural { .. } | Wave::Isochronic | Wave::Shaped(_) | Wave::Bell(_) => 1.0,
@@ -87,6 +90,10 @@ pub(super) fn crest(wave: &Wave) -> f32 {
 pub(super) fn weight(wave: &Wave, weights: &Weights, hz: f64) -> f32 {
     match wave {
         Wave::Noise(color) | Wave::Spin(color) => noise_power(*color),
+        Wave::Hiss(hiss) => match &hiss.hissing {
+            Hissing::Shift(shift) => hiss.spectrum.power() * shift.power,
+            _ => hiss.spectrum.power(),
+        },
         Wave::Stem(stem) => stem.peak() * stem.peak() * WEIGHT_MAX,
         Wave::Shaped(shaped) => {
             let (fundamental, rest) = shaped::powers(shaped.shape);

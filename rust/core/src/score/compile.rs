@@ -19,7 +19,11 @@ use std::sync::Arc;
 
 use crate::bell;
 use crate::envelope::Envelope;
-use crate::program::{Beat, Channel, Curve, Ear, Ears, Program, Shape, Shaped, Strike, Wave, CHANNELS_MAX};
+use crate::oscillators;
+use crate::program::{
+    Beat, Channel, Curve, Ear, Ears, Hiss, Hissing, NoiseColor, Program, Shape, Shaped, Shift, Strike, Wave,
+    CHANNELS_MAX,
+};
 use crate::rhythm::{Frequency, Rhythm, Segment};
 use crate::stem::{Stem, Stems};
 use crate::units::{NodeTime, Span, NS_PER_S};
@@ -222,7 +226,7 @@ fn strikes(sheet: &Sheet, sections: &[Section], line: &Line, end_ns: i64) -> Vec
             How::Hold if i == 0 && start_ns < 0 => continue,
             How::Hold => start_ns,
             How::Glide => arrives_ns,
-            How::Fade | How::Slide | How::Silence => start_ns + (arrives_ns - start_ns) / 2,
+            How::Fade | How::Slide | How::Ramp | How::Silence => start_ns + (arrives_ns - start_ns) / 2,
         };
         led_to = Some((entry, to));
         let tone = sheet.tone_sets[to].tones.get(line.slot).copied().flatten().filter(|tone| tone.voice == line.voice);
@@ -255,18 +259,22 @@ fn section_pieces(sheet: &Sheet, section: &Section, line: &Line) -> [Option<Piec
     let whole = |from, to| [Some(Piece { start_ns, end_ns, from, to }), None];
     let silent = |tone| Tone { amplitude: 0.0, ..tone };
 
+    // Music has a loudness everywhere, if only 0.
+    let all_of_it = how == How::Glide || (how == How::Ramp && line.voice.kind.stem().is_some());
     match (mine_old, mine_new) {
         (Some(old), Some(new)) => {
-            let same_pitch =
-                !line.voice.kind.is_pitched() || (old.carrier_hz == new.carrier_hz && old.beat_hz == new.beat_hz);
+            let equal = old.carrier_hz == new.carrier_hz && old.beat_hz == new.beat_hz;
             match how {
                 How::Hold | How::Slide | How::Glide => return whole(old, new),
-                How::Fade if same_pitch => return whole(old, new),
-                How::Fade | How::Silence => {}
+                How::Fade if equal || !line.voice.kind.is_pitched() => return whole(old, new),
+                How::Ramp if equal || !matches!(line.voice.kind, Kind::Binaural | Kind::Spin(_)) => {
+                    return whole(old, new)
+                }
+                How::Fade | How::Ramp | How::Silence => {}
             }
         }
-        (Some(old), None) if how == How::Glide && new.is_none() => return whole(old, silent(old)),
-        (None, Some(new)) if how == How::Glide && old.is_none() => return whole(silent(new), new),
+        (Some(old), None) if all_of_it && new.is_none() => return whole(old, silent(old)),
+        (None, Some(new)) if all_of_it && old.is_none() => return whole(silent(new), new),
         _ => {}
     }
     let middle_ns = start_ns + (end_ns - start_ns) / 2;
@@ -393,13 +401,29 @@ fn horizon_ns(sheet: &Sheet, epoch: NodeTime, horizon: Span) -> i64 {
 }
 
 fn wave(sheet: &Sheet, sections: &[Section], line: &Line, epoch: NodeTime, stems: &Stems) -> Wave {
-    let Voice { kind, shape, envelope, .. } = line.voice;
-    let envelope = envelope.map(|place| Arc::clone(&sheet.envelopes[place]));
+    let Voice { kind, shape, envelope, motion, spectrum, .. } = line.voice;
+    let [envelope, motion] = [envelope, motion].map(|place| place.map(|place| Arc::clone(&sheet.envelopes[place])));
+    let hiss = |color: NoiseColor, hissing| {
+        let spectrum = spectrum.map(|place| Arc::clone(&sheet.spectra[place]));
+        Wave::Hiss(Arc::new(Hiss {
+            spectrum: spectrum.unwrap_or_else(|| Arc::new(oscillators::spectrum(color))),
+            hissing,
+        }))
+    };
+    let sine = || Arc::new(Envelope::shape(Shape::Sine));
+    let open = || Arc::new(Envelope::open());
+    let shift = |turn: Option<Arc<Envelope>>, share: Option<Arc<Envelope>>| {
+        Shift::new(turn.unwrap_or_else(sine), share.unwrap_or_else(open))
+    };
     let shaped = |ears, envelope| Wave::Shaped(Arc::new(Shaped { shape, ears, envelope }));
     let plain = shape == Shape::Sine && envelope.is_none();
     match kind {
-        Kind::Noise(color) => Wave::Noise(color),
-        Kind::Spin(color) => Wave::Spin(color),
+        Kind::Noise(color) if spectrum.is_none() => Wave::Noise(color),
+        Kind::Noise(color) => hiss(color, Hissing::Steady),
+        Kind::Spin(color) if spectrum.is_none() && motion.is_none() => Wave::Spin(color),
+        Kind::Spin(color) => hiss(color, Hissing::Swing(motion.unwrap_or_else(sine))),
+        Kind::PulsedNoise(color) => hiss(color, Hissing::Pulse(envelope.unwrap_or_else(open))),
+        Kind::ShiftedNoise(color) => hiss(color, Hissing::Shift(shift(motion, envelope))),
         Kind::Bell => {
             let strikes = strikes(sheet, sections, line, sheet.duration_ns.unwrap_or(FOREVER_NS));
             let strike = |(at_ns, piece): &(i64, Piece)| Strike {
@@ -408,11 +432,14 @@ fn wave(sheet: &Sheet, sections: &[Section], line: &Line, epoch: NodeTime, stems
             };
             Wave::Bell(strikes.iter().map(strike).collect())
         }
-        Kind::Stem(place) | Kind::TurnedStem(place) => {
+        Kind::Stem(place) | Kind::TurnedStem(place) | Kind::ShiftedStem(place) => {
             let need = &sheet.stems[place];
             let mut stem = Stem::new(stems.get(&need.name).map(Arc::clone), epoch, need.looped);
-            stem.envelope = envelope;
-            stem.turned = matches!(kind, Kind::TurnedStem(_));
+            match kind {
+                Kind::ShiftedStem(_) => stem.shift_apart(shift(motion, envelope)),
+                Kind::TurnedStem(_) => (stem.turned, stem.motion) = (true, motion),
+                _ => stem.envelope = envelope,
+            }
             Wave::Stem(Arc::new(stem))
         }
         Kind::Isochronic if plain => Wave::Isochronic,

@@ -21,6 +21,7 @@ use thiserror::Error;
 use crate::envelope::Envelope;
 use crate::program::{Ear, NoiseColor, Program, Shape, CHANNELS_MAX};
 use crate::rhythm::Rhythm;
+use crate::spectrum::Spectrum;
 use crate::stem::Stems;
 use crate::units::{NodeTime, Span, NS_PER_S};
 
@@ -102,10 +103,16 @@ enum Kind {
     Noise(NoiseColor),
     /// The carrier is the width in microseconds.
     Spin(NoiseColor),
+    /// Noise that follows an envelope over the cycle of its beat.
+    PulsedNoise(NoiseColor),
+    /// Noise that is shifted by its beat, down on the left ear and up on the right.
+    ShiftedNoise(NoiseColor),
     /// The music at this place of [`Sheet::stems`].
     Stem(usize),
     /// The same, turned between the ears; the carrier is the width of the turn in microseconds.
     TurnedStem(usize),
+    /// The same, shifted by its beat, down on the left ear and up on the right.
+    ShiftedStem(usize),
 }
 
 impl Kind {
@@ -117,7 +124,9 @@ impl Kind {
     /// The colour of noise.
     fn color(self) -> Option<NoiseColor> {
         match self {
-            Self::Noise(color) | Self::Spin(color) => Some(color),
+            Self::Noise(color) | Self::Spin(color) | Self::PulsedNoise(color) | Self::ShiftedNoise(color) => {
+                Some(color)
+            }
             _ => None,
         }
     }
@@ -125,7 +134,7 @@ impl Kind {
     /// The place of the music.
     fn stem(self) -> Option<usize> {
         match self {
-            Self::Stem(stem) | Self::TurnedStem(stem) => Some(stem),
+            Self::Stem(stem) | Self::TurnedStem(stem) | Self::ShiftedStem(stem) => Some(stem),
             _ => None,
         }
     }
@@ -138,6 +147,10 @@ struct Voice {
     shape: Shape,
     /// The place in [`Sheet::envelopes`].
     envelope: Option<usize>,
+    /// The place there of what swings, turns or shifts it, where that is no sine.
+    motion: Option<usize>,
+    /// The place in [`Sheet::spectra`], where noise has one of its own; its colour then says only how loud it is.
+    spectrum: Option<usize>,
     /// The ear that carries the beat; `None` in `.sbg`, where the sign of the beat decides.
     lead: Option<Ear>,
     /// The multiple of the rhythm that the beat is by decree; `None` if the beat has a frequency of its own.
@@ -147,7 +160,7 @@ struct Voice {
 impl Voice {
     /// A voice of `kind` without anything special.
     fn plain(kind: Kind) -> Self {
-        Self { kind, shape: Shape::Sine, envelope: None, lead: None, lock: None }
+        Self { kind, shape: Shape::Sine, envelope: None, motion: None, spectrum: None, lead: None, lock: None }
     }
 }
 
@@ -205,6 +218,9 @@ enum How {
     Slide,
     /// Like `Slide`, and what begins or ends takes the whole section for it.
     Glide,
+    /// Equal tones change their loudness, pulses and what has no pitch slide, and binaural tones and spins that differ go
+    /// through silence, each over the whole section.
+    Ramp,
     /// Everything goes through silence in the middle.
     Silence,
 }
@@ -249,6 +265,10 @@ struct Sheet {
     rhythm: Vec<Ramp>,
     /// The shapes that [`Voice::envelope`] counts.
     envelopes: Vec<Arc<Envelope>>,
+    /// The spectra that [`Voice::spectrum`] counts.
+    spectra: Vec<Arc<Spectrum>>,
+    /// What the author should know: the line, and what was not played there as elsewhere.
+    notes: Vec<(usize, String)>,
     /// The music that [`Kind::Stem`] counts.
     stems: Vec<StemNeed>,
     /// How loud noise is for its author, relative to ours: white, pink, brown, in the order of [`NoiseColor`].

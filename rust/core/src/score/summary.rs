@@ -48,6 +48,7 @@ pub(super) fn summary(score: &Score) -> Value {
             }))
             .collect::<Vec<_>>(),
         "timeline": timeline(score),
+        "notes": sheet.notes.iter().map(|(line, text)| json!({ "line": line, "text": text })).collect::<Vec<_>>(),
         "stems": sheet
             .stems
             .iter()
@@ -70,8 +71,10 @@ fn channel(score: &Score, slot: usize, tone: &Tone) -> Value {
     let wave = match tone.voice.kind {
         Kind::Noise(_) => "noise",
         Kind::Spin(_) => "spin",
+        Kind::PulsedNoise(_) => "noise pulse",
+        Kind::ShiftedNoise(_) => "noise beat",
         Kind::Bell => "bell",
-        Kind::Stem(_) | Kind::TurnedStem(_) => "stem",
+        Kind::Stem(_) | Kind::TurnedStem(_) | Kind::ShiftedStem(_) => "stem",
         Kind::Monaural => "monaural",
         Kind::Isochronic => "isochronic",
         Kind::Binaural if beats => "binaural",
@@ -81,6 +84,7 @@ fn channel(score: &Score, slot: usize, tone: &Tone) -> Value {
         "slot": slot,
         "wave": wave,
         "color": tone.voice.kind.color().map(|color| match color {
+            _ if tone.voice.spectrum.is_some() => "drawn",
             NoiseColor::White => "white",
             NoiseColor::Pink => "pink",
             NoiseColor::Brown => "brown",
@@ -128,6 +132,7 @@ fn timeline(score: &Score) -> Vec<Value> {
                         How::Hold => "cut",
                         How::Fade => "fade",
                         How::Slide | How::Glide => "slide",
+                        How::Ramp => "ramp",
                         How::Silence => "silence",
                     };
                     let from_ns = section.start_ns - entry.at_ns;

@@ -242,6 +242,8 @@ fn sheet(source: &str, table: &Spanned<DeTable<'_>>) -> Read<Sheet> {
         duration_ns: end_ns,
         rhythm,
         envelopes: drawn.into_iter().map(|(_, envelope)| Arc::new(envelope)).collect(),
+        spectra: Vec::new(),
+        notes: Vec::new(),
         stems,
         noise_gains: [1.0; 3],
     })
@@ -579,7 +581,7 @@ fn tone(node: &Node<'_>, names: &Names<'_>, locked: &mut Option<Range<usize>>) -
         }
     }
     let lead = eared.then(|| lead.unwrap_or(Ear::Right));
-    let voice = Voice { kind, shape, envelope, lead, lock };
+    let voice = Voice { shape, envelope, lead, lock, ..Voice::plain(kind) };
     Ok(Some(Tone { voice, carrier_hz, beat_hz, amplitude: amplitude_pct / 100.0 }))
 }
 

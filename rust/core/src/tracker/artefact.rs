@@ -3,6 +3,10 @@
 //! Each test is against this signal's own recent scale, which takes in what is louder only a little at a time: so an
 //! artefact cannot raise the bar for the next, and a sleeper whose waves truly grow is believed within seconds. A pop
 //! leaves the signal at a new level: once it moves no more, that level is where the signal would have been.
+//!
+//! What a night begins with has no scale before it: a sensor that is being put on passes at any size, and what was learnt
+//! from it would outweigh hours. So a [`Watch`] compares scales and signal over many cycles, and says when they have
+//! nothing to do with each other: then all that was learnt is let go of.
 use super::band::Band;
 use super::predictor::Mean;
 
@@ -135,6 +139,65 @@ impl NodeScreen {
         }
         self.mean.add(value);
         Some(value - self.mean.value)
+    }
+}
+
+/// Cycles at the lower corner in which a signal shows how large it is: more than the longest breath that is held.
+const WATCH_CYCLES: f64 = 16.0;
+/// A signal that moves by less than the largest value behind what was learnt over this is another signal.
+const OUTGROWN: f64 = 30.0;
+/// After so many stretches of which less than half has passed, artefacts are what there is.
+const REFUSED_MAX: u32 = 3;
+
+/// Sees whether what was learnt still has to do with what is heard.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    nodes_max: u32,
+    /// Nodes with a value in this stretch, those of them that passed, and between what the values were.
+    nodes: u32,
+    passed: u32,
+    /// Stretches in a row of which less than half has passed.
+    refused: u32,
+    low: f64,
+    high: f64,
+    /// The largest value that passed, which fades as what was learnt from it does.
+    largest: f64,
+    keep: f64,
+}
+
+impl Watch {
+    /// Of nodes at `rate_hz`; the power of an example fades to 1/e within `memory_s`.
+    pub(super) fn new(rate_hz: f64, band: &Band, memory_s: f64) -> Self {
+        Self {
+            nodes_max: (WATCH_CYCLES * rate_hz / band.lo_hz) as u32,
+            nodes: 0,
+            passed: 0,
+            refused: 0,
+            low: f64::INFINITY,
+            high: f64::NEG_INFINITY,
+            largest: 0.0,
+            keep: (-0.5 / (memory_s * rate_hz)).exp(),
+        }
+    }
+
+    /// Takes a node's value, and what passed of it. True where all that was learnt is to be let go of: because the signal
+    /// has become far smaller, or because it has been taken for artefacts for too long.
+    pub(super) fn is_another(&mut self, value: Option<f64>, passed: Option<f64>) -> bool {
+        self.largest *= self.keep;
+        let Some(value) = value else { return false };
+        self.nodes += 1;
+        (self.low, self.high) = (self.low.min(value), self.high.max(value));
+        if let Some(passed) = passed {
+            self.passed += 1;
+            self.largest = self.largest.max(passed.abs());
+        }
+        if self.nodes < self.nodes_max {
+            return false;
+        }
+        self.refused = if self.passed < self.nodes / 2 { self.refused + 1 } else { 0 };
+        let another = self.high - self.low < self.largest / OUTGROWN || self.refused >= REFUSED_MAX;
+        (self.nodes, self.passed, self.low, self.high) = (0, 0, f64::INFINITY, f64::NEG_INFINITY);
+        another
     }
 }
 

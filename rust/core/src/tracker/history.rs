@@ -19,6 +19,11 @@ impl<T: Copy> History<T> {
         self.next = (self.next + 1) % self.len;
     }
 
+    /// As if nothing but `value` had ever been pushed.
+    pub(super) fn fill(&mut self, value: T) {
+        self.twice.fill(value);
+    }
+
     /// All `len` values, oldest first.
     pub(super) fn all(&self) -> &[T] {
         &self.twice[self.next..self.next + self.len]

@@ -28,13 +28,13 @@ mod taps;
 pub use band::Band;
 pub use live::LiveTracker;
 
-use artefact::{NodeScreen, SampleScreen};
+use artefact::{NodeScreen, SampleScreen, Watch};
 use confidence::Errors;
 use decimate::Decimator;
 use history::History;
 use num_complex::Complex64;
 use pll::Loop;
-use predictor::{Mean, Predictor, STRETCHES, STRETCH_MAX};
+use predictor::{Mean, Predictor, MEMORY_S, STRETCHES, STRETCH_MAX};
 use std::f64::consts::TAU;
 use taps::Taps;
 
@@ -139,6 +139,7 @@ pub struct Tracker {
     samples: SampleScreen,
     decimator: Decimator,
     nodes: NodeScreen,
+    watch: Watch,
     engine: Engine,
     truth: Taps,
     /// Nodes by which the truth is late.
@@ -198,6 +199,7 @@ impl Tracker {
             rate_hz,
             samples: SampleScreen::new(rate_hz, &band),
             nodes: NodeScreen::new(node_hz, &band),
+            watch: Watch::new(node_hz, &band, MEMORY_S),
             engine,
             truth: Taps::truth(&band, node_hz, delay_s, reach),
             reach,
@@ -262,6 +264,10 @@ impl Tracker {
         self.rest *= (-2.0 * node_s * self.band.hi_hz).exp();
         let expected = coast.re + self.rest;
         let passed = self.nodes.pass(value, expected);
+        if self.watch.is_another(value, passed) {
+            self.forget(node_s);
+            return;
+        }
         self.history.push(passed.unwrap_or(expected));
         self.missing_count -= usize::from(self.missing.ago(2 * self.reach));
         self.missing.push(passed.is_none());
@@ -287,6 +293,29 @@ impl Tracker {
         };
         self.node.confidence = self.errors.confidence(self.analytic.norm_sqr(), expected_error)
             * (1.0 - self.stale_s / stale_max_s).max(0.0);
+    }
+
+    /// Begins anew from the next node on: nothing is known of this signal but that it is not the one before.
+    fn forget(&mut self, node_s: f64) {
+        let none = Complex64::new(0.0, 0.0);
+        let (node_hz, span) = (1.0 / node_s, 2 * self.reach + 1);
+        match &mut self.engine {
+            Engine::Predictor(predictor) => predictor.forget(),
+            Engine::Taps(_) => {}
+            Engine::Loop(one) => one.forget(),
+        }
+        self.nodes = NodeScreen::new(node_hz, &self.band);
+        self.watch = Watch::new(node_hz, &self.band, MEMORY_S);
+        self.errors = Errors::new(node_hz, self.band.width_hz());
+        self.history.fill(0.0);
+        self.given.fill(None);
+        self.missing.fill(true);
+        (self.missing_count, self.heard) = (span, 0);
+        self.power.forget();
+        (self.analytic, self.turning, self.rest, self.measured) = (none, none, 0.0, false);
+        self.stale_s = 2.0 * STALE_WIDTHS / self.band.width_hz();
+        let phase_turns = turns(self.node.phase_turns + self.node.frequency_hz * node_s);
+        self.node = Estimate { phase_turns, confidence: 0.0, ..self.node };
     }
 
     fn measure(&mut self, value: f64, node_s: f64) {

@@ -32,6 +32,11 @@ impl Loop {
         }
     }
 
+    /// Lets go of the level that it measured. Realtime-safe.
+    pub(super) fn forget(&mut self) {
+        self.level.forget();
+    }
+
     pub(super) fn window(&self) -> usize {
         self.filter.len()
     }

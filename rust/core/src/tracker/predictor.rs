@@ -30,7 +30,7 @@ const SINGLE: usize = 8;
 /// Length of the window, in inverse widths of the band: what is older has no bearing on the phase.
 const WINDOW_WIDTHS: f64 = 4.0;
 /// Seconds after which an example counts 1/e.
-const MEMORY_S: f64 = 300.0;
+pub(super) const MEMORY_S: f64 = 300.0;
 /// In which the power of a usual example is averaged.
 const POWER_MEMORY_S: f64 = 200.0;
 const QUIET: f64 = 0.5;
@@ -88,6 +88,10 @@ impl Mean {
         self.value += (value - self.value) / self.count;
     }
 
+    pub(super) fn forget(&mut self) {
+        (self.value, self.count) = (0.0, 0.0);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0.0
     }
@@ -114,6 +118,16 @@ impl Predictor {
             prior,
             edges,
         }
+    }
+
+    /// Lets go of all that was learnt. Realtime-safe.
+    pub(super) fn forget(&mut self) {
+        self.gram.fill(0.0);
+        self.cross.fill(Complex64::new(0.0, 0.0));
+        self.weights.fill(Complex64::new(0.0, 0.0));
+        self.power.forget();
+        self.energy.forget();
+        self.until_solved = 0;
     }
 
     /// Nodes that a window holds.

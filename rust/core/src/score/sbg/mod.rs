@@ -23,11 +23,19 @@
 //! # Where this reader is stricter
 //!
 //! SBaGen stops at the first thing that it cannot read, and ignores some others (a seventeenth tone, a fade before a
-//! block's name, words after `->`). This one refuses those too, because a word that is dropped is a sound that is
-//! missing. It knows no sound card, so `NOW` is the moment at which the score begins.
+//! block's name, words after `->`). This one notes the first, which authors have got used to, and refuses the others,
+//! because a word that is dropped is a sound that is missing. It knows no sound card, so `NOW` is the moment at which the
+//! score begins.
+//!
+//! # Lines that only SBaGenX reads
+//!
+//! Its library takes a timeline for keyframes: a line's last word says how it goes on to the next line, all of the way
+//! (`->` slides, an `=`, `step` and `hold` stay, anything else is a ramp), the first line counts from before its time, and
+//! the last one stays. One such word, or sounds in place of a name, make a file one of those. A file without them is
+//! read as SBaGen does, though that library would read it as keyframes, too.
 //!
 //! Source: the documentation and the behaviour of SBaGen 1.4.4; isochronic tones and white and brown noise as in
-//! SBaGen+ and SBaGenX.
+//! SBaGen+ and SBaGenX; keyframes as in sbagenxlib (2026).
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,10 +43,11 @@ use super::{
     number, Entry, How, Kind, ScoreError, Section, Sheet, StemNeed, Tone, ToneSet, Voice, ENTRIES_MAX, FOREVER_NS,
 };
 use crate::envelope::{Edge, Envelope, SAMPLES_MAX};
-use crate::program::CHANNELS_MAX;
+use crate::program::Shape;
+use crate::spectrum::{Spectrum, LEVELS, LEVEL_DB_MAX};
 use crate::units::{Span, NS_PER_S};
 use options::{Options, Rest};
-use tone::Word;
+use tone::{Drawing, Parts, Word};
 
 mod curve;
 mod options;
@@ -50,6 +59,8 @@ const DAY_S: i64 = 86_400;
 const FADE_DEFAULT_NS: i64 = 60 * NS_PER_S;
 /// How long the end of a soundtrack and its new beginning overlap.
 const OVERLAP: Span = Span::from_s(1);
+/// The words of a tone-set that count; those programs hear no others.
+const WORDS_MAX: usize = 16;
 /// How deeply blocks may call blocks; deeper ones call themselves.
 const DEPTH_MAX: usize = 32;
 
@@ -82,9 +93,27 @@ struct TimeLine {
     plus_s: i64,
     fade_in: Manner,
     fade_out: Manner,
-    slide: bool,
+    /// How it goes on to the next line, if the line says so itself.
+    then: Option<Then>,
     set: usize,
     line: usize,
+}
+
+impl TimeLine {
+    fn slides(&self) -> bool {
+        self.then == Some(Then::Slide)
+    }
+}
+
+/// What the last word of a time line asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Then {
+    /// `->`
+    Slide,
+    /// `linear`, `ramp`, and two signs without an `=`: all of the way to the next line is one change.
+    Ramp,
+    /// `step`, `hold`, and two signs with an `=`: nothing changes until the next line.
+    Hold,
 }
 
 #[derive(Clone, Debug)]
@@ -225,9 +254,13 @@ struct Reader<'a> {
     definitions: BTreeMap<&'a str, Definition<'a>>,
     time_lines: Vec<TimeLine>,
     last_base: Option<Base>,
+    /// Whether a line is written as only SBaGenX reads it: then its rules hold for all of them.
+    keyed: bool,
     envelopes: Vec<Arc<Envelope>>,
-    /// The envelope of each `waveNN` (false) and `customNN` (true).
-    drawn: BTreeMap<(bool, usize), usize>,
+    spectra: Vec<Arc<Spectrum>>,
+    /// The place of each `waveNN`, `customNN` and `spinNN` among the envelopes, and of each `noiseNN` among the spectra.
+    drawn: BTreeMap<(Drawing, usize), usize>,
+    notes: Vec<(usize, String)>,
     stems: Vec<StemNeed>,
     /// The line of `-m`, and whether any tone-set says how loud the soundtrack is.
     music_line: usize,
@@ -256,7 +289,7 @@ impl<'a> Reader<'a> {
                 let (fade_in, fade_out) = (Manner::Fade, Manner::Fade);
                 let set = self.tone_sets.len() - 1;
                 let base = Base::Clock(0);
-                self.time_lines.push(TimeLine { base, plus_s: 0, fade_in, fade_out, slide: false, set, line: number });
+                self.time_lines.push(TimeLine { base, plus_s: 0, fade_in, fade_out, then: None, set, line: number });
             }
             Rest::Session(words) => {
                 if self.options.start_s.is_some() {
@@ -273,24 +306,43 @@ impl<'a> Reader<'a> {
 
     /// A line `name: words`: an envelope, or a tone-set.
     fn define(&mut self, line: usize, name: &'a str, words: &str) -> Result<(), Reason> {
-        if let Some((custom, n)) = tone::drawn_named(name) {
-            let envelope = draw(custom, words).map_err(|reason| format!("{name} {reason}"))?;
-            let place = self.envelope(envelope);
-            return match self.drawn.insert((custom, n), place) {
+        // The newer two may be names of tone-sets in older files.
+        let draws = |drawing| {
+            let first = words.split_whitespace().next().unwrap_or_default();
+            matches!(drawing, Drawing::Wave | Drawing::Custom)
+                || first.starts_with("e=")
+                || matches!(number(first), Some((_, "")))
+        };
+        if let Some((drawing, n)) = tone::drawn_named(name, 2).filter(|(drawing, _)| draws(*drawing)) {
+            let named = |reason| format!("{name} {reason}");
+            let place = if drawing == Drawing::Noise {
+                self.spectra.push(Arc::new(draw_noise(words).map_err(named)?));
+                self.spectra.len() - 1
+            } else {
+                let envelope = draw(drawing, words).map_err(named)?;
+                self.envelope(envelope)
+            };
+            return match self.drawn.insert((drawing, n), place) {
                 None => Ok(()),
                 Some(_) => Err(format!("{name} is defined twice; give one of them another number")),
             };
         }
         let words: Vec<&str> = words.split_whitespace().collect();
-        let Tones { tones, bound } = self.tones(line, &words)?;
+        let set = self.tone_set(line, name, &words)?;
+        self.definitions.insert(name, Definition::ToneSet(set));
+        Ok(())
+    }
+
+    /// The place of a new tone-set of `words`.
+    fn tone_set(&mut self, line: usize, name: &str, words: &[&str]) -> Result<usize, Reason> {
+        let Tones { tones, bound } = self.tones(line, words)?;
         if bound.is_some() {
             return Err(
                 "mixam:beat follows the beat of a session, and there is none; write a rate, such as mixam:8".into()
             );
         }
-        self.definitions.insert(name, Definition::ToneSet(self.tone_sets.len()));
         self.tone_sets.push(ToneSet { name: name.into(), line, tones });
-        Ok(())
+        Ok(self.tone_sets.len() - 1)
     }
 
     /// The place of `envelope`; one that is there already is shared.
@@ -306,10 +358,14 @@ impl<'a> Reader<'a> {
 
     /// The words of a tone-set, or of `-i` and `-p`, as tones.
     fn tones(&mut self, line: usize, words: &[&str]) -> Result<Tones, Reason> {
-        if words.len() > CHANNELS_MAX {
-            return Err(format!("a tone-set may have {CHANNELS_MAX} tones, not {}", words.len()));
+        if let Some(first) = words.get(WORDS_MAX) {
+            let text = format!("{first:?} and what follows it is not played: a tone-set has {WORDS_MAX} sounds");
+            self.notes.push((line, text));
         }
-        let words = words.iter().map(|word| tone::read(word, &self.options.words)).collect::<Result<Vec<_>, _>>()?;
+        let words = words[..words.len().min(WORDS_MAX)]
+            .iter()
+            .map(|word| tone::read(word, &self.options.words))
+            .collect::<Result<Vec<_>, _>>()?;
         let mix = words.iter().find_map(|word| match word {
             Word::Mix(amplitude) => Some(*amplitude),
             _ => None,
@@ -317,7 +373,8 @@ impl<'a> Reader<'a> {
         let of_the_mix = |word: &Word| matches!(word, Word::Effect { .. } | Word::Am { .. });
         if mix.is_none() && words.iter().any(of_the_mix) {
             return Err(
-                "mixspin, mixpulse and mixam change the soundtrack; say how loud it is with mix/AMPLITUDE".into()
+                "mixspin, mixpulse, mixbeat and mixam change the soundtrack; say how loud it is with mix/AMPLITUDE"
+                    .into(),
             );
         }
         let ams = words.iter().filter(|word| matches!(word, Word::Am { .. })).count();
@@ -349,25 +406,55 @@ impl<'a> Reader<'a> {
                     self.mixed = true;
                     Some(tone)
                 }
-                Word::Effect { mut tone, envelope } => {
+                Word::Effect { mut tone, parts, intensity } => {
                     let stem = self.stem(line);
-                    tone.voice.kind = match tone.voice.kind {
-                        Kind::TurnedStem(_) => Kind::TurnedStem(stem),
-                        _ => Kind::Stem(stem),
-                    };
-                    tone.voice.envelope = envelope.map(|envelope| self.envelope(envelope));
+                    let envelope = self.envelope_of(parts)?;
+                    let shape = parts.shape.unwrap_or_default();
+                    match tone.voice.kind {
+                        Kind::TurnedStem(_) => {
+                            tone.voice.kind = Kind::TurnedStem(stem);
+                            let motion = self.motion_of(parts)?;
+                            tone.voice.motion = match (motion, envelope) {
+                                (motion, None) => motion,
+                                (motion, Some(envelope)) => {
+                                    let motion = motion.map(|place| Arc::clone(&self.envelopes[place]));
+                                    let motion = motion.unwrap_or_else(|| Arc::new(Envelope::shape(Shape::Sine)));
+                                    Some(self.envelope(motion.under(&self.envelopes[envelope])))
+                                }
+                            };
+                        }
+                        Kind::ShiftedStem(_) => {
+                            tone.voice.kind = Kind::ShiftedStem(stem);
+                            tone.voice.motion = self.motion_of(parts)?;
+                            let share = envelope.map_or_else(Envelope::open, |place| (*self.envelopes[place]).clone());
+                            tone.voice.envelope = Some(self.envelope(share.scaled(intensity)));
+                        }
+                        _ => {
+                            tone.voice.kind = Kind::Stem(stem);
+                            let pulse = match envelope {
+                                Some(place) => (*self.envelopes[place]).clone(),
+                                None => Envelope::shape(shape).pulsed(),
+                            };
+                            tone.voice.envelope = Some(self.envelope(pulse.above(1.0 - intensity)));
+                        }
+                    }
                     tone.amplitude *= mix.unwrap_or(0.0);
                     Some(tone)
                 }
-                Word::Tone { mut tone, drawn } => {
-                    if let Some((custom, n)) = drawn {
-                        let known = self.drawn.get(&(custom, n)).copied();
-                        let name = if custom { "custom" } else { "wave" };
-                        tone.voice.envelope = Some(known.ok_or_else(|| {
-                            format!("{name}{n:02} is not defined up to here; define it above with '{name}{n:02}: …'")
-                        })?);
-                    } else if tone.voice.kind == Kind::Isochronic {
-                        tone.voice.envelope = self.options.pulse.clone().map(|pulse| self.envelope(pulse));
+                Word::Tone { mut tone, parts } => {
+                    tone.voice.spectrum = parts.spectrum.map(|n| self.place(Drawing::Noise, n)).transpose()?;
+                    tone.voice.envelope = self.envelope_of(parts)?;
+                    if matches!(tone.voice.kind, Kind::Spin(_) | Kind::ShiftedNoise(_)) {
+                        tone.voice.motion = self.motion_of(parts)?;
+                    }
+                    if tone.voice.envelope.is_none() {
+                        let pulse = self.options.pulse.clone();
+                        let pulse = match tone.voice.kind {
+                            Kind::Isochronic => pulse,
+                            Kind::PulsedNoise(_) => Some(pulse.unwrap_or_else(Envelope::standard)),
+                            _ => None,
+                        };
+                        tone.voice.envelope = pulse.map(|pulse| self.envelope(pulse));
                     }
                     Some(tone)
                 }
@@ -375,6 +462,29 @@ impl<'a> Reader<'a> {
         }
         tones.iter_mut().flatten().for_each(|tone| tone.amplitude *= self.options.volume);
         Ok(Tones { tones, bound })
+    }
+
+    /// The place of what was drawn as number `n`.
+    fn place(&self, drawing: Drawing, n: usize) -> Result<usize, Reason> {
+        let name = drawing.name();
+        self.drawn
+            .get(&(drawing, n))
+            .copied()
+            .ok_or_else(|| format!("{name}{n:02} is not defined up to here; define it above with '{name}{n:02}: …'"))
+    }
+
+    /// The place of a word's `waveNN` or `customNN`.
+    fn envelope_of(&self, parts: Parts) -> Result<Option<usize>, Reason> {
+        parts.envelope.map(|(drawing, n)| self.place(drawing, n)).transpose()
+    }
+
+    /// The place of a word's `spinNN`, or else of its shape unless that is a sine.
+    fn motion_of(&mut self, parts: Parts) -> Result<Option<usize>, Reason> {
+        match (parts.motion, parts.shape) {
+            (Some(n), _) => self.place(Drawing::Spin, n).map(Some),
+            (None, None | Some(Shape::Sine)) => Ok(None),
+            (None, Some(shape)) => Ok(Some(self.envelope(Envelope::shape(shape)))),
+        }
     }
 
     /// The place of the soundtrack, of which there is one; `line` asks for it if no option does.
@@ -434,6 +544,8 @@ impl<'a> Reader<'a> {
             duration_ns: Some(self.options.length_s.map_or(laid.duration_ns / speed, |s| s * NS_PER_S)),
             rhythm: Vec::new(),
             envelopes: self.envelopes,
+            spectra: self.spectra,
+            notes: self.notes,
             stems: self.stems,
             noise_gains: NOISE_GAINS,
         })
@@ -457,19 +569,40 @@ impl<'a> Reader<'a> {
         };
 
         let mut fade = None;
-        if let Some(word) = words.next_if(|word| !word.starts_with(|c: char| c.is_ascii_alphabetic())) {
+        if let Some(word) = words.next_if(|word| word.len() > 1 && word.bytes().all(|b| b"<-=>".contains(&b))) {
             fade = Some(manners(word).map_err(at)?);
         }
-        let name =
-            words.next().ok_or_else(|| at(format!("{line:?} names no tone-set; write it like '{first} name'")))?;
-        let slide = words.next_if(|word| *word == "->").is_some();
-        if let Some(word) = words.next() {
-            return Err(at(format!("{word:?} is one word too many; a time line is 'time [fade] name [->]'")));
+        let mut words: Vec<&str> = words.collect();
+        let last = words.last().filter(|_| words.len() > 1).and_then(|word| then(word));
+        if last.is_some() {
+            words.pop();
         }
+        self.keyed |= matches!(last, Some(Then::Ramp | Then::Hold));
+        let Some((name, more)) = words.split_first() else {
+            return Err(at(format!("{line:?} names no tone-set; write it like '{first} name'")));
+        };
 
-        let definition = self.definitions.get(name).cloned().ok_or_else(|| {
-            at(format!("no tone-set or block is called {name:?} up to here; define it above with '{name}: …'"))
-        })?;
+        let definition = match self.definitions.get(name) {
+            Some(definition) => match more.first() {
+                Some(word) => {
+                    let reason = format!("{word:?} is one word too many; a time line is 'time [fade] name [->]'");
+                    return Err(at(reason));
+                }
+                None => definition.clone(),
+            },
+            None if *name != "-" && !name.contains(['/', ':']) => {
+                let reason =
+                    format!("no tone-set or block is called {name:?} up to here; define it above with '{name}: …'");
+                return Err(at(reason));
+            }
+            None => {
+                self.keyed = true;
+                let name = words.join(" ");
+                let known = self.tone_sets.iter().position(|set| set.line == number && set.name == name);
+                let set = known.map_or_else(|| self.tone_set(number, &name, &words).map_err(at), Ok)?;
+                Definition::ToneSet(set)
+            }
+        };
         match definition {
             Definition::ToneSet(set) => {
                 let base = spec.base.or(self.last_base).ok_or_else(|| {
@@ -485,12 +618,12 @@ impl<'a> Reader<'a> {
                     plus_s: spec.plus_s,
                     fade_in,
                     fade_out,
-                    slide,
+                    then: last,
                     set,
                     line: number,
                 });
             }
-            Definition::Block(_) if fade.is_some() || slide => {
+            Definition::Block(_) if fade.is_some() || last.is_some() => {
                 return Err(at(format!("{name:?} is a block and takes no fade and no ->; write them on its lines")));
             }
             Definition::Block(_) if depth >= DEPTH_MAX => {
@@ -551,8 +684,14 @@ impl<'a> Reader<'a> {
             starts_s.push(at_s);
         }
 
-        let start_s = self.options.start_s.unwrap_or(first_s);
-        let into_day_s = (start_s - first_s).rem_euclid(DAY_S);
+        // A time that counts from NOW is that of who plays it; only -S skips what comes before it.
+        let begins_now = relative_to_now(&first) && !self.options.from_start;
+        let start_s = self.options.start_s.unwrap_or(if begins_now { now_s } else { first_s });
+        let mut into_day_s = (start_s - first_s).rem_euclid(DAY_S);
+        if self.keyed && begins_now {
+            // Its first tone-set is there from the beginning.
+            into_day_s = -first.plus_s;
+        }
         let last_s = starts_s[starts_s.len() - 1];
         // As in the original, -E counts for more than -L, and a score that would end where it begins has no end.
         let to_end_s = Some((last_s - into_day_s).rem_euclid(DAY_S)).filter(|s| self.options.to_end && *s > 0);
@@ -564,12 +703,15 @@ impl<'a> Reader<'a> {
         let fade_ns = self.options.fade_ns.unwrap_or(FADE_DEFAULT_NS) / self.options.speed;
         let starts_ns: Vec<i64> = starts_s.iter().map(|s| ns(*s)).collect();
         let day_ns = ns(DAY_S);
-        let sections = sections(&self.time_lines, &starts_ns, fade_ns, day_ns);
-        let endless = self.time_lines.len() == 1;
+        let once = self.keyed || self.time_lines.len() == 1;
         let mut begin_ns = ns(into_day_s);
-        if endless {
+        let sections = match self.keyed {
+            true => keyed_sections(&self.time_lines, &starts_ns, begin_ns.min(0)),
+            false => sections(&self.time_lines, &starts_ns, fade_ns, day_ns),
+        };
+        if self.time_lines.len() == 1 {
             begin_ns = 0;
-        } else if begin_ns < sections[0].start_ns {
+        } else if !once && begin_ns < sections[0].start_ns {
             begin_ns += day_ns;
         }
         let entries =
@@ -579,12 +721,14 @@ impl<'a> Reader<'a> {
             entries: entries.collect(),
             tone_sets: self.tone_sets,
             sections,
-            period_ns: (!endless).then_some(day_ns),
+            period_ns: (!once).then_some(day_ns),
             begin_ns,
             clock_ns: start_s * NS_PER_S,
             duration_ns,
             rhythm: Vec::new(),
             envelopes: self.envelopes,
+            spectra: self.spectra,
+            notes: self.notes,
             stems: self.stems,
             noise_gains: NOISE_GAINS,
         })
@@ -602,9 +746,9 @@ fn sections(lines: &[TimeLine], starts_ns: &[i64], fade_ns: i64, day_ns: i64) ->
     // Where each tone-set has arrived, and where it begins to leave.
     let mut arrived = starts_ns.to_vec();
     let mut leaves: Vec<i64> =
-        lines.iter().enumerate().map(|(i, line)| if line.slide { starts_ns[i] } else { next_start(i) }).collect();
+        lines.iter().enumerate().map(|(i, line)| if line.slides() { starts_ns[i] } else { next_start(i) }).collect();
     for i in 0..n {
-        if lines[i].slide {
+        if lines[i].slides() {
             continue;
         }
         let next = (i + 1) % n;
@@ -617,7 +761,7 @@ fn sections(lines: &[TimeLine], starts_ns: &[i64], fade_ns: i64, day_ns: i64) ->
     for (i, line) in lines.iter().enumerate() {
         let next = (i + 1) % n;
         let arrives = if i + 1 < n { arrived[next] } else { arrived[next] + day_ns };
-        let how = if line.slide {
+        let how = if line.slides() {
             How::Glide
         } else {
             match line.fade_out.min(lines[next].fade_in) {
@@ -630,6 +774,41 @@ fn sections(lines: &[TimeLine], starts_ns: &[i64], fade_ns: i64, day_ns: i64) ->
         sections.push(Section { start_ns: arrived[i], end_ns: leaves[i], from, to: from, how: How::Hold, entry: i });
         sections.push(Section { start_ns: leaves[i], end_ns: arrives, from, to, how, entry: next });
     }
+    sections.retain(|section| section.start_ns < section.end_ns);
+    sections
+}
+
+/// The sections of a timeline as SBaGenX reads it, from `begin_ns` on: each line is one way to the next; the first
+/// tone-set is there before its line, and the last one stays.
+fn keyed_sections(lines: &[TimeLine], starts_ns: &[i64], begin_ns: i64) -> Vec<Section> {
+    let hold = |entry: usize, start_ns: i64, end_ns: i64| {
+        let set = lines[entry].set;
+        Section { start_ns, end_ns, from: set, to: set, how: How::Hold, entry }
+    };
+    let mut sections = vec![hold(0, begin_ns, starts_ns[0])];
+    for (i, (pair, starts)) in lines.windows(2).zip(starts_ns.windows(2)).enumerate() {
+        let [line, next] = [pair[0], pair[1]];
+        let stays = line.fade_in == Manner::Slide || line.fade_out == Manner::Slide;
+        let how = match line.then {
+            Some(Then::Slide) => How::Glide,
+            Some(Then::Ramp) => How::Ramp,
+            None if !stays => How::Ramp,
+            Some(Then::Hold) | None => {
+                sections.push(hold(i, starts[0], starts[1]));
+                continue;
+            }
+        };
+        sections.push(Section {
+            start_ns: starts[0],
+            end_ns: starts[1],
+            from: line.set,
+            to: next.set,
+            how,
+            entry: i + 1,
+        });
+    }
+    let last = lines.len() - 1;
+    sections.push(hold(last, starts_ns[last], FOREVER_NS));
     sections.retain(|section| section.start_ns < section.end_ns);
     sections
 }
@@ -696,12 +875,36 @@ fn manners(word: &str) -> Result<(Manner, Manner), Reason> {
     })
 }
 
-/// The envelope that the words after `waveNN:` or `customNN:` draw.
-fn draw(custom: bool, words: &str) -> Result<Envelope, Reason> {
+/// What a last word asks for, if it is one.
+fn then(word: &str) -> Option<Then> {
+    match word {
+        "->" => Some(Then::Slide),
+        "linear" | "ramp" => Some(Then::Ramp),
+        "step" | "hold" => Some(Then::Hold),
+        pair if pair.len() == 2 && pair.bytes().all(|b| b"<-=>".contains(&b)) => {
+            Some(if pair.contains('=') { Then::Hold } else { Then::Ramp })
+        }
+        _ => None,
+    }
+}
+
+/// The spectrum that the words after `noiseNN:` draw.
+fn draw_noise(words: &str) -> Result<Spectrum, Reason> {
+    let levels: Option<Vec<f64>> = words
+        .split_whitespace()
+        .map(|word| number(word).filter(|(_, rest)| rest.is_empty()).map(|(db, _)| db))
+        .collect();
+    levels.and_then(|levels| Spectrum::drawn(&levels)).ok_or_else(|| {
+        format!("needs {LEVELS} levels in decibels, from 20 Hz to 20 kHz, each from -{LEVEL_DB_MAX} to {LEVEL_DB_MAX}")
+    })
+}
+
+/// The envelope or motion that the words after `waveNN:`, `customNN:` or `spinNN:` draw.
+fn draw(drawing: Drawing, words: &str) -> Result<Envelope, Reason> {
     let mut edge = Edge::Linear;
     let mut samples = Vec::new();
     for (i, word) in words.split_whitespace().enumerate() {
-        if let Some(given) = word.strip_prefix("e=").filter(|_| custom && i == 0) {
+        if let Some(given) = word.strip_prefix("e=").filter(|_| drawing != Drawing::Wave && i == 0) {
             edge = tone::edge(given)?;
             continue;
         }
@@ -713,11 +916,12 @@ fn draw(custom: bool, words: &str) -> Result<Envelope, Reason> {
     if !(2..=SAMPLES_MAX).contains(&samples.len()) {
         return Err(format!("needs 2 to {SAMPLES_MAX} samples, not {}", samples.len()));
     }
-    let envelope = if custom { Envelope::literal(&samples, edge) } else { Envelope::smoothed(&samples) };
-    envelope.ok_or_else(|| match custom {
-        true => "needs samples from 0 upwards, and one above 0".into(),
-        false => "needs two samples that differ".into(),
-    })
+    let (envelope, needs) = match drawing {
+        Drawing::Wave => (Envelope::smoothed(&samples), "needs two samples that differ"),
+        Drawing::Spin => (Envelope::motion(&samples, edge), "needs a sample that is not 0"),
+        _ => (Envelope::literal(&samples, edge), "needs samples from 0 upwards, and one above 0"),
+    };
+    envelope.ok_or_else(|| needs.into())
 }
 
 fn clock(s: i64) -> String {

@@ -16,6 +16,8 @@ const SPEED_MAX: i64 = 10_000;
 /// What the options said.
 #[derive(Clone, Debug)]
 pub(super) struct Options {
+    /// `-S`
+    pub from_start: bool,
     pub to_end: bool,
     pub start_s: Option<i64>,
     pub length_s: Option<i64>,
@@ -36,6 +38,7 @@ pub(super) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            from_start: false,
             to_end: false,
             start_s: None,
             length_s: None,
@@ -79,8 +82,7 @@ impl Options {
                     words.next().ok_or_else(|| format!("-{letter} needs {what} after it, on the same line"))
                 };
                 match letter {
-                    // The score always begins at its first line unless -T says otherwise, so -S says nothing new.
-                    'S' => {}
+                    'S' => self.from_start = true,
                     'E' => self.to_end = true,
                     'T' => self.start_s = Some(whole_time(argument("a time such as 22:00")?)?),
                     'L' => {

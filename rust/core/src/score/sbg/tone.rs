@@ -1,11 +1,13 @@
 //! One word of a tone-set: `200+4/20`, `square:300@8/15`, `wave00:200+4/50`, `spin:300+4.2/80`, `mix/60`, `bell+2050/20`.
 //!
-//! A word is prefixes, a sound and an amplitude. The prefixes say of what the sound is made (`square:`), and under which
-//! envelope it stands (`wave00:`, `custom00:`); most sounds are numbers with a sign between them.
+//! A word is prefixes, a sound and an amplitude. The prefixes say of what the sound is made (`square:`, `noise00:`), under
+//! which envelope it stands (`wave00:`, `custom00:`), and how it moves (`spin00:`); most sounds are numbers with a sign
+//! between them.
 //!
 //! Sources of the formulas: the manuals of SBaGen and SBaGenX for tones, envelopes and spin; the behaviour of SBaGenX
-//! for the mix effects. `mixpulse` and `mixspin` add a second copy of the soundtrack, at 0.7 of the first and as strong
-//! as `mix/…` in the same tone-set says. `mixam` turns the loudness of the first one.
+//! for drawn noise and the mix effects. `mixpulse`, `mixspin` and `mixbeat` add a second copy of the soundtrack, at 0.7 of
+//! the first and as strong as `mix/…` in the same tone-set says. `mixam` turns the loudness of the first one. `mixbeat`
+//! and `noisebeat` shift each ear by half of their beat, so that half is what turns here.
 use crate::envelope::{Edge, Envelope, Window};
 use crate::program::{NoiseColor, Shape};
 
@@ -15,6 +17,40 @@ use super::Reason;
 /// How loud the copy of the soundtrack is that an effect adds.
 const EFFECT_LEVEL: f64 = 0.7;
 
+/// What an author may draw and number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Drawing {
+    Wave,
+    Custom,
+    Spin,
+    Noise,
+}
+
+impl Drawing {
+    const ALL: [Self; 4] = [Self::Wave, Self::Custom, Self::Spin, Self::Noise];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Wave => "wave",
+            Self::Custom => "custom",
+            Self::Spin => "spin",
+            Self::Noise => "noise",
+        }
+    }
+}
+
+/// The prefixes of a word.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(super) struct Parts {
+    pub shape: Option<Shape>,
+    /// `waveNN:` or `customNN:`
+    pub envelope: Option<(Drawing, usize)>,
+    /// `spinNN:`
+    pub motion: Option<usize>,
+    /// `noiseNN:`, or the sound itself.
+    pub spectrum: Option<usize>,
+}
+
 /// What a word means, before its tone-set and the file's definitions are known.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Word {
@@ -22,15 +58,21 @@ pub(super) enum Word {
     Empty,
     Tone {
         tone: Tone,
-        /// `wave07` is (false, 7), `custom07` is (true, 7).
-        drawn: Option<(bool, usize)>,
+        parts: Parts,
     },
     /// `mix/AMP`: as a share of 1.
     Mix(f64),
     /// A second copy of the soundtrack; its amplitude is that of the mix.
-    Effect { tone: Tone, envelope: Option<Envelope> },
+    Effect {
+        tone: Tone,
+        parts: Parts,
+        intensity: f32,
+    },
     /// The soundtrack's own loudness, at `hz`, or at the session's beat.
-    Am { hz: Option<f64>, envelope: Envelope },
+    Am {
+        hz: Option<f64>,
+        envelope: Envelope,
+    },
 }
 
 /// What the options before it say about words.
@@ -52,24 +94,23 @@ pub(super) fn read(word: &str, defaults: &Defaults) -> Result<Word, Reason> {
              CARRIER/AMPLITUDE, pink/AMPLITUDE, spin:WIDTH+RATE/AMPLITUDE, bell+CARRIER/AMPLITUDE, mix/AMPLITUDE or -"
         )
     };
-    let (mut rest, mut shape, mut drawn) = (word, None, None);
+    let (mut rest, mut parts) = (word, Parts::default());
     while let Some((prefix, after)) = rest.split_once(':') {
-        if let Some(given) = shape_named(prefix) {
-            if shape.replace(given).is_some() {
-                return Err(format!("{word:?} names two shapes; keep one of them"));
-            }
-        } else if let Some(given) = drawn_named(prefix) {
-            if drawn.replace(given).is_some() {
-                return Err(format!("{word:?} names two envelopes; keep one of them"));
-            }
-        } else {
-            break;
+        let twice = match (shape_named(prefix), drawn_named(prefix, 1)) {
+            (Some(shape), _) => parts.shape.replace(shape).map(|_| "shapes"),
+            (_, Some((Drawing::Spin, n))) => parts.motion.replace(n).map(|_| "motions"),
+            (_, Some((Drawing::Noise, n))) => parts.spectrum.replace(n).map(|_| "spectra"),
+            (_, Some(envelope)) => parts.envelope.replace(envelope).map(|_| "envelopes"),
+            (None, None) => break,
+        };
+        if let Some(what) = twice {
+            return Err(format!("{word:?} names two {what}; keep one of them"));
         }
         rest = after;
     }
-    let plain = |what: &str| match (shape, drawn) {
-        (None, None) => Ok(()),
-        _ => Err(format!("{what} takes no shape and no envelope; write {rest:?} instead of {word:?}")),
+    let plain = |what: &str| match parts {
+        Parts { shape: None, envelope: None, motion: None, spectrum: None } => Ok(()),
+        _ => Err(format!("{what} takes no shape, envelope, motion or spectrum; write {rest:?} instead of {word:?}")),
     };
     let own = |reason: Reason| format!("in {word:?}, {reason}");
 
@@ -77,17 +118,10 @@ pub(super) fn read(word: &str, defaults: &Defaults) -> Result<Word, Reason> {
         plain("mixam")?;
         return mixam(am, defaults).map_err(own);
     }
-    if let Some(text) = rest.strip_prefix("mixbeat:") {
-        let _ = text;
-        return Err(format!("{word:?} shifts every frequency of a soundtrack, which is not supported; leave it out"));
-    }
     if rest.contains('~') {
         return Err(format!(
             "{word:?} is a modulated binaural tone, which is not supported; write 440+10/20 or 440@10/20"
         ));
-    }
-    if drawn.is_none() && prefix_is(rest, "spin", 2) {
-        return Err(format!("{word:?} has a spin of its own shape, which is not supported; only sines spin"));
     }
     let (sound, amplitude) = rest.split_once('/').ok_or_else(bad)?;
     let (amplitude_pct, "") = number(amplitude).ok_or_else(bad)? else { return Err(bad()) };
@@ -117,18 +151,36 @@ pub(super) fn read(word: &str, defaults: &Defaults) -> Result<Word, Reason> {
         _ => {
             if let Some((color, text)) = spin(sound) {
                 let (width, rate) = two(text).ok_or_else(bad)?;
-                if shape.is_some_and(|shape| shape != Shape::Sine) || drawn.is_some() {
-                    return Err(format!("{word:?} spins in another shape than a sine, which is not supported"));
+                if parts.spectrum.is_some() && color != NoiseColor::Pink {
+                    return Err(format!(
+                        "in {word:?}, noiseNN says the colour; write noiseNN:spin:WIDTH+RATE/AMPLITUDE"
+                    ));
                 }
-                (Kind::Spin(color), width, rate)
+                (Kind::Spin(if parts.spectrum.is_some() { NoiseColor::White } else { color }), width, rate)
+            } else if let Some((Drawing::Noise, n)) = drawn_named(sound, 1) {
+                plain("drawn noise")?;
+                parts.spectrum = Some(n);
+                (Kind::Noise(NoiseColor::White), 0.0, 0.0)
+            } else if let Some(text) = sound.strip_prefix("noisepulse:").or_else(|| sound.strip_prefix("noisebeat:")) {
+                let Some((rate, "")) = number(text) else { return Err(bad()) };
+                if rate <= 0.0 {
+                    return Err(format!(
+                        "the rate of {word:?} must be above 0 Hz; write it like noise00:noisepulse:4/20"
+                    ));
+                }
+                let color = if parts.spectrum.is_some() { NoiseColor::White } else { NoiseColor::Pink };
+                match sound.starts_with("noisepulse") {
+                    true => (Kind::PulsedNoise(color), 0.0, rate),
+                    false => (Kind::ShiftedNoise(color), 0.0, rate / 2.0),
+                }
             } else if let Some(text) = sound.strip_prefix("bell") {
                 let Some((hz, "")) = number(text) else { return Err(bad()) };
-                if shape.is_some_and(|shape| shape != Shape::Sine) || drawn.is_some() {
+                if parts.shape.is_some_and(|shape| shape != Shape::Sine) || parts.envelope.is_some() {
                     return Err(format!("{word:?} is a bell of another shape than a sine, which is not supported"));
                 }
                 (Kind::Bell, hz.abs(), 0.0)
-            } else if sound.starts_with("mixspin:") || sound.starts_with("mixpulse:") {
-                return effect(sound, shape, drawn.is_some(), amplitude_pct).ok_or_else(bad)?.map_err(own);
+            } else if sound.starts_with("mixspin:") || sound.starts_with("mixpulse:") || sound.starts_with("mixbeat:") {
+                return effect(sound, parts, amplitude_pct).ok_or_else(bad)?.map_err(own);
             } else {
                 let (carrier_hz, rest) = number(sound).ok_or_else(bad)?;
                 let (kind, beat) = match rest.chars().next() {
@@ -148,20 +200,40 @@ pub(super) fn read(word: &str, defaults: &Defaults) -> Result<Word, Reason> {
             }
         }
     };
-    match (drawn, kind) {
-        (None, _) | (Some(_), Kind::Binaural) | (Some((true, _)), Kind::Isochronic) => {}
-        (Some((false, _)), _) => {
-            return Err(format!("in {word:?}, waveNN is for binaural tones, such as wave00:200+4/20"))
-        }
-        (Some((true, _)), _) => {
-            return Err(format!("in {word:?}, customNN is for tones such as custom00:200+4/20 and custom00:200@4/20"))
-        }
-    }
+    fits(kind, parts).map_err(own)?;
     check_tone(kind, carrier_hz, beat_hz, amplitude_pct).map_err(own)?;
     let tonal = matches!(kind, Kind::Binaural | Kind::Monaural | Kind::Isochronic);
-    let shape = if tonal { shape.unwrap_or(defaults.shape) } else { Shape::Sine };
+    let shape = if tonal { parts.shape.unwrap_or(defaults.shape) } else { Shape::Sine };
     let voice = Voice { shape, ..Voice::plain(kind) };
-    Ok(Word::Tone { tone: Tone { voice, carrier_hz, beat_hz, amplitude }, drawn })
+    Ok(Word::Tone { tone: Tone { voice, carrier_hz, beat_hz, amplitude }, parts })
+}
+
+/// Whether a sound can have what stands before it, shapes aside.
+fn fits(kind: Kind, parts: Parts) -> Result<(), Reason> {
+    let effect = matches!(kind, Kind::Stem(_) | Kind::TurnedStem(_) | Kind::ShiftedStem(_));
+    let pulses = matches!(kind, Kind::Isochronic | Kind::PulsedNoise(_) | Kind::ShiftedNoise(_)) || effect;
+    match parts.envelope {
+        None => {}
+        Some((Drawing::Wave, _)) if kind != Kind::Binaural => {
+            return Err("waveNN is for binaural tones, such as wave00:200+4/20".into())
+        }
+        Some(_) if kind != Kind::Binaural && !pulses => {
+            return Err("customNN is for tones such as custom00:200+4/20 and custom00:200@4/20, for noisepulse, \
+                        noisebeat, mixpulse, mixspin and mixbeat"
+                .into())
+        }
+        Some(_) => {}
+    }
+    if parts.motion.is_some() && !matches!(kind, Kind::Spin(_) | Kind::TurnedStem(_)) {
+        return Err("spinNN is for what spins, such as spin00:spin:300+0.1/20 and spin00:mixspin:300+0.1/20".into());
+    }
+    let hisses = matches!(kind, Kind::Noise(_) | Kind::Spin(_) | Kind::PulsedNoise(_) | Kind::ShiftedNoise(_));
+    if parts.spectrum.is_some() && !hisses {
+        return Err(
+            "noiseNN is for noise: noise00/20, noise00:spin:…, noise00:noisepulse:…, noise00:noisebeat:…".into()
+        );
+    }
+    Ok(())
 }
 
 /// The shape that `name` is.
@@ -175,22 +247,12 @@ pub(super) fn shape_named(name: &str) -> Option<Shape> {
     }
 }
 
-/// What `wave00` to `wave99` and `custom00` to `custom99` are.
-pub(super) fn drawn_named(name: &str) -> Option<(bool, usize)> {
-    let (custom, digits) = match name.strip_prefix("wave") {
-        Some(digits) => (false, digits),
-        None => (true, name.strip_prefix("custom")?),
-    };
-    (digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit()))
-        .then(|| digits.parse().ok())
-        .flatten()
-        .map(|n| (custom, n))
-}
-
-/// Whether `word` begins with `name`, so many digits, and a colon.
-fn prefix_is(word: &str, name: &str, digits: usize) -> bool {
-    let rest = word.strip_prefix(name).unwrap_or_default().as_bytes();
-    rest.len() > digits && rest[..digits].iter().all(u8::is_ascii_digit) && rest[digits] == b':'
+/// What `wave00` to `wave99` and `custom`, `spin` and `noise` with a number are; one digit will do where `digits_min` is 1.
+pub(super) fn drawn_named(name: &str, digits_min: usize) -> Option<(Drawing, usize)> {
+    let (drawing, digits) =
+        Drawing::ALL.into_iter().find_map(|drawing| Some((drawing, name.strip_prefix(drawing.name())?)))?;
+    let numbered = (digits_min..=2).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    numbered.then(|| digits.parse().ok()).flatten().map(|n| (drawing, n))
 }
 
 fn spin(sound: &str) -> Option<(NoiseColor, &str)> {
@@ -199,29 +261,23 @@ fn spin(sound: &str) -> Option<(NoiseColor, &str)> {
         .find_map(|(prefix, color)| sound.strip_prefix(prefix).map(|rest| (color, rest)))
 }
 
-/// `mixspin:WIDTH+RATE` or `mixpulse:RATE`, at an intensity. `None` if it is not written like that.
-fn effect(sound: &str, shape: Option<Shape>, drawn: bool, intensity_pct: f64) -> Option<Result<Word, Reason>> {
-    if shape.is_some_and(|shape| shape != Shape::Sine) || drawn {
-        return Some(Err("an effect moves in another shape than a sine, which is not supported".into()));
-    }
+/// `mixspin:WIDTH+RATE`, `mixpulse:RATE` or `mixbeat:RATE`, at an intensity. `None` if it is not written like that.
+fn effect(sound: &str, parts: Parts, intensity_pct: f64) -> Option<Result<Word, Reason>> {
     if !(0.0..=100.0).contains(&intensity_pct) {
         return Some(Err(format!("an intensity must be 0 to 100, not {intensity_pct}")));
     }
     let intensity = intensity_pct / 100.0;
-    let (kind, carrier_hz, beat_hz, envelope) = match sound.strip_prefix("mixpulse:") {
-        Some(rate) => {
-            let (rate, "") = number(rate)? else { return None };
-            (Kind::Stem(0), 0.0, rate, Some(Envelope::standard().above(1.0 - intensity as f32)))
-        }
-        None => {
-            let (width, rest) = number(sound.strip_prefix("mixspin:")?)?;
-            let (rate, "") = number(rest)? else { return None };
-            (Kind::TurnedStem(0), width * (0.5 + 3.5 * intensity), rate, None)
-        }
+    let (name, text) = sound.split_once(':')?;
+    let (first, rest) = number(text)?;
+    let (kind, carrier_hz, beat_hz) = match (name, number(rest)) {
+        ("mixspin", Some((rate, ""))) => (Kind::TurnedStem(0), first * (0.5 + 3.5 * intensity), rate),
+        ("mixpulse", None) if rest.is_empty() => (Kind::Stem(0), 0.0, first),
+        ("mixbeat", None) if rest.is_empty() => (Kind::ShiftedStem(0), 0.0, first / 2.0),
+        _ => return None,
     };
-    let checked = check_tone(kind, carrier_hz, beat_hz, 0.0);
+    let checked = fits(kind, parts).and_then(|()| check_tone(kind, carrier_hz, beat_hz, 0.0));
     let tone = Tone { voice: Voice::plain(kind), carrier_hz, beat_hz, amplitude: EFFECT_LEVEL };
-    Some(checked.map(|()| Word::Effect { tone, envelope }))
+    Some(checked.map(|()| Word::Effect { tone, parts, intensity: intensity as f32 }))
 }
 
 /// What follows `mixam:`.

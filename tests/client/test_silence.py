@@ -1,0 +1,131 @@
+"""A silent room on a sleeper's own platform: closed beside what the person wants, and opened to no more than that."""
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harmonia import _core, errors
+from harmonia.client import Purpose, RoleKey, join
+from harmonia.client.platform import STAYING, Platform
+from harmonia.client.views import platform_state
+from harmonia.v1 import consent_pb2, platform_pb2, steward_pb2, types_pb2
+from tests.client.house import FakeCore, House
+from tests.client.test_sleeper import platform, until
+
+
+async def test_a_silence_closes_the_gate_and_a_lift_opens_it(house: House, core: FakeCore) -> None:
+    async with join(house.invitation(), grants=[Purpose.VOICE], core=platform(core)) as sleeper:
+        await until(lambda: house.watching)
+        house.state.silence.CopyFrom(steward_pb2.Silence(silence_id="silence-a", message="quiet", by="Sam"))
+        house.report()
+        await until(lambda: sleeper.silence is not None)
+        assert not core.gate_open
+        assert not sleeper.platform.silent, "the person has not opted out"
+        house.state.ClearField("silence")
+        house.report()
+        await until(lambda: sleeper.silence is None)
+        assert core.gate_open
+
+
+async def test_a_lift_does_not_open_the_gate_of_who_opted_out_meanwhile(house: House, core: FakeCore) -> None:
+    async with join(house.invitation(), grants=[Purpose.VOICE], core=platform(core)) as sleeper:
+        await until(lambda: house.watching)
+        house.state.silence.CopyFrom(steward_pb2.Silence(silence_id="silence-a"))
+        house.report()
+        await until(lambda: sleeper.silence is not None)
+        await sleeper.opt_out()
+        house.state.ClearField("silence")
+        house.report()
+        await until(lambda: sleeper.silence is None)
+        assert not core.gate_open
+        assert sleeper.platform.silent
+
+
+async def test_a_grant_in_a_silent_room_is_heard_once_it_is_lifted(house: House, core: FakeCore) -> None:
+    async with join(house.invitation(), grants=[Purpose.VOICE], core=platform(core)) as sleeper:
+        await sleeper.opt_out()
+        house.state.silence.CopyFrom(steward_pb2.Silence(silence_id="silence-a"))
+        house.report()
+        await until(lambda: sleeper.silence is not None)
+        await sleeper.grant(Purpose.VOICE)
+        assert not core.gate_open
+        house.state.ClearField("silence")
+        house.report()
+        await until(lambda: core.gate_open)
+
+
+async def test_an_alarm_lights_a_lamp_as_far_as_its_person_lets_it(house: House, core: FakeCore) -> None:
+    async with join(house.invitation(), core=platform(core)) as sleeper:
+        await until(lambda: house.watching)
+        house.state.silence.CopyFrom(steward_pb2.Silence(silence_id="silence-a", alarm=True))
+        house.report()
+        await until(lambda: sleeper.silence is not None)
+        assert (sleeper.light(0.3), sleeper.light(0.0)) == (0.3, 0.0)
+
+
+STEPS = st.lists(st.sampled_from(["silence", "lift", "withdraw", "report", "grant"]), max_size=12)
+
+
+@given(STEPS)
+def test_the_gate_is_open_exactly_where_the_person_and_the_room_let_it(steps: list[str]) -> None:
+    core = FakeCore()
+    one = Platform(cast(_core.Platform, core))
+    silent = out = False
+    withdrawal = ""
+    for number, step in enumerate(steps):
+        match step:
+            case "silence" | "lift":
+                silent = step == "silence"
+            case "withdraw":
+                out, withdrawal = True, f"{number:032x}"
+                one.withdraw(bytes.fromhex(withdrawal), (), 0)
+            case "grant" if out:
+                out = False
+                one.open()
+        house = SimpleNamespace(silent=silent, out=out, withdrawal=withdrawal)
+        one.follow(platform_state(_state(house)))
+        assert core.gate_open == (not silent and not out), step
+        assert one.silent == out
+
+
+def _state(house: SimpleNamespace) -> platform_pb2.PlatformState:
+    purposes = [
+        consent_pb2.PurposeConsent(purpose=int(p), granted=not house.out, withdrawal_id=house.withdrawal)  # type: ignore[arg-type]
+        for p in STAYING
+    ]
+    state = platform_pb2.PlatformState(
+        circle=types_pb2.Circle(state=types_pb2.CIRCLE_STATE_GATHERING),
+        purposes=purposes,
+        hearing_level=1.0,
+        own_level=1.0,
+    )
+    if house.silent:
+        state.silence.silence_id = "silence-a"
+    return state
+
+
+async def test_a_call_for_help_is_repeated_until_it_is_on_disk(house: House, core: FakeCore) -> None:
+    async with join(house.invitation(), core=platform(core)) as sleeper:
+        house.refusals["CallForHelp"] = errors.StorageError("the disk is full")
+        with pytest.raises(errors.StorageError):
+            await sleeper.call_for_help("dizzy")
+        await until(lambda: house.calls["CallForHelp"] > 2)
+        del house.refusals["CallForHelp"]
+        await until(lambda: house.helps)
+        first, *more = house.helps
+        assert first[1] == "dizzy"
+        made = await sleeper.call_for_help()
+        assert (made.place, made.by) == (1, "")
+        assert {name for name, _ in more} & {first[0]} == set()
+
+
+def test_a_role_is_one_line_and_its_secret_is_not_shown(house: House) -> None:
+    key = RoleKey(house.invitation().endpoint, "circle-a", "hr_secret")
+    assert RoleKey.parse(f" {key}\n") == key
+    assert "hr_secret" not in repr(key)
+    for text, words in (("harmonia://x", "not a role"), (str(key)[:-30], "damaged"), ("", "not a role")):
+        with pytest.raises(errors.BadInput, match=words):
+            RoleKey.parse(text)

@@ -1,0 +1,212 @@
+"""A night steward at work through real processes: a role from a file, a silent room, help, a fire, petitions."""
+
+import os
+import pty
+import subprocess
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from tests.e2e.terminal import COMMAND, PATIENCE_S, Terminal, answer, harmonia, sanctuary, terminal
+
+SCORE = """
+end = "01:00:00"
+rhythm = 4.0
+[tone-sets]
+one = [{ wave = "binaural", carrier_hz = 110, locked = 1, amplitude_pct = 20 }]
+[[timeline]]
+at = 0
+play = "one"
+transition = "cut"
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "night.toml").write_text(SCORE)
+    return tmp_path / "data"
+
+
+def loud(one: Terminal) -> bool:
+    """Waits until this platform plays something."""
+    for _ in range(1000):
+        if one.line().get("level_dbfs", -120) > -40:
+            return True
+    raise AssertionError("it never sounded")
+
+
+def still(one: Terminal) -> bool:
+    """Waits until this platform plays nothing."""
+    for _ in range(1000):
+        if one.line().get("level_dbfs", 0) == -120:
+            return True
+    raise AssertionError("it never fell silent")
+
+
+def test_a_steward_silences_a_room_answers_a_call_and_lifts(data: Path) -> None:
+    role = str(data.parent / "sam.role")
+    with ExitStack() as stack:
+        daemon, place = stack.enter_context(sanctuary(data))
+        score = str(data.parent / "night.toml")
+        circle = answer("circle", "create", "--score", score, "--gather", "0", data=data)["circle_id"]
+        granted = answer("circle", "role", "grant", circle, "steward", "--name", "Sam", "--output", role, data=data)
+        join = ("join", circle, "--json-lines", "--interval", "0.1", "--control", "--light", "0.5")
+        one, two = (stack.enter_context(terminal(*join, "--output", str(data.parent / n), data=data)) for n in "ab")
+        name = one.until(event="joined")["sleeper_id"]
+        other = two.until(event="joined")["sleeper_id"]
+        assert loud(one) and loud(two)
+
+        # Help, from somebody who has withdrawn everything.
+        answer("optout", "--sleeper", other, data=data)
+        assert still(two)
+        (call,) = answer("help", "--sleeper", other, "--message", "dizzy", data=data)
+        room = answer("steward", role, "--once", data=data)
+        (shown,) = room["calls"]
+        assert (shown["place"], shown["message"], shown["sleeper_id"]) == (call["place"], "dizzy", "")
+        assert [bed["sleeper_id"] for bed in room["beds"]] == [name], "who withdrew is not shown"
+        answer("steward", "coming", role, call["help_id"], data=data)
+        seen = two.until(event="help")["calls"]
+        while not seen[0]["by"]:
+            seen = two.until(event="help")["calls"]
+        assert seen[0]["by"] == "Sam"
+        answer("steward", "resolved", role, call["help_id"], data=data)
+
+        # A silent room, over a crash of the sanctuary.
+        silence = answer("steward", "alarm", role, "--message", "fire", data=data)
+        said = one.until(event="silenced")["silence"]
+        assert (said["message"], said["by"], said["alarm"]) == ("fire", "Sam", True)
+        moment = one.until(room_silent=True)
+        assert moment["light"] == 0.5
+        assert still(one)
+        daemon.end(9)
+        ports = ("--port", str(place["grpc_port"]), "--udp-port", str(place["udp_port"]))
+        stack.enter_context(sanctuary(data, *ports))
+        assert one.until(connected=True)["room_silent"]
+        room = answer("steward", role, "--once", data=data)
+        assert room["silence"]["silence_id"] == silence["silence_id"]
+
+        answer("steward", "lift", role, data=data)
+        assert one.until(event="silenced")["silence"] is None
+        assert loud(one)
+        assert two.until(event="silenced")["silence"]["by"] == "Sam"
+        assert two.until(room_silent=False)["muted"], "a lift is nobody's yes"
+        harmonia("circle", "role", "revoke", circle, granted["role_id"], data=data)
+        refused = harmonia("steward", "silence", role, data=data)
+        assert refused.returncode == 4
+        assert refused.stderr == "error: this role of steward has been revoked: ask the host for another\n"
+        nothing = harmonia("steward", "lift", circle, data=data)
+        assert (nothing.returncode, nothing.stderr) == (2, "error: this room is not silent: there is nothing to lift\n")
+
+
+def test_a_petition_and_a_dialogue_beside_the_night(data: Path) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(sanctuary(data))
+        score = str(data.parent / "night.toml")
+        circle = answer("circle", "create", "--score", score, "--gather", "0", data=data)["circle_id"]
+        advocate = answer("circle", "role", "grant", circle, "advocate", "--name", "Ann", data=data)["key"]
+        guest = answer("circle", "role", "grant", circle, "guest", "--name", "Lee", data=data)["key"]
+        one = stack.enter_context(terminal("join", circle, "--json-lines", data=data))
+        name = one.until(event="joined")["sleeper_id"]
+        made = answer("petition", "less bass", data=data)
+        gone = answer("petition", "make", "more bass", data=data)
+        assert answer("petition", "withdraw", gone["petition_id"], data=data)["withdrawn"]
+        assert answer("petition", "inbox", "--as", advocate, data=data) == [
+            {"petition_id": made["petition_id"], "text": "less bass"}
+        ]
+        filed = answer("petition", "file", made["petition_id"], "--topic", "bass", "--as", advocate, data=data)
+        dialogue = filed["dialogue_id"]
+        answer("dialogue", "say", dialogue, "I agree", data=data)
+        answer("dialogue", "close", dialogue, "--outcome", "it is lower", "--as", circle, data=data)
+        read = answer("dialogue", "show", dialogue, data=data)
+        assert [(s["role"], s["text"]) for s in read["statements"]] == [
+            ("advocate", "less bass"),
+            ("sleeper", "I agree"),
+        ]
+        assert read["outcome"] == "it is lower"
+        assert name not in str(read)
+        assert [one["dialogue_id"] for one in answer("petition", "ls", data=data)] == [dialogue, ""]
+        assert answer("circle", "look", guest, data=data)["sleepers"] == 1
+        for refused in (
+            harmonia("dialogue", "ls", "--as", advocate, data=data),
+            harmonia("dialogue", "ls", "--as", guest, data=data),
+            harmonia("circle", "look", advocate, data=data),
+        ):
+            assert refused.returncode == 4
+            assert refused.stderr.startswith("error: only host or ")
+            assert refused.stderr.count("\n") == 1
+
+
+class Screen:
+    """A command in a terminal of its own, with keys. Read all the while, or its command would wait to be read."""
+
+    def __init__(self, stack: ExitStack, data: Path, *arguments: str) -> None:
+        self.hand, screen = pty.openpty()
+        self._seen: SimpleQueue[bytes] = SimpleQueue()
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdin=screen,
+            stdout=screen,
+            stderr=screen,
+            env={**os.environ, "HARMONIA_DATA": str(data)},
+            start_new_session=True,
+        )
+        os.close(screen)
+        reader = Thread(target=self._read, daemon=True)
+        reader.start()
+        stack.callback(os.close, self.hand)
+        stack.callback(reader.join)
+        stack.callback(self.process.wait)
+        stack.callback(self.process.kill)
+
+    def _read(self) -> None:
+        with suppress(OSError):  # how a terminal ends whose command has ended
+            while part := os.read(self.hand, 4096):
+                self._seen.put(part)
+
+    def press(self, keys: bytes) -> None:
+        os.write(self.hand, keys)
+
+    def until(self, words: bytes) -> None:
+        """Waits until these words are shown, from here on."""
+        seen = b""
+        while words not in seen:
+            seen = (seen + self._seen.get(timeout=PATIENCE_S))[-8192:]
+
+
+def test_one_key_each_calls_for_help_answers_silences_and_lifts(data: Path) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(sanctuary(data))
+        score = str(data.parent / "night.toml")
+        circle = answer("circle", "create", "--score", score, "--gather", "0", data=data)["circle_id"]
+        steward = Screen(stack, data, "steward", circle)
+        sleeper = Screen(stack, data, "join", circle)
+
+        def silent() -> Any:
+            return answer("steward", circle, "--once", data=data)["silence"]
+
+        sleeper.until(b"h calls for help")
+        sleeper.press(b"h")
+        steward.until(b"HELP at place 1")
+        steward.press(b"c")
+        sleeper.until(b"is coming to place 1")
+        steward.press(b"r")
+        steward.until(b"resolved: place 1")
+        steward.press(b"s")
+        sleeper.until(b"the room is silent, by the host")
+        assert not silent()["alarm"]
+        steward.press(b"l")
+        steward.until(b"lifted")
+        assert silent() is None
+        steward.press(b"a")
+        steward.until(b"press a again")
+        steward.press(b"aa")
+        sleeper.until(b"ALARM, by the host")
+        assert silent()["alarm"]
+        steward.press(b"c")
+        steward.until(b"no call waits for that")
+        steward.press(b"q")
+        assert steward.process.wait(PATIENCE_S) == 0
