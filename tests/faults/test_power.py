@@ -16,6 +16,6 @@ def test_a_journal_that_does_not_sync_is_found_out(tmp_path: Path) -> None:
 
 
 def test_a_call_that_fails_loses_nothing_and_says_the_truth(tmp_path: Path) -> None:
-    report = power.faults_everywhere(tmp_path, step=7)
+    report = power.faults_everywhere(tmp_path, step=4)
     assert report.lost == []
     assert report.lives > 100

@@ -110,9 +110,13 @@ class Person:
             self._unrecorded_release = None
         if self.sleeper.left:
             self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
+        self.pass_on(event)
+        self.tell()
+
+    def pass_on(self, event: PersonEvent) -> None:
+        """Gives an event that is taken in to whom else of the engine it concerns."""
         if isinstance(event, AskingEvent):
             self.conductor.stewarding.take_in_asking(self, event)
-        self.tell()
 
     def recall(self, sleeper: Sleeper, position: Position) -> None:
         """As the journal has this person, who has just been made of it: nobody sounds, watches or withdraws yet."""

@@ -18,11 +18,14 @@ from harmonia.domain.circle import CAPACITY_DEFAULT, decide_creation, parse_scor
 from harmonia.domain.events import (
     CircleCreated,
     ClockBegun,
+    ConsentEvent,
     ConsentWithdrawn,
     Event,
     PersonEvent,
     SanctuaryFounded,
+    SettingEvent,
     SleeperJoined,
+    WishEvent,
 )
 from harmonia.domain.reading import decode_all
 from harmonia.domain.sleeper import Recollection
@@ -41,6 +44,8 @@ CIRCLES_MAX = 1000
 """Circles that are open at once."""
 _PAGE = 5000
 _PERSONAL = frozenset(get_args(PersonEvent))
+_ALONE = frozenset(get_args(ConsentEvent | SettingEvent | WishEvent))
+"""What concerns nobody but its person: nearly all that there is to read."""
 
 
 class Sanctuary:
@@ -163,6 +168,8 @@ class Sanctuary:
                 if (held := people.get(stream)) is not None and type(event) in _PERSONAL:
                     held[0].absorb(cast(PersonEvent, event))
                     newest[stream] = position
+                    if type(event) not in _ALONE:
+                        held[1].pass_on(cast(PersonEvent, event))
                     continue
                 self._take_in(record, event)
                 if isinstance(event, SleeperJoined) and (person := self.roll.by_id(event.sleeper_id)) is not None:
