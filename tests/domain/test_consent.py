@@ -31,12 +31,11 @@ from harmonia.domain.events import (
     RhythmLed,
     RhythmOwned,
     RoleGranted,
-    RoomEvent,
     RoomLifted,
     RoomSilenced,
+    SleeperForgotten,
     SleeperJoined,
     SleeperLeft,
-    TalkEvent,
     TokensCreated,
     UsageNoted,
     VoiceSet,
@@ -73,10 +72,7 @@ own_settings = st.one_of(
     st.builds(RhythmOwned, st.just((Segment(5, 0, 10**20),)), st.none() | instants, instants),
     st.builds(CouplingSet, levels, levels, instants),
 )
-HOSTS = (
-    *(CircleAdvanced, RhythmLed, WeavingSet, OffsetsOffered, OfferMade, OfferEnded, TokensCreated),
-    *get_args(RoomEvent | TalkEvent),
-)
+HOSTS = tuple(kind for kind in get_args(CircleEvent) if kind is not CircleCreated)
 person_events = st.one_of(grants, withdrawals, own_settings)
 offers_made = st.builds(
     Offer,
@@ -108,6 +104,7 @@ advances = st.builds(
 host_events = st.one_of(
     advances,
     st.builds(TokensCreated, st.lists(st.binary(min_size=32, max_size=32), max_size=2).map(tuple), instants, instants),
+    st.builds(SleeperForgotten, st.binary(min_size=32, max_size=32), instants),
     st.builds(WeavingSet, st.sampled_from(CircleMode), st.floats(0, 100), instants),
     st.builds(OffsetsOffered, st.lists(st.integers(-(2**63), 2**63 - 1), max_size=2).map(tuple), instants),
     st.builds(OfferMade, offers_made, instants),
@@ -255,6 +252,19 @@ def test_a_withdrawal_dominates_a_grant_that_raced_it(
     orders: list[list[PersonEvent]] = [[granted, withdrawn], [withdrawn, granted]]
     for order in orders:
         assert fold([*events, *order]).consent[granted.purpose].level_at(0) == 0.0
+
+
+@given(st.lists(st.one_of(grants, withdrawals), min_size=1, max_size=12), purposes)
+def test_a_withdrawal_that_is_written_last_is_the_newest_and_only_narrows(
+    events: list[PersonEvent], purpose: Purpose
+) -> None:
+    before = fold(events).consent
+    for event_id in before[purpose].withdrawals:
+        after = before.written_last([purpose], event_id)
+        assert after[purpose].withdrawal == event_id
+        assert set(after[purpose].withdrawals) == set(before[purpose].withdrawals)
+        assert after[purpose].level_at(0) <= before[purpose].level_at(0)
+        assert all(after[other] == before[other] for other in set(Purpose) - {purpose})
 
 
 def test_an_old_withdrawal_that_arrives_late_again_does_not_undo_the_answer_to_it() -> None:

@@ -46,6 +46,7 @@ from harmonia.domain.events import (
 from harmonia.domain.rhythm import Rhythm
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.journal import ANY
+from harmonia.journal.opening import open_sealed
 from harmonia.journal.sqlite import SqliteJournal
 from harmonia.testing import FakePlane, fake_scores
 
@@ -163,19 +164,20 @@ def _change(source: random.Random, n: int, t_ns: int, withdrawn: dict[tuple[int,
     return ApartKept(f"sleeper-{source.randrange(8):016}", True, False, t_ns)
 
 
-def write(path: Path, circle_count: int, sleeper_count: int, count: int) -> None:
-    """A journal of so many events, past its writer: only reading it is measured."""
+def write(folder: Path, circle_count: int, sleeper_count: int, count: int) -> None:
+    """A journal of so many events, past its writer: only reading it is measured. Whoever opens it seals it first."""
+    path = folder / "journal.db"
     SqliteJournal(path).close()
     rows = ((stream, os.urandom(16), encode(event)) for stream, event in events(circle_count, sleeper_count, count))
     with apsw.Connection(str(path)) as connection:
         connection.executemany("INSERT INTO events(stream, event_id, data) VALUES (?, ?, ?)", rows)
+        connection.execute("UPDATE meta SET value = 1 WHERE key = 'format'")
 
 
 def measure_replay(folder: Path, count: int) -> dict[str, float]:
-    """Seconds until a sanctuary has read, decoded and applied all of a journal."""
-    path = folder / "replay.db"
-    write(path, CIRCLES, SLEEPERS, count)
-    journal = SqliteJournal(path)
+    """Seconds until a sanctuary has read, unsealed, decoded and applied all of a journal."""
+    write(folder, CIRCLES, SLEEPERS, count)
+    journal = open_sealed(folder)
     sanctuary = Sanctuary(journal, FakePlane(lambda: START_NS), os.urandom, fake_scores)
     began, cpu = time.monotonic(), time.process_time()
     trio.run(sanctuary.read_journal)
@@ -189,7 +191,7 @@ def measure_restart(folder: Path, count: int) -> dict[str, float]:
     data = folder / "data"
     command = [sys.executable, "-m", "harmonia.cli", "serve", "--data", str(data), "--port", "0", "--json"]
     data.mkdir()
-    write(data / "journal.db", CIRCLES, SLEEPERS, count)
+    write(data, CIRCLES, SLEEPERS, count)
     _until_it_listens(command)  # makes certificates, and the clock that the journal then knows
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.monotonic()

@@ -57,6 +57,7 @@ from harmonia.client import (
 from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
 from harmonia.client.clock_log import ClockLogWriter
+from harmonia.client.gesture import check_pipe
 from harmonia.client.sanctuary import read_admin_token
 from harmonia.client.udp import UdpLoss
 from harmonia.client.words import error_text
@@ -319,6 +320,8 @@ def join(
         raise errors.BadInput("standard input can be one thing only: a signal, an invitation or commands")
     if tap_threshold is not None and gesture is None:
         raise errors.BadInput("--taps says how to read what comes through --gesture PIPE: give both")
+    if gesture is not None:
+        check_pipe(gesture)
     sense = None if biosignal is None or band is None else prepare(biosignal, channel, band)
 
     async def work() -> None:

@@ -301,7 +301,7 @@ class Sleeper:
         second (WCAG 2.3.1), so what is faster than a breath is paler. In an alarm it is ``brightest``, and steady.
         """
         if self.silence is not None and self.silence.alarm:
-            return brightest
+            return min(max(brightest, 0.0), 1.0)
         return self.platform.core.light(brightest)
 
     # What the person wants. Each first takes effect here; awaiting it waits until the sanctuary has recorded it, and

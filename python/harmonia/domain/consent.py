@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
+from typing import Any, cast
 
 from harmonia.errors import BadInput, StaleGrant
 
@@ -95,6 +96,11 @@ class Standing:
             )
         return Standing(grant, self.withdrawals)
 
+    def moved_last(self, event_id: bytes) -> "Standing":
+        """This standing with that withdrawal as the newest. No grant that named another one stands."""
+        rest = tuple(withdrawal for withdrawal in self.withdrawals if withdrawal != event_id)
+        return Standing(grant=None, withdrawals=(*rest, event_id))
+
     def level_at(self, t_ns: int, scope: str = "") -> float:
         """How far the person allows it at node time ``t_ns``, 0 to 1."""
         grant = self.grant
@@ -106,14 +112,14 @@ class Standing:
 
 
 _UNSET = Standing()
-_NOTHING: MappingProxyType[Purpose, Standing] = MappingProxyType({})
+_NOTHING: Mapping[Purpose, Standing] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Consent:
     """All that one person allows. Unset means no."""
 
-    standings: MappingProxyType[Purpose, Standing] = field(default_factory=lambda: _NOTHING)
+    standings: Mapping[Purpose, Standing] = field(default_factory=lambda: _NOTHING)
 
     def __getitem__(self, purpose: Purpose) -> Standing:
         return self.standings.get(purpose, _UNSET)
@@ -121,6 +127,11 @@ class Consent:
     def withdraw(self, purposes: Iterable[Purpose], event_id: bytes) -> "Consent":
         """This consent after a withdrawal. Always applies; a repetition changes nothing."""
         return self.with_standings({purpose: self[purpose].withdrawn(event_id) for purpose in purposes})
+
+    def written_last(self, purposes: Iterable[Purpose], event_id: bytes) -> "Consent":
+        """This consent once a withdrawal that it holds has been written behind all others: it is the newest."""
+        moved = {purpose: self[purpose] for purpose in purposes if self[purpose].withdrawal != event_id}
+        return self.with_standings({purpose: standing.moved_last(event_id) for purpose, standing in moved.items()})
 
     def grant(self, purpose: Purpose, grant: Grant, supersedes: bytes) -> "Consent":
         """This consent after a grant. A stale one raises :class:`StaleGrant`; a repetition changes nothing."""
@@ -134,7 +145,7 @@ class Consent:
     def with_standings(self, changed: dict[Purpose, Standing]) -> "Consent":
         """This consent with these purposes as they are here."""
         # A view's | copies in C; unpacking it would ask it for each purpose in turn.
-        return Consent(MappingProxyType(self.standings | changed))
+        return Consent(MappingProxyType(cast(Any, self.standings) | changed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from harmonia.domain.events import (
     RhythmLed,
     RoomLifted,
     RoomSilenced,
+    SleeperForgotten,
     TokensCreated,
     WeavingSet,
     decode,
@@ -93,6 +94,8 @@ class Conductor:
         self._position = position
         if isinstance(event, TokensCreated):
             self.entrance.take_in_tokens(event)
+        if isinstance(event, SleeperForgotten):
+            self.entrance.take_in_forgotten(event)
 
     def open(self, score: ReadScore) -> None:
         """Makes the data plane know the circle and everybody in it. Only once the journal is read to its end."""
@@ -248,15 +251,19 @@ class Conductor:
             await trio.sleep(_RETRY_S)
 
     async def _move(self, due: Due) -> None:
-        assert self._score is not None, "a circle is opened before it moves"
         now_ns = self._desk.now_ns()
         # A beginning that was missed while the daemon was down is made up for now; the score is not begun in the past.
         begins_late = due.state is CircleState.ENTRAINING and due.t_ns + due.lead_ns <= now_ns
         t_ns, lead_ns = (now_ns, circles.LEAD_NS) if begins_late else (due.t_ns, due.lead_ns)
-        await self._record(decide_advance(self.circle, due.state, t_ns, self._score.rhythm_from, lead_ns))
+        await self._record(decide_advance(self.circle, due.state, t_ns, self._rhythm_from, lead_ns))
+
+    def _rhythm_from(self, epoch_ns: int) -> Rhythm:
+        assert self._score is not None, "a circle that was closed before this start begins nothing"
+        return self._score.rhythm_from(epoch_ns)
 
     def _show_rhythm(self) -> None:
-        if self.circle.rhythm is not None and self._score is not None:
+        # What is written of a circle that has closed meanwhile (a lifted silence) is shown to nobody.
+        if self.circle.open and self.circle.rhythm is not None and self._score is not None:
             self._desk.plane.set_rhythm(self.number, self._score.timeline(self.circle.rhythm))
 
     def _show_weaving(self) -> None:

@@ -83,7 +83,8 @@ class Person:
         """Who listens in to them; replaced whole, so any thread may read it."""
         self.listens_to: Person | None = None
         self._position = position
-        self._unrecorded: dict[bytes, ConsentWithdrawn] = {}
+        self._unrecorded: dict[bytes, tuple[ConsentWithdrawn, frozenset[Purpose]]] = {}
+        """Withdrawals in force that are not known to be on disk, and of which purposes each of them is news."""
         self._unrecorded_apart: dict[str, Apart] = {}
         """Wishes that are not on disk: in force as far as they narrow."""
         self._unrecorded_release: int | None = None
@@ -103,6 +104,9 @@ class Person:
 
     def take_in(self, event: PersonEvent, position: Position) -> None:
         """Takes in an event that the journal holds."""
+        if isinstance(event, ConsentWithdrawn):
+            for key in [key for key, (heard, _) in self._unrecorded.items() if _same(heard, event)]:
+                self._confirm(key, position)
         self._position = max(self._position, position)
         with self._newest:
             self.sleeper = sleepers.apply(self.sleeper, event)
@@ -331,8 +335,8 @@ class Person:
         event = ConsentGranted(purpose, scope, parse_level(level), until_ns, supersedes, event_id, now_ns)
         async with self._lock:
             self.check_present()
-            for key, withdrawal in list(self._unrecorded.items()):
-                await self._desk.append(self.stream, ANY, withdrawal, key)
+            for key, (withdrawal, _) in list(self._unrecorded.items()):
+                self._confirm(key, await self._desk.append(self.stream, ANY, withdrawal, key))
             for _ in range(_ATTEMPTS):
                 self.sleeper.consent.grant(purpose, Grant(event_id, scope, level, until_ns), supersedes)
                 seen = self._position
@@ -361,9 +365,10 @@ class Person:
         Returns the position behind which it has to be written; None if it is a repetition.
         """
         with self._newest:
-            known = all(event.event_id in self.sleeper.consent[purpose].withdrawals for purpose in event.purposes)
-            behind = None if known else self._position
-            self._unrecorded[key] = event
+            consent = self.sleeper.consent
+            news = frozenset(one for one in event.purposes if event.event_id not in consent[one].withdrawals)
+            behind = self._position if news else None
+            self._unrecorded.setdefault(key, (event, news))
             self.sleeper = sleepers.apply(self.sleeper, event)
             self.show_plan()
         return behind
@@ -375,14 +380,25 @@ class Person:
 
     def recorded(self, key: bytes, position: Position) -> None:
         """That withdrawal is on disk."""
-        self._unrecorded.pop(key, None)
-        self._position = max(self._position, position)
+        self._confirm(key, position)
         # A late repetition of an answered withdrawal has raised the latches again; its answer is on record.
         self._release()
         with self._newest:
             if self.on_plane:
                 self._desk.plane.set_coupling(self.number, 0.0, 0.0)
             self.show_plan()
+
+    def _confirm(self, key: bytes, position: Position) -> None:
+        """That withdrawal is in the journal, behind all that was: so it is the newest, whenever it was heard.
+
+        A grant has to name the one that a restart will find last, or it would be lost with the restart.
+        """
+        with self._newest:
+            event, news = self._unrecorded.pop(key, (None, frozenset()))
+            if event is not None and position > self._position:
+                consent = self.sleeper.consent.written_last(news, event.event_id)
+                self.sleeper = replace(self.sleeper, consent=consent)
+            self._position = max(self._position, position)
 
     def put_on_plane(self) -> None:
         """Makes the data plane know this person: muted, until their recorded grants say otherwise."""
@@ -477,6 +493,10 @@ class Person:
         """Raises CredentialEnded unless this person is in an open circle."""
         if not self.present:
             raise ended(self)
+
+
+def _same(one: ConsentWithdrawn, other: ConsentWithdrawn) -> bool:
+    return (one.event_id, one.purposes) == (other.event_id, other.purposes)
 
 
 def ended(person: Person) -> CredentialEnded:

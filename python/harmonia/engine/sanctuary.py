@@ -26,6 +26,7 @@ from harmonia.domain.events import (
     SettingEvent,
     SleeperJoined,
     WishEvent,
+    decode,
 )
 from harmonia.domain.reading import decode_all
 from harmonia.domain.sleeper import Recollection
@@ -33,11 +34,12 @@ from harmonia.domain.weaving import Weaving
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.desk import Desk, Entropy, Roll, circle_stream
 from harmonia.engine.doors import Doors, journal_key
+from harmonia.engine.forgetting import Shred, forget
 from harmonia.engine.person import Person
 from harmonia.engine.plane import DataPlane
 from harmonia.engine.scores import ReadScore, ScoreReader, read_score
 from harmonia.errors import BadInput, BadScore, NotFound, StorageUnreadable
-from harmonia.journal import ALL, ANY, NO_STREAM, Journal, Position, Record
+from harmonia.journal import ALL, ANY, NO_STREAM, SHREDDED, Journal, Position, Record
 
 STREAM = "sanctuary"
 CIRCLES_MAX = 1000
@@ -143,6 +145,10 @@ class Sanctuary:
         more = page[-1] if start + limit < len(ids) else ""
         return [self._conductors[circle_id] for circle_id in page], more
 
+    async def forget(self, person: Person, shred: Shred) -> None:
+        """Forgets a sleeper for good: see :mod:`harmonia.engine.forgetting`. Raises StorageError."""
+        await forget(self._desk, self.doors, person, shred)
+
     def census(self) -> tuple[int, int]:
         """How many circles are open, and how many sleepers are in them."""
         present = [conductor.entrance.present for conductor in self._conductors.values() if conductor.circle.open]
@@ -162,8 +168,13 @@ class Sanctuary:
         """By their streams."""
         newest: dict[str, Position] = {}
         after: Position | None = None
-        while records := await self._desk.read(ALL, after, _PAGE):
-            for record, event in zip(records, decode_all([record.data for record in records]), strict=True):
+        while page := await self._desk.read(ALL, after, _PAGE):
+            records = [record for record in page if record.data != SHREDDED]
+            try:
+                events = decode_all([record.data for record in records])
+            except StorageUnreadable as error:
+                raise _at_its_place(error, records) from None
+            for record, event in zip(records, events, strict=True):
                 stream, position, _, _ = record
                 if (held := people.get(stream)) is not None and type(event) in _PERSONAL:
                     held[0].absorb(cast(PersonEvent, event))
@@ -174,7 +185,7 @@ class Sanctuary:
                 self._take_in(record, event)
                 if isinstance(event, SleeperJoined) and (person := self.roll.by_id(event.sleeper_id)) is not None:
                     people[stream] = Recollection(person.sleeper), person
-            after = records[-1].position
+            after = page[-1].position
         for stream, position in newest.items():
             recollection, person = people[stream]
             person.recall(recollection.sleeper, position)
@@ -248,3 +259,14 @@ def _uncollected() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+def _at_its_place(error: StorageUnreadable, records: list[Record]) -> StorageUnreadable:
+    """``error`` with the name of the first of ``records`` that cannot be read."""
+    for record in records:
+        try:
+            decode(record.data)
+        except StorageUnreadable as first:
+            stream, (epoch, revision) = record.stream, record.position
+            return StorageUnreadable(f"{first} (it is event {epoch}.{revision}, in {stream}; nothing was changed)")
+    return error
