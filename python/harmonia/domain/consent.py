@@ -76,6 +76,11 @@ class Standing:
         """The newest withdrawal; empty if there never was one."""
         return self.withdrawals[-1] if self.withdrawals else b""
 
+    def moved_last(self, event_id: bytes) -> "Standing":
+        """This standing with that withdrawal as the newest. No grant that named another one stands."""
+        rest = tuple(withdrawal for withdrawal in self.withdrawals if withdrawal != event_id)
+        return Standing(grant=None, withdrawals=(*rest, event_id))
+
     def withdrawn(self, event_id: bytes) -> "Standing":
         """This standing after a withdrawal."""
         if event_id in self.withdrawals:
@@ -95,11 +100,6 @@ class Standing:
                 withdrawal=self.withdrawal.hex(),
             )
         return Standing(grant, self.withdrawals)
-
-    def moved_last(self, event_id: bytes) -> "Standing":
-        """This standing with that withdrawal as the newest. No grant that named another one stands."""
-        rest = tuple(withdrawal for withdrawal in self.withdrawals if withdrawal != event_id)
-        return Standing(grant=None, withdrawals=(*rest, event_id))
 
     def level_at(self, t_ns: int, scope: str = "") -> float:
         """How far the person allows it at node time ``t_ns``, 0 to 1."""
@@ -130,8 +130,9 @@ class Consent:
 
     def written_last(self, purposes: Iterable[Purpose], event_id: bytes) -> "Consent":
         """This consent once a withdrawal that it holds has been written behind all others: it is the newest."""
-        moved = {purpose: self[purpose] for purpose in purposes if self[purpose].withdrawal != event_id}
-        return self.with_standings({purpose: standing.moved_last(event_id) for purpose, standing in moved.items()})
+        other = [purpose for purpose in purposes if self[purpose].withdrawal != event_id]
+        moved = {purpose: self[purpose].moved_last(event_id) for purpose in other}
+        return Consent(MappingProxyType({**self.standings, **moved}))
 
     def grant(self, purpose: Purpose, grant: Grant, supersedes: bytes) -> "Consent":
         """This consent after a grant. A stale one raises :class:`StaleGrant`; a repetition changes nothing."""
