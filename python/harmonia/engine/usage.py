@@ -62,6 +62,11 @@ class UsageKeeper:
         """A platform that keeps what it plays has opened its session."""
         self._recorders.add(sleeper_id)
 
+    def forget(self, sleeper_id: str) -> None:
+        """Drops what was noted of somebody who was forgotten."""
+        self._books.pop(sleeper_id, None)
+        self._heard.pop(sleeper_id, None)
+
     async def run(self) -> None:
         """Looks at everybody, for ever."""
         while True:
