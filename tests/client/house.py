@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -217,6 +218,10 @@ class House(
         self._enter("/harmonia.v1.CircleService/LeaveCircle", context)
         return circle_pb2.LeaveCircleResponse()
 
+    def ComeBack(self, request: Any, context: Any) -> Any:
+        self._enter("/harmonia.v1.CircleService/ComeBack", context)
+        return circle_pb2.ComeBackResponse()
+
     def AttachPlatform(self, request: Any, context: Any) -> Any:
         self._enter("/harmonia.v1.PlatformService/AttachPlatform", context)
         return platform_pb2.AttachPlatformResponse(
@@ -309,6 +314,9 @@ class FakeCore:
 
     def silence(self) -> dict[str, Any] | None:
         return self.unanswered
+
+    def clock(self) -> Any:
+        return SimpleNamespace(lock_state=3, node_ns=0, platform_ns=0)
 
     def suspends(self) -> tuple[int, int, int]:
         return (0, 0, 0)
