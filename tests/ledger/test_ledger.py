@@ -455,7 +455,8 @@ def test_a_yes_that_nobody_said_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
     honest = Replay()
     for record in records():
         honest.take_in(record)
-    assert (honest.grants, honest.stale, honest.withdrawals) == (1, 1, 1)
+    said = honest.said["person/a"]
+    assert (said.grants, said.stale, said.withdrawals) == (1, 1, 1)
 
     real = sleepers.apply
 

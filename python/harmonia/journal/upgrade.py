@@ -54,7 +54,7 @@ def bring_up_to_date(path: Path, keys: KeyStore, erasures: Erasures) -> None:
                 connection.execute("DELETE FROM meta WHERE key = 'unswept'")
     except apsw.Error as error:
         raise StorageUnavailable(
-            f"{path} could not be upgraded ({error}), and is as it was: check the disk, then start again"
+            f"{path} could not be upgraded ({error}); nothing is lost: check the disk, then start again"
         ) from error
 
 
