@@ -90,7 +90,7 @@ def kind_of(record: Record) -> str | None:
     data = record.data
     if not data.startswith(_TYPE):
         return None
-    return KINDS.get(data[len(_TYPE) : data.index(b'"', len(_TYPE))].decode())
+    return KINDS.get(data[len(_TYPE) :].partition(b'"')[0].decode("ascii", "replace"))
 
 
 def opening_of(record: Record, salt: bytes) -> bytes:
