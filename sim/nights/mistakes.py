@@ -11,8 +11,8 @@ from unittest import mock
 
 from harmonia.domain import sleeper as sleepers
 from harmonia.domain.circle import Circle
-from harmonia.domain.consent import Purpose, Standing
-from harmonia.domain.events import ConsentGranted, encode
+from harmonia.domain.consent import Consent, Grant, Purpose, Standing
+from harmonia.domain.events import encode
 from harmonia.domain.offers import OfferKind
 from harmonia.engine.doors import Doors, Withdrawal, Withdrawn
 from harmonia.engine.person import Person
@@ -28,7 +28,7 @@ def _unmute_before_reading() -> Iterator[None]:
     def early(person: Person, event: Any, position: Position) -> None:
         take_in(person, event, position)
         plane: Any = person._desk.plane
-        if isinstance(event, ConsentGranted) and event.purpose is Purpose.VOICE and not person.on_plane:
+        if person.sleeper.consent[Purpose.VOICE].grant is not None and not person.on_plane:
             plane.circles.setdefault(person.conductor.number, person.conductor.circle.channels)
             plane.sleepers.setdefault(person.number, FakeSleeper(person.conductor.number))
             plane.set_plan(person.number, voice=True, hearing=False, recording=False)
@@ -55,10 +55,13 @@ def _acknowledge_before_sync() -> Iterator[None]:
 def _tie_to_yes() -> Iterator[None]:
     """A grant that names the withdrawal before the newest one, which it raced, is taken."""
 
-    def accepts(standing: Standing, supersedes: bytes) -> bool:
-        return supersedes in ((b"", *standing.withdrawals)[-2:])
+    grant = Consent.grant
 
-    with mock.patch.object(Standing, "accepts", accepts):
+    def lenient(consent: Consent, purpose: Purpose, given: Grant, supersedes: bytes) -> Consent:
+        raced = supersedes in (b"", *consent[purpose].withdrawals)[-2:]
+        return grant(consent, purpose, given, consent[purpose].withdrawal if raced else supersedes)
+
+    with mock.patch.object(Consent, "grant", lenient):
         yield
 
 

@@ -73,16 +73,16 @@ class Standing:
         """The newest withdrawal; empty if there never was one."""
         return self.withdrawals[-1] if self.withdrawals else b""
 
+    def moved_last(self, event_id: bytes) -> "Standing":
+        """This standing with that withdrawal as the newest. No grant that named another one stands."""
+        rest = tuple(withdrawal for withdrawal in self.withdrawals if withdrawal != event_id)
+        return Standing(grant=None, withdrawals=(*rest, event_id))
+
     def withdrawn(self, event_id: bytes) -> "Standing":
         """This standing after a withdrawal."""
         if event_id in self.withdrawals:
             return self
         return Standing(grant=None, withdrawals=(*self.withdrawals, event_id)[-_NAMES_MAX:])
-
-    def moved_last(self, event_id: bytes) -> "Standing":
-        """This standing with that withdrawal as the newest. No grant that named another one stands."""
-        rest = tuple(withdrawal for withdrawal in self.withdrawals if withdrawal != event_id)
-        return Standing(grant=None, withdrawals=(*rest, event_id))
 
     def accepts(self, supersedes: bytes) -> bool:
         """Whether a grant that names ``supersedes`` knows all that it must know."""
@@ -117,8 +117,9 @@ class Consent:
 
     def written_last(self, purposes: Iterable[Purpose], event_id: bytes) -> "Consent":
         """This consent once a withdrawal that it holds has been written behind all others: it is the newest."""
-        moved = {purpose: self[purpose] for purpose in purposes if self[purpose].withdrawal != event_id}
-        return self._with({purpose: standing.moved_last(event_id) for purpose, standing in moved.items()})
+        other = [purpose for purpose in purposes if self[purpose].withdrawal != event_id]
+        moved = {purpose: self[purpose].moved_last(event_id) for purpose in other}
+        return Consent(MappingProxyType({**self.standings, **moved}))
 
     def grant(self, purpose: Purpose, grant: Grant, supersedes: bytes) -> "Consent":
         """This consent after a grant. A stale one raises :class:`StaleGrant`; a repetition changes nothing."""

@@ -32,6 +32,8 @@ from harmonia.domain.events import (
     RoomSilenced,
     SleeperForgotten,
     TokensCreated,
+    WaitingBegun,
+    WaitingEnded,
 )
 from harmonia.domain.help import Call
 from harmonia.domain.roles import Role, RolePass, parse_line, parse_role
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 QUIET = (
-    *(TokensCreated, SleeperForgotten, RoleGranted, RoleRevoked, HelpAnswered),
+    *(TokensCreated, WaitingBegun, WaitingEnded, SleeperForgotten, RoleGranted, RoleRevoked, HelpAnswered),
     *(DialogueOpened, DialogueSpoken, DialogueClosed, PetitionFiled),
 )
 """Events of a circle that no platform has to follow."""

@@ -4,7 +4,7 @@ use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
 
 use crate::bugs::Bug;
 use crate::standing::bit;
-use crate::state::{yes_bit, Phase, Ruling, State, ALL_NOS};
+use crate::state::{yes_bit, Phase, State, ALL_NOS};
 use crate::step::{after, steps, Step};
 use crate::world::{World, NOS, SLICE, YESES};
 
@@ -63,9 +63,6 @@ impl Model for World {
                     let replica = &state.people[who].at[house];
                     replica.got & !replica.standing.heard == 0
                 })
-            }),
-            Property::always("a ruling narrows", |world, state: &State| {
-                state.ruling != Ruling::Forbids || sounding(world, state).next().is_none()
             }),
             Property::always("no other change resets a setting of one's own", |world, state: &State| {
                 replicas(world, state).all(|(house, who)| {

@@ -3,9 +3,10 @@
 use harmonia_model::bugs::Bug;
 use harmonia_model::laws::{counterexample, walked};
 use harmonia_model::standing::transitions;
+use harmonia_model::state::{Change, No, Phase, State, RULING};
 use harmonia_model::step::Step;
-use harmonia_model::world::SLICE;
-use stateright::Checker;
+use harmonia_model::world::{World, SLICE};
+use stateright::{Checker, Expectation, Model};
 
 #[test]
 fn every_law_holds_in_every_state_of_the_slice() {
@@ -29,6 +30,41 @@ fn every_bug_is_found_by_the_law_that_it_breaks() {
         let found = counterexample(bug).unwrap_or_else(|| panic!("{} is not found", bug.name()));
         assert_eq!(found.law, law, "{}: {:?}", bug.name(), found.steps);
     }
+}
+
+/// The laws that do not hold where the beginning is changed by hand.
+fn broken_by(change: impl Fn(&mut State)) -> Vec<&'static str> {
+    let world: World = SLICE[2];
+    let mut state = State::first(&world);
+    change(&mut state);
+    let laws = world.properties().into_iter().filter(|law| law.expectation == Expectation::Always);
+    laws.filter(|law| !(law.condition)(&world, &state)).map(|law| law.name).collect()
+}
+
+#[test]
+fn every_law_can_be_broken() {
+    assert!(broken_by(|_| {}).is_empty());
+    let told = No { sent: true, house: 0, acknowledged: true };
+    let change = Change { effect: 1, ..Change::default() };
+    let lost = Change { effect: 1, acknowledged: true, ..Change::default() };
+    let broken = [
+        broken_by(|state| state.people[0].at[0].standing.grant = RULING),
+        broken_by(|state| state.people[0].at[0].synced |= 1),
+        broken_by(|state| state.people[0].at[0].synced = 0),
+        broken_by(|state| state.houses[0] = Phase::Reading),
+        broken_by(|state| state.people[0].nos[0] = told),
+        broken_by(|state| (state.people[0].at[0].latched, state.people[0].at[0].got) = (true, 1)),
+        broken_by(|state| state.people[0].wished = true),
+        broken_by(|state| state.changes[0] = lost),
+    ];
+    assert!(broken_by(|state| state.changes[0] = change).is_empty());
+    let mut seen: Vec<_> = broken.iter().flatten().copied().collect();
+    assert!(broken.iter().all(|laws| laws.len() == 1), "{broken:?}");
+    seen.sort_unstable();
+    let laws = SLICE[2].properties().into_iter().filter(|law| law.expectation == Expectation::Always);
+    let mut names: Vec<_> = laws.map(|law| law.name).collect();
+    names.sort_unstable();
+    assert_eq!(seen, names);
 }
 
 #[test]
