@@ -145,6 +145,12 @@ class MutedNotRecorded(StorageError):
     reason = "MUTED_NOT_RECORDED"
 
 
+class Forgotten(StorageError):
+    """A sleeper who was forgotten: nothing can be written of them any more."""
+
+    reason = "FORGOTTEN"
+
+
 class AddressTaken(HarmoniaError):
     """Somebody else listens there already."""
 

@@ -31,12 +31,11 @@ from harmonia.domain.events import (
     RhythmLed,
     RhythmOwned,
     RoleGranted,
-    RoomEvent,
     RoomLifted,
     RoomSilenced,
+    SleeperForgotten,
     SleeperJoined,
     SleeperLeft,
-    TalkEvent,
     TokensCreated,
     UsageNoted,
     VoiceSet,
@@ -73,10 +72,7 @@ own_settings = st.one_of(
     st.builds(RhythmOwned, st.just((Segment(5, 0, 10**20),)), st.none() | instants, instants),
     st.builds(CouplingSet, levels, levels, instants),
 )
-HOSTS = (
-    *(CircleAdvanced, RhythmLed, WeavingSet, OffsetsOffered, OfferMade, OfferEnded, TokensCreated),
-    *get_args(RoomEvent | TalkEvent),
-)
+HOSTS = tuple(kind for kind in get_args(CircleEvent) if kind is not CircleCreated)
 person_events = st.one_of(grants, withdrawals, own_settings)
 offers_made = st.builds(
     Offer,
@@ -108,6 +104,7 @@ advances = st.builds(
 host_events = st.one_of(
     advances,
     st.builds(TokensCreated, st.lists(st.binary(min_size=32, max_size=32), max_size=2).map(tuple), instants, instants),
+    st.builds(SleeperForgotten, st.binary(min_size=32, max_size=32), instants),
     st.builds(WeavingSet, st.sampled_from(CircleMode), st.floats(0, 100), instants),
     st.builds(OffsetsOffered, st.lists(st.integers(-(2**63), 2**63 - 1), max_size=2).map(tuple), instants),
     st.builds(OfferMade, offers_made, instants),

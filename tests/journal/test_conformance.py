@@ -9,17 +9,19 @@ import pytest
 
 from harmonia.journal import ALL, ANY, NO_STREAM, Journal, Position, Snapshot, Unavailable, WrongExpectedRevision
 from harmonia.journal.memory import MemoryJournal
+from harmonia.journal.opening import open_sealed
 from harmonia.journal.sqlite import SqliteJournal
 
 SOON_S = 30.0
 """Longer than anything here takes; nothing waits that long unless it is broken."""
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "sealed"])
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
     kinds: dict[str, Callable[[], Journal]] = {
         "memory": MemoryJournal,
         "sqlite": lambda: SqliteJournal(tmp_path / "journal.db"),
+        "sealed": lambda: open_sealed(tmp_path),
     }
     journal = kinds[request.param]()
     yield journal

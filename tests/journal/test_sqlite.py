@@ -110,8 +110,8 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     SqliteJournal(path).close()
     with apsw.Connection(str(path)) as connection:
-        connection.execute("UPDATE meta SET value = 2 WHERE key = 'format'")
-    with pytest.raises(StorageUnreadable, match=r"has format 2.*start the version that wrote it"):
+        connection.execute("UPDATE meta SET value = 3 WHERE key = 'format'")
+    with pytest.raises(StorageUnreadable, match=r"has format 3.*start the version that wrote it"):
         SqliteJournal(path)
 
 

@@ -55,6 +55,8 @@ _COMMANDS = {
     "bench": "bench",
     "phase": "phase_group",
     "mix": "mix_group",
+    "ledger": "ledger_group",
+    "forget": "forget",
 }
 """Each command's module in this package; the function has the command's name."""
 

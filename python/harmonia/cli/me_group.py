@@ -10,6 +10,7 @@ from harmonia.cli.lazy import LazyGroup
 _COMMANDS = {
     "export": "me_export",
     "receipts": "me_export",
+    "forget": "me_forget",
 }
 
 

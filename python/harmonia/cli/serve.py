@@ -74,6 +74,18 @@ from harmonia.rpc.server import serve as run_server
     metavar="N",
     help="Serve Prometheus metrics on http://127.0.0.1:N/metrics; 0 for any. About the house, never a person.",
 )
+@click.option(
+    "--erasures",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Keep the erasure journal here, apart from the data folder, so that restoring a backup brings back nobody who "
+    "was forgotten. [default: `erasures` in the data folder]",
+)
+@click.option(
+    "--forget-unreadable",
+    is_flag=True,
+    help="Forget, for ever, everybody whose key is missing, in place of refusing to start.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Say where everything is as one line of JSON.")
 @click.option("--with-stdin", is_flag=True, hidden=True, help="End when standard input ends, with whoever started it.")
 def serve(
@@ -92,6 +104,8 @@ def serve(
     expose: bool,
     journal_bytes_max: int | None,
     metrics_port: int | None,
+    erasures: Path | None,
+    forget_unreadable: bool,
     as_json: bool,
     with_stdin: bool,
 ) -> None:
@@ -150,6 +164,8 @@ def serve(
         expose=expose,
         journal_bytes_max=journal_bytes_max,
         metrics_port=metrics_port,
+        erasures=erasures,
+        forget_unreadable=forget_unreadable,
         on_ready=on_ready,
     )
 

@@ -21,6 +21,8 @@ from harmonia.v1 import (
     consent_pb2_grpc,
     dialogue_pb2,
     dialogue_pb2_grpc,
+    ledger_pb2,
+    ledger_pb2_grpc,
     me_pb2,
     me_pb2_grpc,
     offer_pb2,
@@ -78,6 +80,7 @@ class SleeperCalls:
         self._sanctuary = sanctuary_pb2_grpc.SanctuaryServiceStub(self._channel)
         self._rhythm = rhythm_pb2_grpc.RhythmServiceStub(self._channel)
         self._stem = stem_pb2_grpc.StemServiceStub(self._channel)
+        self._ledger = ledger_pb2_grpc.LedgerServiceStub(self._channel)
         self._steward = steward_pb2_grpc.StewardServiceStub(self._channel)
         self._dialogue = dialogue_pb2_grpc.DialogueServiceStub(self._channel)
 
@@ -244,6 +247,21 @@ class SleeperCalls:
         """
         request = consent_pb2.KeepApartRequest(sleeper_id=other_id, unheard=unheard, unhearing=unhearing)
         return views.apart((await self._call(self._consent, "ConsentService", "KeepApart", request)).apart)
+
+    async def ledger_entries(self) -> tuple[views.LedgerEntry, ...]:
+        """The ledger's entries of what this sleeper said, oldest first; also once the credential has ended."""
+        answer = await self._call(self._ledger, "LedgerService", "ListEntries", ledger_pb2.ListEntriesRequest())
+        return views.ledger_entries(answer.entries)
+
+    async def prove(self, id: str) -> tuple[str, bytes]:
+        """A .tlog-proof of one of them, and its opening; see docs/ledger.md. Raises NotFound."""
+        request = ledger_pb2.GetProofRequest(id=id)
+        answer = await self._call(self._ledger, "LedgerService", "GetProof", request)
+        return answer.proof, answer.opening
+
+    async def forget_me(self) -> None:
+        """Withdraws everything, then makes all that this sleeper ever said unreadable. Cannot be undone."""
+        await self._call(self._ledger, "LedgerService", "ForgetMe", ledger_pb2.ForgetMeRequest())
 
     async def call_for_help(self, event_id: bytes, message: str) -> HelpCall:
         """Calls whoever is awake.

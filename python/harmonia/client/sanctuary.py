@@ -18,6 +18,8 @@ from harmonia.client.views import Circle, CircleView, Offer, RhythmView, Sanctua
 from harmonia.v1 import (
     circle_pb2,
     circle_pb2_grpc,
+    ledger_pb2,
+    ledger_pb2_grpc,
     offer_pb2,
     offer_pb2_grpc,
     rhythm_pb2,
@@ -70,6 +72,7 @@ class Sanctuary:
         self._sanctuary = sanctuary_pb2_grpc.SanctuaryServiceStub(self._channel)
         self._circle = circle_pb2_grpc.CircleServiceStub(self._channel)
         self._stem = stem_pb2_grpc.StemServiceStub(self._channel)
+        self._ledger = ledger_pb2_grpc.LedgerServiceStub(self._channel)
         self._rhythm = rhythm_pb2_grpc.RhythmServiceStub(self._channel)
         self._steward = steward_pb2_grpc.StewardServiceStub(self._channel)
         self._offer = offer_pb2_grpc.OfferServiceStub(self._channel)
@@ -242,6 +245,15 @@ class Sanctuary:
         """Offers sleepers the offsets of a pattern, in the order of joining; each takes theirs or does not."""
         request = rhythm_pb2.OfferOffsetsRequest(circle_id=circle_id, pattern_turns=pattern_turns)
         await self._call(self._rhythm.OfferOffsets, request)
+
+    async def ledger(self) -> tuple[str, str]:
+        """The ledger's verifier key and its newest signed checkpoint."""
+        answer = await self._call(self._ledger.GetLedger, ledger_pb2.GetLedgerRequest())
+        return answer.verifier_key, answer.checkpoint
+
+    async def forget(self, sleeper_id: str) -> None:
+        """Withdraws everything of a sleeper's, and makes all they ever said unreadable. Cannot be undone."""
+        await self._call(self._ledger.ForgetSleeper, ledger_pb2.ForgetSleeperRequest(sleeper_id=sleeper_id))
 
     async def make_offer(
         self,

@@ -13,7 +13,16 @@ from harmonia.client.names import CircleMode, CircleState, LockState, Purpose
 from harmonia.client.rooms import HelpCall, Silence
 from harmonia.domain import consent as domain_consent
 from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish, WishKind
-from harmonia.v1 import circle_pb2, consent_pb2, me_pb2, offer_pb2, platform_pb2, sanctuary_pb2, types_pb2
+from harmonia.v1 import (
+    circle_pb2,
+    consent_pb2,
+    ledger_pb2,
+    me_pb2,
+    offer_pb2,
+    platform_pb2,
+    sanctuary_pb2,
+    types_pb2,
+)
 
 if TYPE_CHECKING:
     from harmonia._core import _Segment as Segment
@@ -131,6 +140,19 @@ class Listener:
     since_ns: int
     recording: bool
     """They keep what they hear."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """An entry of the ledger that is of what a sleeper said."""
+
+    index: int
+    """Its place in the ledger, from 0."""
+    event_id: str
+    """Hexadecimal; names it to `prove`."""
+    kind: str
+    hour_s: int
+    """The hour of node time, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,6 +483,11 @@ def consents(messages: Iterable[consent_pb2.PurposeConsent]) -> dict[Purpose, Pu
 def listeners(messages: Iterable[consent_pb2.Listener]) -> tuple[Listener, ...]:
     """Who listens in to somebody."""
     return tuple(Listener(one.sleeper_id, one.since_ns, one.recording) for one in messages)
+
+
+def ledger_entries(messages: Iterable[ledger_pb2.LedgerEntry]) -> tuple[LedgerEntry, ...]:
+    """Entries of the ledger."""
+    return tuple(LedgerEntry(m.index, m.event_id.hex(), m.kind, m.hour_s) for m in messages)
 
 
 def apart(messages: Iterable[consent_pb2.Apart]) -> tuple[Apart, ...]:

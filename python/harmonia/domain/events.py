@@ -136,6 +136,15 @@ class TokensCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class SleeperForgotten:
+    """Somebody of the circle was forgotten: their token stays used. Who it was stands nowhere."""
+
+    VERSION: ClassVar[int] = 1
+    token_hash: bytes
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class RoleGranted:
     """A host gave somebody a role."""
 
@@ -429,6 +438,7 @@ CircleEvent = (
     | OfferMade
     | OfferEnded
     | TokensCreated
+    | SleeperForgotten
     | RoomEvent
     | TalkEvent
 )

@@ -28,6 +28,7 @@ from harmonia.domain.events import (
     RhythmLed,
     RoomLifted,
     RoomSilenced,
+    SleeperForgotten,
     TokensCreated,
     WeavingSet,
     decode,
@@ -92,6 +93,8 @@ class Conductor:
         self._position = position
         if isinstance(event, TokensCreated):
             self.entrance.take_in_tokens(event)
+        if isinstance(event, SleeperForgotten):
+            self.entrance.take_in_forgotten(event)
 
     def open(self, score: ReadScore) -> None:
         """Makes the data plane know the circle and everybody in it. Only once the journal is read to its end."""

@@ -48,6 +48,11 @@ class Roll:
         self._by_id[person.sleeper.sleeper_id] = person
         self._by_credential[person.sleeper.credential_hash] = person
 
+    def remove(self, person: "Person") -> None:
+        self._by_number.pop(number_of(person.sleeper.sleeper_id), None)
+        self._by_id.pop(person.sleeper.sleeper_id, None)
+        self._by_credential.pop(person.sleeper.credential_hash, None)
+
     def by_id(self, sleeper_id: str) -> "Person | None":
         return self._by_id.get(sleeper_id)
 

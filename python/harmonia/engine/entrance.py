@@ -15,7 +15,7 @@ from harmonia.domain.admission import (
     secret_hash,
     secret_text,
 )
-from harmonia.domain.events import SleeperJoined, TokensCreated
+from harmonia.domain.events import SleeperForgotten, SleeperJoined, TokensCreated
 from harmonia.engine.desk import Desk, person_stream
 from harmonia.engine.person import Person
 from harmonia.errors import BadInput
@@ -23,6 +23,9 @@ from harmonia.journal import NO_STREAM, Position, Unavailable
 
 if TYPE_CHECKING:
     from harmonia.engine.conductor import Conductor
+
+FORGOTTEN = "forgotten"
+"""Who came in with the token of somebody forgotten."""
 
 
 class Joined(NamedTuple):
@@ -62,6 +65,9 @@ class Entrance:
 
     def take_in_tokens(self, event: TokensCreated) -> None:
         self._tokens |= {hash: Token(event.expires_ns) for hash in event.hashes}
+
+    def take_in_forgotten(self, event: SleeperForgotten) -> None:
+        self._tokens[event.token_hash] = Token(0, FORGOTTEN)
 
     async def join(self, token: str, platform_key: bytes) -> Joined:
         """Redeems ``token`` for a credential bound to ``platform_key``. The sleeper allows nothing yet.

@@ -23,10 +23,12 @@ from harmonia.domain.weaving import Weaving
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.desk import Desk, Entropy, Roll, circle_stream
 from harmonia.engine.doors import Doors, journal_key
+from harmonia.engine.forgetting import Shred, forget
+from harmonia.engine.person import Person
 from harmonia.engine.plane import DataPlane
 from harmonia.engine.scores import ReadScore, ScoreReader, read_score
 from harmonia.errors import BadInput, BadScore, NotFound, StorageUnreadable
-from harmonia.journal import ALL, ANY, NO_STREAM, Journal, Position, Record
+from harmonia.journal import ALL, ANY, NO_STREAM, SHREDDED, Journal, Position, Record
 
 STREAM = "sanctuary"
 CIRCLES_MAX = 1000
@@ -126,6 +128,10 @@ class Sanctuary:
         more = page[-1] if start + limit < len(ids) else ""
         return [self._conductors[circle_id] for circle_id in page], more
 
+    async def forget(self, person: Person, shred: Shred) -> None:
+        """Forgets a sleeper for good: see :mod:`harmonia.engine.forgetting`. Raises StorageError."""
+        await forget(self._desk, self.doors, person, shred)
+
     def census(self) -> tuple[int, int]:
         """How many circles are open, and how many sleepers are in them."""
         present = [conductor.entrance.present for conductor in self._conductors.values() if conductor.circle.open]
@@ -135,7 +141,8 @@ class Sanctuary:
         after: Position | None = None
         while records := await self._desk.read(ALL, after, _PAGE):
             for record in records:
-                self._take_in(record, decode(record.data))
+                if record.data != SHREDDED:
+                    self._take_in(record, decode(record.data))
             after = records[-1].position
         if not self.sanctuary_id:
             founded = SanctuaryFounded(identifier("sanctuary-", self._desk.entropy(10)), self._desk.now_ns())

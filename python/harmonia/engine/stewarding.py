@@ -30,6 +30,7 @@ from harmonia.domain.events import (
     RoleRevoked,
     RoomLifted,
     RoomSilenced,
+    SleeperForgotten,
     TokensCreated,
 )
 from harmonia.domain.help import Call
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 QUIET = (
-    *(TokensCreated, RoleGranted, RoleRevoked, HelpAnswered),
+    *(TokensCreated, SleeperForgotten, RoleGranted, RoleRevoked, HelpAnswered),
     *(DialogueOpened, DialogueSpoken, DialogueClosed, PetitionFiled),
 )
 """Events of a circle that no platform has to follow."""

@@ -31,6 +31,8 @@ NO_STREAM: Final = Expected.NO_STREAM
 ANY: Final = Expected.ANY
 ALL: Final = None
 """In place of a stream: every stream, in the order of writing."""
+SHREDDED: Final = b""
+"""In place of an event's data: its person was forgotten, and nobody can read it any more."""
 
 
 class Record(NamedTuple):
@@ -99,6 +101,7 @@ __all__ = [
     "ALL",
     "ANY",
     "NO_STREAM",
+    "SHREDDED",
     "Expected",
     "Journal",
     "Listener",

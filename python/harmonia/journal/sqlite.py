@@ -25,7 +25,7 @@ from harmonia.journal.interface import ANY, NO_STREAM, Expected, OutcomeUnknown,
 from harmonia.journal.live import Bell, PollingSubscription, TopicListener, Topics
 from harmonia.journal.memory import closed, wrong_revision
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _GROUP_MAX = 512
 
 _SCHEMA = """
@@ -223,6 +223,8 @@ def _prepare(connection: apsw.Connection, path: Path) -> int:
             f"{path} has format {version}, this version of Harmonia reads up to {FORMAT_VERSION}: start the version"
             " that wrote it, or a newer one"
         )
+    if version < FORMAT_VERSION:
+        raise StorageUnreadable(f"{path} has the older format {version}: start a sanctuary on its folder to upgrade it")
     return _integer(connection, "SELECT value FROM meta WHERE key = 'epoch'")
 
 

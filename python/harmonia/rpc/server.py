@@ -25,7 +25,8 @@ from harmonia.engine.plane import DataPlane
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.engine.scores import ScoreReader, read_score
 from harmonia.errors import AddressTaken, BadInput, NotPermitted, StorageError
-from harmonia.journal.sqlite import SqliteJournal
+from harmonia.journal.opening import open_sealed
+from harmonia.ledger.ledger import Ledger
 from harmonia.rpc import files, tls
 from harmonia.rpc.auth import Gatekeeper
 from harmonia.rpc.bridge import Bridge
@@ -34,6 +35,7 @@ from harmonia.rpc.services.circle import CircleServicer
 from harmonia.rpc.services.consent import ConsentServicer
 from harmonia.rpc.services.dialogue import DialogueServicer
 from harmonia.rpc.services.house import House
+from harmonia.rpc.services.ledger import LedgerServicer
 from harmonia.rpc.services.me import MeServicer
 from harmonia.rpc.services.offer import OfferServicer
 from harmonia.rpc.services.platform import PlatformServicer
@@ -46,6 +48,7 @@ from harmonia.v1 import (
     circle_pb2_grpc,
     consent_pb2_grpc,
     dialogue_pb2_grpc,
+    ledger_pb2_grpc,
     me_pb2_grpc,
     offer_pb2_grpc,
     platform_pb2_grpc,
@@ -112,6 +115,10 @@ class Settings:
     """Time requests without NTS meet silence, but for the platforms of the house."""
     metrics_port: int | None = None
     """Prometheus metrics on loopback; 0 for any port, None for none."""
+    erasures: Path | None = None
+    """The erasure journal, kept apart from the data folder; None for a file in it."""
+    forget_unreadable: bool = False
+    """Forgets whoever's key is missing, in place of refusing to start."""
     plane: PlaneFactory | None = None
     """None: the core's node."""
     scores: ScoreReader = read_score
@@ -148,6 +155,8 @@ def serve(
     nts_port: int | None = None,
     only_authenticated: bool = False,
     metrics_port: int | None = None,
+    erasures: Path | None = None,
+    forget_unreadable: bool = False,
     on_ready: Callable[[Place], None] | None = None,
 ) -> None:
     """Runs a sanctuary until SIGTERM or SIGINT. ``on_ready`` is told where it listens. Raises HarmoniaError."""
@@ -167,6 +176,8 @@ def serve(
         nts_port=nts_port,
         only_authenticated=only_authenticated,
         metrics_port=metrics_port,
+        erasures=erasures,
+        forget_unreadable=forget_unreadable,
     )
     asyncio.run(_serve(settings, on_ready))
 
@@ -211,13 +222,20 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
         plane = _open_plane(settings)
         closing.callback(plane.close)
         nts_port = _open_nts(settings, plane, pair)
-        journal = SqliteJournal(settings.data_dir / "journal.db", bytes_max=settings.journal_bytes_max)
+        journal = open_sealed(
+            settings.data_dir,
+            erasures=settings.erasures,
+            bytes_max=settings.journal_bytes_max,
+            shred_unreadable=settings.forget_unreadable,
+        )
         closing.callback(journal.close)
         sanctuary = Sanctuary(journal, plane, secrets.token_bytes, settings.scores)
         bridge = Bridge(sanctuary)
         try:
             await bridge.start()
-            house = House(sanctuary, bridge, _reachable(settings.host))
+            ledger = Ledger(journal, settings.data_dir, sanctuary.sanctuary_id, files.write_private)
+            closing.callback(ledger.close)
+            house = House(sanctuary, bridge, ledger, _reachable(settings.host))
             credentials = grpc.ssl_server_credentials([pair])
             async with _serving(settings, credentials, token, house) as grpc_port:
                 metrics_port = _open_metrics(settings, house, closing)
@@ -254,6 +272,7 @@ async def _serving(
     me_pb2_grpc.add_MeServiceServicer_to_server(MeServicer(house), server)
     platform_pb2_grpc.add_PlatformServiceServicer_to_server(PlatformServicer(house), server)
     rhythm_pb2_grpc.add_RhythmServiceServicer_to_server(RhythmServicer(house), server)
+    ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerServicer(house), server)
     stems = StemServicer(house, StemStore(settings.data_dir / "stems"))
     stem_pb2_grpc.add_StemServiceServicer_to_server(stems, server)
     steward_pb2_grpc.add_StewardServiceServicer_to_server(StewardServicer(house), server)

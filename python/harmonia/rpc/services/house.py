@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.sanctuary import Sanctuary
+from harmonia.ledger.ledger import Ledger
 from harmonia.rpc.auth import caller
 from harmonia.rpc.bridge import Bridge
 
@@ -14,6 +15,7 @@ class House:
 
     sanctuary: Sanctuary
     bridge: Bridge
+    ledger: Ledger
     udp_host: str = "127.0.0.1"
     """Where this machine reaches the data plane's port."""
 

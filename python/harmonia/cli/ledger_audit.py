@@ -1,0 +1,126 @@
+"""`harmonia ledger audit`: everything that can be checked of a ledger, by anybody or by those who can open it."""
+
+import json
+from pathlib import Path
+
+import click
+
+from harmonia import errors
+from harmonia.cli.common import data_option, echo_json, find_sleeper, json_option, run, sleeper_option
+from harmonia.cli.ledger_verify import key_option, read_text, verifiers, witness_option
+from harmonia.client import SleeperCalls
+from harmonia.ledger.audit import Findings, audit_openings, check_opening
+from harmonia.ledger.audit import audit as audit_files
+from harmonia.ledger.leaves import Entry
+from harmonia.ledger.note import Checkpoint, Verifier
+from harmonia.ledger.proof import Proof
+from harmonia.ledger.publishing import Folder, Stored
+from harmonia.ledger.reading import opened, store_of
+
+
+@click.command()
+@data_option
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path, file_okay=False))
+@key_option
+@witness_option
+@click.option(
+    "--since",
+    "earlier",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="A checkpoint or proof from earlier, which the ledger must continue; may be repeated.",
+)
+@click.option("--openings", is_flag=True, help="Open every entry too: as the operator, or of --sleeper.")
+@sleeper_option
+@json_option
+def audit(
+    data_dir: Path,
+    folder: Path | None,
+    key: str | None,
+    witnesses: tuple[str, ...],
+    earlier: tuple[Path, ...],
+    openings: bool,
+    sleeper: str | None,
+    as_json: bool,
+) -> None:
+    """Check a ledger: one that was published in DIR, or the data folder's own.
+
+    Signatures, every tile and the root are computed again from the entries; with --since also that nothing before has
+    changed. With --openings every commitment is computed again from the journal, what is missing or too much is found,
+    and consent is replayed: no ruling, mode or offer touched anybody's no. With --sleeper it is that sleeper's own
+    entries that are proved and opened.
+    """
+    if sleeper is not None:
+        _audit_own(data_dir, sleeper, verifiers(key, witnesses, data_dir), as_json)
+        return
+    if openings and folder is not None:
+        raise errors.BadInput("--openings needs the journal: audit the data folder (--data), without DIR")
+    wanted = verifiers(key, witnesses, data_dir)
+    since = {str(path): _checkpoint(path) for path in earlier}
+    if folder is not None:
+        found = audit_files(Folder(folder), wanted, since)
+    elif openings:
+        with opened(data_dir) as ledger:
+            found = audit_files(Stored(ledger.store), wanted, since)
+            audit_openings(found, ledger.journal, ledger.store, ledger.salt)
+    else:
+        with store_of(data_dir) as store:
+            found = audit_files(Stored(store), wanted, since)
+    _tell(found, openings, as_json)
+
+
+def _checkpoint(path: Path) -> Checkpoint:
+    text = read_text(path)
+    return (
+        Proof.parse(text, str(path)).checkpoint if text.startswith("c2sp.org/") else Checkpoint.parse(text, str(path))
+    )
+
+
+def _tell(found: Findings, openings: bool, as_json: bool) -> None:
+    checkpoint = found.checkpoint
+    if as_json:
+        basic = {"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex()}
+        more = {
+            name: getattr(found, name) for name in ("opened", "shredded", "orphans", "grants", "stale", "withdrawals")
+        }
+        echo_json({**basic, "kinds": dict(found.kinds), **(more if openings else {})})
+        return
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kinds.items())) or "none yet"
+    click.echo(f"{checkpoint.origin}: {checkpoint.size} entries ({kinds}), signed; every tile follows from them")
+    if openings:
+        click.echo(
+            f"{found.opened} opened, as the journal has them; {found.shredded} shredded: their people were forgotten"
+            + (f"; {found.orphans} orphans: the journal was restored from before them" if found.orphans else "")
+        )
+        click.echo(
+            f"consent replayed: {found.grants} grants, {found.withdrawals} withdrawals, {found.stale} stale grants that"
+            " changed nothing; nobody's no became a yes by anything but their own grant"
+        )
+
+
+def _audit_own(data_dir: Path, sleeper: str, wanted: list[Verifier], as_json: bool) -> None:
+    """Proves and opens each of a sleeper's entries, and compares what they add up to with what the sanctuary says."""
+    from harmonia.ledger.audit import Own
+
+    own = Own()
+
+    async def work() -> None:
+        async with SleeperCalls(find_sleeper(data_dir, sleeper)) as calls:
+            for one in await calls.ledger_entries():
+                text, opening = await calls.prove(str(one.index))
+                source = f"entry {one.index}"
+                proof = Proof.parse(text, source)
+                proof.verify(wanted, source)
+                check_opening(Entry.parse(proof.entry, source), opening, source)
+                own.take_in(json.loads(opening)["event"])
+            own.compare({purpose.word for purpose, one in (await calls.consents()).items() if one.granted})
+
+    run(work)
+    if as_json:
+        echo_json({"entries": own.entries, "allowed": sorted(own.allowed)})
+    else:
+        click.echo(
+            f"{own.entries} entries proved and opened; they add up to what the sanctuary goes by:"
+            f" {', '.join(sorted(own.allowed)) or 'nothing'} allowed"
+        )

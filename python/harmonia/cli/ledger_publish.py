@@ -1,0 +1,75 @@
+"""`harmonia ledger publish` and `cosign`: a ledger for everybody to fetch, and a witness's signature below it."""
+
+import secrets
+import time
+from pathlib import Path
+
+import click
+
+from harmonia import errors
+from harmonia.cli.common import data_option, echo_json, json_option
+from harmonia.cli.ledger_verify import key_option, read_text, verifiers
+from harmonia.ledger.audit import audit
+from harmonia.ledger.note import COSIGNATURE, Checkpoint, Signer, parse_name
+from harmonia.ledger.publishing import Folder, put
+from harmonia.ledger.publishing import publish as publish_files
+from harmonia.ledger.reading import store_of
+
+
+@click.command()
+@data_option
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@json_option
+def publish(data_dir: Path, folder: Path, as_json: bool) -> None:
+    """Write the ledger into DIR as static files, for any web server to give out (https://c2sp.org/tlog-tiles).
+
+    Again and again into the same DIR: what is there stays, what is new is added, the checkpoint last.
+    """
+    with store_of(data_dir) as store:
+        done = publish_files(store, folder)
+    if as_json:
+        echo_json({"folder": str(folder), "size": done.checkpoint.size, "files_written": done.written})
+    else:
+        click.echo(f"{folder}: {done.checkpoint.size} entries, {done.written} files written")
+
+
+@click.command()
+@data_option
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@key_option
+@click.option("--name", required=True, help="The witness's name, for instance witness.example/me.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The witness's own folder: its key, made at first, and the last checkpoint that it signed.",
+)
+@json_option
+def cosign(data_dir: Path, folder: Path, key: str | None, name: str, state: Path, as_json: bool) -> None:
+    """Sign the checkpoint in DIR as a witness, if all of DIR follows from it and continues what was signed before."""
+    (log,) = verifiers(key, (), data_dir)
+    signer = _witness_key(state, parse_name(name))
+    last = state / "checkpoint"
+    since = {str(last): Checkpoint.parse(read_text(last), str(last))} if last.is_file() else {}
+    checkpoint = audit(Folder(folder), [log], since).checkpoint
+    cosigned = checkpoint.signed(signer.cosign(checkpoint.text, int(time.time())))
+    put(last, str(cosigned).encode())
+    put(folder / "checkpoint", str(cosigned).encode())
+    if as_json:
+        echo_json({"size": checkpoint.size, "witness_key": str(signer.verifier)})
+    else:
+        click.echo(f"{folder / 'checkpoint'}: {checkpoint.size} entries, signed by {signer.verifier}")
+
+
+def _witness_key(state: Path, name: str) -> Signer:
+    path = state / "witness.key"
+    if path.is_file():
+        found = Signer.parse(read_text(path), str(path))
+        if found.name != name:
+            raise errors.BadInput(f"{path} is the key of {found.name}, not of {name}: one folder a witness")
+        return found
+    signer = Signer(name, secrets.token_bytes(32), COSIGNATURE)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(f"{signer}\n")
+    return signer

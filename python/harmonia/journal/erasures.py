@@ -1,0 +1,97 @@
+"""Who was forgotten: a file that only grows, and that outlives every backup.
+
+A backup that is restored brings back what was deleted after it was made, keys too if somebody kept them against all
+advice. So whoever is forgotten is named here first, and whoever is named here is erased again before a sanctuary reads
+anything else. For that it must not be restored with the rest: keep it, or a copy, apart.
+
+It names nobody to anybody else: a line is the SHA-256 of a sleeper's id, and an id has 80 random bits. A line is synced
+before the key is deleted. A line that was cut off by a crash was never acknowledged, and is dropped.
+"""
+
+import os
+import re
+import threading
+from hashlib import sha256
+from pathlib import Path
+
+from harmonia.errors import StorageUnavailable, StorageUnreadable
+
+_LINE = re.compile(rb"[0-9a-f]{64}")
+_LINE_BYTES = 65
+
+
+def name_of(stream: str) -> str:
+    """How the sleeper of that stream is named here."""
+    return sha256(stream.partition("/")[2].encode()).hexdigest()
+
+
+class Erasures:
+    """The erasure journal in the file ``path``, made if it is not there. Thread-safe."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Opens the file. ``read_only``: as it is, which may be nothing. Raises StorageError."""
+        self._path, self._lock = path, threading.Lock()
+        try:
+            if read_only:
+                path = path if path.exists() else Path(os.devnull)
+                self._file = path.open("rb", buffering=0)
+            else:
+                self._file = os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600), "rb+", buffering=0)
+            data = self._file.read()
+            whole = len(data) - len(data) % _LINE_BYTES
+            lines = data[:whole].split(b"\n")[:-1]
+            if not all(_LINE.fullmatch(line) for line in lines) or len(lines) * _LINE_BYTES != whole:
+                raise StorageUnreadable(
+                    f"{path} is damaged: its lines are hashes of 64 hexadecimal digits; restore it from its copy"
+                )
+            if whole != len(data) and not read_only:
+                self._file.truncate(whole)
+            self._file.seek(whole)
+            if not read_only:
+                self._sync_folder()
+        except OSError as error:
+            raise self._unavailable(error) from None
+        self._names = {line.decode() for line in lines}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, stream: str) -> bool:
+        """Whether the sleeper of that stream was forgotten."""
+        return bool(self._names) and name_of(stream) in self._names
+
+    def add(self, stream: str) -> None:
+        """Names the sleeper of ``stream``; on disk when this returns. Raises StorageUnavailable."""
+        with self._lock:
+            name = name_of(stream)
+            if name in self._names:
+                return
+            try:
+                whole = self._file.tell()
+                try:
+                    self._file.write(name.encode() + b"\n")
+                    os.fsync(self._file.fileno())
+                except OSError:
+                    self._file.seek(whole)
+                    self._file.truncate()
+                    raise
+            except OSError as error:
+                raise self._unavailable(error) from None
+            self._names.add(name)
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._file.close()
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _unavailable(self, error: OSError) -> StorageUnavailable:
+        return StorageUnavailable(
+            f"the erasure journal {self._path} could not be written ({error.strerror}): nobody is forgotten without it;"
+            " check the disk and its permissions"
+        )

@@ -1,0 +1,40 @@
+"""The journal of a data folder, opened in the one order that keeps promises.
+
+First whoever was forgotten is erased again, before anything is read; then an older journal is upgraded; then it is seen
+that everybody's key is there. A key that is missing is not taken for a wish to be forgotten.
+"""
+
+from pathlib import Path
+
+from harmonia.errors import StorageUnreadable
+from harmonia.journal import upgrade
+from harmonia.journal.erasures import Erasures
+from harmonia.journal.keys import KeyStore
+from harmonia.journal.sealing import SealedJournal
+from harmonia.journal.sqlite import SqliteJournal
+
+
+def open_sealed(
+    folder: Path, *, erasures: Path | None = None, bytes_max: int | None = None, shred_unreadable: bool = False
+) -> SealedJournal:
+    """The journal of a data folder, with its keys: upgraded if it is of an older format, and everybody erased again who
+    was forgotten.
+
+    ``erasures`` is the erasure journal, if it is kept apart. Raises StorageError: also where a person's key is missing
+    who was not forgotten, unless ``shred_unreadable`` says that they are to be.
+    """
+    path, forgotten = folder / "journal.db", Erasures(erasures or folder / "erasures")
+    keys = KeyStore(folder / "keys.sqlite")
+    if again := [stream for stream in keys if stream in forgotten]:
+        keys.delete(*again)
+    upgrade.bring_up_to_date(path, keys, forgotten)
+    inner = SqliteJournal(path, bytes_max=bytes_max)
+    missing = [stream for stream in upgrade.person_streams(path) if stream not in keys and stream not in forgotten]
+    if missing and not shred_unreadable:
+        raise StorageUnreadable(
+            f"{path} holds what {len(missing)} people said, but {folder / 'keys.sqlite'} has not their keys: put that"
+            " file back, or start once with --forget-unreadable, which forgets these people for ever"
+        )
+    for stream in missing:
+        forgotten.add(stream)
+    return SealedJournal(inner, keys, forgotten)

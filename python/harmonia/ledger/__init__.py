@@ -1,0 +1,1 @@
+"""The tamper-evident record of consents and circles' rules, which outsiders verify with public tools."""

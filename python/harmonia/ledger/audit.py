@@ -1,0 +1,227 @@
+"""What can be checked of a ledger: by everybody, and by those who can open its entries.
+
+Everybody: that the checkpoint is signed, that every tile and bundle is what follows from the entries, up to the signed
+root, and that a checkpoint which somebody kept from earlier is the same ledger, only shorter.
+
+Who can open entries also sees what they say. Each commitment is computed again from the journal; what ought to be in
+the ledger and is not, and the reverse, is found. And consent is followed once more, event by event, by rules that are
+written down here a second time, on their own: a withdrawal ends a purpose; a grant counts only if it names the newest
+withdrawal; nothing else ever makes a yes of a no. The domain's own answer is compared with that after every event, so
+that no ruling, mode or offer touched anybody's no unseen.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from harmonia.domain import sleeper as sleepers
+from harmonia.domain.consent import Purpose
+from harmonia.domain.events import ConsentGranted, ConsentWithdrawn, PersonEvent, SleeperJoined, decode
+from harmonia.domain.sleeper import Sleeper
+from harmonia.errors import StorageUnreadable
+from harmonia.journal import ALL, SHREDDED, Journal, Record
+from harmonia.journal.sealing import PERSON
+from harmonia.ledger.leaves import Entry, Salt, entry_of
+from harmonia.ledger.note import Checkpoint, Verifier
+from harmonia.ledger.publishing import Files
+from harmonia.ledger.store import Store
+from harmonia.ledger.tiles import WIDTH, bundle_path, bundles_of, entries_of, hashes_of, subtree_root, tile_path
+from harmonia.ledger.tree import Read, leaf_hash, root_hash
+
+_PAGE = 1000
+
+
+@dataclass
+class Findings:
+    """What an audit saw. It raises where something is wrong."""
+
+    checkpoint: Checkpoint
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Entries of each kind."""
+    opened: int = 0
+    """Entries whose commitments were computed again."""
+    shredded: int = 0
+    """Entries that nobody can open any more, since their person was forgotten."""
+    orphans: int = 0
+    """Entries whose events the journal has no more, since a backup of it was restored."""
+    grants: int = 0
+    stale: int = 0
+    """Grants that a withdrawal had overtaken, and that changed nothing."""
+    withdrawals: int = 0
+
+
+def audit(files: Files, verifiers: Iterable[Verifier], since: Mapping[str, Checkpoint]) -> Findings:
+    """What everybody can check. ``since``: checkpoints from earlier, by file. Raises StorageError, naming the file."""
+    checkpoint = files.checkpoint()
+    source = files.name("checkpoint")
+    verifiers = list(verifiers)
+    checkpoint.verify(verifiers, source)
+    found = Findings(checkpoint)
+    leaves = []
+    for index, width in bundles_of(checkpoint.size):
+        name = files.name(bundle_path(index, width))
+        for entry in entries_of(files.bundle(index, width), width, name):
+            found.kinds[Entry.parse(entry, name).kind] += 1
+            leaves.append(leaf_hash(entry))
+    read = _check_tiles(files, leaves)
+    if root_hash(read, checkpoint.size) != checkpoint.root:
+        raise StorageUnreadable(f"{source}: the entries beside it have another root than the one that is signed")
+    for name, old in since.items():
+        old.verify([one for one in verifiers if one.name == old.origin], name)
+        if old.origin != checkpoint.origin:
+            raise StorageUnreadable(f"{name} is of the ledger {old.origin}, not of {checkpoint.origin}")
+        if old.size > checkpoint.size or root_hash(read, old.size) != old.root:
+            raise StorageUnreadable(f"{source} does not continue {name}: this ledger has changed its past")
+    return found
+
+
+def _check_tiles(files: Files, leaves: Sequence[bytes]) -> Read:
+    """Computes every tile from the entries, and compares; returns a way to the hashes that were computed."""
+    level, hashes, levels = 0, list(leaves), [list(leaves)]
+    while hashes:
+        above = []
+        for index in range(-(-len(hashes) // WIDTH)):
+            part = hashes[index * WIDTH : (index + 1) * WIDTH]
+            name = files.name(tile_path(level, index, len(part)))
+            if hashes_of(files.tile(level, index, len(part)), len(part), name) != part:
+                raise StorageUnreadable(f"{name} is damaged: it does not follow from the entries")
+            if len(part) == WIDTH:
+                above.append(subtree_root(part))
+        level, hashes = level + 1, above
+        levels.append(above)
+
+    def read(height: int, index: int) -> bytes:
+        tile_level, rest = divmod(height, 8)
+        return subtree_root(levels[tile_level][index << rest : index + 1 << rest])
+
+    return read
+
+
+def audit_openings(found: Findings, journal: Journal, store: Store, salt: Salt) -> Findings:
+    """What only the operator can check, besides. Raises StorageUnreadable."""
+    size, at = found.checkpoint.size, 0
+    leaves = store.leaves(0, size)
+    replay = Replay()
+    for record in _records(journal):
+        while at < size and leaves[at].position is None:
+            found.orphans, at = found.orphans + 1, at + 1
+        place = leaves[at].position if at < size else None
+        if place is not None and place < record.position:
+            break
+        here = place == record.position
+        if here and leaves[at].event_id != record.event_id:
+            raise StorageUnreadable(f"entry {at} of {store.path} is of another event than the journal has there")
+        if record.data == SHREDDED:
+            found.shredded += here
+            at += here
+            continue
+        entry = entry_of(record, salt)
+        if entry is not None and at == size:
+            break  # behind the checkpoint
+        if (entry is not None) != here:
+            what = "has no entry for" if entry is not None else "has an entry for"
+            raise StorageUnreadable(f"{store.path} {what} the event at {record.position.revision} of the journal")
+        if entry is not None:
+            if entry.encode() != leaves[at].entry:
+                raise StorageUnreadable(
+                    f"entry {at} of {store.path} commits to something else than the journal's event at"
+                    f" {record.position.revision}: one of them was changed"
+                )
+            found.opened, at = found.opened + 1, at + 1
+        replay.take_in(record)
+    while at < size and leaves[at].position is None:
+        found.orphans, at = found.orphans + 1, at + 1
+    if at != size:
+        raise StorageUnreadable(f"entry {at} of {store.path} is of an event that is not in the journal any more")
+    found.grants, found.stale, found.withdrawals = replay.grants, replay.stale, replay.withdrawals
+    return found
+
+
+class Replay:
+    """Consent once more, by rules that stand here on their own, compared with the domain's after every event."""
+
+    def __init__(self) -> None:
+        self.grants = self.stale = self.withdrawals = 0
+        self._people: dict[str, Sleeper] = {}
+        self._newest: dict[tuple[str, Purpose], bytes] = {}
+        self._allowed: dict[tuple[str, Purpose], bytes] = {}
+        """The grant that stands, by its id."""
+
+    def take_in(self, record: Record) -> None:
+        """Follows one event. Raises StorageUnreadable where a no became a yes by anything but its person's grant."""
+        event, stream = decode(record.data), record.stream
+        if not isinstance(event, PersonEvent) or not stream.startswith(PERSON):
+            if isinstance(event, PersonEvent):
+                raise _touched(record, "an event of a person's stands where anybody may write")
+            return  # of a circle or the house: there is nothing of a person's for it to change
+        before = self._people.get(stream)
+        if before is None and not isinstance(event, SleeperJoined):
+            return  # the beginning is gone with a forgotten person's key
+        after = self._people[stream] = sleepers.apply(before, event)
+        match event:
+            case ConsentWithdrawn(purposes, event_id, _):
+                self.withdrawals += 1
+                for purpose in purposes:
+                    if event_id not in (() if before is None else before.consent[purpose].withdrawals):
+                        self._newest[stream, purpose] = event_id
+                        self._allowed.pop((stream, purpose), None)
+            case ConsentGranted(purpose=purpose, supersedes=supersedes, event_id=event_id):
+                if supersedes == self._newest.get((stream, purpose), b""):
+                    self.grants += 1
+                    self._allowed[stream, purpose] = event_id
+                elif self._allowed.get((stream, purpose)) != event_id:
+                    self.stale += 1
+            case _:
+                pass
+        for purpose in Purpose:
+            grant = after.consent[purpose].grant
+            if (None if grant is None else grant.event_id) != self._allowed.get((stream, purpose)):
+                raise _touched(record, f"{purpose.name.lower()} does not follow from what its person said")
+
+
+def _touched(record: Record, what: str) -> StorageUnreadable:
+    return StorageUnreadable(f"{record.stream}, at {record.position.revision} of the journal: {what}")
+
+
+def _records(journal: Journal) -> Iterator[Record]:
+    after = None
+    while page := journal.read(ALL, after, _PAGE):
+        yield from page
+        after = page[-1].position
+
+
+class Own:
+    """What a person's opened entries add up to."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.allowed: set[str] = set()
+        self._newest: dict[str, bytes] = {}
+
+    def take_in(self, event: str) -> None:
+        """Follows the event of one entry, in the order of the ledger."""
+        self.entries += 1
+        match decode(event.encode()):
+            case ConsentWithdrawn(purposes, event_id, _):
+                for purpose in purposes:
+                    self._newest[purpose.name.lower()] = event_id
+                    self.allowed.discard(purpose.name.lower())
+            case ConsentGranted(purpose=purpose, supersedes=supersedes):
+                if supersedes == self._newest.get(purpose.name.lower(), b""):
+                    self.allowed.add(purpose.name.lower())
+            case _:
+                pass
+
+    def compare(self, granted: set[str]) -> None:
+        """Raises StorageUnreadable where the sanctuary goes by more than the entries say."""
+        if more := granted - self.allowed:
+            raise StorageUnreadable(
+                f"the sanctuary goes by a yes to {', '.join(sorted(more))}, which no entry of the ledger holds"
+            )
+
+
+def check_opening(entry: Entry, opening: bytes, source: str) -> None:
+    """Raises StorageUnreadable unless ``opening`` is what ``entry`` commits to."""
+    if sha256(opening).hexdigest() != entry.commitment:
+        raise StorageUnreadable(f"{source} is not the opening of that entry, or was changed: its SHA-256 is another")

@@ -1,0 +1,168 @@
+"""A sanctuary's ledger as the rest of the house uses it: opened, kept up, and asked for proofs.
+
+The signing key is made at the first start, in the text form that Go's `note` package reads too, and nobody but the
+owner of the data folder can read it. It also makes the salts of what circles said. It belongs into the backup, and so
+does the ledger itself: a ledger that begins anew under an old key contradicts what it has signed.
+"""
+
+import hmac
+import secrets
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from harmonia.errors import NotFound, StorageUnavailable, StorageUnreadable
+from harmonia.journal import Record
+from harmonia.journal.sealing import PERSON, SealedJournal
+from harmonia.ledger.leaves import Entry, Salt, open_leaf
+from harmonia.ledger.note import Checkpoint, Signer, parse_name
+from harmonia.ledger.proof import Proof
+from harmonia.ledger.scribe import Scribe
+from harmonia.ledger.store import Store
+from harmonia.ledger.tree import inclusion_proof
+
+KEY_FILE = "ledger.key"
+STORE_FILE = "ledger.sqlite"
+_SALTS = b"harmonia ledger salts v1\0"
+
+WritePrivate = Callable[[Path, bytes], None]
+"""Replaces a file at once and whole, readable by its owner only; on disk when it returns."""
+
+
+class Written(NamedTuple):
+    """One entry, with the event that it is of."""
+
+    place: int
+    event_id: bytes
+    entry: Entry
+
+
+class Ledger:
+    """The ledger of a running sanctuary. Thread-safe; every method may block."""
+
+    def __init__(self, journal: SealedJournal, folder: Path, name: str, write: WritePrivate) -> None:
+        """Opens the ledger in ``folder``, or makes it, and its key for ``name``. Raises StorageError."""
+        self._journal = journal
+        self._store = Store(folder / STORE_FILE)
+        _check_whole(self._store, folder / KEY_FILE, journal)
+        self._signer = signing_key(folder / KEY_FILE, name, write)
+        self._salt = salts(self._signer, journal)
+        self._scribe = Scribe(journal, self._store, self._signer, self._salt)
+        self._scribe.start()
+
+    @property
+    def key(self) -> str:
+        """The verifier key, one line."""
+        return str(self._signer.verifier)
+
+    def checkpoint(self) -> Checkpoint:
+        """The newest signed checkpoint."""
+        found = self._store.checkpoint()
+        assert found is not None, "starting writes the first"
+        return found
+
+    def entries_of(self, stream: str) -> list[Written]:
+        """The entries of one stream's events, oldest first."""
+        found = []
+        for record in self._caught_up(stream):
+            index = self._store.index_of(record.position)
+            if index is not None:
+                (entry,) = self._store.entries(index, index + 1)
+                found.append(Written(index, record.event_id, Entry.parse(entry, str(self._store.path))))
+        return found
+
+    def prove(self, stream: str, id: str) -> tuple[Proof, bytes | None]:
+        """The proof of an event of ``stream``, by its id or entry, and its opening. Raises NotFound, StorageError."""
+        record = find(self._caught_up(stream), id, self._store)
+        return proof_of(self._store, record), open_leaf(record, self._salt)
+
+    def shred(self, stream: str) -> None:
+        """Makes what ``stream`` holds unreadable for ever, once all of it is in the ledger. Raises StorageError."""
+        self._caught_up(stream)
+        self._journal.shred(stream)
+
+    def forgot(self, stream: str) -> bool:
+        """Whether that stream's sleeper was forgotten."""
+        return self._journal.forgot(stream)
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._scribe.close()
+        self._store.close()
+
+    def _caught_up(self, stream: str) -> list[Record]:
+        records = self._journal.read(stream)
+        if records:
+            self._scribe.wait_for(records[-1].position)
+        return records
+
+
+def find(records: list[Record], id: str, store: Store) -> Record:
+    """The one event in ``records`` that became an entry and is meant by ``id``.
+
+    That is an entry's number, or the hexadecimal id of an event, or of the grant or withdrawal in it. Raises NotFound.
+    """
+    text = id.strip().lower()
+    found = []
+    for record in records:
+        index = store.index_of(record.position)
+        if index is not None and (text == str(index) or (len(text) >= 16 and record.event_id.hex().endswith(text))):
+            found.append(record)
+    if len(found) != 1:
+        raise NotFound(f"the ledger has no entry {id[:80]!r} that you may open: `harmonia ledger ls` lists them")
+    return found[0]
+
+
+def proof_of(store: Store, record: Record) -> Proof:
+    """The proof of an event that became an entry, under the newest checkpoint."""
+    index, checkpoint = store.index_of(record.position), store.checkpoint()
+    assert index is not None and checkpoint is not None, "only what is in the ledger is proved"
+    (entry,) = store.entries(index, index + 1)
+    return Proof(entry, index, tuple(inclusion_proof(store.read, index, checkpoint.size)), checkpoint)
+
+
+def salts(signer: Signer, journal: SealedJournal) -> Salt:
+    """A person's salts from their key, all others from the ledger's."""
+    secret = sha256(_SALTS + signer.seed).digest()
+
+    def salt(stream: str, event_id: bytes) -> bytes | None:
+        if stream.startswith(PERSON):
+            return journal.salt(stream, event_id)
+        return hmac.digest(secret, stream.encode() + b"\0" + event_id, "sha256")
+
+    return salt
+
+
+def read_signer(path: Path) -> Signer:
+    """The signing key in ``path``. Raises StorageUnreadable."""
+    try:
+        return Signer.parse(path.read_text("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageUnreadable(f"{path} cannot be read ({error}): restore it from a backup") from None
+
+
+def signing_key(path: Path, name: str, write: WritePrivate) -> Signer:
+    """The key in ``path``; made there for ``name`` if there is none. Raises StorageError."""
+    if path.exists():
+        return read_signer(path)
+    signer = Signer(parse_name(name), secrets.token_bytes(32))
+    try:
+        write(path, f"{signer}\n".encode())
+    except OSError as error:
+        raise StorageUnavailable(f"{path} cannot be written ({error.strerror}): check the disk") from None
+    return signer
+
+
+def _check_whole(store: Store, key: Path, journal: SealedJournal) -> None:
+    """Raises StorageUnreadable where going on would sign what contradicts an earlier signature."""
+    newest = store.checkpoint()
+    if newest is not None and not key.exists():
+        raise StorageUnreadable(f"{key} is gone, with which {store.path} is signed: restore it from a backup")
+    if newest is not None:
+        newest.verify([read_signer(key).verifier], f"{store.path} with {key}")
+    elif key.exists() and journal.forgot_anybody:
+        raise StorageUnreadable(
+            f"{store.path} is gone, and cannot be made anew since people were forgotten: restore it from a backup, or"
+            f" delete {key} to begin another ledger under another key"
+        )

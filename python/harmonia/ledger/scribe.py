@@ -1,0 +1,123 @@
+"""Who writes the ledger: a thread of its own, behind the journal, in nobody's way.
+
+A withdrawal is acknowledged when the journal has it, and not a moment later for the ledger's sake: the scribe reads
+what the journal holds, gathers what comes within a moment, and writes it as one batch. Whatever it had not written
+when the power went, it writes after the next start, to the same bytes. Who wants a proof of something new waits for
+the scribe, and so does who deletes a key: entries have to be made while they can be.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from harmonia.errors import StorageError, StorageUnavailable
+from harmonia.journal import ALL, Journal, Position, Record, Subscription
+from harmonia.ledger.leaves import Salt, entry_of
+from harmonia.ledger.note import Signer
+from harmonia.ledger.store import Leaf, Store
+
+_log = logging.getLogger(__name__)
+
+_BATCH_MAX = 4096
+_LISTEN_S = 0.5
+_GATHER_S = 0.05
+_RETRY_S = 2.0
+
+
+class Scribe:
+    """Keeps ``store`` up with ``journal``."""
+
+    def __init__(self, journal: Journal, store: Store, signer: Signer, salt: Salt) -> None:
+        self._journal, self._store, self._signer, self._salt = journal, store, signer, salt
+        self._moved = threading.Condition()
+        self._closing = threading.Event()
+        self._seen: Position | None = None
+        self._subscription: Subscription | None = None
+        self._trouble = ""
+        self._thread = threading.Thread(target=self._run, name="scribe", daemon=True)
+
+    def start(self) -> None:
+        """Compares the ledger with the journal, and goes on writing in a thread. Raises StorageError."""
+        self._seen = reconcile(self._journal, self._store)
+        if self._store.checkpoint() is None:
+            self._store.append([], self._signer)
+        self._thread.start()
+
+    def wait_for(self, position: Position, timeout_s: float = 30.0) -> None:
+        """Returns once the journal up to ``position`` is in the ledger. Raises StorageUnavailable."""
+        with self._moved:
+            if not self._moved.wait_for(lambda: self._seen is not None and self._seen >= position, timeout_s):
+                raise StorageUnavailable(
+                    f"the ledger {self._store.path} is behind ({self._trouble or 'it is still being written'}):"
+                    " try again later"
+                )
+
+    def close(self) -> None:
+        """Ends the thread; what it has not written is written after the next start."""
+        self._closing.set()
+        if self._subscription is not None:
+            self._subscription.close()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Writes one batch of the journal's events, all that follow on the last."""
+        leaves = [
+            Leaf(record.position, record.event_id, entry.encode())
+            for record in records
+            if (entry := entry_of(record, self._salt)) is not None
+        ]
+        if leaves:
+            self._store.append(leaves, self._signer)
+        with self._moved:
+            self._seen = records[-1].position
+            self._moved.notify_all()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._follow()
+            except StorageError as error:
+                self._trouble = str(error)
+                _log.error("the ledger waits: %s", error)
+                self._closing.wait(_RETRY_S)
+
+    def _follow(self) -> None:
+        subscription = self._subscription = self._journal.subscribe(ALL, self._seen)
+        try:
+            while not self._closing.is_set():
+                record = subscription.next(_LISTEN_S)
+                if record is None:
+                    continue
+                batch = [record]
+                while len(batch) < _BATCH_MAX and (another := subscription.next(_GATHER_S)) is not None:
+                    batch.append(another)
+                self.write(batch)
+        finally:
+            subscription.close()
+
+
+def reconcile(journal: Journal, store: Store) -> Position | None:
+    """After which event the journal has to be read on; makes orphans of entries whose events it has no more.
+
+    An entry's event is recognised by its place and its id. Raises StorageError.
+    """
+    kept = store.size
+    lost = False
+    while kept:
+        (leaf,) = store.leaves(kept - 1, kept)
+        if leaf.position is not None and _holds(journal, leaf.position, leaf.event_id):
+            break
+        lost |= leaf.position is not None
+        kept -= 1
+    if lost:
+        _log.warning("%s: the journal ends before the ledger does; entries from %d on are orphans", store.path, kept)
+        store.orphan(kept)
+    return store.leaves(kept - 1, kept)[0].position if kept else None
+
+
+def _holds(journal: Journal, position: Position, event_id: bytes) -> bool:
+    before = position._replace(revision=position.revision - 1)
+    return any(
+        record.position == position and record.event_id == event_id for record in journal.read(ALL, before, limit=1)
+    )

@@ -1,0 +1,434 @@
+"""The ledger follows the journal: to the same bytes after any death, and never back."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import apsw
+import pytest
+
+from harmonia.domain.consent import ALL_PURPOSES, Purpose
+from harmonia.domain.events import (
+    ConsentGranted,
+    ConsentWithdrawn,
+    Event,
+    OffsetSet,
+    OffsetsOffered,
+    SleeperJoined,
+    encode,
+)
+from harmonia.errors import NotFound, StorageError, StorageUnreadable
+from harmonia.journal import ALL, ANY
+from harmonia.journal.opening import open_sealed
+from harmonia.journal.sealing import SealedJournal
+from harmonia.ledger.audit import Replay, audit, audit_openings, check_opening
+from harmonia.ledger.leaves import KINDS, Entry, kind_of
+from harmonia.ledger.ledger import STORE_FILE, Ledger
+from harmonia.ledger.note import Checkpoint, Verifier
+from harmonia.ledger.publishing import Folder, Stored, publish
+from harmonia.ledger.reading import opened, store_of
+from harmonia.ledger.scribe import Scribe
+from harmonia.ledger.store import Store
+from harmonia.rpc.files import write_private
+
+HOUR_NS = 3600 * 10**9
+
+
+def said(n: int) -> Event:
+    """Something that somebody says; not all of it becomes an entry."""
+    id = n.to_bytes(16, "big")
+    if n % 5 == 0:
+        return OffsetSet(n, n * HOUR_NS)
+    if n % 7 == 0:
+        return OffsetsOffered((n,), n * HOUR_NS)
+    if n % 3 == 0:
+        return ConsentWithdrawn(tuple(sorted(ALL_PURPOSES)), id, n * HOUR_NS)
+    return ConsentGranted(Purpose.VOICE, "", 1.0, None, b"", id, n * HOUR_NS)
+
+
+def fill(journal: SealedJournal, count: int, first: int = 0) -> None:
+    for n in range(first, first + count):
+        event = said(n)
+        if n < 3:
+            event = SleeperJoined("circle-a", f"{n}", b"t", b"c", b"p" * 32, 0)
+        stream = "circle/a" if isinstance(event, OffsetsOffered) else f"person/{n % 3}"
+        journal.append(stream, ANY, n.to_bytes(16, "big"), encode(event))
+
+
+@contextmanager
+def awake(folder: Path) -> Iterator[tuple[SealedJournal, Ledger]]:
+    journal = open_sealed(folder)
+    ledger = Ledger(journal, folder, "example.org/ledger", write_private)
+    try:
+        yield journal, ledger
+    finally:
+        ledger.close()
+        journal.close()
+
+
+def caught_up(journal: SealedJournal, ledger: Ledger) -> Checkpoint:
+    for n in range(3):
+        ledger.entries_of(f"person/{n}")
+    return ledger.checkpoint()
+
+
+def everything(folder: Path) -> bytes:
+    """The published tree, without the signature."""
+    with store_of(folder) as store:
+        return repr([store.entries(0, store.size), Stored(store).checkpoint().text]).encode()
+
+
+def verifier(folder: Path) -> Verifier:
+    with opened(folder) as ledger:
+        return ledger.signer.verifier
+
+
+def test_what_becomes_an_entry_is_in_the_order_of_the_journal_and_names_nobody(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 60)
+        caught_up(journal, ledger)
+        wanted = [(KINDS[kind], r) for r in journal.read(ALL) if (kind := type_of(r.data)) in KINDS]
+    with store_of(tmp_path) as store:
+        entries = [Entry.parse(data, "e") for data in store.entries(0, store.size)]
+        public = b"".join(store.entries(0, store.size))
+    assert [entry.kind for entry in entries] == [kind for kind, _ in wanted]
+    assert {entry.by for entry in entries} == {"person", "circle"}
+    for entry in entries:
+        assert entry.hour_s % 3600 == 0
+    for _, record in wanted:
+        assert record.event_id.hex().encode() not in public
+        assert record.stream.encode() not in public
+    assert b"VOICE" not in public
+
+
+def type_of(data: bytes) -> str:
+    return str(json.loads(data)["type"])
+
+
+def test_kinds_are_read_as_the_events_decoder_reads_them() -> None:
+    from harmonia.domain.events import decode
+    from harmonia.journal import Position, Record
+
+    for n in range(40):
+        data = encode(said(n))
+        record = Record("person/a", Position(1, 1), b"i", data)
+        assert kind_of(record) == KINDS.get(type(decode(data)).__name__)
+
+
+def test_openings_open_and_only_theirs(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 30)
+        caught_up(journal, ledger)
+        (one, other) = ledger.entries_of("person/1")[:2]
+        proof, opening = ledger.prove("person/1", str(one.place))
+        assert ledger.prove("person/1", one.event_id.hex()) == (proof, opening)
+        proof.verify([Verifier.parse(ledger.key)], "p")
+        assert opening is not None
+        entry = Entry.parse(proof.entry, "p")
+        assert entry.commitment == sha256(opening).hexdigest()
+        check_opening(entry, opening, "o")
+        with pytest.raises(StorageUnreadable, match=r"^o is not the opening"):
+            check_opening(other.entry, opening, "o")
+        with pytest.raises(NotFound, match="no entry"):
+            ledger.prove("person/0", str(one.place))
+
+
+def die_while_writing(folder: Path, statements: int) -> bool:
+    """Lets a scribe write until it dies, without a word to SQLite, before one of its statements; whether it did."""
+    child = os.fork()
+    if child:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in (0, 1), "the child broke"
+        return code == 1
+    try:
+        journal = open_sealed(folder)
+        records = journal.read(ALL)
+        with opened(folder) as parts:
+            signer, salt = parts.signer, parts.salt
+            left = iter(range(statements))
+
+            def trace(_: object, sql: str, __: object) -> bool:
+                if not sql.startswith(("SELECT", "PRAGMA")) and next(left, None) is None:
+                    os._exit(1)
+                return True
+
+            apsw.connection_hooks.append(lambda connection: setattr(connection, "exec_trace", trace))
+            scribe = Scribe(journal, Store(folder / STORE_FILE), signer, salt)
+            for at in range(0, len(records), 40):
+                scribe.write(records[at : at + 40])
+        os._exit(0)
+    finally:
+        os._exit(2)
+
+
+def test_killed_before_any_of_its_statements_the_ledger_is_completed_to_the_same_bytes(tmp_path: Path) -> None:
+    whole, begun = tmp_path / "whole", tmp_path / "begun"
+    begun.mkdir()
+    with awake(begun) as (journal, _):
+        pass
+    with awake(begun) as (journal, ledger):
+        fill(journal, 3)
+        caught_up(journal, ledger)
+    journal = open_sealed(begun)
+    fill(journal, 150, 3)
+    journal.close()
+    shutil.copytree(begun, whole)
+    with awake(whole) as (journal, ledger):
+        caught_up(journal, ledger)
+    expected, deaths = everything(whole), 0
+    step = 0
+    while die_while_writing(shutil.copytree(begun, folder := tmp_path / f"died-{step}"), step):
+        deaths += 1
+        step += 5
+        with awake(folder) as (journal, ledger):
+            caught_up(journal, ledger)
+        assert everything(folder) == expected
+    assert deaths > 10
+    assert everything(folder) != b"" and everything(folder) == expected
+
+
+def test_any_batches_give_the_same_tree(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 700)
+        assert caught_up(journal, ledger).size > 512
+        records = journal.read(ALL)
+        with opened(tmp_path) as parts:
+            for k, step in enumerate((1, 100, 701)):
+                again = Store(tmp_path / f"again-{k}")
+                scribe = Scribe(journal, again, parts.signer, parts.salt)
+                for at in range(0, len(records), step):
+                    scribe.write(records[at : at + step])
+                assert str(Stored(again).checkpoint()) == str(ledger.checkpoint())
+                again.close()
+
+
+def test_a_restored_older_journal_takes_nothing_out_of_the_ledger(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 40)
+        caught_up(journal, ledger)
+    backup = (tmp_path / "journal.db").read_bytes()
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 20, 40)
+        before = caught_up(journal, ledger)
+    (tmp_path / "journal.db").write_bytes(backup)
+    for _ in range(2):
+        with awake(tmp_path) as (journal, ledger):
+            fill(journal, 5, 100)
+            after = caught_up(journal, ledger)
+            assert after.size > before.size
+        with opened(tmp_path) as parts:
+            found = audit(Stored(parts.store), [parts.signer.verifier], {"before": before})
+            audit_openings(found, parts.journal, parts.store, parts.salt)
+            assert found.orphans and found.opened + found.orphans == after.size
+
+
+def test_forgotten_entries_stay_and_audit_as_shredded(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 90)
+        before = caught_up(journal, ledger)
+        own = len(ledger.entries_of("person/1"))
+        ledger.shred("person/1")
+        assert ledger.checkpoint() == before
+        fill(journal, 1, 102)
+    with awake(tmp_path):
+        pass
+    with opened(tmp_path) as parts:
+        found = audit_openings(
+            audit(Stored(parts.store), [parts.signer.verifier], {"before": before}),
+            parts.journal,
+            parts.store,
+            parts.salt,
+        )
+        assert found.shredded == own
+
+
+def test_what_is_deleted_is_in_the_ledger_first(tmp_path: Path) -> None:
+    """An entry can only be made while its event can be read."""
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 60)
+        ledger.shred("person/1")
+    journal = open_sealed(tmp_path)
+    records = journal.read(ALL)
+    journal.close()
+    with store_of(tmp_path) as store:
+        logged = {leaf.event_id for leaf in store.leaves(0, store.size)}
+    shredded = [int.from_bytes(r.event_id, "big") for r in records if not r.data]
+    assert shredded
+    assert {n.to_bytes(16, "big") for n in shredded if type(said(n)).__name__ in KINDS and n > 2} <= logged
+
+
+def test_a_lost_ledger_is_not_made_anew_where_people_were_forgotten(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 20)
+        first = caught_up(journal, ledger)
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    with awake(tmp_path) as (journal, ledger):
+        assert caught_up(journal, ledger).root == first.root
+        ledger.shred("person/1")
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    with pytest.raises(StorageUnreadable, match=r"ledger\.sqlite is gone.*ledger\.key"), awake(tmp_path):
+        pass
+
+
+def test_a_lost_signing_key_is_not_replaced(tmp_path: Path) -> None:
+    with awake(tmp_path):
+        assert (tmp_path / "ledger.key").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "ledger.key").write_text("PRIVATE+KEY+nonsense\n")
+    with pytest.raises(StorageUnreadable, match=r"ledger\.key is not a signing key any more"), awake(tmp_path):
+        pass
+    (tmp_path / "ledger.key").unlink()
+    with pytest.raises(StorageUnreadable, match=r"ledger\.key is gone"), awake(tmp_path):
+        pass
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> tuple[Path, Verifier]:
+    with awake(tmp_path / "data") as (journal, ledger):
+        fill(journal, 800)
+        caught_up(journal, ledger)
+    with store_of(tmp_path / "data") as store:
+        publish(store, tmp_path / "public")
+    return tmp_path / "public", verifier(tmp_path / "data")
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+
+
+def test_a_published_ledger_is_what_clients_of_tlog_tiles_expect(published: tuple[Path, Verifier]) -> None:
+    folder, key = published
+    found = audit(Folder(folder), [key], {})
+    size = found.checkpoint.size
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    full, rest = divmod(size, 256)
+    level_0 = {f"tile/{kind}/{n:03d}" for kind in ("0", "entries") for n in range(full)}
+    partial = {f"tile/{kind}/{full:03d}.p/{rest}" for kind in ("0", "entries")} | {f"tile/1/000.p/{full}"}
+    assert names == level_0 | partial | {"checkpoint"}
+
+
+def test_any_damaged_file_is_named_in_one_line(published: tuple[Path, Verifier]) -> None:
+    folder, key = published
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        good = path.read_bytes()
+        for bad in (
+            good[:-1],
+            good[: len(good) // 2],
+            bytes([good[0] ^ 1]) + good[1:],
+            good[:-3] + b"x" + good[-2:],
+            b"",
+        ):
+            path.write_bytes(bad)
+            with pytest.raises(StorageError) as caught:
+                audit(Folder(folder), [key], {})
+            assert "\n" not in str(caught.value)
+            assert str(path) in str(caught.value) or ("entries" in str(path) and str(folder) in str(caught.value))
+        path.unlink()
+        with pytest.raises((StorageError, NotFound), match=str(path)):
+            audit(Folder(folder), [key], {})
+        path.write_bytes(good)
+    audit(Folder(folder), [key], {})
+
+
+def test_a_ledger_that_changed_its_past_is_found_by_whoever_kept_a_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with awake(folder) as (journal, ledger):
+        fill(journal, 40)
+        kept = caught_up(journal, ledger)
+    for path in (*folder.glob("ledger.sqlite*"), *folder.glob("journal.db*"), *folder.glob("keys.sqlite*")):
+        path.unlink()
+    with awake(folder) as (journal, ledger):
+        fill(journal, 60)
+        caught_up(journal, ledger)
+    with opened(folder) as parts:
+        with pytest.raises(StorageUnreadable, match="does not continue kept"):
+            audit(Stored(parts.store), [parts.signer.verifier], {"kept": kept})
+        (tmp_path / "public").mkdir()
+        (tmp_path / "public" / "checkpoint").write_text(str(kept))
+        with pytest.raises(StorageUnreadable, match=r"public/checkpoint is not continued by this ledger"):
+            publish(parts.store, tmp_path / "public")
+
+
+def test_publishing_again_only_adds(tmp_path: Path) -> None:
+    folder, public = tmp_path / "data", tmp_path / "public"
+    before: dict[Path, bytes] = {}
+    for n in range(3):
+        with awake(folder) as (journal, ledger):
+            fill(journal, 200, 200 * n)
+            caught_up(journal, ledger)
+        with store_of(folder) as store:
+            publish(store, public)
+            assert publish(store, public).written == 0
+        for path, data in before.items():
+            assert path.name == "checkpoint" or path.read_bytes() == data
+        before = {path: path.read_bytes() for path in public.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("sql", "what"),
+    [
+        ("UPDATE events SET event_id = x'00' WHERE revision = 20", "damaged|another event"),
+        ("DELETE FROM events WHERE revision = 23", "is not in the journal any more"),
+        ("DELETE FROM events WHERE revision > 50", "is not in the journal any more"),
+        (
+            "UPDATE events SET data = CAST(replace(CAST(data AS TEXT), '7', '8') AS BLOB) WHERE stream = 'circle/a'",
+            "commits to something else",
+        ),
+    ],
+)
+def test_a_journal_that_was_changed_behind_the_ledgers_back_is_found(tmp_path: Path, sql: str, what: str) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 60)
+        caught_up(journal, ledger)
+    with apsw.Connection(str(tmp_path / "journal.db")) as connection:
+        connection.execute(sql)
+    with opened(tmp_path) as parts:
+        found = audit(Stored(parts.store), [parts.signer.verifier], {})
+        with pytest.raises(StorageUnreadable, match=what):
+            audit_openings(found, parts.journal, parts.store, parts.salt)
+
+
+def test_a_yes_that_nobody_said_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The replay has rules of its own: a domain that let an offer touch a person's no would be seen."""
+    from dataclasses import replace
+
+    from harmonia.domain import sleeper as sleepers
+    from harmonia.domain.consent import Consent, Grant, Standing
+    from harmonia.journal import Position, Record
+
+    def records() -> Iterator[Record]:
+        events: list[Event] = [
+            SleeperJoined("circle-a", "a", b"t", b"c", b"p" * 32, 0),
+            ConsentGranted(Purpose.VOICE, "", 1.0, None, b"", b"g" * 16, 1),
+            ConsentWithdrawn((Purpose.VOICE,), b"w" * 16, 2),
+            ConsentGranted(Purpose.VOICE, "", 1.0, None, b"", b"s" * 16, 3),  # stale
+            OffsetSet(5, 4),
+        ]
+        for n, event in enumerate(events, 1):
+            yield Record("person/a", Position(1, n), b"%d" % n, encode(event))
+
+    honest = Replay()
+    for record in records():
+        honest.take_in(record)
+    assert (honest.grants, honest.stale, honest.withdrawals) == (1, 1, 1)
+
+    real = sleepers.apply
+
+    def lenient(sleeper: sleepers.Sleeper | None, event: object) -> sleepers.Sleeper:
+        after = real(sleeper, event)  # type: ignore[arg-type]
+        if isinstance(event, OffsetSet):
+            return replace(after, consent=Consent({Purpose.VOICE: Standing(Grant(b"x" * 16))}))
+        return after
+
+    monkeypatch.setattr(sleepers, "apply", lenient)
+    misled, (*before, last) = Replay(), records()
+    for record in before:
+        misled.take_in(record)
+    with pytest.raises(StorageUnreadable, match="person/a, at 5 of the journal: voice does not follow"):
+        misled.take_in(last)
