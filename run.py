@@ -47,6 +47,16 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
         ["python", "-m", "sim.__main__"],
         "simulated networks against limits, beside peers' figures; --seeds N",
     ),
+    "model": (
+        "dev",
+        ["python", "-m", "sim.model"],
+        "every order of events of a small world of consent, and five seeded bugs; --full",
+    ),
+    "nights": (
+        "dev",
+        ["python", "-m", "sim.nights"],
+        "simulated nights of random people, every invariant after every event; --count N --seed S",
+    ),
     "stubs": ("dev", ["python", "scripts/stubs.py"], "python/harmonia/v1 again from proto/"),
     "map": (
         "dev",

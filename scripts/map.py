@@ -19,6 +19,7 @@ SOURCES = [
     "rust/py",
     "rust/sim",
     "rust/fuzz",
+    "rust/model",
     "python/harmonia",
     "loadtests",
     "scripts",

@@ -63,7 +63,7 @@ async def test_an_alarm_lights_a_lamp_as_far_as_its_person_lets_it(house: House,
         house.state.silence.CopyFrom(steward_pb2.Silence(silence_id="silence-a", alarm=True))
         house.report()
         await until(lambda: sleeper.silence is not None)
-        assert (sleeper.light(0.3), sleeper.light(0.0)) == (0.3, 0.0)
+        assert [sleeper.light(most) for most in (0.3, 0.0, 7.0)] == [0.3, 0.0, 1.0]
 
 
 STEPS = st.lists(st.sampled_from(["silence", "lift", "withdraw", "report", "grant"]), max_size=12)

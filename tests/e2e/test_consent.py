@@ -175,6 +175,7 @@ def _read_all(descriptor: int, shown: threading.Event) -> None:
         (["offer", "circle"], "say in TEXT"),
         (["offer", "circle", "text", "--consent", "voise"], "no consent to offer"),
         (["join", "circle", "--taps", "2"], "give both"),
+        (["join", "circle", "--gesture", "/dev/null"], "no named pipe"),
     ],
 )
 def test_bad_input_is_one_clear_line(tmp_path: Path, words: list[str], said: str) -> None:

@@ -8,7 +8,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from harmonia.domain.consent import Consent, Purpose
+from harmonia.domain.schedule import NightPlan
 from harmonia.engine.conductor import Conductor
+from harmonia.engine.entrance import Joined, Place
 from harmonia.engine.person import Person
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.journal import Journal
@@ -25,6 +27,8 @@ class House:
         self.clock = clock
         self.journal = FlakyJournal()
         self.now_ns = virtual_node_clock(clock)
+        self.wall_ns = 0
+        """How far the time of day is ahead of node time."""
         self._entropy = itertools.count(1)
         self._ids = itertools.count(1)
 
@@ -32,13 +36,17 @@ class House:
         """Never the same twice; not random, so that a failing test fails again."""
         return next(self._entropy).to_bytes(8, "big").rjust(count, b"\0")[:count][::-1]
 
+    def utc_ns(self) -> int:
+        return self.now_ns() + self.wall_ns
+
     def event_id(self) -> bytes:
         return next(self._ids).to_bytes(16, "big")
 
     @asynccontextmanager
     async def awake(self, journal: Journal | None = None, plane: FakePlane | None = None) -> AsyncIterator[Sanctuary]:
         """A sanctuary from its start to its sudden end."""
-        sanctuary = Sanctuary(journal or self.journal, plane or FakePlane(self.now_ns), self.entropy, fake_scores)
+        plane = plane or FakePlane(self.now_ns)
+        sanctuary = Sanctuary(journal or self.journal, plane, self.entropy, fake_scores, self.utc_ns)
         async with trio.open_nursery() as nursery:
             await nursery.start(sanctuary.run)
             yield sanctuary
@@ -52,6 +60,8 @@ class House:
         gather_ns: int | None = None,
         night_ns: int | None = None,
         capacity: int = 8,
+        plan: NightPlan | None = None,
+        draft: bool = False,
     ) -> Conductor:
         return await sanctuary.create_circle(
             title="Night",
@@ -61,11 +71,13 @@ class House:
             capacity=capacity,
             gather_ns=gather_ns,
             night_ns=night_ns,
+            plan=plan,
+            draft=draft,
         )
 
     async def join(self, conductor: Conductor) -> Person:
         (token,) = await conductor.entrance.create_tokens(1, 0)
-        return (await conductor.entrance.join(token, KEY)).person
+        return came_in(await conductor.entrance.join(token, KEY))
 
     async def grant(
         self,
@@ -81,6 +93,12 @@ class House:
         return await person.grant(
             purpose, scope="", level=level, until_ns=until_ns, supersedes=supersedes, event_id=event_id
         )
+
+
+def came_in(answer: Joined | Place) -> Person:
+    """Who came in by an answer that says so."""
+    assert isinstance(answer, Joined)
+    return answer.person
 
 
 def plane_of(sanctuary: Sanctuary) -> FakePlane:

@@ -308,6 +308,50 @@ def test_a_withdrawal_that_is_repeated_after_all_have_forgotten_it_is_written_ag
     in_virtual_time(scenario)
 
 
+def test_a_grant_outlives_a_restart_whichever_of_two_withdrawals_was_written_last() -> None:
+    """Heard in one order and written in the other: the newest is the one that a restart reads last."""
+
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            heard = [sanctuary.doors.mute(person, VOICE, house.event_id()) for _ in range(2)]
+            for withdrawal in reversed(heard):
+                sanctuary.doors.record(withdrawal)
+            await settle()
+            with pytest.raises(StaleGrant):
+                await house.grant(person, Purpose.VOICE, supersedes=heard[1].event.event_id)
+            await house.grant(person, Purpose.VOICE, supersedes=heard[0].event.event_id)
+            assert audible(sanctuary, person)
+        async with house.awake() as again:
+            back = again.roll.by_id(person.sleeper.sleeper_id)
+            assert back is not None
+            assert audible(again, back)
+
+    in_virtual_time(scenario)
+
+
+def test_a_withdrawal_that_a_full_disk_kept_back_is_the_newest_once_it_is_written() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            kept_back, newer = house.event_id(), house.event_id()
+            house.journal.full = True
+            with pytest.raises(MutedNotRecorded):
+                sanctuary.doors.withdraw(person, VOICE, kept_back)
+            house.journal.full = False
+            sanctuary.doors.withdraw(person, VOICE, newer)
+            await settle()
+            with pytest.raises(StaleGrant):
+                await house.grant(person, Purpose.VOICE, supersedes=newer)
+            await house.grant(person, Purpose.VOICE, supersedes=kept_back)
+        async with house.awake() as again:
+            back = again.roll.by_id(person.sleeper.sleeper_id)
+            assert back is not None
+            assert audible(again, back)
+
+    in_virtual_time(scenario)
+
+
 @pytest.mark.parametrize(("level", "recorded"), [(0.25, False), (0.5, True), (1.0, True)])
 def test_a_voice_is_recorded_only_as_loud_as_its_owner_allows(level: float, recorded: bool) -> None:
     async def scenario(house: House) -> None:

@@ -3,9 +3,10 @@
 import pytest
 import trio
 
+from harmonia.engine.entrance import Joined
 from harmonia.errors import BadInput, CircleFull, HarmoniaError, TokenExpired, TokenUnknown, TokenUsed
 from harmonia.journal import Unavailable
-from tests.engine.nights import KEY, House, in_virtual_time
+from tests.engine.nights import KEY, House, came_in, in_virtual_time
 
 
 def test_of_two_who_hold_one_token_one_comes_in() -> None:
@@ -39,7 +40,7 @@ def test_an_answer_that_was_lost_can_be_asked_for_again_by_the_same_platform_alo
             assert conductor.entrance.present == 1
             with pytest.raises(TokenUsed):
                 await conductor.entrance.join(token, b"q" * 32)
-            await first.person.leave()
+            await came_in(first).leave()
             with pytest.raises(TokenUsed):
                 await conductor.entrance.join(token, KEY)
 
@@ -112,6 +113,7 @@ def test_secrets_are_never_written_down() -> None:
             conductor = await house.circle(sanctuary)
             (token,) = await conductor.entrance.create_tokens(1, 0)
             joined = await conductor.entrance.join(token, KEY)
+            assert isinstance(joined, Joined)
             written = b"".join(record.data for record in house.journal.read(None))
             assert token.encode() not in written
             assert joined.credential.encode() not in written

@@ -6,14 +6,14 @@ import pytest
 import trio
 
 from harmonia.domain.consent import Purpose
-from harmonia.domain.states import CircleState
+from harmonia.domain.states import Cause, CircleState, Ending
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.engine.scores import ReadScore
-from harmonia.errors import BadInput, NotFound, NotNow, StaleGrant, StorageUnreadable, WrongExpectedRevision
+from harmonia.errors import BadInput, CredentialEnded, NotFound, NotNow, StaleGrant, WrongExpectedRevision
 from harmonia.journal import OutcomeUnknown, Position, Record
 from harmonia.journal.memory import MemoryJournal
 from harmonia.testing import FakePlane, fake_scores
-from tests.engine.nights import HOUR_NS, KEY, House, audible, in_virtual_time, plane_of, settle
+from tests.engine.nights import HOUR_NS, KEY, House, audible, came_in, in_virtual_time, plane_of, settle
 
 S = CircleState
 
@@ -82,7 +82,7 @@ def test_a_restart_brings_everything_back_exactly() -> None:
         async with house.awake() as sanctuary:
             conductor = await house.circle(sanctuary, gather_ns=0, night_ns=8 * HOUR_NS)
             (unused, used) = await conductor.entrance.create_tokens(2, 0)
-            person = (await conductor.entrance.join(used, KEY)).person
+            person = came_in(await conductor.entrance.join(used, KEY))
             quiet, gone = await house.join(conductor), await house.join(conductor)
             await house.grant(person, Purpose.VOICE)
             await house.grant(quiet, Purpose.VOICE)
@@ -109,7 +109,7 @@ def test_a_restart_brings_everything_back_exactly() -> None:
             assert plane_of(again).sleepers[speaker.number].voice == (0.5 + 0.5j, 1j)
             with pytest.raises(Exception, match="has been used"):
                 await back.entrance.join(used, b"q" * 32)
-            assert (await back.entrance.join(used, KEY)).person is speaker
+            assert came_in(await back.entrance.join(used, KEY)) is speaker
             await back.entrance.join(unused, KEY)
             await house.grant(listener, Purpose.VOICE, supersedes=withdrawal)
             assert audible(again, listener)
@@ -326,16 +326,47 @@ def test_a_score_that_no_longer_reads_matters_no_more_once_its_circle_is_closed(
     in_virtual_time(scenario)
 
 
-def test_a_score_that_no_longer_reads_stops_the_start_with_a_reason() -> None:
+def test_a_score_that_no_longer_reads_fails_its_circle_with_a_reason_and_no_other() -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:
-            await house.circle(sanctuary)
+            broken, whole = await house.circle(sanctuary, text="5"), await house.circle(sanctuary)
+            person = await house.join(broken)
+            await house.grant(person, Purpose.VOICE)
 
-        def stricter(name: str, format: str, _text: str) -> ReadScore:
-            return fake_scores(name, format, "nonsense")
+        def stricter(name: str, format: str, text: str) -> ReadScore:
+            return fake_scores(name, format, "nonsense" if text == "5" else text)
 
         again = Sanctuary(house.journal, FakePlane(house.now_ns), house.entropy, stricter)
-        with pytest.raises(StorageUnreadable, match="cannot be read any more"):
-            await again.run()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(again.run)
+            failed = again.conductor(broken.circle.circle_id).circle
+            assert (failed.state, failed.ending, failed.cause) == (S.CLOSED, Ending.FAILED, Cause.FAILURE)
+            assert failed.reason == "its score cannot be read any more (night.sbg:1: not HERTZ or HERTZ SECONDS)"
+            assert again.conductor(whole.circle.circle_id).circle == whole.circle
+            back = again.roll.by_id(person.sleeper.sleeper_id)
+            assert back is not None
+            with pytest.raises(CredentialEnded, match="this circle failed: its score cannot be read"):
+                await back.set_offset(0.5)
+            nursery.cancel_scope.cancel()
+
+    in_virtual_time(scenario)
+
+
+def test_a_night_whose_clock_is_lost_fails_and_one_that_has_not_begun_waits() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            sounding = await house.circle(sanctuary, gather_ns=0, night_ns=8 * HOUR_NS)
+            gathering = await house.circle(sanctuary)
+            await trio.sleep(3600)
+        later = house.now_ns
+        for clock_id, behind_ns in ((2, 0), (3, 2 * HOUR_NS)):
+            plane = FakePlane(lambda behind_ns=behind_ns: later() - behind_ns)  # type: ignore[misc]
+            plane.clock_id = clock_id
+            async with house.awake(plane=plane) as again:
+                circle = again.conductor(sounding.circle.circle_id).circle
+                assert circle.open == (behind_ns == 0)
+                assert again.conductor(gathering.circle.circle_id).circle.state is S.GATHERING
+        assert circle.ending is Ending.FAILED
+        assert circle.reason.startswith("its clock was lost: after a restart the sanctuary's is")
 
     in_virtual_time(scenario)

@@ -48,6 +48,7 @@ def test_only_peoples_streams_are_sealed_and_they_are(parts: tuple[MemoryJournal
 def test_no_event_passes_for_another(parts: tuple[MemoryJournal, SealedJournal, Path]) -> None:
     inner, sealed, _ = parts
     sealed.append("person/a", ANY, b"1", SECRET)
+    assert [record.data for record in sealed.read("person/a")] == [SECRET]
     data = inner.read("person/a")[0].data
     for place in (("person/a", b"2"), ("person/b", b"1")):
         sealed.append("person/b", ANY, b"0", b"so that b has a key")

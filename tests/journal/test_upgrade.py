@@ -52,8 +52,15 @@ def test_every_format_reads_as_it_was_written(tmp_path: Path, version: int) -> N
 
 def test_an_upgrade_leaves_nothing_that_people_said_in_the_clear(tmp_path: Path) -> None:
     folder = unpacked(1, tmp_path)
+    with apsw.Connection(str(folder / "journal.db")) as old:  # and what lies in pages that are free again
+        old.execute("PRAGMA secure_delete=OFF").fetchall()
+        for n in range(3):
+            old.execute("INSERT INTO snapshots VALUES (?, 1, ?)", (f"person/{n}", b"VoiceSet" * 1000))
+        old.execute("DELETE FROM snapshots WHERE stream != 'person/1'")
     assert b"VoiceSet" in (folder / "journal.db").read_bytes()
-    open_sealed(folder).close()
+    journal = open_sealed(folder)
+    assert journal.load_snapshot("person/1") is None
+    journal.close()
     for path in folder.iterdir():
         assert b"VoiceSet" not in path.read_bytes()
         assert b"ConsentWithdrawn" not in path.read_bytes()

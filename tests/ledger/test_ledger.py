@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -25,6 +26,7 @@ from harmonia.errors import NotFound, StorageError, StorageUnreadable
 from harmonia.journal import ALL, ANY
 from harmonia.journal.opening import open_sealed
 from harmonia.journal.sealing import SealedJournal
+from harmonia.ledger import tiles
 from harmonia.ledger.audit import Replay, audit, audit_openings, check_opening
 from harmonia.ledger.leaves import KINDS, Entry, kind_of
 from harmonia.ledger.ledger import STORE_FILE, Ledger
@@ -33,6 +35,8 @@ from harmonia.ledger.publishing import Folder, Stored, publish
 from harmonia.ledger.reading import opened, store_of
 from harmonia.ledger.scribe import Scribe
 from harmonia.ledger.store import Store
+from harmonia.ledger.tiles import entries_of
+from harmonia.ledger.tree import leaf_hash
 from harmonia.rpc.files import write_private
 
 HOUR_NS = 3600 * 10**9
@@ -226,6 +230,27 @@ def test_a_restored_older_journal_takes_nothing_out_of_the_ledger(tmp_path: Path
             assert found.orphans and found.opened + found.orphans == after.size
 
 
+def test_the_ledger_keeps_up_with_people_who_never_pause(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 3)
+        stop = threading.Event()
+
+        def go_on_and_on() -> None:
+            n = 5
+            while not stop.wait(0.01):
+                fill(journal, 1, n)
+                n += 5  # an offset, which becomes no entry
+
+        feeder = threading.Thread(target=go_on_and_on)
+        feeder.start()
+        try:
+            fill(journal, 1, 4)
+            assert [entry.event_id for entry in ledger.entries_of("person/1")] == [(4).to_bytes(16, "big")]
+        finally:
+            stop.set()
+            feeder.join()
+
+
 def test_forgotten_entries_stay_and_audit_as_shredded(tmp_path: Path) -> None:
     with awake(tmp_path) as (journal, ledger):
         fill(journal, 90)
@@ -336,6 +361,20 @@ def test_any_damaged_file_is_named_in_one_line(published: tuple[Path, Verifier])
     audit(Folder(folder), [key], {})
 
 
+def test_other_entries_below_an_honest_checkpoint_are_found(published: tuple[Path, Verifier]) -> None:
+    """Bundle and tile changed alike, so that they fit each other."""
+    folder, key = published
+    bundle = next((folder / "tile/entries").glob("*.p/*"))
+    tile = folder / "tile/0" / bundle.relative_to(folder / "tile/entries")
+    entries = entries_of(bundle.read_bytes(), int(bundle.name), "b")
+    other = entries[0].replace(b'"by":"person"', b'"by":"circle"')
+    assert other != entries[0]
+    bundle.write_bytes(tiles.bundle([other, *entries[1:]]))
+    tile.write_bytes(leaf_hash(other) + tile.read_bytes()[32:])
+    with pytest.raises(StorageUnreadable, match="have another root than the one that is signed"):
+        audit(Folder(folder), [key], {})
+
+
 def test_a_ledger_that_changed_its_past_is_found_by_whoever_kept_a_checkpoint(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with awake(folder) as (journal, ledger):
@@ -416,7 +455,8 @@ def test_a_yes_that_nobody_said_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
     honest = Replay()
     for record in records():
         honest.take_in(record)
-    assert (honest.grants, honest.stale, honest.withdrawals) == (1, 1, 1)
+    said = honest.said["person/a"]
+    assert (said.grants, said.stale, said.withdrawals) == (1, 1, 1)
 
     real = sleepers.apply
 

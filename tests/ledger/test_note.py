@@ -1,6 +1,8 @@
 """Signatures: what is signed verifies, anything else does not, and every refusal names the file."""
 
 import base64
+import re
+import string
 from dataclasses import replace
 
 import pytest
@@ -104,6 +106,15 @@ def test_whatever_byte_of_a_proof_changes_it_fails_in_one_line_that_names_the_fi
     with pytest.raises(StorageUnreadable, match=r"^x\.tlog-proof ") as caught:
         Proof.parse(text, "x.tlog-proof").verify([LOG.verifier], "x.tlog-proof")
     assert "\n" not in str(caught.value)
+
+
+def test_of_two_texts_for_the_same_bytes_only_one_is_read() -> None:
+    """The last digit of a hash of 32 bytes has two bits to spare."""
+    good, digits = str(proof()), string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+    for last in re.findall(r"([^=])=$", good, re.MULTILINE):
+        spare = digits[digits.index(last) ^ 1]
+        with pytest.raises(StorageUnreadable, match=r"^x\.tlog-proof "):
+            Proof.parse(good.replace(f"{last}=\n", f"{spare}=\n"), "x.tlog-proof")
 
 
 @given(st.integers(0, 10_000))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harmonia.domain.events import decode
-from harmonia.journal.sqlite import SqliteJournal
+from harmonia.journal.opening import open_sealed
 from harmonia.v1 import circle_pb2, consent_pb2, me_pb2, offer_pb2, platform_pb2, types_pb2
 from tests.rpc.daemon import PATIENCE_S, Guest, daemon
 from tests.rpc.test_doors import Code, refused
@@ -64,7 +64,7 @@ def test_the_export_holds_every_event_of_the_persons_stream(tmp_path: Path, endi
         paged = guest.call("Me", "ListMyReceipts", me_pb2.ListMyReceiptsRequest(page_size=2))
         assert list(paged.receipts) == list(receipts[:1]) and paged.next_page_token
         me = guest.call("Me", "GetMe", me_pb2.GetMeRequest())
-    journal = SqliteJournal(tmp_path / "journal.db")
+    journal = open_sealed(tmp_path)
     try:
         kept = journal.read(f"person/{guest.answer.sleeper_id}")
     finally:

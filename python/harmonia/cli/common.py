@@ -1,11 +1,12 @@
 """What several commands share: the data folder, circles by id, prefix or title, sleepers of this machine, output."""
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,21 +14,36 @@ import click
 import trio
 
 from harmonia import _core, errors
-from harmonia.client import Circle, Identity, Sanctuary, ScoreText, SleeperView, stems, views
+from harmonia.client import (
+    Circle,
+    CircleState,
+    Identity,
+    Invitation,
+    NightPlan,
+    Sanctuary,
+    ScoreText,
+    SleeperView,
+    Ticket,
+    stems,
+    views,
+)
 from harmonia.client.udp import LOST_S
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+WAITING = ".waiting"
+"""What the name of a ticket's file ends in: of somebody who waits for a place."""
 FORMATS = {".sbg": "sbg", ".sbgf": "sbg", ".toml": "toml"}
 SCORE_BYTES_MAX = 1 << 20
 
+DATA_DEFAULT = "harmonia-data"
 data_option = click.option(
     "--data",
     "data_dir",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="HARMONIA_DATA",
-    default="harmonia-data",
+    default=DATA_DEFAULT,
     show_default=True,
     show_envvar=True,
     help="The sanctuary's data folder; sleepers of this machine keep their state there too.",
@@ -216,6 +232,57 @@ def find_sleeper(data_dir: Path, sleeper: str | None, circle: str | None = None,
     )
 
 
+def waiting_path(data_dir: Path, invitation: Invitation) -> Path:
+    """Where somebody of this machine who waits with that invitation keeps their ticket."""
+    token = hashlib.sha256(invitation.token.encode()).hexdigest()[:8]
+    return sleepers_dir(data_dir) / f"{invitation.circle_id}-{token}{WAITING}"
+
+
+def find_tickets(data_dir: Path, circle: str) -> list[Ticket]:
+    """The tickets of those of this machine who wait, for the circle whose id begins so."""
+    paths = sorted(sleepers_dir(data_dir).glob(f"*{WAITING}"))
+    return [Ticket.load(path) for path in paths if is_short_for(circle, path.name)]
+
+
+def plan_text(plan: NightPlan) -> str:
+    """A night in civil time, in a few words."""
+    gather, lights, wake, until = (text.replace("T", " ")[:16] for text in astuple(plan)[1:])
+    return (
+        (f"{gather}, " if gather else "")
+        + f"lights-out {_later(lights, gather)}"
+        + (f", wakes {_later(wake, lights)}" if wake else "")
+        + (f" to {_later(until, wake)}" if until != wake else "")
+        + f" {plan.zone}"
+    )
+
+
+def _later(moment: str, before: str) -> str:
+    """A moment as it is said after another: without the date that both have."""
+    return moment[11:] if moment[:10] == before[:10] else moment
+
+
+def span_text(ns: int) -> str:
+    """A length of time as people say it: 7 h 05 min, 12 min, 40 s."""
+    minutes, seconds = divmod(max(0, ns) // 1_000_000_000, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} days"
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def countdown_text(circle: Circle, now_ns: int) -> str:
+    """How long it is until what comes next, for people; empty while nobody knows."""
+    ahead = (
+        ("gathers", circle.gathers_ns if circle.state is CircleState.DRAFT else None),
+        ("lights-out", circle.begins_ns),
+        ("wakes", circle.wakes_ns if circle.state < CircleState.WAKING else None),
+        ("ends", circle.ends_ns if circle.state < CircleState.DIALOGUE else None),
+    )
+    if not circle.open:
+        return circle.ending_words
+    return ", ".join(f"{what} in {span_text(at - now_ns)}" for what, at in ahead if at is not None and at > now_ns)
+
+
 def circle_json(circle: Circle) -> dict[str, Any]:
     """A circle for programs; the score's text is left out."""
     return {
@@ -227,7 +294,18 @@ def circle_json(circle: Circle) -> dict[str, Any]:
         "rhythm_hz": None if circle.rhythm is None else views.segment_hz(circle.rhythm.segments[-1]),
         "capacity": circle.capacity,
         "sleepers": circle.sleepers,
+        "waiting": circle.waiting,
         "channels": circle.channels,
+        "plan": None if circle.plan is None else asdict(circle.plan),
+        "gathers_ns": circle.gathers_ns,
+        "begins_ns": circle.begins_ns,
+        "wakes_ns": circle.wakes_ns,
+        "ends_ns": circle.ends_ns,
+        "cause": circle.cause.word,
+        "ending": circle.ending.word,
+        "reason": circle.reason,
+        "series_id": circle.series_id,
+        "night": circle.night,
         "weaving": {**asdict(circle.weaving), "mode": circle.weaving.mode.word},
     }
 

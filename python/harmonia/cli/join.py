@@ -21,15 +21,20 @@ import trio
 from harmonia import _core, errors
 from harmonia.cli.advance import wish_json, wish_text
 from harmonia.cli.common import (
+    WAITING,
+    called_as,
+    circle_json,
     clock_log_path,
     data_option,
     find_circle,
     find_sleeper,
+    plan_text,
     put_by,
     run,
     sleeper_option,
     sleepers_dir,
     stated_options,
+    waiting_path,
 )
 from harmonia.cli.consent import listener_text, purpose_type
 from harmonia.cli.help import call_text
@@ -39,6 +44,7 @@ from harmonia.cli.weaving import parse_rhythm, woven_line
 from harmonia.client import (
     EVERY_PURPOSE,
     Calibration,
+    Circle,
     CircleMode,
     CircleState,
     CircleView,
@@ -47,16 +53,18 @@ from harmonia.client import (
     Invitation,
     Listener,
     Moment,
+    Place,
     Purpose,
     Sanctuary,
     Silence,
     Sleeper,
     StandingWish,
+    Ticket,
     obey_pipe,
 )
-from harmonia.client import calls as sdk_calls
 from harmonia.client import resume as sdk_resume
 from harmonia.client.clock_log import ClockLogWriter
+from harmonia.client.gesture import check_pipe
 from harmonia.client.sanctuary import read_admin_token
 from harmonia.client.udp import UdpLoss
 from harmonia.client.words import error_text
@@ -65,10 +73,11 @@ OFFSET_STEP = 0.05
 """Turns that one press of an arrow key moves the offset."""
 LINE_MAX = 10_000
 LOOK_AGAIN_S = 5.0
+Told = Callable[[Place, Circle, Ticket], None]
 TUNNELLED = "UDP is blocked, so datagrams go through gRPC: all is as ever, but for a wider bound"
 DROPPED = "ALARM: something that sounds here is broken; what was no number was made silence"
 SUSPENDED = "this machine was suspended: the clock began anew, and the sound with it"
-KEYS = "o opts out, w of one purpose, h calls for help, ← → move the offset, q leaves"
+KEYS = "o opts out, w of one purpose, a wakes, h calls for help, ← → move the offset, q leaves"
 GOODBYE_S = 3.0
 """How long leaving may take before the sleeper simply goes."""
 
@@ -132,6 +141,13 @@ def _simulated(
     help="Keep key and credential here, and come back as the same sleeper if the file exists.",
 )
 @click.option("--offset", "offset_turns", type=float, help="Phase offset in turns; 0.25 is a quarter cycle ahead.")
+@click.option(
+    "--schedule-offset",
+    "schedule_hours",
+    type=click.FloatRange(-12, 12),
+    metavar="HOURS",
+    help="Wake so much later than the circle; negative: earlier.",
+)
 @click.option("--voice", "voice_text", help="AMPLITUDE[@TURNS] for all channels or comma-separated for each.")
 @click.option("--hearing", type=click.FloatRange(0, 4), help="How loud the others are.  [default: 1]")
 @click.option("--own", type=click.FloatRange(0, 1), help="How loud the own voice is.  [default: 1]")
@@ -245,6 +261,7 @@ def join(
     sleeper: str | None,
     state_file: Path | None,
     offset_turns: float | None,
+    schedule_hours: float | None,
     voice_text: str | None,
     hearing: float | None,
     own: float | None,
@@ -287,7 +304,8 @@ def join(
 
     With an INVITATION from anywhere; with a CIRCLE (id, its beginning, or title) on the host's own machine. With - the
     invitation is read from standard input: others who use this machine can see a command's words, and who is faster
-    joins. Keys while joined: o opts out of everything, w of one purpose, h calls for help, left and right move the
+    joins. Where there is no place, or the circle does not gather yet, it waits, and comes in by itself. Keys while
+    joined: o opts out of everything, w of one purpose, a wakes softly, h calls for help, left and right move the
     offset, q leaves. The signal SIGUSR1 opts out of everything, too, and so does what --gesture hears.
 
     Joining is a person's explicit command, so it grants presence, hearing, voice and visibility unless told otherwise,
@@ -319,14 +337,16 @@ def join(
         raise errors.BadInput("standard input can be one thing only: a signal, an invitation or commands")
     if tap_threshold is not None and gesture is None:
         raise errors.BadInput("--taps says how to read what comes through --gesture PIPE: give both")
+    if gesture is not None:
+        check_pipe(gesture)
     sense = None if biosignal is None or band is None else prepare(biosignal, channel, band)
 
     async def work() -> None:
         core = _simulated(clock_offset, clock_drift, seed, int(rate), max_drift_ppm, max_wander, card_drift)
         core.set_output_latency(calibration.output_latency_ms or 0 if output_latency_ms is None else output_latency_ms)
         core.set_loudspeaker(loudspeaker)
-        recording = target.file is not None
-        async with _present(data_dir, circle, sleeper, state_file, recording, core, udp_only) as (who, new):
+        recording, tell = target.file is not None, waiting_teller(json_lines)
+        async with _present(data_dir, circle, sleeper, state_file, recording, core, tell, udp_only) as (who, new):
             who.calibration = calibration
             if ceiling_dbfs is not None:
                 who.set_ceiling(ceiling_dbfs)
@@ -338,6 +358,8 @@ def join(
                 await who.set_levels(hearing=1.0 if hearing is None else hearing, own=1.0 if own is None else own)
             if offset_turns is not None:
                 await who.set_offset(offset_turns)
+            if schedule_hours is not None:
+                await who.set_schedule_offset(schedule_hours)
             found = await who.find_stems(*folders, cache=data_dir / "stems", tell=_say)
             for line in found.words():
                 _say(line)
@@ -395,7 +417,8 @@ def record(
 
     async def work() -> None:
         core = _simulated(0.0, 0.0, None, int(rate), max_drift_ppm, max_wander)
-        async with _present(data_dir, circle, None, None, True, core) as (who, _):
+        tell = waiting_teller(json_lines)
+        async with _present(data_dir, circle, None, None, True, core, tell) as (who, _):
             await who.set_levels(hearing=1.0, own=0.0)
             await who.grant(Purpose.PRESENCE, Purpose.HEARING, Purpose.VISIBILITY)
             show = _shower(json_lines, no_view)
@@ -416,6 +439,7 @@ async def _present(
     state_file: Path | None,
     recording: bool,
     core: _core.Platform,
+    tell: Told,
     udp_only: bool = False,
 ) -> AsyncIterator[tuple[Sleeper, bool]]:
     """A running sleeper, and whether they are new here. One who did not ask to be kept leaves at the end."""
@@ -428,9 +452,11 @@ async def _present(
     if new:
         if circle is None:
             raise errors.BadInput("say which circle to join: an invitation, or a circle's id on the host's machine")
-        identity, _ = await sdk_calls.redeem(await _invitation(data_dir, circle))
+        ticket = await _ticket(data_dir, circle)
+        identity, _ = await ticket.redeem(lambda place, found: tell(place, found, ticket))
         identity.path = state_file = state_file or sleepers_dir(data_dir) / f"{identity.sleeper_id}.json"
         identity.save()
+        ticket.discard()
     if state_file is None:
         raise errors.NotFound("this sleeper has no state file")
     async with sdk_resume(state_file, recording=recording, udp_only=udp_only, core=core) as who:
@@ -438,6 +464,9 @@ async def _present(
             yield who, new
         finally:
             over = who.circle.state is CircleState.CLOSED
+            if who.away:
+                keep = True
+                _say(f"you have left; come back with `{called_as()} join --sleeper {who.sleeper_id}`")
             with trio.CancelScope(deadline=trio.current_time() + GOODBYE_S, shield=True) as goodbye:
                 if not keep and not over:
                     try:
@@ -447,6 +476,34 @@ async def _present(
                         pass
             if over and not goodbye.cancelled_caught:
                 put_by(data_dir, state_file, who.sleeper_id)
+
+
+async def _ticket(data_dir: Path, text: str) -> Ticket:
+    """What to redeem: the ticket of somebody who waits, if ``text`` is its file or their invitation; else a new one."""
+    if text.endswith(WAITING):
+        return Ticket.load(Path(text))
+    invitation = await _invitation(data_dir, text)
+    return Ticket.at(waiting_path(data_dir, invitation), invitation)
+
+
+def _tell_waiting(place: Place, circle: Circle, ticket: Ticket) -> None:
+    """Says how things stand for somebody who waits, and what they can do."""
+    when = "" if circle.plan is None else f"; it gathers {plan_text(circle.plan)}"
+    why = f"does not gather yet{when}" if circle.state is CircleState.DRAFT else "is full"
+    _say(
+        f"{circle.title or circle.circle_id} {why}. You are number {place.place} of {place.waiting} on the waiting list"
+        f" and come in by yourself. Ctrl-C keeps the place: `{called_as()} join {ticket.path}` waits on, "
+        f"`{called_as()} circle leave {ticket.path}` gives it up"
+    )
+
+
+def _tell_waiting_json(place: Place, circle: Circle, ticket: Ticket) -> None:
+    _line(event="waiting", **asdict(place), circle=circle_json(circle), ticket=str(ticket.path))
+
+
+def waiting_teller(as_json: bool) -> Told:
+    """What tells a person, or a program, how things stand while they wait."""
+    return _tell_waiting_json if as_json else _tell_waiting
 
 
 async def _invitation(data_dir: Path, text: str) -> Invitation:
@@ -480,7 +537,7 @@ async def _stay(
             if seconds is not None:
                 leave.deadline = trio.current_time() + seconds
             nursery.start_soon(_until_signal, leave)
-            nursery.start_soon(_until_ended, who, leave)
+            nursery.start_soon(_until_ended, who, leave, show)
             await nursery.start(_mute_on_signal, who)
             if touch is not None:
                 nursery.start_soon(touch)
@@ -541,8 +598,9 @@ async def _fade_out(who: Sleeper) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _until_ended(who: Sleeper, leave: trio.CancelScope) -> None:
+async def _until_ended(who: Sleeper, leave: trio.CancelScope, show: "_Quiet") -> None:
     await who.ended()
+    show.over(who.circle)
     leave.cancel()
 
 
@@ -587,6 +645,13 @@ async def _obey(who: Sleeper, words: list[str]) -> bool:
             await who.call_for_help(" ".join(message))
         case ["awake" | "asleep" as word]:
             who.sense_awake(word == "awake")
+        case ["wake", *minutes]:
+            try:
+                await who.wake(60.0 * float(minutes[0] if minutes else 1))
+            except ValueError:
+                raise errors.BadInput(f"{minutes[0]!r} is not a number of minutes") from None
+        case ["sleep"]:
+            await who.sleep_on()
         case ["quit"]:
             return True
         case []:
@@ -594,7 +659,7 @@ async def _obey(who: Sleeper, words: list[str]) -> bool:
         case _:
             raise errors.BadInput(
                 f"{' '.join(words)!r} is no command; there are optout, offset, rhythm, coupling, grant, help, awake,"
-                " asleep and quit"
+                " asleep, wake, sleep and quit"
             )
     return False
 
@@ -619,6 +684,8 @@ async def _obey_keys(who: Sleeper, leave: trio.CancelScope, show: "_Quiet") -> N
                             nursery.start_soon(_patiently, who.opt_out)
                         case b"h":
                             nursery.start_soon(_patiently, who.call_for_help)
+                        case b"a":
+                            nursery.start_soon(_patiently, who.wake)
                         case b"w":
                             show.choosing = True
                         case b"\x1b[C":
@@ -776,6 +843,11 @@ class _Quiet:
         """The sound device was lost, or is back."""
         click.echo(f"warning: {trouble}" if trouble else "the sound device plays again", err=True)
 
+    def over(self, circle: Circle) -> None:
+        """The circle is closed: says why, unless its night was over."""
+        if circle.reason:
+            click.echo(f"{circle.title or circle.circle_id} {circle.ending_words}", err=True)
+
     def end(self, message: str) -> None:
         click.echo(message)
 
@@ -829,6 +901,9 @@ class _JsonLines(_Quiet):
 
     def device(self, trouble: str) -> None:
         _line(event="device_lost" if trouble else "device_back", message=trouble)
+
+    def over(self, circle: Circle) -> None:
+        _line(event="closed", ending=circle.ending.word, reason=circle.reason)
 
     def end(self, message: str) -> None:
         _line(event="end", message=message)

@@ -20,5 +20,5 @@ class LazyGroup(click.Group):
         if cmd_name not in self._modules:
             return None
         module = importlib.import_module(f"harmonia.cli.{self._modules[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command

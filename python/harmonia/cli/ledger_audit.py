@@ -9,7 +9,8 @@ from harmonia import errors
 from harmonia.cli.common import data_option, echo_json, find_sleeper, json_option, run, sleeper_option
 from harmonia.cli.ledger_verify import key_option, read_text, verifiers, witness_option
 from harmonia.client import SleeperCalls
-from harmonia.ledger.audit import Findings, audit_openings, check_opening
+from harmonia.domain.events import decode
+from harmonia.ledger.audit import Findings, Said, audit_openings, check_opening
 from harmonia.ledger.audit import audit as audit_files
 from harmonia.ledger.leaves import Entry
 from harmonia.ledger.note import Checkpoint, Verifier
@@ -62,6 +63,7 @@ def audit(
         found = audit_files(Folder(folder), wanted, since)
     elif openings:
         with opened(data_dir) as ledger:
+            since |= {f"{ledger.store.path}: checkpoint {old.size}": old for old in ledger.store.checkpoints()}
             found = audit_files(Stored(ledger.store), wanted, since)
             audit_openings(found, ledger.journal, ledger.store, ledger.salt)
     else:
@@ -101,11 +103,10 @@ def _tell(found: Findings, openings: bool, as_json: bool) -> None:
 
 def _audit_own(data_dir: Path, sleeper: str, wanted: list[Verifier], as_json: bool) -> None:
     """Proves and opens each of a sleeper's entries, and compares what they add up to with what the sanctuary says."""
-    from harmonia.ledger.audit import Own
-
-    own = Own()
+    own, count = Said(), 0
 
     async def work() -> None:
+        nonlocal count
         async with SleeperCalls(find_sleeper(data_dir, sleeper)) as calls:
             for one in await calls.ledger_entries():
                 text, opening = await calls.prove(str(one.index))
@@ -113,14 +114,16 @@ def _audit_own(data_dir: Path, sleeper: str, wanted: list[Verifier], as_json: bo
                 proof = Proof.parse(text, source)
                 proof.verify(wanted, source)
                 check_opening(Entry.parse(proof.entry, source), opening, source)
-                own.take_in(json.loads(opening)["event"])
+                own.take_in(decode(json.loads(opening)["event"].encode()))
+                count += 1
             own.compare({purpose.word for purpose, one in (await calls.consents()).items() if one.granted})
 
     run(work)
+    allowed = sorted(purpose.name.lower() for purpose in own.allowed)
     if as_json:
-        echo_json({"entries": own.entries, "allowed": sorted(own.allowed)})
+        echo_json({"entries": count, "allowed": allowed})
     else:
         click.echo(
-            f"{own.entries} entries proved and opened; they add up to what the sanctuary goes by:"
-            f" {', '.join(sorted(own.allowed)) or 'nothing'} allowed"
+            f"{count} entries proved and opened; they add up to what the sanctuary goes by:"
+            f" {', '.join(allowed) or 'nothing'} allowed"
         )

@@ -11,10 +11,11 @@ import click
 
 from harmonia import errors
 from harmonia.cli.common import data_option, echo_json, find_sleeper, json_option, run, sleeper_option
+from harmonia.cli.ledger_verify import read_text
 from harmonia.client import LedgerEntry, Sanctuary, SleeperCalls
-from harmonia.journal import ALL
 from harmonia.ledger.leaves import Entry, open_leaf
 from harmonia.ledger.ledger import find, proof_of
+from harmonia.ledger.note import Checkpoint
 from harmonia.ledger.proof import Proof
 from harmonia.ledger.reading import opened, signer_of, store_of
 
@@ -54,16 +55,26 @@ def ls(data_dir: Path, sleeper: str | None, as_json: bool) -> None:
 @data_option
 @click.argument("id", metavar="ID")
 @click.option("--output", type=click.Path(path_type=Path), help="The proof's file. [default: ENTRY.tlog-proof]")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Prove it under this checkpoint, such as a published one with witnesses' signatures; not with --sleeper.",
+)
 @sleeper_option
 @json_option
-def prove(data_dir: Path, id: str, output: Path | None, sleeper: str | None, as_json: bool) -> None:
+def prove(
+    data_dir: Path, id: str, output: Path | None, checkpoint: Path | None, sleeper: str | None, as_json: bool
+) -> None:
     """Write a proof that an entry is in the ledger, and beside it what opens the entry (FILE.opening).
 
     ID is an entry's number or an event's id, as `harmonia ledger ls` lists them. Whoever gets both files learns what
     was said; whoever gets the proof alone learns that something was. With --sleeper the sanctuary is asked, for what
     that sleeper said.
     """
-    text, opening = _proved(data_dir, id) if sleeper is None else _asked(data_dir, sleeper, id)
+    if sleeper is not None and checkpoint is not None:
+        raise errors.BadInput("--checkpoint is for the operator, --sleeper for a sleeper: give one of them")
+    text, opening = _proved(data_dir, id, checkpoint) if sleeper is None else _asked(data_dir, sleeper, id)
     proof = Proof.parse(text, "the sanctuary's answer")
     output = output or Path(f"{proof.index}.tlog-proof")
     opening_file = output.with_name(output.name + ".opening") if opening else None
@@ -103,10 +114,11 @@ def _own(data_dir: Path, sleeper: str) -> list[LedgerEntry]:
     return run(work)
 
 
-def _proved(data_dir: Path, id: str) -> tuple[str, bytes]:
+def _proved(data_dir: Path, id: str, checkpoint: Path | None) -> tuple[str, bytes]:
+    under = None if checkpoint is None else Checkpoint.parse(read_text(checkpoint), str(checkpoint))
     with opened(data_dir) as ledger:
-        record = find(ledger.journal.read(ALL), id, ledger.store)
-        return str(proof_of(ledger.store, record)), open_leaf(record, ledger.salt) or b""
+        record = find(ledger.journal, ledger.store, id)
+        return str(proof_of(ledger.store, record, under)), open_leaf(record, ledger.salt) or b""
 
 
 def _asked(data_dir: Path, sleeper: str, id: str) -> tuple[str, bytes]:

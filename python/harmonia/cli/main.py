@@ -36,6 +36,8 @@ _COMMANDS = {
     "decline": "offers",
     "offer": "offers",
     "offset": "consent",
+    "wake": "waking",
+    "schedule-offset": "waking",
     "rhythm": "weaving",
     "coupling": "weaving",
     "platform": "platform_group",

@@ -16,7 +16,7 @@ from harmonia.client import SleeperCalls
 @json_option
 def forget(data_dir: Path, sleeper: str | None, yes: bool, as_json: bool) -> None:
     """Be forgotten: withdraw everything, then have all that I ever said made unreadable. Nobody can undo it."""
-    identity = find_sleeper(data_dir, sleeper)
+    identity = find_sleeper(data_dir, sleeper, past=True)
     if not yes:
         click.confirm(ASK.format(identity.sleeper_id), abort=True)
 

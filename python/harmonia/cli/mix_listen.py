@@ -6,7 +6,7 @@ import click
 import trio
 
 from harmonia.cli.common import data_option, is_short_for, run, stated_options
-from harmonia.cli.join import _present, _shower, _simulated, _stay
+from harmonia.cli.join import _present, _shower, _simulated, _stay, waiting_teller
 from harmonia.cli.sounding import Target, device_option
 from harmonia.client import Purpose, Sleeper
 
@@ -61,7 +61,9 @@ def listen(
 
     async def work() -> None:
         core = _simulated(0.0, 0.0, None, int(rate), max_drift_ppm, max_wander)
-        async with _present(data_dir, circle, None, None, target.file is not None, core) as (who, _):
+        async with _present(
+            data_dir, circle, None, None, target.file is not None, core, waiting_teller(json_lines)
+        ) as (who, _):
             # Nothing is heard before it is theirs.
             await who.set_levels(hearing=0.0, own=0.0)
             await who.grant(Purpose.PRESENCE, Purpose.HEARING, Purpose.VISIBILITY)

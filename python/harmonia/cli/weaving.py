@@ -10,6 +10,7 @@ import click
 from harmonia import errors
 from harmonia.cli.common import (
     circle_json,
+    countdown_text,
     data_option,
     echo_json,
     find_circle,
@@ -31,6 +32,7 @@ def view_json(view: CircleView) -> dict[str, Any]:
     return {
         **circle_json(view.circle),
         "node_time_ns": view.node_time_ns,
+        "countdown": countdown_text(view.circle, view.node_time_ns),
         "woven": None if view.woven is None else asdict(view.woven),
         "visible": [sleeper_json(one) for one in view.sleepers],
         "hidden": view.hidden,
@@ -86,7 +88,7 @@ def weaving_words(circle: Circle) -> str:
 @json_option
 @click.option("--once", is_flag=True, help="Once, instead of every second.")
 def watch(data_dir: Path, name: str, as_json: bool, once: bool) -> None:
-    """Watch a circle's rhythms: unity beside chance, what it costs, and each visible sleeper."""
+    """Watch a circle: what comes next and when, unity beside chance, what it costs, and each visible sleeper."""
     sanctuary = Sanctuary.at(data_dir)
 
     async def look() -> dict[str, Any]:
@@ -97,7 +99,8 @@ def watch(data_dir: Path, name: str, as_json: bool, once: bool) -> None:
 
 
 def _text(seen: dict[str, Any]) -> str:
-    lines = [f"{seen['circle_id']}  {seen['state']}  {seen['weaving']['mode']}", *woven_text(seen["woven"])]
+    head = f"{seen['circle_id']}  {seen['state']}  {seen['weaving']['mode']}  {seen['countdown']}"
+    lines = [head.rstrip(), *woven_text(seen["woven"])]
     for one in seen["visible"]:
         beat = "·" * int(one["phase_turns"] * 24) + "█"
         rate = "" if one["own_hz"] is None else f"own {one['own_hz']:.4f} Hz, achieved {one['achieved_hz']:.4f} Hz"

@@ -13,6 +13,8 @@ from harmonia.client.invitation import Endpoint, Invitation
 from harmonia.client.names import (
     EVERY_PURPOSE,
     GIVEN_ROLES,
+    CircleCause,
+    CircleEnding,
     CircleMode,
     CircleState,
     LockState,
@@ -38,6 +40,7 @@ from harmonia.client.sanctuary import Sanctuary
 from harmonia.client.sleeper import Moment, Sleeper, join, resume
 from harmonia.client.sound import Output, Sound
 from harmonia.client.stewardship import RoleKey, Stewardship
+from harmonia.client.ticket import Ticket
 from harmonia.client.udp import UdpLoss
 from harmonia.client.views import (
     Apart,
@@ -46,12 +49,16 @@ from harmonia.client.views import (
     LedgerEntry,
     Listener,
     Me,
+    Night,
+    NightWish,
     Offer,
+    Place,
     PlatformState,
     PurposeConsent,
     RhythmView,
     SanctuaryStatus,
     ScoreText,
+    Series,
     SleeperView,
     Source,
     Tracking,
@@ -70,6 +77,8 @@ __all__ = [
     "Bed",
     "Calibration",
     "Circle",
+    "CircleCause",
+    "CircleEnding",
     "CircleMode",
     "CircleState",
     "CircleView",
@@ -85,11 +94,15 @@ __all__ = [
     "LockState",
     "Me",
     "Moment",
+    "Night",
+    "NightPlan",
+    "NightWish",
     "Offer",
     "Output",
     "Petition",
     "PhaseEstimate",
     "PhaseTracker",
+    "Place",
     "Platform",
     "PlatformState",
     "PublicCircle",
@@ -103,6 +116,7 @@ __all__ = [
     "Sanctuary",
     "SanctuaryStatus",
     "ScoreText",
+    "Series",
     "Silence",
     "Since",
     "Sleeper",
@@ -114,6 +128,7 @@ __all__ = [
     "Statement",
     "Stewardship",
     "Taps",
+    "Ticket",
     "Tracking",
     "Trouble",
     "UdpLoss",
@@ -128,3 +143,4 @@ __all__ = [
     "redeem",
     "resume",
 ]
+from harmonia.domain.schedule import NightPlan

@@ -5,14 +5,13 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from harmonia import errors
 from harmonia.client import channel, rooms, views
-from harmonia.client.identity import Identity, join_proof
+from harmonia.client.identity import Identity
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import Purpose
 from harmonia.client.rooms import HelpCall
+from harmonia.client.ticket import Ticket
 from harmonia.domain.advance import AdvanceWish, StandingWish
 from harmonia.v1 import (
     circle_pb2,
@@ -47,18 +46,11 @@ WITHDRAW_DEADLINE_S = 3.0
 
 
 async def redeem(invitation: Invitation) -> tuple[Identity, views.Circle]:
-    """Redeems the invitation's token for an identity with a new key. Raises NotPermitted, NotFound, Unreachable."""
-    key, endpoint = Ed25519PrivateKey.generate(), invitation.endpoint
-    request = circle_pb2.JoinCircleRequest(
-        circle_id=invitation.circle_id,
-        token=invitation.token,
-        platform_key=key.public_key().public_bytes_raw(),
-        proof=join_proof(key, invitation.circle_id, invitation.token),
-    )
-    with channel.open_channel(endpoint.host, endpoint.port, endpoint.ca_pem.encode()) as connection:
-        answer = await channel.call(circle_pb2_grpc.CircleServiceStub(connection).JoinCircle, request)
-    identity = Identity(endpoint, answer.circle.circle_id, answer.sleeper_id, answer.credential, key)
-    return identity, views.circle(answer.circle)
+    """Redeems the invitation's token for an identity with a new key. Raises NotPermitted, NotFound, Unreachable.
+
+    Where there is no place, it raises BadInput; whoever wants to wait takes a `Ticket`.
+    """
+    return await Ticket(invitation).redeem()
 
 
 class SleeperCalls:
@@ -381,6 +373,24 @@ class SleeperCalls:
         node_time_ns: int = answer.node_time_ns
         return node_time_ns
 
-    async def leave(self) -> None:
-        """Leaves the circle for good; the credential ends."""
-        await self._call(self._circle, "CircleService", "LeaveCircle", circle_pb2.LeaveCircleRequest())
+    async def leave(self, *, come_back: bool = False) -> None:
+        """Leaves the circle for good, and the credential ends; or, with ``come_back``, for a while.
+
+        That withdraws the voice, like any withdrawal: it takes a new grant to sound again.
+        """
+        request = circle_pb2.LeaveCircleRequest(come_back=come_back, event_id=os.urandom(16))
+        await self._call(self._circle, "CircleService", "LeaveCircle", request)
+
+    async def come_back(self) -> None:
+        """Is in the circle again, after leaving for a while; does nothing for who is there."""
+        await self._call(self._circle, "CircleService", "ComeBack", circle_pb2.ComeBackRequest())
+
+    async def set_awake(self, awake: bool, fade_s: float = 0.0) -> None:
+        """Wakes softly within ``fade_s`` seconds (0: a minute), or goes back to sleep."""
+        request = platform_pb2.SetAwakeRequest(awake=awake, fade_ns=round(fade_s * 1e9))
+        await self._call(self._platform, "PlatformService", "SetAwake", request)
+
+    async def set_schedule_offset(self, hours: float) -> None:
+        """Records how much later than the circle the sleeper wakes, in hours (-12 to 12); negative: earlier."""
+        request = platform_pb2.SetScheduleOffsetRequest(offset_ns=round(hours * 3.6e12))
+        await self._call(self._platform, "PlatformService", "SetScheduleOffset", request)

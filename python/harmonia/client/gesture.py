@@ -85,6 +85,11 @@ async def obey_pipe(who: Mutable, pipe: Path, tap_threshold: float | None = None
         os.close(descriptor)
 
 
+def check_pipe(pipe: Path) -> None:
+    """Raises NotFound, BadInput or StorageError for what is no pipe."""
+    os.close(_open(pipe))
+
+
 def _obey(who: Mutable, line: str, taps: Taps | None) -> None:
     if taps is not None:
         try:

@@ -64,6 +64,24 @@ class CircleState(_Named):
     CLOSED = 7
 
 
+class CircleCause(_Named):
+    """Who or what moved a circle last."""
+
+    UNKNOWN = 0
+    HOST = 1
+    TIMETABLE = 2
+    FAILURE = 3
+
+
+class CircleEnding(_Named):
+    """How a circle came to be closed."""
+
+    OPEN = 0
+    ENDED = 1
+    CANCELLED = 2
+    FAILED = 3
+
+
 class CircleMode(_Named):
     """What a circle offers. Nobody's frequency, coupling or offset follows from it."""
 

@@ -43,6 +43,7 @@ class Platform:
         self._quiet = False
         self._closed = False
         self._seen_quiet = False
+        self._mix = 1.0
         self._room_silent = False
         """Somebody has silenced the room: the gate is closed beside what the person wants."""
 
@@ -94,7 +95,10 @@ class Platform:
 
     def _follow_score(self, state: PlatformState) -> None:
         circle, score = state.circle, state.circle.score
-        sounding = circle.epoch_ns is not None and circle.state in SOUNDING
+        # Who wakes later than the circle sleeps on with the score, alone.
+        woken_ns = state.edges.woken_ns
+        later = state.schedule_offset_ns > 0 and woken_ns is not None and self.core.clock().node_ns < woken_ns
+        sounding = circle.epoch_ns is not None and (circle.state in SOUNDING or (later and circle.ran))
         playing = (score, circle.epoch_ns) if sounding else None
         if playing == self._playing:
             return
@@ -113,7 +117,13 @@ class Platform:
 
     def _apply_levels(self) -> None:
         hearing, own = self._levels.value
-        self.core.set_levels(hearing=hearing if self._hears else 0.0, own=own)
+        self.core.set_levels(hearing=self._mix * hearing if self._hears else 0.0, own=self._mix * own)
+
+    def ease(self, mix: float) -> None:
+        """How much of the night is heard here, 0 to 1, while its sleeper wakes."""
+        if mix != self._mix:
+            self._mix = mix
+            self._apply_levels()
 
     def change_offset(self, turns: float) -> int:
         """Glides there from the next block on. Returns 2**-64 turn. Raises BadInput unless ``turns`` is finite."""

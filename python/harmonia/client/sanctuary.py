@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,18 @@ from harmonia.client import channel, rooms, views
 from harmonia.client.invitation import Endpoint, Invitation
 from harmonia.client.names import CircleMode, CircleState, Purpose, Role
 from harmonia.client.rooms import RoleView
-from harmonia.client.views import Circle, CircleView, Offer, RhythmView, SanctuaryStatus, ScoreText, Tracking, Weaving
+from harmonia.client.views import (
+    Circle,
+    CircleView,
+    NightWish,
+    Offer,
+    RhythmView,
+    SanctuaryStatus,
+    ScoreText,
+    Series,
+    Tracking,
+    Weaving,
+)
 from harmonia.v1 import (
     circle_pb2,
     circle_pb2_grpc,
@@ -26,6 +37,8 @@ from harmonia.v1 import (
     rhythm_pb2_grpc,
     sanctuary_pb2,
     sanctuary_pb2_grpc,
+    series_pb2,
+    series_pb2_grpc,
     stem_pb2,
     stem_pb2_grpc,
     steward_pb2,
@@ -71,6 +84,7 @@ class Sanctuary:
         self._channel = channel.open_channel(endpoint.host, endpoint.port, endpoint.ca_pem.encode())
         self._sanctuary = sanctuary_pb2_grpc.SanctuaryServiceStub(self._channel)
         self._circle = circle_pb2_grpc.CircleServiceStub(self._channel)
+        self._series = series_pb2_grpc.SeriesServiceStub(self._channel)
         self._stem = stem_pb2_grpc.StemServiceStub(self._channel)
         self._ledger = ledger_pb2_grpc.LedgerServiceStub(self._channel)
         self._rhythm = rhythm_pb2_grpc.RhythmServiceStub(self._channel)
@@ -118,8 +132,16 @@ class Sanctuary:
         gather_s: float | None = None,
         night_s: float | None = None,
         weaving: Weaving | None = None,
+        wish: NightWish | None = None,
+        draft: bool = False,
+        note: Callable[[str], None] = lambda _: None,
     ) -> Circle:
-        """Opens a circle in gathering.
+        """Opens a circle in gathering, or as a draft.
+
+        ``wish`` is the night in civil time: when it gathers (``YYYY-MM-DD HH:MM``, or empty: at once), lights-out (the
+        same, or ``HH:MM``) and the wake window (``FROM..UNTIL``, or empty: with the score's end), in a zone. What has
+        to be said of it (times at which the clocks change) is given to ``note``, a line each. A circle whose wish says
+        when it gathers is a draft until then.
 
         ``capacity`` 0 means 64. The score begins after ``gather_s`` seconds, or when the host advances the circle; the
         night lasts ``night_s`` seconds from there, or until the score ends. ``weaving`` is its mode, strength and lag;
@@ -133,8 +155,42 @@ class Sanctuary:
             gather_ns=None if gather_s is None else round(gather_s * 1e9),
             night_ns=None if night_s is None else round(night_s * 1e9),
             weaving=None if weaving is None else views.weaving_message(weaving),
+            wish=None if wish is None else views.night_wish_message(wish),
+            draft=draft,
         )
-        return views.circle((await self._call(self._circle.CreateCircle, request)).circle)
+        answer = await self._call(self._circle.CreateCircle, request)
+        for line in answer.notes:
+            note(line)
+        return views.circle(answer.circle)
+
+    async def edit_circle(
+        self,
+        circle_id: str,
+        *,
+        title: str | None = None,
+        capacity: int | None = None,
+        score: ScoreText | None = None,
+        schedule: NightWish | tuple[float | None, float | None] | None = None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> Circle:
+        """Changes a circle (None: as it is): all of it while it is a draft, title and schedule until it begins.
+
+        Its capacity can be changed always; nobody leaves for a lower one. ``schedule`` is a whole one in place of the
+        one before: a wish, or the lengths of gathering and night in seconds (None: until its host moves it on). Raises
+        BadInput where that cannot be changed any more.
+        """
+        request = circle_pb2.EditCircleRequest(circle_id=circle_id, title=title, capacity=capacity)
+        if score is not None:
+            request.score.CopyFrom(views.score_message(score))
+        if isinstance(schedule, NightWish):
+            request.schedule.wish.CopyFrom(views.night_wish_message(schedule))
+        elif schedule is not None:
+            gather_ns, night_ns = (None if length_s is None else round(length_s * 1e9) for length_s in schedule)
+            request.schedule.CopyFrom(circle_pb2.ScheduleWish(gather_ns=gather_ns, night_ns=night_ns))
+        answer = await self._call(self._circle.EditCircle, request)
+        for line in answer.notes:
+            note(line)
+        return views.circle(answer.circle)
 
     async def add_stem(self, path: Path) -> str:
         """Gives the sanctuary a recording, by its file's name; goes on where it was interrupted. Returns its SHA-256.
@@ -190,10 +246,76 @@ class Sanctuary:
             if not page_token:
                 return found
 
-    async def advance(self, circle_id: str, state: CircleState) -> Circle:
-        """Moves a circle to ``state``. Raises BadInput where the table has no such way."""
-        request = circle_pb2.AdvanceCircleRequest(circle_id=circle_id, state=views.state_number(state))
+    async def advance(self, circle_id: str, state: CircleState, reason: str = "") -> Circle:
+        """Moves a circle to ``state``. Raises BadInput where the table has no such way.
+
+        To close one that has not begun cancels it; everybody is told ``reason``.
+        """
+        number = views.state_number(state)
+        request = circle_pb2.AdvanceCircleRequest(circle_id=circle_id, state=number, reason=reason)
         return views.circle((await self._call(self._circle.AdvanceCircle, request)).circle)
+
+    async def create_series(
+        self,
+        score: ScoreText,
+        *,
+        rule: str,
+        times: NightWish,
+        title: str = "",
+        capacity: int = 0,
+        night_s: float | None = None,
+        weaving: Weaving | None = None,
+        first: str = "",
+        excluded: Sequence[str] = (),
+    ) -> Series:
+        """Makes a circle recur: each night is a circle of its own, made a week ahead.
+
+        ``rule``: full-moon, new-moon, daily, a weekday, or an RRULE of RFC 5545, counted from ``first`` (a local date;
+        empty: today), without the dates ``excluded``. ``times`` are times of day. Raises BadInput.
+        """
+        request = series_pb2.CreateSeriesRequest(
+            title=title,
+            score=views.score_message(score),
+            capacity=capacity,
+            night_ns=None if night_s is None else round(night_s * 1e9),
+            weaving=None if weaving is None else views.weaving_message(weaving),
+            wish=views.night_wish_message(times),
+            rule=rule,
+            first=first,
+            excluded=excluded,
+        )
+        return views.series((await self._call(self._series.CreateSeries, request)).series)
+
+    async def series(self, nights: int = 10) -> list[Series]:
+        """Every series, with so many of the nights that come."""
+        answer = await self._call(self._series.ListSeries, series_pb2.ListSeriesRequest(nights=nights))
+        return list(map(views.series, answer.series))
+
+    async def change_series(
+        self,
+        series_id: str,
+        *,
+        title: str | None = None,
+        capacity: int | None = None,
+        score: ScoreText | None = None,
+        times: NightWish | None = None,
+        excluded: Sequence[str] = (),
+    ) -> Series:
+        """Changes all later nights of a series (None: as it is), also those that are made and drafts still.
+
+        ``excluded``: nights to leave out besides; one that is made already is called off as any circle.
+        """
+        request = series_pb2.ChangeSeriesRequest(series_id=series_id, title=title, capacity=capacity, excluded=excluded)
+        if score is not None:
+            request.score.CopyFrom(views.score_message(score))
+        if times is not None:
+            request.wish.CopyFrom(views.night_wish_message(times))
+        return views.series((await self._call(self._series.ChangeSeries, request)).series)
+
+    async def end_series(self, series_id: str) -> Series:
+        """Makes no more nights of a series; circles that are made stay."""
+        request = series_pb2.EndSeriesRequest(series_id=series_id)
+        return views.series((await self._call(self._series.EndSeries, request)).series)
 
     async def invitations(self, circle_id: str, count: int = 1, valid_s: float = 0) -> list[Invitation]:
         """``count`` invitations, each good for one sleeper for ``valid_s`` seconds (0: one day)."""

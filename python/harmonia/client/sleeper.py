@@ -25,6 +25,7 @@ from harmonia.client.phase import PhaseTracker
 from harmonia.client.platform import STAYING, Platform, parse_score
 from harmonia.client.rooms import HelpCall, Silence
 from harmonia.client.sound import SILENCE, Output, Sound
+from harmonia.client.ticket import Ticket
 from harmonia.client.tunnel import HOST as TUNNEL_HOST
 from harmonia.client.tunnel import Tunnel
 from harmonia.client.udp import UdpLoss, gets_through, loss_of
@@ -35,6 +36,7 @@ from harmonia.client.views import (
     CircleView,
     Listener,
     Offer,
+    Place,
     PlatformState,
     PurposeConsent,
     turns,
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
 
 _POLL_S = 0.05
+_EASE_S = 0.25
+"""Between two steps of a mix that fades; the core glides between them."""
 _FADE_MAX_S = 8.0
 """Fading out takes five seconds; whoever plays nothing is waited for no longer than this."""
 _LOOK_S = 0.5
@@ -105,6 +109,8 @@ class Sleeper:
         self.trouble: str = ""
         """Why the sanctuary cannot be reached, or what it refused last; empty while all is well."""
         self.connected = False
+        self.away = False
+        """Has left for a while."""
         self.following: Following | None = None
         """How this sleeper's rhythm stands to their living signal; None while `follow` is not running."""
         self.calibration = Calibration()
@@ -301,7 +307,7 @@ class Sleeper:
         second (WCAG 2.3.1), so what is faster than a breath is paler. In an alarm it is ``brightest``, and steady.
         """
         if self.silence is not None and self.silence.alarm:
-            return brightest
+            return min(max(brightest, 0.0), 1.0)
         return self.platform.core.light(brightest)
 
     # What the person wants. Each first takes effect here; awaiting it waits until the sanctuary has recorded it, and
@@ -624,10 +630,59 @@ class Sleeper:
         """Accepts an offer, which sets what it says, or declines it, which sets nothing. Raises NotFound, BadInput."""
         return await self._calls.answer_offer(offer_id, accept=accept)
 
-    async def leave(self) -> None:
-        """Leaves for good: the voice is gone, the credential ends."""
-        await self._calls.leave()
+    async def leave(self, *, come_back: bool = False) -> None:
+        """Leaves for good: the voice is gone, the credential ends. With ``come_back``, for a while, until `resume`.
+
+        Place, settings and what was allowed stay as they are then, but for the voice, which takes a new grant.
+        """
+        await self._calls.leave(come_back=come_back)
+        self.away = come_back
         self._finish(None)
+
+    async def wake(self, fade_s: float = 60.0) -> None:
+        """Wakes softly: the own mix fades out within ``fade_s`` seconds (to an hour), and the voice for the others.
+
+        `sleep_on` undoes it. An opt-out is for who wants silence at once.
+        """
+        if not 0 < fade_s <= 3600:
+            raise errors.BadInput(f"waking takes up to 3600 s, not {fade_s:g} s")
+        await self._calls.set_awake(True, fade_s)
+
+    async def sleep_on(self) -> None:
+        """Goes back to sleep after `wake`: both fade in again."""
+        await self._calls.set_awake(False)
+
+    async def set_schedule_offset(self, hours: float) -> None:
+        """Wakes this sleeper so many hours later than the circle, -12 to 12; negative: earlier. Raises BadInput.
+
+        Who wakes earlier fades out within their own wake window; who wakes later sleeps on with the score, alone.
+        """
+        if not (math.isfinite(hours) and abs(hours) <= 12):
+            raise errors.BadInput(f"a schedule offset is a number of hours from -12 to 12, not {hours}")
+        await self._calls.set_schedule_offset(hours)
+
+    @property
+    def schedule_offset_hours(self) -> float:
+        """How much later than the circle this sleeper wakes."""
+        return self._known.schedule_offset_ns / 3.6e12
+
+    async def _ease(self) -> None:
+        """Lets the night go, and come, as softly as its edges say."""
+        while True:
+            self.platform.ease(self._known.edges.mix(self.platform.core.clock().node_ns))
+            await trio.sleep(_EASE_S)
+
+    async def _sleep_on_alone(self) -> None:
+        """The circle is over; returns when this sleeper's own night is."""
+        while (ahead_ns := self._own_night_ns()) > 0:  # noqa: ASYNC110 (a clock is steered, and nobody tells)
+            await trio.sleep(min(ahead_ns / 1e9, 60.0))
+
+    def _own_night_ns(self) -> int:
+        """How long this sleeper's night goes on without the circle; 0 or less: it does not."""
+        state = self._known
+        if state.schedule_offset_ns <= 0 or state.edges.woken_ns is None or not state.circle.ran:
+            return 0
+        return state.edges.woken_ns - self.platform.core.clock().node_ns
 
     def _tell_withdrawal(self, event_id: bytes, purposes: tuple[Purpose, ...]) -> outbox.Receipt[int]:
         async def tell() -> int:
@@ -673,6 +728,7 @@ class Sleeper:
                 nursery.start_soon(self._withdrawals.run)
                 nursery.start_soon(self._keep_vigil)
                 nursery.start_soon(self._settings.run)
+                nursery.start_soon(self._ease)
                 nursery.start_soon(self._help.run)
                 nursery.start_soon(self._mind_the_way)
                 await self._follow()
@@ -724,6 +780,9 @@ class Sleeper:
                         async for state in states:
                             waits_s = outbox.backoff_s()
                             self._hear(state, self.platform.follow)
+                            if not state.circle.open:
+                                await self._sleep_on_alone()
+                                self._finish(None)
                             if self._ended.is_set():
                                 return
                 if self._session.cancelled_caught:
@@ -775,7 +834,10 @@ class Sleeper:
             self._save_soon()
         self._changed.set()
         self._changed = trio.Event()
-        if state.circle.state is CircleState.CLOSED:
+        if state.away:
+            self.away = True
+            self._finish(None)
+        elif state.circle.state is CircleState.CLOSED and self._own_night_ns() <= 0:
             self._finish(None)
 
     def _finish(self, error: errors.HarmoniaError | None) -> None:
@@ -816,8 +878,12 @@ async def join(
     recording: bool = False,
     udp_only: bool = False,
     core: _core.Platform | None = None,
+    wait: Callable[[Place, Circle], None] | None = None,
 ) -> AsyncIterator[Sleeper]:
     """Joins a circle for the length of the block.
+
+    Where there is no place, or the circle does not gather yet, ``wait`` is told how things stand, now and after every
+    change, until this sleeper is in; without it that raises BadInput.
 
     ``state_file`` keeps key and credential (mode 0600); if it exists already, the sleeper comes back as who they were
     and what they allow stays as they left it. A new sleeper allows ``grants``; without any, nobody hears or sees them
@@ -834,9 +900,12 @@ async def join(
         if identity.circle_id != invitation.circle_id:
             raise errors.BadInput(f"{state_file} belongs to circle {identity.circle_id}; name another state file")
     else:
-        identity, _ = await calls.redeem(invitation)
+        waiting = None if state_file is None else state_file.with_suffix(".waiting")
+        ticket = Ticket(invitation, path=waiting) if waiting is None else Ticket.at(waiting, invitation)
+        identity, _ = await ticket.redeem(wait)
         identity.path = state_file
         identity.save()
+        ticket.discard()
         new = True
     async with _running(Sleeper(identity, core or _core.Platform(), recording=recording, udp_only=udp_only)) as sleeper:
         if new:
@@ -854,6 +923,8 @@ async def resume(
 ) -> AsyncIterator[Sleeper]:
     """Comes back as the sleeper of ``state_file``, without a token; otherwise like `join`."""
     identity = Identity.load(state_file)
+    async with calls.SleeperCalls(identity) as coming:
+        await coming.come_back()
     async with _running(Sleeper(identity, core or _core.Platform(), recording=recording, udp_only=udp_only)) as sleeper:
         yield sleeper
 

@@ -5,14 +5,16 @@ Times are node times in nanoseconds; phases and offsets are exact, in 2**-64 tur
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
 from harmonia.client import rooms
-from harmonia.client.names import CircleMode, CircleState, LockState, Purpose
+from harmonia.client.names import CircleCause, CircleEnding, CircleMode, CircleState, LockState, Purpose
 from harmonia.client.rooms import HelpCall, Silence
 from harmonia.domain import consent as domain_consent
 from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish, WishKind
+from harmonia.domain.edges import STAYING, Edges
+from harmonia.domain.schedule import NightPlan
 from harmonia.v1 import (
     circle_pb2,
     consent_pb2,
@@ -21,6 +23,7 @@ from harmonia.v1 import (
     offer_pb2,
     platform_pb2,
     sanctuary_pb2,
+    series_pb2,
     types_pb2,
 )
 
@@ -106,6 +109,97 @@ class Circle:
     sleepers: int
     channels: int
     weaving: Weaving = Weaving()
+    plan: NightPlan | None = None
+    """The night in civil time; None where its times are lengths."""
+    gathers_ns: int | None = None
+    """When it gathers or began to; this and what follows as expected now, None while nobody knows."""
+    begins_ns: int | None = None
+    wakes_ns: int | None = None
+    ends_ns: int | None = None
+    """When the score is over and the dialogue begins."""
+    cause: CircleCause = CircleCause.UNKNOWN
+    """Who or what moved it last."""
+    ending: CircleEnding = CircleEnding.OPEN
+    reason: str = ""
+    """Why it was cancelled or failed."""
+    waiting: int = 0
+    """How many wait for a place."""
+    series_id: str = ""
+    night: str = ""
+    """Which of the series' nights it is: a local date."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it is not closed."""
+        return self.state is not CircleState.CLOSED
+
+    @property
+    def ran(self) -> bool:
+        """Whether its night was not cut short: the score is over, or it still plays."""
+        return self.ending in (CircleEnding.OPEN, CircleEnding.ENDED)
+
+    @property
+    def ending_words(self) -> str:
+        """How it came to be closed, in words; empty while it is open."""
+        if self.ending in (CircleEnding.CANCELLED, CircleEnding.FAILED):
+            return f"{'cancelled' if self.ending is CircleEnding.CANCELLED else 'failed'}: {self.reason}"
+        return "" if self.ending is CircleEnding.OPEN else "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class NightWish:
+    """A night as a host says it; forms as `Sanctuary.create_circle` says."""
+
+    zone: str
+    lights_out: str
+    gather_at: str = ""
+    wake: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """One night of a series."""
+
+    night: str
+    """Its evening's local date."""
+    circle_id: str
+    """Empty: not made yet."""
+    plan: NightPlan | None
+    """None: missed, or cannot be."""
+    gathers_utc_ns: int | None
+    reason: str
+    """Why it was missed, or cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A circle that recurs."""
+
+    series_id: str
+    title: str
+    """Its nights are called that and their date."""
+    rule: str
+    first: str
+    """The local date from which the rule counts."""
+    excluded: tuple[str, ...]
+    capacity: int
+    times: NightWish
+    """Times of day."""
+    score_name: str
+    ended: bool
+    nights: tuple[Night, ...]
+    """Those that come."""
+    missed: tuple[Night, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where somebody stands who waits."""
+
+    place: int
+    """From 1, the next to come in."""
+    waiting: int
+    """How many wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +324,12 @@ class PlatformState:
     """Who listens in to the sleeper."""
     wishes: tuple[StandingWish, ...] = ()
     """What the platform has to take back by itself."""
+    away: bool = False
+    """The sleeper has left for a while."""
+    schedule_offset_ns: int = 0
+    """How much later than the circle the sleeper wakes; negative: earlier."""
+    edges: Edges = STAYING
+    """When the sleeper goes out of the night, softly."""
     open_offers: int = 0
     """Offers that the sleeper has not answered."""
     joined_ns: int = 0
@@ -466,7 +566,55 @@ def circle(message: types_pb2.Circle) -> Circle:
         sleepers=message.sleepers,
         channels=message.channels,
         weaving=Weaving(CircleMode.read(message.weaving.mode), message.weaving.strength_rad_s, message.weaving.lag_rad),
+        plan=_plan(message.plan) if message.HasField("plan") else None,
+        gathers_ns=message.gathers_ns if message.HasField("gathers_ns") else None,
+        begins_ns=message.begins_ns if message.HasField("begins_ns") else None,
+        wakes_ns=message.wakes_ns if message.HasField("wakes_ns") else None,
+        ends_ns=message.ends_ns if message.HasField("ends_ns") else None,
+        cause=CircleCause.read(message.cause),
+        ending=CircleEnding.read(message.ending),
+        reason=message.reason,
+        waiting=message.waiting,
+        series_id=message.series_id,
+        night=message.night,
     )
+
+
+def _plan(message: types_pb2.NightPlan) -> NightPlan:
+    return NightPlan(message.zone, message.gather_at, message.lights_out, message.wake_from, message.wake_until)
+
+
+def night_wish_message(wish: NightWish) -> types_pb2.NightWish:
+    """The message of ``wish``."""
+    return types_pb2.NightWish(**asdict(wish))
+
+
+def series(m: series_pb2.Series) -> Series:
+    """The series of a message."""
+    return Series(
+        series_id=m.series_id,
+        title=m.title,
+        rule=m.rule,
+        first=m.first,
+        excluded=tuple(m.excluded),
+        capacity=m.capacity,
+        times=NightWish(m.times.zone, m.times.lights_out, m.times.gather_at, m.times.wake),
+        score_name=m.score_name,
+        ended=m.ended,
+        nights=tuple(map(_night, m.nights)),
+        missed=tuple(map(_night, m.missed)),
+    )
+
+
+def _night(m: series_pb2.Night) -> Night:
+    plan = _plan(m.plan) if m.HasField("plan") else None
+    gathers = m.gathers_utc_ns if m.HasField("gathers_utc_ns") else None
+    return Night(m.night, m.circle_id, plan, gathers, m.reason)
+
+
+def place(message: circle_pb2.WaitingPlace) -> Place:
+    """Where somebody stands who waits."""
+    return Place(message.place, message.waiting)
 
 
 def consents(messages: Iterable[consent_pb2.PurposeConsent]) -> dict[Purpose, PurposeConsent]:
@@ -495,6 +643,16 @@ def apart(messages: Iterable[consent_pb2.Apart]) -> tuple[Apart, ...]:
     return tuple(Apart(m.sleeper_id, m.unheard, m.unhearing) for m in messages)
 
 
+def _edges(m: platform_pb2.Edges) -> Edges:
+    return Edges(
+        awake=m.awake,
+        turned_ns=m.turned_ns if m.HasField("turned_ns") else None,
+        turn_ns=m.turn_ns,
+        wakes_ns=m.wakes_ns if m.HasField("wakes_ns") else None,
+        woken_ns=m.woken_ns if m.HasField("woken_ns") else None,
+    )
+
+
 def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
     """The platform state of a message."""
     return PlatformState(
@@ -513,6 +671,9 @@ def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
         silence=rooms.silence(message.silence) if message.HasField("silence") else None,
         calls=rooms.help_calls(message.calls),
         wishes=wishes(message.wishes),
+        away=message.away,
+        schedule_offset_ns=message.schedule_offset_ns,
+        edges=_edges(message.edges),
         open_offers=message.open_offers,
         joined_ns=message.joined_ns,
     )

@@ -9,13 +9,15 @@ import hashlib
 import hmac
 from dataclasses import dataclass, replace
 
-from harmonia.errors import BadInput, CircleFull, NotNow, TokenExpired, TokenUnknown, TokenUsed
+from harmonia.errors import BadInput, TokenExpired, TokenUnknown, TokenUsed
 
 SECRET_BYTES = 24
 TOKENS_MAX = 10_000
 VALID_NS_DEFAULT = 24 * 3600 * 1_000_000_000
 VALID_NS_MAX = 366 * VALID_NS_DEFAULT
 PLATFORM_KEY_BYTES = 32
+WAITING_MAX = 10_000
+"""The longest waiting list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,6 @@ def check_token(token: Token | None, t_ns: int) -> None:
         raise TokenUsed("this join token has been used; each is good for one sleeper: ask the host for another")
     if t_ns >= token.expires_ns:
         raise TokenExpired("this join token has expired: ask the host for another")
-
-
-def check_room(is_open: bool, present: int, capacity: int) -> None:
-    """Raises unless one more sleeper may come in."""
-    if not is_open:
-        raise NotNow("this circle is closed: nobody can join it any more")
-    if present >= capacity:
-        raise CircleFull(f"all {capacity} places of this circle are taken: ask the host for a larger one")
 
 
 def parse_token_wish(count: int, valid_ns: int) -> tuple[int, int]:

@@ -11,21 +11,26 @@ from dataclasses import dataclass, replace
 from harmonia.domain import offers
 from harmonia.domain.consent import OPEN, Ceiling, Purpose
 from harmonia.domain.events import (
+    CapacitySet,
     CircleAdvanced,
     CircleCreated,
     CircleEvent,
+    CircleTitled,
     OfferEnded,
     OfferMade,
     OffsetsOffered,
     RhythmLed,
     RoomLifted,
     RoomSilenced,
+    ScheduleSet,
+    ScoreSet,
     WeavingSet,
 )
 from harmonia.domain.offers import Offer, OfferKind
 from harmonia.domain.rhythm import Rhythm
+from harmonia.domain.schedule import NightPlan
 from harmonia.domain.silence import Silence, lifted, safety
-from harmonia.domain.states import SOUNDING, TRANSITIONS, CircleState
+from harmonia.domain.states import BEFORE, ENDINGS, SOUNDING, TRANSITIONS, Cause, CircleState, Ending, move_between
 from harmonia.domain.weaving import STANDARD, CircleMode, Weaving, parse_pattern, parse_weaving
 from harmonia.errors import BadInput, BadScore, NotNow
 
@@ -40,6 +45,9 @@ CAPACITY_MAX = 100_000
 RAMP_NS_DEFAULT = 10 * NS_PER_S
 LEAD_HZ_MAX = 1000.0
 TITLE_MAX = 200
+REASON_MAX = 200
+WAIT_NS_MAX = 7 * 24 * 3600 * NS_PER_S
+"""The longest gathering or night; who waits for a host waits no longer."""
 SCORE_BYTES_MAX = 1 << 20
 """A circle is sent with its score and its whole rhythm, and gRPC clients take 4 MiB."""
 SEGMENTS_MAX = 20_000
@@ -70,6 +78,20 @@ class Circle:
     weaving: Weaving = STANDARD
     offered: tuple[int, ...] = ()
     """A pattern of phase offsets for whoever likes theirs, 2⁻⁶⁴ turn."""
+    plan: NightPlan | None = None
+    """The night in civil time: counts in place of ``gather_ns``, its wake window in place of ``night_ns``."""
+    voices: int = CAPACITY_DEFAULT
+    """Of how many unlike voices together are as loud as one: the capacity with which it began to gather. It stays, or
+    everybody would become louder or quieter whenever a host makes room."""
+    gathered_ns: int = 0
+    """When it began to gather."""
+    cause: Cause = Cause.HOST
+    """Who or what moved it last."""
+    ending: Ending = Ending.OPEN
+    reason: str = ""
+    """Why it was cancelled or failed."""
+    series_id: str = ""
+    night: str = ""
     silence: Silence | None = None
     """The room is silent."""
     offers: tuple[Offer, ...] = ()
@@ -78,6 +100,11 @@ class Circle:
     @property
     def open(self) -> bool:
         return self.state is not CircleState.CLOSED
+
+    @property
+    def on_plane(self) -> bool:
+        """Whether sleepers may be in it: it has begun to gather, and is not over."""
+        return self.open and self.state is not CircleState.DRAFT
 
     @property
     def length_ns(self) -> int | None:
@@ -115,35 +142,99 @@ def parse_score_text(name: str, text: str) -> tuple[str, str]:
 
 def decide_creation(event: CircleCreated) -> CircleCreated:
     """``event`` if such a circle may be opened. Raises :class:`BadInput`."""
-    if not event.title.strip() or len(event.title) > TITLE_MAX or not event.title.isprintable():
-        raise BadInput(f"a title must have 1 to {TITLE_MAX} printable characters, not {event.title[:40]!r}")
-    if not 1 <= event.capacity <= CAPACITY_MAX:
-        raise BadInput(f"a capacity must be 1 to {CAPACITY_MAX} sleepers, not {event.capacity}")
-    for name, length_ns in (("gathering", event.gather_ns), ("night", event.night_ns)):
-        if length_ns is not None and not 0 <= length_ns <= 7 * 24 * 3600 * NS_PER_S:
-            raise BadInput(f"a {name} must last from 0 s to a week, not {length_ns / NS_PER_S:g} s")
+    parse_title(event.title)
+    parse_capacity(event.capacity)
+    parse_lengths(event.gather_ns, event.night_ns)
     parse_weaving(event.mode, event.strength_rad_s, event.lag_rad)
     return event
 
 
+def parse_title(title: str) -> str:
+    """``title`` if people can call a circle that. Raises :class:`BadInput`."""
+    if not title.strip() or len(title) > TITLE_MAX or not title.isprintable():
+        raise BadInput(f"a title must have 1 to {TITLE_MAX} printable characters, not {title[:40]!r}")
+    return title
+
+
+def parse_capacity(capacity: int) -> int:
+    """``capacity`` if a circle can have it. Raises :class:`BadInput`."""
+    if not 1 <= capacity <= CAPACITY_MAX:
+        raise BadInput(f"a capacity must be 1 to {CAPACITY_MAX} sleepers, not {capacity}")
+    return capacity
+
+
+def parse_lengths(gather_ns: int | None, night_ns: int | None) -> None:
+    """Raises :class:`BadInput` unless a circle can gather and last that long."""
+    for name, length_ns in (("gathering", gather_ns), ("night", night_ns)):
+        if length_ns is not None and not 0 <= length_ns <= WAIT_NS_MAX:
+            raise BadInput(f"a {name} must last from 0 s to a week, not {length_ns / NS_PER_S:g} s")
+
+
 def decide_advance(
-    circle: Circle, to: CircleState, t_ns: int, rhythm_from: Callable[[int], Rhythm], lead_ns: int = LEAD_NS
+    circle: Circle,
+    to: CircleState,
+    t_ns: int,
+    rhythm_from: Callable[[int], Rhythm],
+    lead_ns: int = LEAD_NS,
+    *,
+    cause: Cause = Cause.HOST,
+    reason: str = "",
 ) -> CircleAdvanced:
     """The event that moves ``circle`` to ``to`` at node time ``t_ns``. Raises :class:`NotNow` off the table.
 
-    Leaving gathering fixes the epoch ``lead_ns`` ahead and takes the score's rhythm from there.
+    Leaving gathering fixes the epoch ``lead_ns`` ahead and takes the score's rhythm from there. ``reason`` is told to
+    everybody where the circle is cancelled or fails.
     """
-    allowed = TRANSITIONS[circle.state]
-    if to not in allowed:
-        names = ", ".join(state.name.lower() for state in sorted(allowed)) or "nothing: it is over"
+    move = move_between(circle.state, to, cause)
+    if move is None:
+        names = ", ".join(state.name.lower() for state in sorted(TRANSITIONS[circle.state])) or "nothing: it is over"
         raise NotNow(
             f"a circle that is {circle.state.name.lower()} cannot become {to.name.lower()}; it may become {names}",
             state=circle.state.name,
         )
-    if to is not CircleState.ENTRAINING:
-        return CircleAdvanced(to, t_ns)
-    epoch_ns = t_ns + lead_ns
-    return CircleAdvanced(to, t_ns, epoch_ns, rhythm_from(epoch_ns).segments)
+    if len(reason) > REASON_MAX or not reason.isprintable():
+        raise BadInput(f"a reason must have at most {REASON_MAX} printable characters, not {reason[:40]!r}")
+    if to is CircleState.ENTRAINING:
+        epoch_ns = t_ns + lead_ns
+        return CircleAdvanced(to, t_ns, epoch_ns, rhythm_from(epoch_ns).segments, cause)
+    ending = ENDINGS.get(move, Ending.OPEN)
+    if ending is Ending.CANCELLED:
+        reason = reason or "its host called it off"
+    return CircleAdvanced(to, t_ns, cause=cause, ending=ending, reason=reason)
+
+
+def decide_title(circle: Circle, title: str, t_ns: int) -> CircleTitled:
+    """The event that gives a circle which has not begun another title. Raises on a bad wish."""
+    _require(circle, BEFORE, "its title")
+    return CircleTitled(parse_title(title), t_ns)
+
+
+def decide_capacity(circle: Circle, capacity: int, t_ns: int) -> CapacitySet:
+    """The event that makes room for more sleepers, or fewer; who is in stays in. Raises on a bad wish."""
+    if not circle.open:
+        raise NotNow("this circle is closed: nobody can join it any more")
+    return CapacitySet(parse_capacity(capacity), t_ns)
+
+
+def decide_schedule(
+    circle: Circle, gather_ns: int | None, night_ns: int | None, plan: NightPlan | None, t_ns: int
+) -> ScheduleSet:
+    """The event that gives a circle which has not begun another schedule. Raises on a bad wish."""
+    _require(circle, BEFORE, "its schedule")
+    parse_lengths(gather_ns, night_ns)
+    return ScheduleSet(gather_ns, night_ns, plan, t_ns)
+
+
+def decide_score(circle: Circle, event: ScoreSet) -> ScoreSet:
+    """``event`` if the circle is a draft: later its sleepers have seen the score. Raises :class:`NotNow`."""
+    _require(circle, frozenset({CircleState.DRAFT}), "its score")
+    return event
+
+
+def _require(circle: Circle, states: frozenset[CircleState], what: str) -> None:
+    if circle.state not in states:
+        names = " or ".join(state.name.lower() for state in sorted(states))
+        raise NotNow(f"this circle is {circle.state.name.lower()}: {what} can be changed only while it is {names}")
 
 
 def decide_rhythm(circle: Circle, frequency_hz: float, ramp_ns: int, t_ns: int) -> RhythmLed:
@@ -176,6 +267,13 @@ def decide_offer(circle: Circle, pattern_turns: Sequence[float], t_ns: int) -> O
     return OffsetsOffered(parse_pattern(pattern_turns), t_ns)
 
 
+def closed_words(circle: Circle) -> str:
+    """How the circle came to be closed, in words."""
+    if circle.ending in (Ending.CANCELLED, Ending.FAILED):
+        return f"this circle {'was cancelled' if circle.ending is Ending.CANCELLED else 'failed'}: {circle.reason}"
+    return "this circle is closed"
+
+
 def decide_new_offer(circle: Circle, offer: Offer, t_ns: int) -> OfferMade:
     """The event that makes ``offer`` to everybody. Raises on a bad wish."""
     if not circle.open:
@@ -203,17 +301,43 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
     match event:
         case CircleCreated():
             given = {name: getattr(event, name) for name in _GIVEN}
-            weaving = Weaving(event.mode, event.strength_rad_s, event.lag_rad)
-            state, t_ns = CircleState.GATHERING, event.t_ns
-            offered = (offers.mode_offer(event.mode, t_ns),)
-            return Circle(**given, created_ns=t_ns, state=state, entered_ns=t_ns, weaving=weaving, offers=offered)
+            state, t_ns = CircleState.DRAFT if event.draft else CircleState.GATHERING, event.t_ns
+            return Circle(
+                **given,
+                created_ns=t_ns,
+                state=state,
+                entered_ns=t_ns,
+                weaving=Weaving(event.mode, event.strength_rad_s, event.lag_rad),
+                voices=event.capacity,
+                gathered_ns=t_ns,
+                offers=(offers.mode_offer(event.mode, t_ns),),
+            )
         case _ if circle is None:
             raise AssertionError("a circle's first event creates it")
-        case CircleAdvanced(state, t_ns, epoch_ns, segments):
-            moved = replace(circle, state=state, entered_ns=t_ns)
+        case CircleAdvanced(state, t_ns, epoch_ns, segments, cause, ending, reason):
+            moved = replace(circle, state=state, entered_ns=t_ns, cause=cause)
+            if state is CircleState.GATHERING:
+                return replace(moved, gathered_ns=t_ns)
+            if state is CircleState.CLOSED:
+                return replace(moved, ending=ending or Ending.ENDED, reason=reason)
             if epoch_ns is None:
                 return moved
             return replace(moved, epoch_ns=epoch_ns, rhythm=Rhythm(segments), rhythm_revision=1)
+        case CircleTitled(title, _):
+            return replace(circle, title=title)
+        case CapacitySet(capacity, _):
+            return replace(circle, capacity=capacity, voices=circle.voices if circle.on_plane else capacity)
+        case ScheduleSet(gather_ns, night_ns, plan, _):
+            return replace(circle, gather_ns=gather_ns, night_ns=night_ns, plan=plan)
+        case ScoreSet(name, format, text, channels, duration_ns, _):
+            return replace(
+                circle,
+                score_name=name,
+                score_format=format,
+                score_text=text,
+                channels=channels,
+                duration_ns=duration_ns,
+            )
         case RhythmLed(segment, _):
             longer = require_rhythm(circle).with_segment(segment)
             return replace(circle, rhythm=longer, rhythm_revision=circle.rhythm_revision + 1)
@@ -240,5 +364,5 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
 
 _GIVEN = (
     *("circle_id", "title", "score_name", "score_format", "score_text", "channels"),
-    *("duration_ns", "capacity", "gather_ns", "night_ns"),
+    *("duration_ns", "capacity", "gather_ns", "night_ns", "plan", "series_id", "night"),
 )

@@ -17,7 +17,8 @@ from harmonia.domain.consent import Purpose
 from harmonia.domain.offers import Offer
 from harmonia.domain.rhythm import Segment
 from harmonia.domain.roles import Role
-from harmonia.domain.states import CircleState
+from harmonia.domain.schedule import NightPlan, TimesOfDay
+from harmonia.domain.states import Cause, CircleState, Ending
 from harmonia.domain.usage import Use
 from harmonia.domain.weaving import CircleMode
 from harmonia.errors import StorageUnreadable
@@ -45,7 +46,7 @@ class ClockBegun:
 class CircleCreated:
     """The first event of a circle's stream."""
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     circle_id: str
     title: str
     score_name: str
@@ -63,18 +64,91 @@ class CircleCreated:
     """This and what follows: since version 2."""
     strength_rad_s: float = 0.0
     lag_rad: float = 0.0
+    draft: bool = False
+    """It began as a draft. This and what follows: since version 3."""
+    plan: NightPlan | None = None
+    series_id: str = ""
+    night: str = ""
+    """Which of the series' nights it is: a local date, ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True)
 class CircleAdvanced:
     """A circle entered another state."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     state: CircleState
     t_ns: int
     epoch_ns: int | None = None
     """Set once, when the circle leaves gathering; so are the segments."""
     segments: tuple[Segment, ...] = ()
+    cause: Cause = Cause.UNRECORDED
+    """This and what follows: since version 2."""
+    ending: Ending = Ending.OPEN
+    reason: str = ""
+    """Why it was cancelled or failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircleTitled:
+    """A host gave a circle another title."""
+
+    VERSION: ClassVar[int] = 1
+    title: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CapacitySet:
+    """A host made room for more sleepers or fewer; nobody leaves for it."""
+
+    VERSION: ClassVar[int] = 1
+    capacity: int
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSet:
+    """A host gave a circle another schedule, whole."""
+
+    VERSION: ClassVar[int] = 1
+    gather_ns: int | None
+    night_ns: int | None
+    plan: NightPlan | None
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSet:
+    """A host gave a draft another score."""
+
+    VERSION: ClassVar[int] = 1
+    score_name: str
+    score_format: str
+    score_text: str
+    channels: int
+    duration_ns: int | None
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingBegun:
+    """Somebody redeemed a token where there was no place yet. They come in, in this order, as places get free."""
+
+    VERSION: ClassVar[int] = 1
+    token_hash: bytes
+    credential_hash: bytes
+    platform_key: bytes
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingEnded:
+    """They do not wait any more; their token is good again."""
+
+    VERSION: ClassVar[int] = 1
+    token_hash: bytes
+    t_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,27 +501,117 @@ class PetitionWithdrawn:
     t_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class SleeperWentAway:
+    """A sleeper left for a while; their place and settings stay. Their voice was withdrawn before."""
+
+    VERSION: ClassVar[int] = 1
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SleeperCameBack:
+    """A sleeper who had left for a while is here again."""
+
+    VERSION: ClassVar[int] = 1
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class AwakeSet:
+    """A sleeper woke for themself, and goes out of the night within a time; or went back to sleep."""
+
+    VERSION: ClassVar[int] = 1
+    awake: bool
+    fade_ns: int
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleOffsetSet:
+    """A sleeper chose their displacement from the night's schedule: when they wake."""
+
+    VERSION: ClassVar[int] = 1
+    offset_ns: int
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesTemplate:
+    """What the circles of a series are made from."""
+
+    title: str
+    score_name: str
+    score_format: str
+    score_text: str
+    channels: int
+    duration_ns: int | None
+    capacity: int
+    night_ns: int | None
+    mode: CircleMode
+    strength_rad_s: float
+    lag_rad: float
+    times: TimesOfDay
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesCreated:
+    """The first event of a series' stream: a circle that recurs."""
+
+    VERSION: ClassVar[int] = 1
+    series_id: str
+    rule: str
+    first: str
+    """The date from which the rule counts."""
+    excluded: tuple[str, ...]
+    """Nights that it leaves out, local dates."""
+    template: SeriesTemplate
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesChanged:
+    """A host changed a series: all nights that are made from now on."""
+
+    VERSION: ClassVar[int] = 1
+    excluded: tuple[str, ...]
+    template: SeriesTemplate
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class NightMissed:
+    """A night of a series that could not be held any more when the sanctuary came to it."""
+
+    VERSION: ClassVar[int] = 1
+    night: str
+    reason: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesEnded:
+    """A host ended a series; the circles that were made of it stay."""
+
+    VERSION: ClassVar[int] = 1
+    t_ns: int
+
+
 RoomEvent = RoleGranted | RoleRevoked | RoomSilenced | RoomLifted | HelpAnswered
 TalkEvent = DialogueOpened | DialogueSpoken | DialogueClosed | PetitionFiled
-CircleEvent = (
-    CircleCreated
-    | CircleAdvanced
-    | RhythmLed
-    | WeavingSet
-    | OffsetsOffered
-    | OfferMade
-    | OfferEnded
-    | TokensCreated
-    | SleeperForgotten
-    | RoomEvent
-    | TalkEvent
-)
+PlanEvent = CircleTitled | CapacitySet | ScheduleSet | ScoreSet
+WaitingEvent = WaitingBegun | WaitingEnded
+RhythmEvent = RhythmLed | WeavingSet | OffsetsOffered | OfferMade | OfferEnded
+EntranceEvent = TokensCreated | SleeperForgotten | WaitingEvent
+CircleEvent = CircleCreated | CircleAdvanced | RhythmEvent | EntranceEvent | PlanEvent | RoomEvent | TalkEvent
 ConsentEvent = ConsentGranted | ConsentWithdrawn
-SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept
+SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept | AwakeSet | ScheduleOffsetSet
 WishEvent = WishMade | WishRemoved | OfferAnswered
 AskingEvent = HelpCalled | PetitionMade | PetitionWithdrawn
-PersonEvent = SleeperJoined | SleeperLeft | ConsentEvent | SettingEvent | WishEvent | AskingEvent | UsageNoted
-Event = SanctuaryFounded | ClockBegun | CircleEvent | PersonEvent
+ComingEvent = SleeperJoined | SleeperLeft | SleeperWentAway | SleeperCameBack
+PersonEvent = ComingEvent | ConsentEvent | SettingEvent | WishEvent | AskingEvent | UsageNoted
+SeriesEvent = SeriesCreated | SeriesChanged | NightMissed | SeriesEnded
+Event = SanctuaryFounded | ClockBegun | CircleEvent | PersonEvent | SeriesEvent
 
 _TYPES: dict[str, Any] = {kind.__name__: kind for kind in typing.get_args(Event)}
 

@@ -12,8 +12,10 @@ from harmonia.domain.advance import StandingWish
 from harmonia.domain.apart import Apart, replaced
 from harmonia.domain.circle import LEAD_NS, Circle
 from harmonia.domain.consent import Consent, Grant, Purpose, effective
+from harmonia.domain.edges import FADE_NS, Edges
 from harmonia.domain.events import (
     ApartKept,
+    AwakeSet,
     ConsentGranted,
     ConsentWithdrawn,
     CouplingSet,
@@ -25,8 +27,11 @@ from harmonia.domain.events import (
     PetitionMade,
     PetitionWithdrawn,
     RhythmOwned,
+    ScheduleOffsetSet,
+    SleeperCameBack,
     SleeperJoined,
     SleeperLeft,
+    SleeperWentAway,
     UsageNoted,
     VoiceSet,
     WishMade,
@@ -34,6 +39,8 @@ from harmonia.domain.events import (
 )
 from harmonia.domain.offers import Answer
 from harmonia.domain.rhythm import Rhythm
+from harmonia.domain.schedule import Instants
+from harmonia.domain.timetable import ends_ns, waking_ns
 from harmonia.domain.usage import Use
 from harmonia.domain.weaving import ON_THE_CIRCLES, OwnRhythm
 from harmonia.errors import BadInput, StaleGrant
@@ -72,6 +79,18 @@ class Sleeper:
     weight: float = 1.0
     """w: what this person counts in the mean, where pull is allowed."""
 
+    away: bool = False
+    """They have left for a while."""
+    came_ns: int = 0
+    """When they came in, or came back."""
+    awake: bool = False
+    """They have woken for themself."""
+    turned_ns: int | None = None
+    """When they woke, or went back to sleep; None: neither."""
+    turn_ns: int = 0
+    """How long that takes."""
+    schedule_offset_ns: int = 0
+    """How much later than the circle they wake; negative: earlier."""
     apart: tuple[Apart, ...] = ()
     """From whom this person keeps apart, ordered by id."""
     wishes: tuple[StandingWish, ...] = ()
@@ -106,6 +125,18 @@ class Sleeper:
             return self.own_rhythm.led_home(circle, ramp_ns, t_ns, t_ns + LEAD_NS)
         return self.own_rhythm.released(t_ns, t_ns + LEAD_NS)
 
+    def edges(self, circle: Circle, planned: Instants | None) -> Edges:
+        """When they come and go. ``planned``: the circle's plan in node time."""
+        late = circle.epoch_ns is not None and self.came_ns > circle.epoch_ns
+        wakes_ns = woken_ns = None
+        if self.schedule_offset_ns:
+            wakes_ns, woken_ns = waking_ns(circle, planned), ends_ns(circle, planned)
+        if wakes_ns is not None and woken_ns is not None:
+            wakes_ns, woken_ns = wakes_ns + self.schedule_offset_ns, woken_ns + self.schedule_offset_ns
+            woken_ns = max(woken_ns, wakes_ns + FADE_NS)
+        came_ns = self.came_ns if late else None
+        return Edges(came_ns, self.awake, self.turned_ns, self.turn_ns, wakes_ns, woken_ns)
+
     def voice_of(self, channels: int) -> tuple[complex, ...]:
         """The recorded voice, or the plain one: every channel as the score has it."""
         return self.voice or (1 + 0j,) * channels
@@ -115,7 +146,7 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
     """``sleeper`` after ``event``. A grant that a withdrawal overtook on its way to the journal changes nothing."""
     if isinstance(event, SleeperJoined):
         named = (event.sleeper_id, event.circle_id, event.token_hash, event.credential_hash, event.platform_key)
-        return sleeper or Sleeper(*named, joined_ns=event.t_ns)
+        return sleeper or Sleeper(*named, joined_ns=event.t_ns, came_ns=event.t_ns)
     assert sleeper is not None, "a person's first event is joining"
     match event:
         case ConsentWithdrawn(purposes, event_id, t_ns):
@@ -156,6 +187,14 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
             return replace(sleeper, uses=usage.merged(sleeper.uses, uses))
         case SleeperLeft():
             return replace(sleeper, left=True)
+        case SleeperWentAway():
+            return replace(sleeper, away=True)
+        case SleeperCameBack(t_ns):
+            return replace(sleeper, away=False, came_ns=t_ns)
+        case AwakeSet(awake, fade_ns, t_ns):
+            return replace(sleeper, awake=awake, turned_ns=t_ns, turn_ns=fade_ns)
+        case ScheduleOffsetSet(offset_ns, _):
+            return replace(sleeper, schedule_offset_ns=offset_ns)
         case HelpCalled() | PetitionMade() | PetitionWithdrawn():
             return sleeper
 

@@ -9,7 +9,7 @@ A :class:`Book` turns what is in use now into what has to be written: a use when
 again every hour, and when it ends. What a crash loses is at most the last hour of how long one lasted.
 """
 
-import itertools
+import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -38,24 +38,28 @@ class Use:
 
 
 def merged(uses: tuple[Use, ...], more: Iterable[Use]) -> tuple[Use, ...]:
-    """``uses`` with ``more``, in the order of their beginnings. Neither order nor repetition changes the result."""
-    result: list[Use] = []
-    for (purpose, by), group in itertools.groupby(sorted({*uses, *more}, key=_by_party), lambda u: (u.purpose, u.by)):
-        current: Use | None = None
-        for use in group:
-            if current is not None and use.since_ns <= current.until_ns + JOIN_NS:
-                current = replace(current, until_ns=max(current.until_ns, use.until_ns))
-                continue
-            if current is not None:
-                result.append(current)
-            current = Use(purpose, by, use.since_ns, use.until_ns)
-        if current is not None:
-            result.append(current)
-    return tuple(sorted(result, key=lambda use: (use.since_ns, use.purpose, use.by))[-USES_MAX:])
+    """``uses``, made by this function, with ``more``, in the order of their beginnings.
+
+    Neither order nor repetition changes the result, as long as it is not bounded.
+    """
+    result = list(uses)
+    for use in more:
+        near = [one for one in result if _touches(one, use)]
+        for one in near:
+            result.remove(one)
+        since_ns = min([use.since_ns, *(one.since_ns for one in near)])
+        until_ns = max([use.until_ns, *(one.until_ns for one in near)])
+        bisect.insort(result, replace(use, since_ns=since_ns, until_ns=until_ns), key=_place)
+    return tuple(result[-USES_MAX:])
 
 
-def _by_party(use: Use) -> tuple[int, str, int, int]:
-    return use.purpose, use.by, use.since_ns, use.until_ns
+def _touches(one: Use, other: Use) -> bool:
+    same = one.by == other.by and one.purpose is other.purpose
+    return same and one.since_ns <= other.until_ns + JOIN_NS and other.since_ns <= one.until_ns + JOIN_NS
+
+
+def _place(use: Use) -> tuple[int, int, str]:
+    return use.since_ns, use.purpose, use.by
 
 
 class Book:

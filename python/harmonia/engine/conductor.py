@@ -7,7 +7,7 @@ and waits for the disk; the other ends grants and waits for nothing. A third wri
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
@@ -28,14 +28,18 @@ from harmonia.domain.events import (
     RhythmLed,
     RoomLifted,
     RoomSilenced,
+    ScoreSet,
     SleeperForgotten,
     TokensCreated,
+    WaitingBegun,
+    WaitingEnded,
     WeavingSet,
     decode,
 )
 from harmonia.domain.offers import Offer, OfferedGrant, OfferKind
 from harmonia.domain.rhythm import Rhythm
-from harmonia.domain.states import CircleState
+from harmonia.domain.schedule import Instants, NightPlan
+from harmonia.domain.states import Cause, CircleState
 from harmonia.domain.timetable import Due, next_due
 from harmonia.domain.weaving import CircleMode, Thread, Woven, woven
 from harmonia.engine.desk import Desk, circle_stream
@@ -56,6 +60,17 @@ _log = logging.getLogger(__name__)
 VIEW_NS_MAX = 50_000_000
 """How old a view may be: what platforms say of themselves changes without a signal."""
 _RETRY_S = 1.0
+_FADE_STEP_S = 0.25
+"""Between two steps of a voice that comes or goes; platforms glide from frame to frame."""
+UNREADABLE = "its score cannot be read any more"
+
+
+class Schedule(NamedTuple):
+    """When a circle is to be: lengths, or a plan in civil time."""
+
+    gather_ns: int | None = None
+    night_ns: int | None = None
+    plan: NightPlan | None = None
 
 
 class Conductor:
@@ -79,6 +94,10 @@ class Conductor:
         self._wake = trio.Event()
         self._ends_moved = trio.Event()
         self._released = trio.Event()
+        self._room = trio.Event()
+        self._edges_moved = trio.Event()
+        self._fading: set[Person] = set()
+        self._on_plane = False
         self._ended_ns = desk.now_ns()
         """Up to this node time every grant that had an end has ended on the data plane too."""
         self._view: CircleView | None = None
@@ -91,19 +110,25 @@ class Conductor:
         self.stewarding.take_in(event)
         self.circle = self.stewarding.still_silent(circles.apply(self.circle, event))
         self._position = position
-        if isinstance(event, TokensCreated):
-            self.entrance.take_in_tokens(event)
-        if isinstance(event, SleeperForgotten):
-            self.entrance.take_in_forgotten(event)
+        match event:
+            case TokensCreated():
+                self.entrance.take_in_tokens(event)
+            case WaitingBegun() | WaitingEnded():
+                self.entrance.take_in_waiting(event)
+            case SleeperForgotten():
+                self.entrance.take_in_forgotten(event)
 
     def open(self, score: ReadScore) -> None:
         """Makes the data plane know the circle and everybody in it. Only once the journal is read to its end."""
         self._score = score
         self._ended_ns = self._desk.now_ns()
-        if not self.circle.open:
-            return
-        weight = 1.0 / math.sqrt(self.circle.capacity)  # a full circle of unlike voices is as loud as one voice
+        if self.circle.on_plane:
+            self._put_on_plane()
+
+    def _put_on_plane(self) -> None:
+        weight = 1.0 / math.sqrt(self.circle.voices)  # so many unlike voices are as loud as one voice
         self._desk.plane.add_circle(self.number, self.circle.channels, weight)
+        self._on_plane = True
         self._show_rhythm()
         self._show_weaving()
         for person in self.entrance.people.values():
@@ -113,9 +138,12 @@ class Conductor:
 
     async def run(self) -> None:
         """Keeps the timetable and the ends of grants until the circle is closed."""
+        unsubscribe = self._desk.wall.set.subscribe(self._look_at_time)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_grants)
             nursery.start_soon(self._record_releases)
+            nursery.start_soon(self._fill_places)
+            nursery.start_soon(self._fade_edges)
             nursery.start_soon(self.wishes.run)
             nursery.start_soon(self.usage.run)
             people = self.entrance.people
@@ -123,6 +151,50 @@ class Conductor:
             await self.wishes.finish()
             await self.usage.note(list(people.values()))
             nursery.cancel_scope.cancel()
+        unsubscribe()
+
+    def planned(self) -> Instants | None:
+        """The instants of the circle's plan in node time, as of now; None without a plan."""
+        return None if self.circle.plan is None else self._desk.wall.on_node(self.circle.plan)
+
+    def _look_at_time(self) -> None:
+        self._wake.set()
+        self.look_at_edges()
+
+    def look_at_edges(self) -> None:
+        """Somebody comes or goes at another time than before."""
+        self._edges_moved.set()
+
+    async def _fade_edges(self) -> None:
+        """Lets the voices of those who come or go rise and fall."""
+        while True:
+            self._edges_moved = trio.Event()
+            now_ns = self._desk.now_ns()
+            changes = [(person, person.edges.next_ns(now_ns)) for person in self.entrance.people.values()]
+            for person, t_ns in changes:
+                if (t_ns is not None and t_ns <= now_ns) or person in self._fading:
+                    person.show_voice()
+            self._fading = {person for person, t_ns in changes if t_ns is not None and t_ns <= now_ns}
+            next_ns = min((t_ns for _, t_ns in changes if t_ns is not None), default=None)
+            wait_s = math.inf if next_ns is None else max(_FADE_STEP_S, (next_ns - now_ns) / 1e9)
+            with trio.move_on_after(wait_s):
+                await self._edges_moved.wait()
+
+    def look_at_room(self) -> None:
+        """There may be a place for somebody who waits."""
+        self._room.set()
+
+    async def _fill_places(self) -> None:
+        """Lets those in who wait, as places get free; a disk that refuses is asked again."""
+        while True:
+            self._room = trio.Event()
+            try:
+                await self.entrance.fill()
+            except StorageError as error:
+                _log.error("%s: nobody who waits comes in: %s", self.circle.circle_id, error)
+                await trio.sleep(_RETRY_S)
+                continue
+            await self._room.wait()
 
     def look_at_ends(self) -> None:
         """Somebody's grant ends at another time than before."""
@@ -135,12 +207,15 @@ class Conductor:
     async def _keep_timetable(self) -> None:
         while self.circle.open:
             self._wake = trio.Event()
-            now_ns, due = self._desk.now_ns(), next_due(self.circle)
+            now_ns, due = self._desk.now_ns(), self._due()
             if due is not None and due.t_ns <= now_ns:
-                await self._keep(due)
+                await self._keep()
                 continue
             with trio.move_on_after(math.inf if due is None else (due.t_ns - now_ns) / 1e9):
                 await self._wake.wait()
+
+    def _due(self) -> Due | None:
+        return next_due(self.circle, self.planned())
 
     async def _end_grants(self) -> None:
         """Ends grants on the data plane, each at its own time: no disk and no timetable delays a no."""
@@ -173,10 +248,45 @@ class Conductor:
                 continue
             await self._released.wait()
 
-    async def advance(self, to: CircleState) -> Circle:
-        """Moves the circle on by its host's wish."""
+    async def advance(self, to: CircleState, reason: str = "") -> Circle:
+        """Moves the circle on by its host's wish. ``reason``: why, if that cancels it."""
         async with self._lock:
-            await self._move(Due(self._desk.now_ns(), to))
+            await self._move(Due(self._desk.now_ns(), to, cause=Cause.HOST, reason=reason))
+        return self.circle
+
+    async def fail(self, reason: str) -> None:
+        """Ends a circle that cannot be held; everybody in it is told why. Raises StorageError."""
+        async with self._lock:
+            await self._move(Due(self._desk.now_ns(), CircleState.CLOSED, cause=Cause.FAILURE, reason=reason))
+
+    async def edit(
+        self,
+        *,
+        title: str | None = None,
+        capacity: int | None = None,
+        schedule: Schedule | None = None,
+        score: tuple[ReadScore, str, str, str] | None = None,
+    ) -> Circle:
+        """Changes what its host wishes (None: as it is): all of it, or nothing if one of it cannot be.
+
+        ``score``: the score as it is read, its name, format and text. A disk that fails in between may leave a part.
+        """
+        async with self._lock:
+            now_ns, circle, events = self._desk.now_ns(), self.circle, list[CircleEvent]()
+            if title is not None:
+                events.append(circles.decide_title(circle, title, now_ns))
+            if capacity is not None:
+                events.append(circles.decide_capacity(circle, capacity, now_ns))
+            if schedule is not None:
+                events.append(circles.decide_schedule(circle, *schedule, now_ns))
+            if score is not None:
+                read, name, format, text = score
+                event = ScoreSet(name, format, text, read.channels, read.duration_ns, now_ns)
+                events.append(circles.decide_score(circle, event))
+            for wished in events:
+                await self._record(wished)
+                if isinstance(wished, ScoreSet) and score is not None:
+                    self._score = score[0]
         return self.circle
 
     async def lead(self, frequency_hz: float, ramp_ns: int) -> Rhythm:
@@ -240,26 +350,38 @@ class Conductor:
         node_time_ns = self.view().node_time_ns
         return row_of(person, self._statuses.get(person.number), self._threads.get(person.number), node_time_ns)
 
-    async def _keep(self, due: Due) -> None:
+    async def _keep(self) -> None:
         """Moves on as the timetable says; a disk that refuses delays the night and does not end it."""
         try:
             async with self._lock:
-                if next_due(self.circle) == due:  # else the host was faster
+                due = self._due()
+                if due is not None and due.t_ns <= self._desk.now_ns():  # else the host was faster
                     await self._move(due)
         except (StorageError, WrongExpectedRevision) as error:
             _log.error("%s stays %s: %s", self.circle.circle_id, self.circle.state.name.lower(), error)
             await trio.sleep(_RETRY_S)
 
     async def _move(self, due: Due) -> None:
-        assert self._score is not None, "a circle is opened before it moves"
-        now_ns = self._desk.now_ns()
-        # A beginning that was missed while the daemon was down is made up for now; the score is not begun in the past.
-        begins_late = due.state is CircleState.ENTRAINING and due.t_ns + due.lead_ns <= now_ns
-        t_ns, lead_ns = (now_ns, circles.LEAD_NS) if begins_late else (due.t_ns, due.lead_ns)
-        await self._record(decide_advance(self.circle, due.state, t_ns, self._score.rhythm_from, lead_ns))
+        now_ns, planned = self._desk.now_ns(), self.planned()
+        t_ns, lead_ns = due.t_ns, due.lead_ns
+        if due.state is CircleState.ENTRAINING:
+            # A beginning that was missed while the daemon was down is made up for now, and not begun in the past.
+            if t_ns + lead_ns <= now_ns:
+                t_ns, lead_ns = now_ns, circles.LEAD_NS
+            if planned is not None and planned.wake_from_ns is not None and t_ns + lead_ns >= planned.wake_from_ns:
+                reason = "its night was over before it could begin: the sanctuary was not running"
+                due, t_ns = Due(now_ns, CircleState.CLOSED, cause=Cause.FAILURE, reason=reason), now_ns
+        await self._record(
+            decide_advance(self.circle, due.state, t_ns, self._rhythm_from, lead_ns, cause=due.cause, reason=due.reason)
+        )
+
+    def _rhythm_from(self, epoch_ns: int) -> Rhythm:
+        assert self._score is not None, "a circle is opened before it begins"
+        return self._score.rhythm_from(epoch_ns)
 
     def _show_rhythm(self) -> None:
-        if self.circle.rhythm is not None and self._score is not None:
+        # What is written of a circle that has closed meanwhile (a lifted silence) is shown to nobody.
+        if self.circle.rhythm is not None and self._score is not None and self._on_plane:
             self._desk.plane.set_rhythm(self.number, self._score.timeline(self.circle.rhythm))
 
     def _show_weaving(self) -> None:
@@ -287,12 +409,16 @@ class Conductor:
         self.wishes.look()
         self.usage.look()
         self.changed.send()
+        self.look_at_room()
+        self.look_at_edges()
         if isinstance(event, QUIET):
             return
+        if self.circle.on_plane and not self._on_plane:
+            self._put_on_plane()
         if isinstance(event, RoomSilenced | RoomLifted):
             self._show_plans()
         self._show_rhythm()
-        if isinstance(event, WeavingSet):
+        if isinstance(event, WeavingSet) and self._on_plane:
             self._show_weaving()
         if isinstance(event, RhythmLed):
             for person in self.entrance.people.values():
@@ -301,9 +427,10 @@ class Conductor:
         self.moved.send()
         if not isinstance(event, CircleAdvanced):
             return
-        if not self.circle.open:
+        if not self.circle.open and self._on_plane:
             for person in self.entrance.people.values():
                 person.take_off_plane()
+            self._on_plane = False
             self._desk.plane.remove_circle(self.number)
         self._show_plans()
 
@@ -316,16 +443,17 @@ class Conductor:
         return min((end for end in ends if end is not None), default=None)
 
     def _look(self, now_ns: int) -> CircleView:
-        heard = self._desk.plane.status(self.number) if self.circle.open else ()
+        heard = self._desk.plane.status(self.number) if self._on_plane else ()
         self._statuses = {status.sleeper: status for status in heard}
-        unity, threads = self._desk.plane.weave(self.number) if self.circle.open else (0.0, ())
+        unity, threads = self._desk.plane.weave(self.number) if self._on_plane else (0.0, ())
         self._threads = {thread.sleeper: thread for thread in threads}
         people = self.entrance.people.values()
         rows = [row_of(p, self._statuses.get(p.number), self._threads.get(p.number), now_ns) for p in people]
         seen = tuple(row for row in rows if Purpose.VISIBILITY in row.granted)
         shown = frozenset(row.sleeper.sleeper_id for row in seen)
         here = frozenset(row.sleeper.sleeper_id for row in rows if Purpose.PRESENCE in row.granted)
-        return CircleView(self.circle, len(rows), now_ns, seen, here - shown, shown, self._woven(unity, seen, now_ns))
+        woven, waiting = self._woven(unity, seen, now_ns), self.entrance.waiting
+        return CircleView(self.circle, len(rows), now_ns, seen, here - shown, shown, woven, self.planned(), waiting)
 
     def _woven(self, unity: float, seen: Sequence[SleeperRow], now_ns: int) -> Woven | None:
         if self.circle.rhythm is None:

@@ -7,6 +7,7 @@ import trio
 
 from harmonia.domain.events import Event, encode
 from harmonia.engine.plane import DataPlane, number_of
+from harmonia.engine.wall import Wall
 from harmonia.journal import Expected, Journal, OutcomeUnknown, Position, Record
 
 if TYPE_CHECKING:
@@ -74,10 +75,11 @@ class Roll:
 class Desk:
     """Shared by the sanctuary's conductors."""
 
-    def __init__(self, journal: Journal, plane: DataPlane, entropy: Entropy) -> None:
+    def __init__(self, journal: Journal, plane: DataPlane, entropy: Entropy, utc_ns: Callable[[], int]) -> None:
         self.journal = journal
         self.plane = plane
         self.entropy = entropy
+        self.wall = Wall(utc_ns, plane.node_time_ns)
         self.roll = Roll()
         self.doors: Doors | None = None
         """None while the journal is read."""

@@ -1,13 +1,14 @@
 """The way into a circle: making join tokens, and redeeming one for a credential."""
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from harmonia.domain import sleeper as sleepers
 from harmonia.domain.admission import (
     PLATFORM_KEY_BYTES,
     SECRET_BYTES,
+    WAITING_MAX,
     Token,
-    check_room,
     check_token,
     credential_for,
     identifier,
@@ -15,10 +16,19 @@ from harmonia.domain.admission import (
     secret_hash,
     secret_text,
 )
-from harmonia.domain.events import SleeperForgotten, SleeperJoined, TokensCreated
+from harmonia.domain.circle import closed_words
+from harmonia.domain.events import (
+    SleeperForgotten,
+    SleeperJoined,
+    TokensCreated,
+    WaitingBegun,
+    WaitingEnded,
+    WaitingEvent,
+)
+from harmonia.domain.states import CircleState
 from harmonia.engine.desk import Desk, person_stream
 from harmonia.engine.person import Person
-from harmonia.errors import BadInput
+from harmonia.errors import BadInput, CircleFull, NotNow, TokenUsed, WrongExpectedRevision
 from harmonia.journal import NO_STREAM, Position, Unavailable
 
 if TYPE_CHECKING:
@@ -35,13 +45,30 @@ class Joined(NamedTuple):
     credential: str
 
 
+class Place(NamedTuple):
+    """Where somebody stands who waits."""
+
+    place: int
+    """From 1."""
+    waiting: int
+    """How many wait."""
+
+
+class _Waiting(NamedTuple):
+    event: WaitingBegun
+    settled: bool = False
+    """That they come in, or do not wait any more, is being written."""
+
+
 class Entrance:
-    """One circle's tokens and the people who came in with them. Belongs to the engine's thread."""
+    """One circle's tokens, those who wait for a place, and the people who came in. Belongs to the engine's thread."""
 
     def __init__(self, desk: Desk, conductor: "Conductor") -> None:
         self._desk = desk
         self._conductor = conductor
         self._tokens: dict[bytes, Token] = {}
+        self._waiting: dict[bytes, _Waiting] = {}
+        """By their token's hash, in the order in which they come in."""
         self._entering = 0
         self.people: dict[str, Person] = {}
         """Who is in the circle, by id, in the order of joining."""
@@ -56,7 +83,7 @@ class Entrance:
     async def create_tokens(self, count: int, valid_ns: int) -> list[str]:
         """Makes ``count`` tokens, each good for one sleeper within ``valid_ns`` (0: a day)."""
         count, valid_ns = parse_token_wish(count, valid_ns)
-        check_room(self._conductor.circle.open, 0, 1)
+        self._check_open()
         tokens = [secret_text("hj_", self._desk.entropy(SECRET_BYTES)) for _ in range(count)]
         now_ns = self._desk.now_ns()
         event = TokensCreated(tuple(secret_hash(token) for token in tokens), now_ns + valid_ns, now_ns)
@@ -68,25 +95,109 @@ class Entrance:
 
     def take_in_forgotten(self, event: SleeperForgotten) -> None:
         self._tokens[event.token_hash] = Token(0, FORGOTTEN)
+        self._waiting.pop(event.token_hash, None)
 
-    async def join(self, token: str, platform_key: bytes) -> Joined:
+    async def join(self, token: str, platform_key: bytes, *, wait: bool = False) -> Joined | Place:
         """Redeems ``token`` for a credential bound to ``platform_key``. The sleeper allows nothing yet.
 
         Who redeems the same token with the same key again is told the same: their first answer may have been lost.
+        Where there is no place, or not yet, ``wait`` puts them on the waiting list; else it is refused.
         """
         if len(platform_key) != PLATFORM_KEY_BYTES:
             raise BadInput(f"a platform key is an Ed25519 public key of 32 bytes, not {len(platform_key)}")
+        if (known := self.standing(token, platform_key)) is not None:
+            return known
         hash, now_ns = secret_hash(token), self._desk.now_ns()
-        held = self._tokens.get(hash)
-        credential = credential_for(token, platform_key)
-        if held and (again := self.people.get(held.sleeper_id)) and again.sleeper.platform_key == platform_key:
-            return Joined(again, credential)
+        held, credential = self._tokens.get(hash), secret_hash(credential_for(token, platform_key))
         check_token(held, now_ns)
         circle = self._conductor.circle
-        check_room(circle.open, self.present + self._entering, circle.capacity)
-        assert held is not None
+        self._check_open()
+        if self._has_room() and all(one.settled for one in self._waiting.values()):
+            person = await self._enter(hash, credential, platform_key)
+            return Joined(person, credential_for(token, platform_key))
+        if not wait and circle.state is CircleState.DRAFT:
+            raise NotNow("this circle does not gather yet: join when it does, or wait for it")
+        if not wait:
+            raise CircleFull(f"all {circle.capacity} places of this circle are taken: ask its host for room, or wait")
+        await self._begin_waiting(WaitingBegun(hash, credential, platform_key, now_ns))
+        return self.standing(token, platform_key) or Place(1, 1)
+
+    def _check_open(self) -> None:
+        if not self._conductor.circle.open:
+            raise NotNow(f"{closed_words(self._conductor.circle)}; nobody can join it any more")
+
+    def standing(self, token: str, platform_key: bytes) -> Joined | Place | None:
+        """How whoever redeemed ``token`` with this key stands; None if nobody did.
+
+        Raises TokenUsed for another key, and NotNow to whoever waits in vain.
+        """
+        hash = secret_hash(token)
+        held = self._tokens.get(hash)
+        if held and (again := self.people.get(held.sleeper_id)) and again.sleeper.platform_key == platform_key:
+            return Joined(again, credential_for(token, platform_key))
+        if (one := self._waiting.get(hash)) is None:
+            return None
+        if one.event.platform_key != platform_key:
+            raise TokenUsed(
+                "somebody waits with this join token; each is good for one sleeper: ask the host for another"
+            )
+        self._check_open()
+        return Place(list(self._waiting).index(hash) + 1, len(self._waiting))
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return len(self._waiting)
+
+    async def stop_waiting(self, token: str, platform_key: bytes) -> None:
+        """Takes them off the waiting list; their token is good again. Raises NotNow unless they wait."""
+        hash = secret_hash(token)
+        match self.standing(token, platform_key):
+            case None:
+                raise NotNow("nobody waits with this join token")
+            case Place() if not self._waiting[hash].settled:
+                await self._settle(hash, lambda: self._conductor.record(WaitingEnded(hash, self._desk.now_ns())))
+            case _:
+                raise NotNow("they have come in meanwhile: leave the circle instead")
+
+    async def fill(self) -> None:
+        """Lets those in who wait, first come first, as far as there is room. Raises StorageError; then nobody moves."""
+        while self._has_room():
+            first = next((one.event for one in self._waiting.values() if not one.settled), None)
+            if first is None:
+                return
+            who = (first.token_hash, first.credential_hash, first.platform_key)
+            await self._settle(first.token_hash, lambda who=who: self._enter(*who))  # type: ignore[misc]
+
+    async def _settle(self, hash: bytes, write: Callable[[], Awaitable[object]]) -> None:
+        """Writes what becomes of somebody who waits; until then they keep their place, and longer if it cannot be."""
+        self._waiting[hash] = self._waiting[hash]._replace(settled=True)
+        try:
+            await write()
+        finally:
+            if hash in self._waiting:
+                self._waiting[hash] = self._waiting[hash]._replace(settled=False)
+
+    async def _begin_waiting(self, event: WaitingBegun) -> None:
+        if len(self._waiting) >= WAITING_MAX:
+            raise CircleFull(f"{WAITING_MAX} people wait already, the most: ask the host for another circle")
+        # Taken before it is written, so that whoever redeems later stands behind.
+        self._waiting[event.token_hash] = _Waiting(event)
+        try:
+            await self._conductor.record(event)
+        except (Unavailable, WrongExpectedRevision):  # not written for certain
+            self._waiting.pop(event.token_hash, None)
+            raise
+
+    def _has_room(self) -> bool:
+        circle = self._conductor.circle
+        return circle.on_plane and self.present + self._entering < circle.capacity
+
+    async def _enter(self, hash: bytes, credential_hash: bytes, platform_key: bytes) -> Person:
+        held = self._tokens[hash]
         sleeper_id = identifier("sleeper-", self._desk.entropy(10))
-        event = SleeperJoined(circle.circle_id, sleeper_id, hash, secret_hash(credential), platform_key, now_ns)
+        circle_id, now_ns = self._conductor.circle.circle_id, self._desk.now_ns()
+        event = SleeperJoined(circle_id, sleeper_id, hash, credential_hash, platform_key, now_ns)
         # Taken before it is written, so that of two who hold the same token only one comes in.
         self._tokens[hash] = held.redeemed(sleeper_id)
         self._entering += 1
@@ -98,14 +209,23 @@ class Entrance:
         finally:
             self._entering -= 1
         person = self.take_in_joining(event, position)
-        if self._conductor.circle.open:
+        if self._conductor.circle.on_plane:
             person.put_on_plane()
+        self._conductor.look_at_edges()
         self._conductor.changed.send()
-        return Joined(person, credential)
+        return person
+
+    def take_in_waiting(self, event: WaitingEvent) -> None:
+        """Takes in that somebody waits, or does not any more. Who has come in meanwhile waits no more."""
+        if isinstance(event, WaitingEnded):
+            self._waiting.pop(event.token_hash, None)
+        elif not self._tokens[event.token_hash].sleeper_id:
+            self._waiting.setdefault(event.token_hash, _Waiting(event))
 
     def take_in_joining(self, event: SleeperJoined, position: Position) -> Person:
         """Takes in a sleeper whose joining is in the journal."""
         self._tokens[event.token_hash] = Token(0, event.sleeper_id)
+        self._waiting.pop(event.token_hash, None)
         person = Person(self._desk, self._conductor, sleepers.apply(None, event), position)
         self.people[event.sleeper_id] = person
         self.joined += 1

@@ -26,5 +26,8 @@ async def forget(desk: Desk, doors: Doors, person: Person, shred: Shred) -> None
     await person.conductor.record(SleeperForgotten(person.sleeper.token_hash, desk.now_ns()))
     await desk.in_thread(shred, person.stream)
     desk.roll.remove(person)
-    person.conductor.entrance.people.pop(person.sleeper.sleeper_id, None)
+    sleeper_id, conductor = person.sleeper.sleeper_id, person.conductor
+    conductor.entrance.people.pop(sleeper_id, None)
+    conductor.stewarding.forget(sleeper_id)
+    conductor.usage.forget(sleeper_id)
     person.tell()

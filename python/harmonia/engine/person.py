@@ -20,11 +20,13 @@ import trio
 from harmonia.domain import sleeper as sleepers
 from harmonia.domain.advance import WISHES_MAX, AdvanceWish, StandingWish, find, parse_wish
 from harmonia.domain.apart import Apart, about, check_room, parse_other, replaced
-from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, require_rhythm
+from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, closed_words, require_rhythm
 from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
+from harmonia.domain.edges import FADE_NS, Edges, parse_fade, parse_schedule_offset
 from harmonia.domain.events import (
     ApartKept,
     AskingEvent,
+    AwakeSet,
     ConsentGranted,
     ConsentWithdrawn,
     CouplingSet,
@@ -32,7 +34,10 @@ from harmonia.domain.events import (
     OffsetSet,
     PersonEvent,
     RhythmOwned,
+    ScheduleOffsetSet,
+    SleeperCameBack,
     SleeperLeft,
+    SleeperWentAway,
     UsageNoted,
     VoiceSet,
     WishMade,
@@ -48,7 +53,7 @@ from harmonia.engine.desk import Desk, person_stream
 from harmonia.engine.listening import Listening
 from harmonia.engine.plane import number_of
 from harmonia.engine.signal import Signal
-from harmonia.errors import BadInput, CredentialEnded, NotFound, NotPermitted
+from harmonia.errors import BadInput, CredentialEnded, NotFound, NotNow, NotPermitted
 from harmonia.journal import ANY, Position, Record, WrongExpectedRevision
 
 if TYPE_CHECKING:
@@ -83,7 +88,8 @@ class Person:
         """Who listens in to them; replaced whole, so any thread may read it."""
         self.listens_to: Person | None = None
         self._position = position
-        self._unrecorded: dict[bytes, ConsentWithdrawn] = {}
+        self._unrecorded: dict[bytes, tuple[ConsentWithdrawn, frozenset[Purpose]]] = {}
+        """Withdrawals in force that are not known to be on disk, and of which purposes each of them is news."""
         self._unrecorded_apart: dict[str, Apart] = {}
         """Wishes that are not on disk: in force as far as they narrow."""
         self._unrecorded_release: int | None = None
@@ -103,6 +109,9 @@ class Person:
 
     def take_in(self, event: PersonEvent, position: Position) -> None:
         """Takes in an event that the journal holds."""
+        if isinstance(event, ConsentWithdrawn):
+            for key in [key for key, (heard, _) in self._unrecorded.items() if _same(heard, event)]:
+                self._confirm(key, position)
         self._position = max(self._position, position)
         with self._newest:
             self.sleeper = sleepers.apply(self.sleeper, event)
@@ -110,6 +119,7 @@ class Person:
             self._unrecorded_release = None
         if self.sleeper.left:
             self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
+            self.conductor.look_at_room()
         if isinstance(event, AskingEvent):
             self.conductor.stewarding.take_in_asking(self, event)
         self.tell()
@@ -305,6 +315,48 @@ class Person:
         self.take_off_plane()
         await self.conductor.usage.note([self])
 
+    async def go_away(self) -> None:
+        """Leaves for a while: off the data plane at once, whatever the disk says. Their voice is withdrawn before."""
+        self.check_present()
+        self.take_off_plane()
+        if not self.sleeper.away:
+            await self.record(SleeperWentAway(self._desk.now_ns()))
+
+    async def come_back(self) -> None:
+        """Is here again, if they had left for a while: with what they allowed, and muted until they say otherwise."""
+        self.check_present()
+        if self.sleeper.away:
+            await self.record(SleeperCameBack(self._desk.now_ns()))
+        if self.conductor.circle.on_plane and not self.on_plane:
+            self.put_on_plane()
+            self.conductor.look_at_edges()
+            self.tell()
+
+    async def set_awake(self, awake: bool, fade_ns: int) -> None:
+        """Wakes softly, within a time (0: a minute), or goes back to sleep."""
+        fade_ns = parse_fade(fade_ns) if awake else FADE_NS
+        await self.record(AwakeSet(awake, fade_ns, self._desk.now_ns()))
+        self.conductor.look_at_edges()
+
+    async def set_schedule_offset(self, offset_ns: int) -> None:
+        """Records how much later than the circle this sleeper wakes."""
+        await self.record(ScheduleOffsetSet(parse_schedule_offset(offset_ns), self._desk.now_ns()))
+        self.conductor.look_at_edges()
+
+    @property
+    def edges(self) -> Edges:
+        """When this person comes and goes, as of now."""
+        planned = self.conductor.planned() if self.sleeper.schedule_offset_ns else None
+        return self.sleeper.edges(self.conductor.circle, planned)
+
+    def show_voice(self) -> None:
+        """Tells the data plane how loud their voice is while they come or go."""
+        with self._newest:
+            if self.on_plane:
+                sleeper, circle, now_ns = self.sleeper, self.conductor.circle, self._desk.now_ns()
+                voice = sleeper.allows(Purpose.VOICE, circle, now_ns) * self.edges.voice(now_ns)
+                self._desk.plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
+
     async def grant(
         self, purpose: Purpose, *, scope: str, level: float, until_ns: int | None, supersedes: bytes, event_id: bytes
     ) -> Consent:
@@ -321,8 +373,8 @@ class Person:
         event = ConsentGranted(purpose, scope, parse_level(level), until_ns, supersedes, event_id, now_ns)
         async with self._lock:
             self.check_present()
-            for key, withdrawal in list(self._unrecorded.items()):
-                await self._desk.append(self.stream, ANY, withdrawal, key)
+            for key, (withdrawal, _) in list(self._unrecorded.items()):
+                self._confirm(key, await self._desk.append(self.stream, ANY, withdrawal, key))
             for _ in range(_ATTEMPTS):
                 self.sleeper.consent.grant(purpose, Grant(event_id, scope, level, until_ns), supersedes)
                 seen = self._position
@@ -351,9 +403,10 @@ class Person:
         Returns the position behind which it has to be written; None if it is a repetition.
         """
         with self._newest:
-            known = all(event.event_id in self.sleeper.consent[purpose].withdrawals for purpose in event.purposes)
-            behind = None if known else self._position
-            self._unrecorded[key] = event
+            consent = self.sleeper.consent
+            news = frozenset(one for one in event.purposes if event.event_id not in consent[one].withdrawals)
+            behind = self._position if news else None
+            self._unrecorded.setdefault(key, (event, news))
             self.sleeper = sleepers.apply(self.sleeper, event)
             self.show_plan()
         return behind
@@ -365,8 +418,7 @@ class Person:
 
     def recorded(self, key: bytes, position: Position) -> None:
         """That withdrawal is on disk."""
-        self._unrecorded.pop(key, None)
-        self._position = max(self._position, position)
+        self._confirm(key, position)
         # A late repetition of an answered withdrawal has raised the latches again; its answer is on record.
         self._release()
         with self._newest:
@@ -374,8 +426,22 @@ class Person:
                 self._desk.plane.set_coupling(self.number, 0.0, 0.0)
             self.show_plan()
 
+    def _confirm(self, key: bytes, position: Position) -> None:
+        """That withdrawal is in the journal, behind all that was: so it is the newest, whenever it was heard.
+
+        A grant has to name the one that a restart will find last, or it would be lost with the restart.
+        """
+        with self._newest:
+            event, news = self._unrecorded.pop(key, (None, frozenset()))
+            if event is not None and position > self._position:
+                consent = self.sleeper.consent.written_last(news, event.event_id)
+                self.sleeper = replace(self.sleeper, consent=consent)
+            self._position = max(self._position, position)
+
     def put_on_plane(self) -> None:
         """Makes the data plane know this person: muted, until their recorded grants say otherwise."""
+        if self.sleeper.away:
+            return
         with self._newest:
             self._desk.plane.add_sleeper(self.conductor.number, self.number)
             self.on_plane = True
@@ -405,7 +471,7 @@ class Person:
                 for purpose in (Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING)
             )
             plane.set_apart(self.number, *self._apart())
-            plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
+            self.show_voice()
             plane.set_hearing(self.number, hearing * sleeper.hearing_level)
             # A recorder is given the voice as loud as everybody else: not where less than that may be recorded.
             recorded = recording > 0 and recording >= voice
@@ -425,6 +491,8 @@ class Person:
     def attach(self, recording: bool) -> tuple[int, bytes]:
         """Opens a data-plane session, in place of an earlier one: its id and its secret."""
         self.check_present()
+        if not self.on_plane:
+            raise NotNow("this sleeper has left for a while: come back first")
         self.recording = recording
         if recording:
             self.conductor.usage.recorder(self.sleeper.sleeper_id)
@@ -469,9 +537,13 @@ class Person:
             raise ended(self)
 
 
+def _same(one: ConsentWithdrawn, other: ConsentWithdrawn) -> bool:
+    return (one.event_id, one.purposes) == (other.event_id, other.purposes)
+
+
 def ended(person: Person) -> CredentialEnded:
     """The error of a request with a credential that has ended."""
-    why = "this sleeper has left" if person.sleeper.left else "its circle is closed"
+    why = "this sleeper has left" if person.sleeper.left else closed_words(person.conductor.circle)
     return CredentialEnded(
         f"{why}: this credential can withdraw consent and nothing else but show what is kept about you (`harmonia me`);"
         " join with a new token"

@@ -4,45 +4,69 @@ Everything here runs in the engine's trio thread, except where it says "any thre
 read to its end: only then does the data plane hear of circles and sleepers, each of them muted until released.
 """
 
+import hashlib
+import time
+from collections.abc import Callable
+
 import trio
 
 from harmonia.domain import circle as circles
+from harmonia.domain import series as kept
 from harmonia.domain.admission import identifier
-from harmonia.domain.circle import CAPACITY_DEFAULT, decide_creation, parse_score_text
+from harmonia.domain.circle import CAPACITY_DEFAULT, REASON_MAX, decide_creation, parse_score_text
 from harmonia.domain.events import (
     CircleCreated,
+    CircleEvent,
     ClockBegun,
     ConsentWithdrawn,
     Event,
     PersonEvent,
     SanctuaryFounded,
+    SeriesCreated,
+    SeriesEvent,
+    SeriesTemplate,
     SleeperJoined,
     decode,
 )
+from harmonia.domain.schedule import NightPlan, local_time
+from harmonia.domain.series import decide_series
+from harmonia.domain.states import BEFORE
 from harmonia.domain.weaving import Weaving
-from harmonia.engine.conductor import Conductor
+from harmonia.engine.conductor import UNREADABLE, Conductor
 from harmonia.engine.desk import Desk, Entropy, Roll, circle_stream
 from harmonia.engine.doors import Doors, journal_key
 from harmonia.engine.forgetting import Shred, forget
 from harmonia.engine.person import Person
 from harmonia.engine.plane import DataPlane
 from harmonia.engine.scores import ReadScore, ScoreReader, read_score
+from harmonia.engine.series import Keeper, series_stream
+from harmonia.engine.wall import Wall, zone_of
 from harmonia.errors import BadInput, BadScore, NotFound, StorageUnreadable
 from harmonia.journal import ALL, ANY, NO_STREAM, SHREDDED, Journal, Position, Record
 
 STREAM = "sanctuary"
 CIRCLES_MAX = 1000
 """Circles that are open at once."""
+SERIES_MAX = 200
+"""Series that go on at once."""
 _PAGE = 1000
 
 
 class Sanctuary:
     """One node's supervisor."""
 
-    def __init__(self, journal: Journal, plane: DataPlane, entropy: Entropy, scores: ScoreReader = read_score) -> None:
-        self._desk = Desk(journal, plane, entropy)
+    def __init__(
+        self,
+        journal: Journal,
+        plane: DataPlane,
+        entropy: Entropy,
+        scores: ScoreReader = read_score,
+        utc_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._desk = Desk(journal, plane, entropy, utc_ns)
         self._scores = scores
         self._conductors: dict[str, Conductor] = {}
+        self._keepers: dict[str, Keeper] = {}
         self._nursery: trio.Nursery | None = None
         self._doors: Doors | None = None
         self.started_ns = plane.node_time_ns()
@@ -53,6 +77,11 @@ class Sanctuary:
     @property
     def plane(self) -> DataPlane:
         return self._desk.plane
+
+    @property
+    def wall(self) -> Wall:
+        """Civil time. Any thread."""
+        return self._desk.wall
 
     @property
     def roll(self) -> Roll:
@@ -70,14 +99,17 @@ class Sanctuary:
         await self._read_journal()
         await self._begin_clock()
         going_on = [conductor for conductor in self._conductors.values() if conductor.circle.open]
-        opened = [(conductor, self._read_again(conductor)) for conductor in going_on]
+        opened = [(one, score) for one in going_on if (score := await self._read_again(one)) is not None]
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             token = trio.lowlevel.current_trio_token()
             self._doors = self._desk.doors = Doors(self._desk, token.run_sync_soon)
+            nursery.start_soon(self.wall.watch)
             for conductor, score in opened:
                 conductor.open(score)
                 nursery.start_soon(conductor.run)
+            for keeper in self._keepers.values():
+                nursery.start_soon(keeper.run)
             task_status.started()
             await trio.sleep_forever()
 
@@ -92,24 +124,75 @@ class Sanctuary:
         gather_ns: int | None = None,
         night_ns: int | None = None,
         weaving: Weaving | None = None,
+        plan: NightPlan | None = None,
+        draft: bool = False,
     ) -> Conductor:
-        """Opens a circle in gathering. Raises BadInput, BadScore or StorageError."""
+        """Opens a circle in gathering, or as a draft: also where its ``plan`` says when it gathers.
+
+        Raises BadInput, BadScore or StorageError.
+        """
         assert self._nursery is not None, "a sanctuary is run before it opens circles"
         if sum(conductor.circle.open for conductor in self._conductors.values()) >= CIRCLES_MAX:
             raise BadInput(f"this sanctuary has {CIRCLES_MAX} open circles, its most: close one first")
-        score_name, score_text = parse_score_text(score_name, score_text)
-        score = self._scores(score_name, score_format, score_text)
+        score, *_ = self.read_score(score_name, score_format, score_text)
         circle_id = identifier("circle-", self._desk.entropy(10))
         given = (circle_id, title, score_name, score_format, score_text, score.channels, score.duration_ns)
         weaving = weaving or Weaving()
         wishes = (capacity or CAPACITY_DEFAULT, gather_ns, night_ns)
         pulls = (weaving.mode, weaving.strength_rad_s, weaving.lag_rad)
-        event = CircleCreated(*given, *wishes, self._desk.now_ns(), *pulls)
+        draft = draft or (plan is not None and bool(plan.gather_at))
+        event = CircleCreated(*given, *wishes, self._desk.now_ns(), *pulls, draft, plan)
         position = await self._desk.append(circle_stream(circle_id), NO_STREAM, decide_creation(event))
+        return self._set_to_work(event, position, score)
+
+    def _set_to_work(self, event: CircleCreated, position: Position, score: ReadScore) -> Conductor:
+        assert self._nursery is not None, "a sanctuary is run before it opens circles"
         conductor = self._admit(event, position)
         conductor.open(score)
         self._nursery.start_soon(conductor.run)
         return conductor
+
+    async def create_series(
+        self, *, rule: str, first: str, excluded: tuple[str, ...], template: SeriesTemplate
+    ) -> Keeper:
+        """Makes a circle recur. ``first``: the date from which the rule counts; empty: today. Raises BadInput."""
+        assert self._nursery is not None, "a sanctuary is run before it opens circles"
+        if sum(not keeper.series.ended for keeper in self._keepers.values()) >= SERIES_MAX:
+            raise BadInput(f"this sanctuary has {SERIES_MAX} series, its most: end one first")
+        zone = zone_of(template.times.zone)
+        first = first or local_time(self.wall.utc_ns(), zone).date().isoformat()
+        series_id = identifier("series-", self._desk.entropy(10))
+        event = decide_series(SeriesCreated(series_id, rule, first, excluded, template, self._desk.now_ns()), zone)
+        await self._desk.append(series_stream(series_id), NO_STREAM, event)
+        keeper = self._keepers[series_id] = Keeper(self._desk, kept.apply(None, event), self._make_night)
+        self._nursery.start_soon(keeper.run)
+        return keeper
+
+    def keeper(self, series_id: str) -> Keeper:
+        """The keeper of a series. Raises NotFound. Any thread."""
+        found = self._keepers.get(series_id)
+        if found is None:
+            raise NotFound(f"there is no series {series_id[:80]!r} here: `circle schedule` lists them")
+        return found
+
+    def keepers(self) -> list[Keeper]:
+        """Those of all series, in the order of their making. Any thread."""
+        return list(self._keepers.values())
+
+    async def _make_night(self, event: CircleCreated) -> Conductor:
+        """The circle of one night of a series. Who asks again, since nobody knew whether it was written, gets that."""
+        if (made := self._conductors.get(event.circle_id)) is not None:
+            return made
+        score, *_ = self.read_score(event.score_name, event.score_format, event.score_text)
+        event_id = hashlib.sha256(event.circle_id.encode()).digest()[:16]
+        stream = circle_stream(event.circle_id)
+        position = await self._desk.append(stream, NO_STREAM, decide_creation(event), event_id)
+        return self._set_to_work(event, position, score)
+
+    def read_score(self, name: str, format: str, text: str) -> tuple[ReadScore, str, str, str]:
+        """A score, read, and as it was given. Raises BadInput, BadScore."""
+        name, text = parse_score_text(name, text)
+        return self._scores(name, format, text), name, format, text
 
     def conductor(self, circle_id: str) -> Conductor:
         """The conductor of a circle. Raises NotFound. Any thread."""
@@ -140,9 +223,12 @@ class Sanctuary:
     async def _read_journal(self) -> None:
         after: Position | None = None
         while records := await self._desk.read(ALL, after, _PAGE):
-            for record in records:
-                if record.data != SHREDDED:
-                    self._take_in(record, decode(record.data))
+            try:
+                for record in records:
+                    if record.data != SHREDDED:
+                        self._take_in(record, decode(record.data))
+            except StorageUnreadable as error:
+                raise _at_its_place(error, records) from None
             after = records[-1].position
         if not self.sanctuary_id:
             founded = SanctuaryFounded(identifier("sanctuary-", self._desk.entropy(10)), self._desk.now_ns())
@@ -172,8 +258,19 @@ class Sanctuary:
                         ended = ConsentWithdrawn(one.wish.purposes, event_id, self._desk.now_ns())
                         key = journal_key(ended)
                         person.take_in(ended, await self._desk.append(person.stream, ANY, ended, key))
+        if self._clock_id is not None:
+            await self._fail_without_clock()
         self._clock_id = self.plane.clock_id
         await self._desk.append(STREAM, ANY, ClockBegun(self._clock_id, self._desk.now_ns()))
+
+    async def _fail_without_clock(self) -> None:
+        """Ends the nights whose clock is lost: the one that runs now has not reached what has happened in them."""
+        now_ns = self._desk.now_ns()
+        for conductor in self._conductors.values():
+            circle = conductor.circle
+            if circle.open and circle.state not in BEFORE and circle.entered_ns > now_ns:
+                behind_s = (circle.entered_ns - now_ns) / 1e9
+                await conductor.fail(f"its clock was lost: after a restart the sanctuary's is {behind_s:.0f} s behind")
 
     def _take_in(self, record: Record, event: Event) -> None:
         kind, _, identity = record.stream.partition("/")
@@ -184,9 +281,14 @@ class Sanctuary:
                 self._clock_id = event.clock_id
             case CircleCreated():
                 self._admit(event, record.position)
+            case SeriesCreated():
+                series = kept.apply(None, event)
+                self._keepers[event.series_id] = Keeper(self._desk, series, self._make_night)
+            case _ if isinstance(event, SeriesEvent) and identity in self._keepers:
+                self._keepers[identity].take_in(event)
             case SleeperJoined() if event.circle_id in self._conductors:
                 self._conductors[event.circle_id].entrance.take_in_joining(event, record.position)
-            case _ if kind == "circle" and identity in self._conductors and not isinstance(event, PersonEvent):
+            case _ if kind == "circle" and identity in self._conductors and isinstance(event, CircleEvent):
                 self._conductors[identity].take_in(event, record.position)
             case _ if isinstance(event, PersonEvent) and (person := self.roll.by_id(identity)) is not None:
                 person.take_in(event, record.position)
@@ -198,13 +300,26 @@ class Sanctuary:
     def _admit(self, event: CircleCreated, position: Position) -> Conductor:
         conductor = Conductor(self._desk, circles.apply(None, event), position)
         self._conductors[event.circle_id] = conductor
+        if event.series_id in self._keepers:
+            self._keepers[event.series_id].made[event.night] = conductor
         return conductor
 
-    def _read_again(self, conductor: Conductor) -> ReadScore:
+    async def _read_again(self, conductor: Conductor) -> ReadScore | None:
+        """The circle's score; None where nobody can read it any more, for which the circle fails and no other."""
         circle = conductor.circle
         try:
             return self._scores(circle.score_name, circle.score_format, circle.score_text)
         except BadScore as error:
-            raise StorageUnreadable(
-                f"the score of {circle.circle_id} cannot be read any more ({error}): start the version that accepted it"
-            ) from None
+            await conductor.fail(f"{UNREADABLE} ({error})"[:REASON_MAX])
+            return None
+
+
+def _at_its_place(error: StorageUnreadable, records: list[Record]) -> StorageUnreadable:
+    """``error`` with the name of the first of ``records`` that cannot be read."""
+    for record in (record for record in records if record.data != SHREDDED):
+        try:
+            decode(record.data)
+        except StorageUnreadable as first:
+            stream, (epoch, revision) = record.stream, record.position
+            return StorageUnreadable(f"{first} (it is event {epoch}.{revision}, in {stream}; nothing was changed)")
+    return error

@@ -32,6 +32,8 @@ from harmonia.domain.events import (
     RoomSilenced,
     SleeperForgotten,
     TokensCreated,
+    WaitingBegun,
+    WaitingEnded,
 )
 from harmonia.domain.help import Call
 from harmonia.domain.roles import Role, RolePass, parse_line, parse_role
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 QUIET = (
-    *(TokensCreated, SleeperForgotten, RoleGranted, RoleRevoked, HelpAnswered),
+    *(TokensCreated, WaitingBegun, WaitingEnded, SleeperForgotten, RoleGranted, RoleRevoked, HelpAnswered),
     *(DialogueOpened, DialogueSpoken, DialogueClosed, PetitionFiled),
 )
 """Events of a circle that no platform has to follow."""
@@ -127,6 +129,12 @@ class Stewarding:
                 self.petitions.setdefault(petition_id, Petition(petition_id, sleeper_id, event_id, text, t_ns))
             case PetitionWithdrawn(petition_id, _) if (petition := self.petitions.get(petition_id)) is not None:
                 self.petitions[petition_id] = replace(petition, withdrawn=True)
+        self.changed.send()
+
+    def forget(self, sleeper_id: str) -> None:
+        """Drops what somebody asked for who was forgotten; a petition's text that was filed is the circle's."""
+        self.calls = {id: call for id, call in self.calls.items() if call.sleeper_id != sleeper_id}
+        self.petitions = {id: one for id, one in self.petitions.items() if one.sleeper_id != sleeper_id}
         self.changed.send()
 
     def still_silent(self, circle: Circle) -> Circle:

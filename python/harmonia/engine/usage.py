@@ -8,7 +8,7 @@ refuses is asked again at the next look.
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import trio
@@ -62,27 +62,36 @@ class UsageKeeper:
         """A platform that keeps what it plays has opened its session."""
         self._recorders.add(sleeper_id)
 
+    def forget(self, sleeper_id: str) -> None:
+        """Drops what was noted of somebody who was forgotten."""
+        self._books.pop(sleeper_id, None)
+        self._heard.pop(sleeper_id, None)
+
     async def run(self) -> None:
         """Looks at everybody, for ever."""
         while True:
             self._moved = trio.Event()
-            await self.note(list(self._conductor.entrance.people.values()))
-            self._looked.clear()
-            self._recorders.clear()
+            # Taken whole: what happens while it is written belongs to the next look.
+            looked, self._looked = self._looked, defaultdict(set)
+            recorders, self._recorders = self._recorders, set()
+            await self._note(list(self._conductor.entrance.people.values()), looked, recorders)
             await trio.sleep(SETTLE_S)
             with trio.move_on_after(LOOK_S - SETTLE_S):
                 await self._moved.wait()
 
     async def note(self, people: Iterable["Person"]) -> None:
         """Looks at ``people`` now, and writes what is to be written."""
-        recorders = {
+        await self._note(people, self._looked, self._recorders)
+
+    async def _note(self, people: Iterable["Person"], looked: Mapping[str, set[str]], recorders: set[str]) -> None:
+        recorders = recorders | {
             person.sleeper.sleeper_id
             for person in self._conductor.entrance.people.values()
             if person.recording and person.watchers
         }
         for person in people:
             sleeper_id = person.sleeper.sleeper_id
-            parties = self._parties(person, (recorders | self._recorders) - {sleeper_id})
+            parties = self._parties(person, looked, recorders - {sleeper_id})
             uses = self._books[sleeper_id].observe(self._desk.now_ns(), parties)
             self._heard.pop(sleeper_id, None)
             if person.sleeper.left:
@@ -95,7 +104,7 @@ class UsageKeeper:
                 self._books[sleeper_id].keep(uses)
                 _log.error("%s: who used what is not written: %s", sleeper_id, error)
 
-    def _parties(self, person: "Person", recorders: set[str]) -> set[Party]:
+    def _parties(self, person: "Person", looked: Mapping[str, set[str]], recorders: set[str]) -> set[Party]:
         sleeper, circle, now_ns = person.sleeper, self._conductor.circle, self._desk.now_ns()
         if sleeper.left or not circle.open:
             return set()
@@ -112,6 +121,6 @@ class UsageKeeper:
         if sleeper.own_rhythm.set_hz is not None and not sleeper.may_follow(circle, now_ns):
             parties.add((Purpose.BIOSIGNAL, OWN_RHYTHM))
         if sleeper.allows(Purpose.VISIBILITY, circle, now_ns):
-            looking = (role for role, names in self._looked.items() if names - {sleeper.sleeper_id})
+            looking = (role for role, names in looked.items() if names - {sleeper.sleeper_id})
             parties |= {(Purpose.VISIBILITY, role) for role in looking}
         return parties

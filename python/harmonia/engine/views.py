@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from harmonia.domain.circle import Circle
 from harmonia.domain.consent import Purpose
+from harmonia.domain.schedule import Instants
 from harmonia.domain.sleeper import Sleeper
 from harmonia.domain.weaving import Woven
 from harmonia.engine.person import Person
@@ -47,6 +48,10 @@ class CircleView(NamedTuple):
     """The ids of those in ``rows``."""
     woven: Woven | None
     """How the rhythms stand; None before there is one."""
+    planned: Instants | None = None
+    """The instants of the circle's plan in node time, as of now."""
+    waiting: int = 0
+    """How many wait for a place."""
 
 
 def row_of(person: Person, status: PlatformStatus | None, thread: WeaveThread | None, t_ns: int) -> SleeperRow:

@@ -78,7 +78,7 @@ class Wishes:
             self.act(person)
 
     async def _record(self, withdrawal: "Withdrawal") -> None:
-        while True:
+        while self._desk.roll.by_id(withdrawal.person.sleeper.sleeper_id) is not None:  # else they were forgotten
             try:
                 await self._write(withdrawal)
             except StorageError as error:

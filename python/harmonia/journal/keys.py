@@ -76,7 +76,8 @@ class KeyStore:
                 for stream in missing:
                     self._wishes.setdefault(stream, secrets.token_bytes(KEY_BYTES))
             with self._committing:
-                self._commit()
+                if any(stream not in self._keys for stream in missing):  # else another thread has written ours too
+                    self._commit()
 
     def delete(self, *streams: str) -> None:
         """Deletes the keys of ``streams``, beyond recovery from these files. Raises StorageUnavailable."""
@@ -99,8 +100,6 @@ class KeyStore:
         with self._wishing:
             wishes = {stream: key for stream, key in self._wishes.items() if stream not in self._keys}
             self._wishes = {}
-        if not wishes:
-            return  # another thread wrote them
         try:
             with self._connection:
                 self._connection.executemany("INSERT INTO keys VALUES (?, ?)", wishes.items())

@@ -31,6 +31,8 @@ def open_sealed(
     inner = SqliteJournal(path, bytes_max=bytes_max)
     missing = [stream for stream in upgrade.person_streams(path) if stream not in keys and stream not in forgotten]
     if missing and not shred_unreadable:
+        for part in (inner, keys, forgotten):
+            part.close()
         raise StorageUnreadable(
             f"{path} holds what {len(missing)} people said, but {folder / 'keys.sqlite'} has not their keys: put that"
             " file back, or start once with --forget-unreadable, which forgets these people for ever"

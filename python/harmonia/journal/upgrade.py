@@ -54,7 +54,7 @@ def bring_up_to_date(path: Path, keys: KeyStore, erasures: Erasures) -> None:
                 connection.execute("DELETE FROM meta WHERE key = 'unswept'")
     except apsw.Error as error:
         raise StorageUnavailable(
-            f"{path} could not be upgraded ({error}), and is as it was: check the disk, then start again"
+            f"{path} could not be upgraded ({error}); nothing is lost: check the disk, then start again"
         ) from error
 
 
@@ -78,6 +78,7 @@ def _seal_everybody(connection: apsw.Connection, path: Path, keys: KeyStore, era
             for revision, event_id, data in list(_events(connection, stream)):
                 sealed = seal(cipher, event_id, data)
                 connection.execute("UPDATE events SET data = ? WHERE revision = ?", (sealed, revision))
+        connection.execute("DELETE FROM snapshots WHERE stream LIKE 'person/%'")  # which cost time, never truth
         connection.execute("UPDATE meta SET value = 2 WHERE key = 'format'")
         connection.execute("INSERT INTO meta VALUES ('unswept', 1)")
     _log.warning("%s is of format 2 now: what its %d people said is sealed; no copy is kept", path, len(people))

@@ -10,14 +10,14 @@ withdrawal; nothing else ever makes a yes of a no. The domain's own answer is co
 that no ruling, mode or offer touched anybody's no unseen.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from harmonia.domain import sleeper as sleepers
 from harmonia.domain.consent import Purpose
-from harmonia.domain.events import ConsentGranted, ConsentWithdrawn, PersonEvent, SleeperJoined, decode
+from harmonia.domain.events import ConsentGranted, ConsentWithdrawn, Event, PersonEvent, decode
 from harmonia.domain.sleeper import Sleeper
 from harmonia.errors import StorageUnreadable
 from harmonia.journal import ALL, SHREDDED, Journal, Record
@@ -30,6 +30,8 @@ from harmonia.ledger.tiles import WIDTH, bundle_path, bundles_of, entries_of, ha
 from harmonia.ledger.tree import Read, leaf_hash, root_hash
 
 _PAGE = 1000
+REMEMBERED = 64
+"""Withdrawals that are known again, a purpose; an older one that is repeated applies again."""
 
 
 @dataclass
@@ -134,49 +136,71 @@ def audit_openings(found: Findings, journal: Journal, store: Store, salt: Salt) 
         found.orphans, at = found.orphans + 1, at + 1
     if at != size:
         raise StorageUnreadable(f"entry {at} of {store.path} is of an event that is not in the journal any more")
-    found.grants, found.stale, found.withdrawals = replay.grants, replay.stale, replay.withdrawals
+    for said in replay.said.values():
+        found.grants, found.stale = found.grants + said.grants, found.stale + said.stale
+        found.withdrawals += said.withdrawals
     return found
 
 
-class Replay:
-    """Consent once more, by rules that stand here on their own, compared with the domain's after every event."""
+class Said:
+    """What one person's events add up to, by rules that stand here on their own."""
 
     def __init__(self) -> None:
         self.grants = self.stale = self.withdrawals = 0
-        self._people: dict[str, Sleeper] = {}
-        self._newest: dict[tuple[str, Purpose], bytes] = {}
-        self._allowed: dict[tuple[str, Purpose], bytes] = {}
-        """The grant that stands, by its id."""
+        self.allowed: dict[Purpose, bytes] = {}
+        """The grant that stands for each purpose, by its id."""
+        self._names: defaultdict[Purpose, deque[bytes]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
 
-    def take_in(self, record: Record) -> None:
-        """Follows one event. Raises StorageUnreadable where a no became a yes by anything but its person's grant."""
-        event, stream = decode(record.data), record.stream
-        if not isinstance(event, PersonEvent) or not stream.startswith(PERSON):
-            if isinstance(event, PersonEvent):
-                raise _touched(record, "an event of a person's stands where anybody may write")
-            return  # of a circle or the house: there is nothing of a person's for it to change
-        before = self._people.get(stream)
-        if before is None and not isinstance(event, SleeperJoined):
-            return  # the beginning is gone with a forgotten person's key
-        after = self._people[stream] = sleepers.apply(before, event)
+    def take_in(self, event: Event) -> None:
+        """Follows the person's next event."""
         match event:
             case ConsentWithdrawn(purposes, event_id, _):
                 self.withdrawals += 1
                 for purpose in purposes:
-                    if event_id not in (() if before is None else before.consent[purpose].withdrawals):
-                        self._newest[stream, purpose] = event_id
-                        self._allowed.pop((stream, purpose), None)
+                    if event_id not in self._names[purpose]:  # else a repetition
+                        self._names[purpose].append(event_id)
+                        self.allowed.pop(purpose, None)
             case ConsentGranted(purpose=purpose, supersedes=supersedes, event_id=event_id):
-                if supersedes == self._newest.get((stream, purpose), b""):
+                names = self._names[purpose]
+                if supersedes == (names[-1] if names else b""):
                     self.grants += 1
-                    self._allowed[stream, purpose] = event_id
-                elif self._allowed.get((stream, purpose)) != event_id:
+                    self.allowed[purpose] = event_id
+                elif self.allowed.get(purpose) != event_id:
                     self.stale += 1
             case _:
-                pass
+                pass  # nothing else allows or forbids anything
+
+    def compare(self, granted: Iterable[str]) -> None:
+        """Raises StorageUnreadable where the sanctuary goes by more than was said. ``granted``: purposes' names."""
+        if more := set(granted) - {purpose.name.lower() for purpose in self.allowed}:
+            raise StorageUnreadable(
+                f"the sanctuary goes by a yes to {', '.join(sorted(more))}, which no entry of the ledger holds"
+            )
+
+
+class Replay:
+    """Everybody's consent once more, compared with the domain's answer after every event."""
+
+    def __init__(self) -> None:
+        self._people: dict[str, Sleeper] = {}
+        self.said: defaultdict[str, Said] = defaultdict(Said)
+        """By stream."""
+
+    def take_in(self, record: Record) -> None:
+        """Follows one event. Raises StorageUnreadable where a no became a yes by anything but its person's grant."""
+        event, stream = decode(record.data), record.stream
+        if not stream.startswith(PERSON):
+            if isinstance(event, PersonEvent):
+                raise _touched(record, "an event of a person's stands where anybody may write")
+            return  # of a circle or the house: there is nothing of a person's for it to change
+        if not isinstance(event, PersonEvent):
+            raise _touched(record, "an event of somebody else's stands in a person's stream")
+        after = self._people[stream] = sleepers.apply(self._people.get(stream), event)
+        said = self.said[stream]
+        said.take_in(event)
         for purpose in Purpose:
             grant = after.consent[purpose].grant
-            if (None if grant is None else grant.event_id) != self._allowed.get((stream, purpose)):
+            if (None if grant is None else grant.event_id) != said.allowed.get(purpose):
                 raise _touched(record, f"{purpose.name.lower()} does not follow from what its person said")
 
 
@@ -189,36 +213,6 @@ def _records(journal: Journal) -> Iterator[Record]:
     while page := journal.read(ALL, after, _PAGE):
         yield from page
         after = page[-1].position
-
-
-class Own:
-    """What a person's opened entries add up to."""
-
-    def __init__(self) -> None:
-        self.entries = 0
-        self.allowed: set[str] = set()
-        self._newest: dict[str, bytes] = {}
-
-    def take_in(self, event: str) -> None:
-        """Follows the event of one entry, in the order of the ledger."""
-        self.entries += 1
-        match decode(event.encode()):
-            case ConsentWithdrawn(purposes, event_id, _):
-                for purpose in purposes:
-                    self._newest[purpose.name.lower()] = event_id
-                    self.allowed.discard(purpose.name.lower())
-            case ConsentGranted(purpose=purpose, supersedes=supersedes):
-                if supersedes == self._newest.get(purpose.name.lower(), b""):
-                    self.allowed.add(purpose.name.lower())
-            case _:
-                pass
-
-    def compare(self, granted: set[str]) -> None:
-        """Raises StorageUnreadable where the sanctuary goes by more than the entries say."""
-        if more := granted - self.allowed:
-            raise StorageUnreadable(
-                f"the sanctuary goes by a yes to {', '.join(sorted(more))}, which no entry of the ledger holds"
-            )
 
 
 def check_opening(entry: Entry, opening: bytes, source: str) -> None:

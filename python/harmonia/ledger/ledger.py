@@ -12,15 +12,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from harmonia.errors import NotFound, StorageUnavailable, StorageUnreadable
-from harmonia.journal import Record
+from harmonia.errors import BadInput, NotFound, StorageUnavailable, StorageUnreadable
+from harmonia.journal import Journal, Record
 from harmonia.journal.sealing import PERSON, SealedJournal
 from harmonia.ledger.leaves import Entry, Salt, open_leaf
 from harmonia.ledger.note import Checkpoint, Signer, parse_name
 from harmonia.ledger.proof import Proof
-from harmonia.ledger.scribe import Scribe
+from harmonia.ledger.scribe import Scribe, event_at
 from harmonia.ledger.store import Store
-from harmonia.ledger.tree import inclusion_proof
+from harmonia.ledger.tree import inclusion_proof, root_hash
 
 KEY_FILE = "ledger.key"
 STORE_FILE = "ledger.sqlite"
@@ -74,7 +74,8 @@ class Ledger:
 
     def prove(self, stream: str, id: str) -> tuple[Proof, bytes | None]:
         """The proof of an event of ``stream``, by its id or entry, and its opening. Raises NotFound, StorageError."""
-        record = find(self._caught_up(stream), id, self._store)
+        self._caught_up(stream)
+        record = find(self._journal, self._store, id, stream)
         return proof_of(self._store, record), open_leaf(record, self._salt)
 
     def shred(self, stream: str) -> None:
@@ -98,28 +99,32 @@ class Ledger:
         return records
 
 
-def find(records: list[Record], id: str, store: Store) -> Record:
-    """The one event in ``records`` that became an entry and is meant by ``id``.
+def find(journal: Journal, store: Store, id: str, stream: str | None = None) -> Record:
+    """The one event, of ``stream`` or of all, that became an entry and is meant by ``id``.
 
     That is an entry's number, or the hexadecimal id of an event, or of the grant or withdrawal in it. Raises NotFound.
     """
-    text = id.strip().lower()
     found = []
-    for record in records:
-        index = store.index_of(record.position)
-        if index is not None and (text == str(index) or (len(text) >= 16 and record.event_id.hex().endswith(text))):
+    for index in store.search(id):
+        (leaf,) = store.leaves(index, index + 1)
+        record = leaf.position and event_at(journal, leaf.position)
+        if record is not None and record.event_id == leaf.event_id and stream in (None, record.stream):
             found.append(record)
     if len(found) != 1:
         raise NotFound(f"the ledger has no entry {id[:80]!r} that you may open: `harmonia ledger ls` lists them")
     return found[0]
 
 
-def proof_of(store: Store, record: Record) -> Proof:
-    """The proof of an event that became an entry, under the newest checkpoint."""
-    index, checkpoint = store.index_of(record.position), store.checkpoint()
-    assert index is not None and checkpoint is not None, "only what is in the ledger is proved"
+def proof_of(store: Store, record: Record, checkpoint: Checkpoint | None = None) -> Proof:
+    """The proof of an event that became an entry, under ``checkpoint`` or the newest. Raises BadInput."""
+    index, under = store.index_of(record.position), checkpoint or store.checkpoint()
+    assert index is not None and under is not None, "only what is in the ledger is proved"
+    if index >= under.size:
+        raise BadInput(f"entry {index} is younger than that checkpoint of {under.size} entries: publish again first")
+    if under.size > store.size or root_hash(store.read, under.size) != under.root:
+        raise BadInput("that checkpoint is not of this ledger: take one that it published")
     (entry,) = store.entries(index, index + 1)
-    return Proof(entry, index, tuple(inclusion_proof(store.read, index, checkpoint.size)), checkpoint)
+    return Proof(entry, index, tuple(inclusion_proof(store.read, index, under.size)), under)
 
 
 def salts(signer: Signer, journal: SealedJournal) -> Salt:

@@ -114,6 +114,9 @@ def publish(store: Store, folder: Path) -> Published:
                 f"{folder / 'checkpoint'} is not continued by this ledger: it is another's, or this one was restored"
                 " from a backup that ends before it; publish elsewhere"
             )
+        if old.text == checkpoint.text:
+            # Witnesses' signatures below it stay.
+            checkpoint = checkpoint.signed(*(one for one in old.signatures if one not in checkpoint.signatures))
     size, written = checkpoint.size, 0
     try:
         for level, index, width in tiles_of(size):

@@ -8,6 +8,7 @@ the scribe, and so does who deletes a key: entries have to be made while they ca
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 
 from harmonia.errors import StorageError, StorageUnavailable
@@ -20,7 +21,9 @@ _log = logging.getLogger(__name__)
 
 _BATCH_MAX = 4096
 _LISTEN_S = 0.5
-_GATHER_S = 0.05
+_GATHER_S = 0.5
+"""How long a batch may grow: two syncs a second are nothing to a disk, also where a withdrawal needs it."""
+_GLANCE_S = 0.02
 _RETRY_S = 2.0
 
 
@@ -33,6 +36,7 @@ class Scribe:
         self._closing = threading.Event()
         self._seen: Position | None = None
         self._subscription: Subscription | None = None
+        self._waiting = 0
         self._trouble = ""
         self._thread = threading.Thread(target=self._run, name="scribe", daemon=True)
 
@@ -46,11 +50,14 @@ class Scribe:
     def wait_for(self, position: Position, timeout_s: float = 30.0) -> None:
         """Returns once the journal up to ``position`` is in the ledger. Raises StorageUnavailable."""
         with self._moved:
-            if not self._moved.wait_for(lambda: self._seen is not None and self._seen >= position, timeout_s):
-                raise StorageUnavailable(
-                    f"the ledger {self._store.path} is behind ({self._trouble or 'it is still being written'}):"
-                    " try again later"
-                )
+            self._waiting += 1
+            try:
+                there = self._moved.wait_for(lambda: self._seen is not None and self._seen >= position, timeout_s)
+            finally:
+                self._waiting -= 1
+        if not there:
+            why = self._trouble or "it is still being written"
+            raise StorageUnavailable(f"the ledger {self._store.path} is behind ({why}): try again later")
 
     def close(self) -> None:
         """Ends the thread; what it has not written is written after the next start."""
@@ -89,12 +96,20 @@ class Scribe:
                 record = subscription.next(_LISTEN_S)
                 if record is None:
                     continue
-                batch = [record]
-                while len(batch) < _BATCH_MAX and (another := subscription.next(_GATHER_S)) is not None:
-                    batch.append(another)
-                self.write(batch)
+                self.write(self._gather(record, subscription))
         finally:
             subscription.close()
+
+    def _gather(self, first: Record, subscription: Subscription) -> list[Record]:
+        """What comes within a moment of ``first``; only what is there already, if somebody waits for it."""
+        batch, until = [first], time.monotonic() + _GATHER_S
+        while len(batch) < _BATCH_MAX and time.monotonic() < until:
+            another = subscription.next(0.0 if self._waiting else _GLANCE_S)
+            if another is not None:
+                batch.append(another)
+            elif self._waiting:
+                break
+        return batch
 
 
 def reconcile(journal: Journal, store: Store) -> Position | None:
@@ -106,7 +121,8 @@ def reconcile(journal: Journal, store: Store) -> Position | None:
     lost = False
     while kept:
         (leaf,) = store.leaves(kept - 1, kept)
-        if leaf.position is not None and _holds(journal, leaf.position, leaf.event_id):
+        record = None if leaf.position is None else event_at(journal, leaf.position)
+        if record is not None and record.event_id == leaf.event_id:
             break
         lost |= leaf.position is not None
         kept -= 1
@@ -116,8 +132,7 @@ def reconcile(journal: Journal, store: Store) -> Position | None:
     return store.leaves(kept - 1, kept)[0].position if kept else None
 
 
-def _holds(journal: Journal, position: Position, event_id: bytes) -> bool:
+def event_at(journal: Journal, position: Position) -> Record | None:
+    """The event that the journal has at that place. Raises StorageError."""
     before = position._replace(revision=position.revision - 1)
-    return any(
-        record.position == position and record.event_id == event_id for record in journal.read(ALL, before, limit=1)
-    )
+    return next((record for record in journal.read(ALL, before, limit=1) if record.position == position), None)

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from string import hexdigits
 from typing import NamedTuple, cast
 
 import apsw
@@ -23,6 +24,7 @@ from harmonia.ledger.tiles import WIDTH, bundle, bundle_path, cut_bundle, entrie
 from harmonia.ledger.tree import Read, leaf_hash, root_hash
 
 FORMAT_VERSION = 1
+_ID_DIGITS = 16
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -106,6 +108,16 @@ class Store:
         """Which entry the event at that place became."""
         return cast("int | None", self._one("SELECT idx FROM leaves WHERE epoch = ? AND revision = ?", *position))
 
+    def search(self, id: str) -> list[int]:
+        """The entries that ``id`` may mean: a number, or the end of an event's id, 16 hexadecimal digits or more."""
+        text = id.strip().lower()
+        if len(text) < _ID_DIGITS:
+            return [int(text)] if text.isdecimal() and int(text) < self.size else []
+        if not set(text) <= set(hexdigits):
+            return []
+        rows = self._rows("SELECT idx FROM leaves WHERE lower(hex(event_id)) LIKE ?", f"%{text}")
+        return [cast(int, index) for (index,) in rows]
+
     def leaves(self, start: int, end: int) -> list[Leaf]:
         """The entries from ``start`` to below ``end``."""
         rows = self._rows(
@@ -146,11 +158,6 @@ class Store:
             except apsw.Error as error:
                 raise self._unavailable(error) from error
 
-    def cosigned(self, checkpoint: Checkpoint) -> None:
-        """Keeps a checkpoint of ours with further signatures, in place of the one of its size."""
-        with self._lock, self._connection:
-            self._execute("UPDATE checkpoints SET note = ? WHERE size = ?", str(checkpoint), checkpoint.size)
-
     def orphan(self, first: int) -> None:
         """Entries from ``first`` on are of events that the journal has no more."""
         with self._lock, self._connection:
@@ -172,7 +179,7 @@ class Store:
     def _execute(self, sql: str, *values: int | str | bytes) -> None:
         self._connection.execute(sql, values)
 
-    def _rows(self, sql: str, *values: int) -> list[tuple[object, ...]]:
+    def _rows(self, sql: str, *values: int | str) -> list[tuple[object, ...]]:
         with self._lock:
             try:
                 return cast("list[tuple[object, ...]]", self._connection.execute(sql, values).fetchall())

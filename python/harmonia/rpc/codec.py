@@ -2,25 +2,33 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
 
 from harmonia.domain import offers as domain_offers
+from harmonia.domain import timetable
 from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish, WishKind
 from harmonia.domain.apart import Apart
 from harmonia.domain.circle import Circle
 from harmonia.domain.consent import ALL_PURPOSES, EVENT_ID_BYTES, Consent, Purpose
+from harmonia.domain.edges import Edges
 from harmonia.domain.offers import Offer, OfferedGrant, OfferKind
 from harmonia.domain.rhythm import Rhythm, Segment
+from harmonia.domain.schedule import Instants, NightPlan
 from harmonia.domain.states import CircleState
 from harmonia.domain.usage import Use
 from harmonia.domain.weaving import CircleMode, Share, Weaving, Woven, offered_to, parse_weaving
-from harmonia.engine.conductor import Conductor
+from harmonia.engine.conductor import Conductor, Schedule
+from harmonia.engine.entrance import Joined, Place
 from harmonia.engine.person import Person
 from harmonia.engine.plane import ClockSource, ClockTracking, TimeKeys
+from harmonia.engine.series import Keeper, Night
 from harmonia.engine.views import CircleView, SleeperRow
+from harmonia.engine.wall import Wall
 from harmonia.errors import BadInput
 from harmonia.journal import Position
 from harmonia.rpc import codec_room
-from harmonia.v1 import circle_pb2, consent_pb2, me_pb2, offer_pb2, platform_pb2, sanctuary_pb2, types_pb2
+from harmonia.v1 import circle_pb2, consent_pb2, me_pb2, offer_pb2, platform_pb2, sanctuary_pb2, series_pb2, types_pb2
 
 _64 = (1 << 64) - 1
 _FORMATS = {types_pb2.SCORE_FORMAT_TOML: "toml", types_pb2.SCORE_FORMAT_SBG: "sbg"}
@@ -48,8 +56,9 @@ def rhythm(value: Rhythm, revision: int) -> types_pb2.Rhythm:
     return types_pb2.Rhythm(segments=map(segment, value.segments), revision=revision)
 
 
-def circle(value: Circle, present: int) -> types_pb2.Circle:
+def circle(value: Circle, present: int, planned: Instants | None, waiting: int) -> types_pb2.Circle:
     """A circle as everybody in it may see it."""
+    ending, cause = types_pb2.CircleEnding.ValueType(value.ending), types_pb2.CircleCause.ValueType(value.cause)
     score = types_pb2.Score(name=value.score_name, format=_FORMAT_NUMBERS[value.score_format], text=value.score_text)
     message = types_pb2.Circle(
         circle_id=value.circle_id,
@@ -65,6 +74,17 @@ def circle(value: Circle, present: int) -> types_pb2.Circle:
             strength_rad_s=value.weaving.strength_rad_s,
             lag_rad=value.weaving.lag_rad,
         ),
+        plan=None if value.plan is None else types_pb2.NightPlan(**asdict(value.plan)),
+        gathers_ns=timetable.gathers_ns(value, planned),
+        begins_ns=timetable.begins_ns(value, planned),
+        wakes_ns=timetable.waking_ns(value, planned),
+        ends_ns=timetable.ends_ns(value, planned),
+        cause=cause,
+        ending=ending,
+        reason=value.reason,
+        waiting=waiting,
+        series_id=value.series_id,
+        night=value.night,
     )
     if value.rhythm is not None:
         message.rhythm.CopyFrom(rhythm(value.rhythm, value.rhythm_revision))
@@ -73,7 +93,7 @@ def circle(value: Circle, present: int) -> types_pb2.Circle:
 
 def circle_of(conductor: Conductor) -> types_pb2.Circle:
     """The circle that ``conductor`` leads, now."""
-    return circle(conductor.circle, conductor.entrance.present)
+    return circle(conductor.circle, conductor.entrance.present, conductor.planned(), conductor.entrance.waiting)
 
 
 def sleeper_view(row: SleeperRow) -> circle_pb2.SleeperView:
@@ -124,7 +144,7 @@ def woven(value: Woven | None) -> circle_pb2.Woven | None:
 def watch_circle(view: CircleView) -> circle_pb2.WatchCircleResponse:
     """What everybody may see; :func:`watch_circle_own` follows it in the same answer."""
     return circle_pb2.WatchCircleResponse(
-        circle=circle(view.circle, view.present),
+        circle=circle(view.circle, view.present, view.planned, view.waiting),
         node_time_ns=view.node_time_ns,
         sleepers=map(sleeper_view, view.rows),
         woven=woven(view.woven),
@@ -186,11 +206,49 @@ def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
         calls=[codec_room.call(one, one.sleeper_id) for one in conductor.stewarding.calls_of(person)],
         wishes=wishes(sleeper.wishes),
         joined_ns=sleeper.joined_ns,
+        away=sleeper.away,
+        schedule_offset_ns=sleeper.schedule_offset_ns,
+        edges=edges(person.edges),
         open_offers=sum(
             domain_offers.answer_to(sleeper.answers, one.offer_id) is None
             for one in conductor.circle.offers
             if one.open_at(t_ns)
         ),
+    )
+
+
+def edges(value: Edges) -> platform_pb2.Edges:
+    """When a sleeper goes out of the night."""
+    given = {name: number for name, number in value._asdict().items() if name != "came_ns"}
+    return platform_pb2.Edges(**given)
+
+
+def series(keeper: Keeper, nights: int) -> series_pb2.Series:
+    """A circle that recurs, with the nights that come."""
+    value = keeper.series
+    missed = [series_pb2.Night(night=night, reason=reason) for night, reason in value.missed.items()]
+    return series_pb2.Series(
+        series_id=value.series_id,
+        title=value.template.title,
+        rule=value.rule,
+        first=value.first,
+        excluded=value.excluded,
+        capacity=value.template.capacity,
+        times=types_pb2.NightWish(**asdict(value.template.times)),
+        score_name=value.template.score_name,
+        ended=value.ended,
+        nights=map(_night, keeper.coming(nights)),
+        missed=missed,
+    )
+
+
+def _night(value: Night) -> series_pb2.Night:
+    return series_pb2.Night(
+        night=value.night,
+        circle_id=value.circle_id,
+        plan=None if value.plan is None else types_pb2.NightPlan(**asdict(value.plan)),
+        gathers_utc_ns=value.gathers_ns,
+        reason=value.reason,
     )
 
 
@@ -374,6 +432,26 @@ def parse_state(number: int) -> CircleState:
     except ValueError:
         names = ", ".join(state.name.lower() for state in CircleState)
         raise BadInput(f"there is no circle state number {number}: choose one of {names}") from None
+
+
+def parse_night_wish(message: types_pb2.NightWish, wall: Wall) -> tuple[NightPlan, list[str]]:
+    """A night in civil time, and what has to be said of it. Raises BadInput."""
+    return wall.parse(message.zone, message.gather_at, message.lights_out, message.wake)
+
+
+def parse_schedule(message: circle_pb2.ScheduleWish, wall: Wall) -> tuple[Schedule, list[str]]:
+    """A schedule, and what has to be said of it. Raises BadInput."""
+    plan, notes = parse_night_wish(message.wish, wall) if message.HasField("wish") else (None, [])
+    gather_ns = message.gather_ns if message.HasField("gather_ns") else None
+    return Schedule(gather_ns, message.night_ns if message.HasField("night_ns") else None, plan), notes
+
+
+def standing(value: Joined | Place, conductor: Conductor) -> dict[str, Any]:
+    """How whoever redeemed a token stands: fields of JoinCircleResponse and WaitForPlaceResponse."""
+    if isinstance(value, Place):
+        return {"circle": circle_of(conductor), "waiting": circle_pb2.WaitingPlace(**value._asdict())}
+    sleeper_id = value.person.sleeper.sleeper_id
+    return {"sleeper_id": sleeper_id, "credential": value.credential, "circle": circle_of(conductor)}
 
 
 def parse_mode(number: int) -> CircleMode:

@@ -41,6 +41,7 @@ from harmonia.rpc.services.offer import OfferServicer
 from harmonia.rpc.services.platform import PlatformServicer
 from harmonia.rpc.services.rhythm import RhythmServicer
 from harmonia.rpc.services.sanctuary import SanctuaryServicer
+from harmonia.rpc.services.series import SeriesServicer
 from harmonia.rpc.services.stem import StemServicer
 from harmonia.rpc.services.steward import StewardServicer
 from harmonia.rpc.stems import StemStore
@@ -54,6 +55,7 @@ from harmonia.v1 import (
     platform_pb2_grpc,
     rhythm_pb2_grpc,
     sanctuary_pb2_grpc,
+    series_pb2_grpc,
     stem_pb2_grpc,
     steward_pb2_grpc,
 )
@@ -267,6 +269,7 @@ async def _serving(
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     sanctuary_pb2_grpc.add_SanctuaryServiceServicer_to_server(SanctuaryServicer(house), server)
     circle_pb2_grpc.add_CircleServiceServicer_to_server(CircleServicer(house), server)
+    series_pb2_grpc.add_SeriesServiceServicer_to_server(SeriesServicer(house), server)
     consent_pb2_grpc.add_ConsentServiceServicer_to_server(ConsentServicer(house, writers), server)
     offer_pb2_grpc.add_OfferServiceServicer_to_server(OfferServicer(house), server)
     me_pb2_grpc.add_MeServiceServicer_to_server(MeServicer(house), server)

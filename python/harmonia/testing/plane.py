@@ -114,6 +114,7 @@ class FakePlane:
         self._events: queue.SimpleQueue[FakeEvent] = queue.SimpleQueue()
         self.gate_epoch = 1
         self.circles: dict[int, int] = {}
+        self.weights: dict[int, float] = {}
         self.sleepers: dict[int, FakeSleeper] = {}
         self.rhythms: dict[int, Rhythm] = {}
         self.strengths: dict[int, tuple[float, float]] = {}
@@ -156,6 +157,7 @@ class FakePlane:
         assert channels > 0
         assert voice_weight > 0
         self.circles[circle] = channels
+        self.weights[circle] = voice_weight
 
     def remove_circle(self, circle: int) -> None:
         del self.circles[circle]

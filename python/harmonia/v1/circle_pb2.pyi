@@ -29,6 +29,8 @@ class CreateCircleRequest(_message.Message):
     GATHER_NS_FIELD_NUMBER: _builtins.int
     NIGHT_NS_FIELD_NUMBER: _builtins.int
     WEAVING_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
+    WISH_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     capacity: _builtins.int
     """1 to 100000; 0 means 64."""
@@ -36,11 +38,17 @@ class CreateCircleRequest(_message.Message):
     """How long the circle gathers before the score begins, nanoseconds. Absent: until the host advances it."""
     night_ns: _builtins.int
     """How long the night lasts from the score's beginning, nanoseconds. Absent: until the score ends or the host closes it."""
+    draft: _builtins.bool
+    """Leaves it a draft, which the host opens; one with a plan that says when it gathers is a draft until then, too."""
     @_builtins.property
     def score(self) -> _types_pb2.Score: ...
     @_builtins.property
     def weaving(self) -> _types_pb2.Weaving:
         """Absent: standard, with a strength of 0."""
+
+    @_builtins.property
+    def wish(self) -> _types_pb2.NightWish:
+        """The night in civil time, in place of gather_ns; with a wake window in place of night_ns, too."""
 
     def __init__(
         self,
@@ -51,10 +59,12 @@ class CreateCircleRequest(_message.Message):
         gather_ns: _builtins.int | None = ...,
         night_ns: _builtins.int | None = ...,
         weaving: _types_pb2.Weaving | None = ...,
+        draft: _builtins.bool = ...,
+        wish: _types_pb2.NightWish | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_gather_ns", b"_gather_ns", "_night_ns", b"_night_ns", "gather_ns", b"gather_ns", "night_ns", b"night_ns", "score", b"score", "weaving", b"weaving"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_gather_ns", b"_gather_ns", "_night_ns", b"_night_ns", "gather_ns", b"gather_ns", "night_ns", b"night_ns", "score", b"score", "weaving", b"weaving", "wish", b"wish"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gather_ns", b"_gather_ns", "_night_ns", b"_night_ns", "capacity", b"capacity", "gather_ns", b"gather_ns", "night_ns", b"night_ns", "score", b"score", "title", b"title", "weaving", b"weaving"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gather_ns", b"_gather_ns", "_night_ns", b"_night_ns", "capacity", b"capacity", "draft", b"draft", "gather_ns", b"gather_ns", "night_ns", b"night_ns", "score", b"score", "title", b"title", "weaving", b"weaving", "wish", b"wish"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__gather_ns: _TypeAlias = _typing.Literal["gather_ns"]  # noqa: Y015
     _WhichOneofArgType__gather_ns: _TypeAlias = _typing.Literal["_gather_ns", b"_gather_ns"]  # noqa: Y015
@@ -72,20 +82,126 @@ class CreateCircleResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CIRCLE_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def circle(self) -> _types_pb2.Circle: ...
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What has to be said of the wish: times at which the clocks change."""
+
     def __init__(
         self,
         *,
         circle: _types_pb2.Circle | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle", "notes", b"notes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateCircleResponse: _TypeAlias = CreateCircleResponse  # noqa: Y015
+
+@_typing.final
+class EditCircleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CIRCLE_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    CAPACITY_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    circle_id: _builtins.str
+    title: _builtins.str
+    """Absent: as it is. So with the rest."""
+    capacity: _builtins.int
+    @_builtins.property
+    def score(self) -> _types_pb2.Score: ...
+    @_builtins.property
+    def schedule(self) -> Global___ScheduleWish: ...
+    def __init__(
+        self,
+        *,
+        circle_id: _builtins.str = ...,
+        title: _builtins.str | None = ...,
+        capacity: _builtins.int | None = ...,
+        score: _types_pb2.Score | None = ...,
+        schedule: Global___ScheduleWish | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_capacity", b"_capacity", "_title", b"_title", "capacity", b"capacity", "schedule", b"schedule", "score", b"score", "title", b"title"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capacity", b"_capacity", "_title", b"_title", "capacity", b"capacity", "circle_id", b"circle_id", "schedule", b"schedule", "score", b"score", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__capacity: _TypeAlias = _typing.Literal["capacity"]  # noqa: Y015
+    _WhichOneofArgType__capacity: _TypeAlias = _typing.Literal["_capacity", b"_capacity"]  # noqa: Y015
+    _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
+    _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__capacity) -> _WhichOneofReturnType__capacity | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
+
+Global___EditCircleRequest: _TypeAlias = EditCircleRequest  # noqa: Y015
+
+@_typing.final
+class EditCircleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CIRCLE_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def circle(self) -> _types_pb2.Circle: ...
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        circle: _types_pb2.Circle | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle", "notes", b"notes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EditCircleResponse: _TypeAlias = EditCircleResponse  # noqa: Y015
+
+@_typing.final
+class ScheduleWish(_message.Message):
+    """A whole schedule, in place of the one before; fields as in CreateCircleRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATHER_NS_FIELD_NUMBER: _builtins.int
+    NIGHT_NS_FIELD_NUMBER: _builtins.int
+    WISH_FIELD_NUMBER: _builtins.int
+    gather_ns: _builtins.int
+    night_ns: _builtins.int
+    @_builtins.property
+    def wish(self) -> _types_pb2.NightWish: ...
+    def __init__(
+        self,
+        *,
+        gather_ns: _builtins.int | None = ...,
+        night_ns: _builtins.int | None = ...,
+        wish: _types_pb2.NightWish | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_gather_ns", b"_gather_ns", "_night_ns", b"_night_ns", "gather_ns", b"gather_ns", "night_ns", b"night_ns", "wish", b"wish"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gather_ns", b"_gather_ns", "_night_ns", b"_night_ns", "gather_ns", b"gather_ns", "night_ns", b"night_ns", "wish", b"wish"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__gather_ns: _TypeAlias = _typing.Literal["gather_ns"]  # noqa: Y015
+    _WhichOneofArgType__gather_ns: _TypeAlias = _typing.Literal["_gather_ns", b"_gather_ns"]  # noqa: Y015
+    _WhichOneofReturnType__night_ns: _TypeAlias = _typing.Literal["night_ns"]  # noqa: Y015
+    _WhichOneofArgType__night_ns: _TypeAlias = _typing.Literal["_night_ns", b"_night_ns"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gather_ns) -> _WhichOneofReturnType__gather_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__night_ns) -> _WhichOneofReturnType__night_ns | None: ...
+
+Global___ScheduleWish: _TypeAlias = ScheduleWish  # noqa: Y015
 
 @_typing.final
 class GetCircleRequest(_message.Message):
@@ -178,17 +294,21 @@ class AdvanceCircleRequest(_message.Message):
 
     CIRCLE_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     circle_id: _builtins.str
     state: _types_pb2.CircleState.ValueType
+    reason: _builtins.str
+    """Why it is cancelled, told to everybody; at most 200 characters."""
     def __init__(
         self,
         *,
         circle_id: _builtins.str = ...,
         state: _types_pb2.CircleState.ValueType = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle_id", b"circle_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle_id", b"circle_id", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -269,12 +389,105 @@ class JoinCircleRequest(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     PLATFORM_KEY_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
     circle_id: _builtins.str
     token: _builtins.str
     platform_key: _builtins.bytes
     """Ed25519 public key of the platform, 32 bytes. Every later call is signed with its private half."""
     proof: _builtins.bytes
     """Ed25519 signature by that key over "harmonia join" || circle_id || token: proof of possession."""
+    wait: _builtins.bool
+    """Where there is no place, or the circle does not gather yet: waits for one, instead of being refused."""
+    def __init__(
+        self,
+        *,
+        circle_id: _builtins.str = ...,
+        token: _builtins.str = ...,
+        platform_key: _builtins.bytes = ...,
+        proof: _builtins.bytes = ...,
+        wait: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle_id", b"circle_id", "platform_key", b"platform_key", "proof", b"proof", "token", b"token", "wait", b"wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JoinCircleRequest: _TypeAlias = JoinCircleRequest  # noqa: Y015
+
+@_typing.final
+class JoinCircleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLEEPER_ID_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    CIRCLE_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    sleeper_id: _builtins.str
+    credential: _builtins.str
+    """Lasts until the circle closes."""
+    @_builtins.property
+    def circle(self) -> _types_pb2.Circle: ...
+    @_builtins.property
+    def waiting(self) -> Global___WaitingPlace:
+        """Present for whoever waits; then there is no sleeper yet."""
+
+    def __init__(
+        self,
+        *,
+        sleeper_id: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        circle: _types_pb2.Circle | None = ...,
+        waiting: Global___WaitingPlace | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle", "waiting", b"waiting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle", "credential", b"credential", "sleeper_id", b"sleeper_id", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JoinCircleResponse: _TypeAlias = JoinCircleResponse  # noqa: Y015
+
+@_typing.final
+class WaitingPlace(_message.Message):
+    """Where somebody stands who waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    place: _builtins.int
+    """From 1, the next to come in."""
+    waiting: _builtins.int
+    """How many wait."""
+    def __init__(
+        self,
+        *,
+        place: _builtins.int = ...,
+        waiting: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitingPlace: _TypeAlias = WaitingPlace  # noqa: Y015
+
+@_typing.final
+class WaitForPlaceRequest(_message.Message):
+    """Fields as in JoinCircleRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CIRCLE_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    PLATFORM_KEY_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    circle_id: _builtins.str
+    token: _builtins.str
+    platform_key: _builtins.bytes
+    proof: _builtins.bytes
     def __init__(
         self,
         *,
@@ -289,37 +502,72 @@ class JoinCircleRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___JoinCircleRequest: _TypeAlias = JoinCircleRequest  # noqa: Y015
+Global___WaitForPlaceRequest: _TypeAlias = WaitForPlaceRequest  # noqa: Y015
 
 @_typing.final
-class JoinCircleResponse(_message.Message):
+class WaitForPlaceResponse(_message.Message):
+    """Fields as in JoinCircleResponse; the last one brings the sleeper."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SLEEPER_ID_FIELD_NUMBER: _builtins.int
     CREDENTIAL_FIELD_NUMBER: _builtins.int
     CIRCLE_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     sleeper_id: _builtins.str
     credential: _builtins.str
-    """Lasts until the circle closes."""
     @_builtins.property
     def circle(self) -> _types_pb2.Circle: ...
+    @_builtins.property
+    def waiting(self) -> Global___WaitingPlace: ...
     def __init__(
         self,
         *,
         sleeper_id: _builtins.str = ...,
         credential: _builtins.str = ...,
         circle: _types_pb2.Circle | None = ...,
+        waiting: Global___WaitingPlace | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle", "credential", b"credential", "sleeper_id", b"sleeper_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle", "credential", b"credential", "sleeper_id", b"sleeper_id", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___JoinCircleResponse: _TypeAlias = JoinCircleResponse  # noqa: Y015
+Global___WaitForPlaceResponse: _TypeAlias = WaitForPlaceResponse  # noqa: Y015
 
 @_typing.final
-class LeaveCircleRequest(_message.Message):
+class StopWaitingRequest(_message.Message):
+    """Fields as in JoinCircleRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CIRCLE_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    PLATFORM_KEY_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    circle_id: _builtins.str
+    token: _builtins.str
+    platform_key: _builtins.bytes
+    proof: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        circle_id: _builtins.str = ...,
+        token: _builtins.str = ...,
+        platform_key: _builtins.bytes = ...,
+        proof: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle_id", b"circle_id", "platform_key", b"platform_key", "proof", b"proof", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopWaitingRequest: _TypeAlias = StopWaitingRequest  # noqa: Y015
+
+@_typing.final
+class StopWaitingResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -328,6 +576,32 @@ class LeaveCircleRequest(_message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopWaitingResponse: _TypeAlias = StopWaitingResponse  # noqa: Y015
+
+@_typing.final
+class LeaveCircleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COME_BACK_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    come_back: _builtins.bool
+    """Leaves for a while: place, credential and settings stay. The voice is withdrawn, so it takes a new grant to sound
+    again; nothing else that was allowed changes, and nothing that was withdrawn comes back.
+    """
+    event_id: _builtins.bytes
+    """Names that withdrawal, 16 random bytes; repeat it with the same until it is answered."""
+    def __init__(
+        self,
+        *,
+        come_back: _builtins.bool = ...,
+        event_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["come_back", b"come_back", "event_id", b"event_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -347,6 +621,41 @@ class LeaveCircleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LeaveCircleResponse: _TypeAlias = LeaveCircleResponse  # noqa: Y015
+
+@_typing.final
+class ComeBackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComeBackRequest: _TypeAlias = ComeBackRequest  # noqa: Y015
+
+@_typing.final
+class ComeBackResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CIRCLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def circle(self) -> _types_pb2.Circle: ...
+    def __init__(
+        self,
+        *,
+        circle: _types_pb2.Circle | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circle", b"circle"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComeBackResponse: _TypeAlias = ComeBackResponse  # noqa: Y015
 
 @_typing.final
 class WatchCircleRequest(_message.Message):

@@ -50,6 +50,11 @@ class CircleServiceStub:
                 request_serializer=harmonia_dot_v1_dot_circle__pb2.ListCirclesRequest.SerializeToString,
                 response_deserializer=harmonia_dot_v1_dot_circle__pb2.ListCirclesResponse.FromString,
                 _registered_method=True)
+        self.EditCircle = channel.unary_unary(
+                '/harmonia.v1.CircleService/EditCircle',
+                request_serializer=harmonia_dot_v1_dot_circle__pb2.EditCircleRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_circle__pb2.EditCircleResponse.FromString,
+                _registered_method=True)
         self.AdvanceCircle = channel.unary_unary(
                 '/harmonia.v1.CircleService/AdvanceCircle',
                 request_serializer=harmonia_dot_v1_dot_circle__pb2.AdvanceCircleRequest.SerializeToString,
@@ -65,10 +70,25 @@ class CircleServiceStub:
                 request_serializer=harmonia_dot_v1_dot_circle__pb2.JoinCircleRequest.SerializeToString,
                 response_deserializer=harmonia_dot_v1_dot_circle__pb2.JoinCircleResponse.FromString,
                 _registered_method=True)
+        self.WaitForPlace = channel.unary_stream(
+                '/harmonia.v1.CircleService/WaitForPlace',
+                request_serializer=harmonia_dot_v1_dot_circle__pb2.WaitForPlaceRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_circle__pb2.WaitForPlaceResponse.FromString,
+                _registered_method=True)
+        self.StopWaiting = channel.unary_unary(
+                '/harmonia.v1.CircleService/StopWaiting',
+                request_serializer=harmonia_dot_v1_dot_circle__pb2.StopWaitingRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_circle__pb2.StopWaitingResponse.FromString,
+                _registered_method=True)
         self.LeaveCircle = channel.unary_unary(
                 '/harmonia.v1.CircleService/LeaveCircle',
                 request_serializer=harmonia_dot_v1_dot_circle__pb2.LeaveCircleRequest.SerializeToString,
                 response_deserializer=harmonia_dot_v1_dot_circle__pb2.LeaveCircleResponse.FromString,
+                _registered_method=True)
+        self.ComeBack = channel.unary_unary(
+                '/harmonia.v1.CircleService/ComeBack',
+                request_serializer=harmonia_dot_v1_dot_circle__pb2.ComeBackRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_circle__pb2.ComeBackResponse.FromString,
                 _registered_method=True)
         self.WatchCircle = channel.unary_stream(
                 '/harmonia.v1.CircleService/WatchCircle',
@@ -82,7 +102,7 @@ class CircleServiceServicer:
     """
 
     def CreateCircle(self, request, context):
-        """Opens a circle in gathering. Host only.
+        """Opens a circle in gathering, or as a draft. Host only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,8 +120,16 @@ class CircleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EditCircle(self, request, context):
+        """Changes a circle: everything while it is a draft, title and schedule until it begins, its capacity always. Host
+        only. Nobody leaves for a lower capacity, and nobody becomes louder or quieter for a higher one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AdvanceCircle(self, request, context):
-        """Moves a circle to the given state along the transition table. Host only.
+        """Moves a circle to the given state along the transition table; to close one that has not begun cancels it. Host only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,8 +149,30 @@ class CircleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WaitForPlace(self, request, context):
+        """How whoever redeemed a token stands who waits for a place: at once and after every change, until they are in or the
+        circle is closed. No credential needed. Whoever waits keeps their place when this ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopWaiting(self, request, context):
+        """Leaves the waiting list; the token is good again. No credential needed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def LeaveCircle(self, request, context):
-        """Leaves for good: the credential ends, the voice is removed. Sleeper only.
+        """Leaves for good, or for a while: the voice is removed; for good, the credential ends. Sleeper only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ComeBack(self, request, context):
+        """Comes back after leaving for a while; does nothing for who is here. No host can grant or refuse it. Sleeper only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,6 +203,11 @@ def add_CircleServiceServicer_to_server(servicer, server):
                     request_deserializer=harmonia_dot_v1_dot_circle__pb2.ListCirclesRequest.FromString,
                     response_serializer=harmonia_dot_v1_dot_circle__pb2.ListCirclesResponse.SerializeToString,
             ),
+            'EditCircle': grpc.unary_unary_rpc_method_handler(
+                    servicer.EditCircle,
+                    request_deserializer=harmonia_dot_v1_dot_circle__pb2.EditCircleRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_circle__pb2.EditCircleResponse.SerializeToString,
+            ),
             'AdvanceCircle': grpc.unary_unary_rpc_method_handler(
                     servicer.AdvanceCircle,
                     request_deserializer=harmonia_dot_v1_dot_circle__pb2.AdvanceCircleRequest.FromString,
@@ -168,10 +223,25 @@ def add_CircleServiceServicer_to_server(servicer, server):
                     request_deserializer=harmonia_dot_v1_dot_circle__pb2.JoinCircleRequest.FromString,
                     response_serializer=harmonia_dot_v1_dot_circle__pb2.JoinCircleResponse.SerializeToString,
             ),
+            'WaitForPlace': grpc.unary_stream_rpc_method_handler(
+                    servicer.WaitForPlace,
+                    request_deserializer=harmonia_dot_v1_dot_circle__pb2.WaitForPlaceRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_circle__pb2.WaitForPlaceResponse.SerializeToString,
+            ),
+            'StopWaiting': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopWaiting,
+                    request_deserializer=harmonia_dot_v1_dot_circle__pb2.StopWaitingRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_circle__pb2.StopWaitingResponse.SerializeToString,
+            ),
             'LeaveCircle': grpc.unary_unary_rpc_method_handler(
                     servicer.LeaveCircle,
                     request_deserializer=harmonia_dot_v1_dot_circle__pb2.LeaveCircleRequest.FromString,
                     response_serializer=harmonia_dot_v1_dot_circle__pb2.LeaveCircleResponse.SerializeToString,
+            ),
+            'ComeBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.ComeBack,
+                    request_deserializer=harmonia_dot_v1_dot_circle__pb2.ComeBackRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_circle__pb2.ComeBackResponse.SerializeToString,
             ),
             'WatchCircle': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchCircle,
@@ -272,6 +342,33 @@ class CircleService:
             _registered_method=True)
 
     @staticmethod
+    def EditCircle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.CircleService/EditCircle',
+            harmonia_dot_v1_dot_circle__pb2.EditCircleRequest.SerializeToString,
+            harmonia_dot_v1_dot_circle__pb2.EditCircleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def AdvanceCircle(request,
             target,
             options=(),
@@ -353,6 +450,60 @@ class CircleService:
             _registered_method=True)
 
     @staticmethod
+    def WaitForPlace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/harmonia.v1.CircleService/WaitForPlace',
+            harmonia_dot_v1_dot_circle__pb2.WaitForPlaceRequest.SerializeToString,
+            harmonia_dot_v1_dot_circle__pb2.WaitForPlaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopWaiting(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.CircleService/StopWaiting',
+            harmonia_dot_v1_dot_circle__pb2.StopWaitingRequest.SerializeToString,
+            harmonia_dot_v1_dot_circle__pb2.StopWaitingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def LeaveCircle(request,
             target,
             options=(),
@@ -369,6 +520,33 @@ class CircleService:
             '/harmonia.v1.CircleService/LeaveCircle',
             harmonia_dot_v1_dot_circle__pb2.LeaveCircleRequest.SerializeToString,
             harmonia_dot_v1_dot_circle__pb2.LeaveCircleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ComeBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.CircleService/ComeBack',
+            harmonia_dot_v1_dot_circle__pb2.ComeBackRequest.SerializeToString,
+            harmonia_dot_v1_dot_circle__pb2.ComeBackResponse.FromString,
             options,
             channel_credentials,
             insecure,

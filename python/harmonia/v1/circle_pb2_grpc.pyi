@@ -34,17 +34,29 @@ class CircleServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CircleServiceAsyncStub: ...
     CreateCircle: _grpc.UnaryUnaryMultiCallable[_circle_pb2.CreateCircleRequest, _circle_pb2.CreateCircleResponse]
-    """Opens a circle in gathering. Host only."""
+    """Opens a circle in gathering, or as a draft. Host only."""
     GetCircle: _grpc.UnaryUnaryMultiCallable[_circle_pb2.GetCircleRequest, _circle_pb2.GetCircleResponse]
     ListCircles: _grpc.UnaryUnaryMultiCallable[_circle_pb2.ListCirclesRequest, _circle_pb2.ListCirclesResponse]
+    EditCircle: _grpc.UnaryUnaryMultiCallable[_circle_pb2.EditCircleRequest, _circle_pb2.EditCircleResponse]
+    """Changes a circle: everything while it is a draft, title and schedule until it begins, its capacity always. Host
+    only. Nobody leaves for a lower capacity, and nobody becomes louder or quieter for a higher one.
+    """
     AdvanceCircle: _grpc.UnaryUnaryMultiCallable[_circle_pb2.AdvanceCircleRequest, _circle_pb2.AdvanceCircleResponse]
-    """Moves a circle to the given state along the transition table. Host only."""
+    """Moves a circle to the given state along the transition table; to close one that has not begun cancels it. Host only."""
     CreateJoinTokens: _grpc.UnaryUnaryMultiCallable[_circle_pb2.CreateJoinTokensRequest, _circle_pb2.CreateJoinTokensResponse]
     """Makes join tokens, each good for one sleeper. Host only."""
     JoinCircle: _grpc.UnaryUnaryMultiCallable[_circle_pb2.JoinCircleRequest, _circle_pb2.JoinCircleResponse]
     """Redeems a join token for a credential that is bound to the platform's key. No credential needed."""
+    WaitForPlace: _grpc.UnaryStreamMultiCallable[_circle_pb2.WaitForPlaceRequest, _circle_pb2.WaitForPlaceResponse]
+    """How whoever redeemed a token stands who waits for a place: at once and after every change, until they are in or the
+    circle is closed. No credential needed. Whoever waits keeps their place when this ends.
+    """
+    StopWaiting: _grpc.UnaryUnaryMultiCallable[_circle_pb2.StopWaitingRequest, _circle_pb2.StopWaitingResponse]
+    """Leaves the waiting list; the token is good again. No credential needed."""
     LeaveCircle: _grpc.UnaryUnaryMultiCallable[_circle_pb2.LeaveCircleRequest, _circle_pb2.LeaveCircleResponse]
-    """Leaves for good: the credential ends, the voice is removed. Sleeper only."""
+    """Leaves for good, or for a while: the voice is removed; for good, the credential ends. Sleeper only."""
+    ComeBack: _grpc.UnaryUnaryMultiCallable[_circle_pb2.ComeBackRequest, _circle_pb2.ComeBackResponse]
+    """Comes back after leaving for a while; does nothing for who is here. No host can grant or refuse it. Sleeper only."""
     WatchCircle: _grpc.UnaryStreamMultiCallable[_circle_pb2.WatchCircleRequest, _circle_pb2.WatchCircleResponse]
     """What a host or a member may see, at once and after every change. Latest wins for a slow reader."""
 
@@ -54,17 +66,29 @@ class CircleServiceAsyncStub(CircleServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateCircle: _aio.UnaryUnaryMultiCallable[_circle_pb2.CreateCircleRequest, _circle_pb2.CreateCircleResponse]  # type: ignore[assignment]
-    """Opens a circle in gathering. Host only."""
+    """Opens a circle in gathering, or as a draft. Host only."""
     GetCircle: _aio.UnaryUnaryMultiCallable[_circle_pb2.GetCircleRequest, _circle_pb2.GetCircleResponse]  # type: ignore[assignment]
     ListCircles: _aio.UnaryUnaryMultiCallable[_circle_pb2.ListCirclesRequest, _circle_pb2.ListCirclesResponse]  # type: ignore[assignment]
+    EditCircle: _aio.UnaryUnaryMultiCallable[_circle_pb2.EditCircleRequest, _circle_pb2.EditCircleResponse]  # type: ignore[assignment]
+    """Changes a circle: everything while it is a draft, title and schedule until it begins, its capacity always. Host
+    only. Nobody leaves for a lower capacity, and nobody becomes louder or quieter for a higher one.
+    """
     AdvanceCircle: _aio.UnaryUnaryMultiCallable[_circle_pb2.AdvanceCircleRequest, _circle_pb2.AdvanceCircleResponse]  # type: ignore[assignment]
-    """Moves a circle to the given state along the transition table. Host only."""
+    """Moves a circle to the given state along the transition table; to close one that has not begun cancels it. Host only."""
     CreateJoinTokens: _aio.UnaryUnaryMultiCallable[_circle_pb2.CreateJoinTokensRequest, _circle_pb2.CreateJoinTokensResponse]  # type: ignore[assignment]
     """Makes join tokens, each good for one sleeper. Host only."""
     JoinCircle: _aio.UnaryUnaryMultiCallable[_circle_pb2.JoinCircleRequest, _circle_pb2.JoinCircleResponse]  # type: ignore[assignment]
     """Redeems a join token for a credential that is bound to the platform's key. No credential needed."""
+    WaitForPlace: _aio.UnaryStreamMultiCallable[_circle_pb2.WaitForPlaceRequest, _circle_pb2.WaitForPlaceResponse]  # type: ignore[assignment]
+    """How whoever redeemed a token stands who waits for a place: at once and after every change, until they are in or the
+    circle is closed. No credential needed. Whoever waits keeps their place when this ends.
+    """
+    StopWaiting: _aio.UnaryUnaryMultiCallable[_circle_pb2.StopWaitingRequest, _circle_pb2.StopWaitingResponse]  # type: ignore[assignment]
+    """Leaves the waiting list; the token is good again. No credential needed."""
     LeaveCircle: _aio.UnaryUnaryMultiCallable[_circle_pb2.LeaveCircleRequest, _circle_pb2.LeaveCircleResponse]  # type: ignore[assignment]
-    """Leaves for good: the credential ends, the voice is removed. Sleeper only."""
+    """Leaves for good, or for a while: the voice is removed; for good, the credential ends. Sleeper only."""
+    ComeBack: _aio.UnaryUnaryMultiCallable[_circle_pb2.ComeBackRequest, _circle_pb2.ComeBackResponse]  # type: ignore[assignment]
+    """Comes back after leaving for a while; does nothing for who is here. No host can grant or refuse it. Sleeper only."""
     WatchCircle: _aio.UnaryStreamMultiCallable[_circle_pb2.WatchCircleRequest, _circle_pb2.WatchCircleResponse]  # type: ignore[assignment]
     """What a host or a member may see, at once and after every change. Latest wins for a slow reader."""
 
@@ -77,7 +101,7 @@ class CircleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _circle_pb2.CreateCircleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_circle_pb2.CreateCircleResponse, _abc.Awaitable[_circle_pb2.CreateCircleResponse]]:
-        """Opens a circle in gathering. Host only."""
+        """Opens a circle in gathering, or as a draft. Host only."""
 
     @_abc_1.abstractmethod
     def GetCircle(
@@ -94,12 +118,22 @@ class CircleServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_circle_pb2.ListCirclesResponse, _abc.Awaitable[_circle_pb2.ListCirclesResponse]]: ...
 
     @_abc_1.abstractmethod
+    def EditCircle(
+        self,
+        request: _circle_pb2.EditCircleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_circle_pb2.EditCircleResponse, _abc.Awaitable[_circle_pb2.EditCircleResponse]]:
+        """Changes a circle: everything while it is a draft, title and schedule until it begins, its capacity always. Host
+        only. Nobody leaves for a lower capacity, and nobody becomes louder or quieter for a higher one.
+        """
+
+    @_abc_1.abstractmethod
     def AdvanceCircle(
         self,
         request: _circle_pb2.AdvanceCircleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_circle_pb2.AdvanceCircleResponse, _abc.Awaitable[_circle_pb2.AdvanceCircleResponse]]:
-        """Moves a circle to the given state along the transition table. Host only."""
+        """Moves a circle to the given state along the transition table; to close one that has not begun cancels it. Host only."""
 
     @_abc_1.abstractmethod
     def CreateJoinTokens(
@@ -118,12 +152,38 @@ class CircleServiceServicer(metaclass=_abc_1.ABCMeta):
         """Redeems a join token for a credential that is bound to the platform's key. No credential needed."""
 
     @_abc_1.abstractmethod
+    def WaitForPlace(
+        self,
+        request: _circle_pb2.WaitForPlaceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_circle_pb2.WaitForPlaceResponse], _abc.AsyncIterator[_circle_pb2.WaitForPlaceResponse]]:
+        """How whoever redeemed a token stands who waits for a place: at once and after every change, until they are in or the
+        circle is closed. No credential needed. Whoever waits keeps their place when this ends.
+        """
+
+    @_abc_1.abstractmethod
+    def StopWaiting(
+        self,
+        request: _circle_pb2.StopWaitingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_circle_pb2.StopWaitingResponse, _abc.Awaitable[_circle_pb2.StopWaitingResponse]]:
+        """Leaves the waiting list; the token is good again. No credential needed."""
+
+    @_abc_1.abstractmethod
     def LeaveCircle(
         self,
         request: _circle_pb2.LeaveCircleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_circle_pb2.LeaveCircleResponse, _abc.Awaitable[_circle_pb2.LeaveCircleResponse]]:
-        """Leaves for good: the credential ends, the voice is removed. Sleeper only."""
+        """Leaves for good, or for a while: the voice is removed; for good, the credential ends. Sleeper only."""
+
+    @_abc_1.abstractmethod
+    def ComeBack(
+        self,
+        request: _circle_pb2.ComeBackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_circle_pb2.ComeBackResponse, _abc.Awaitable[_circle_pb2.ComeBackResponse]]:
+        """Comes back after leaving for a while; does nothing for who is here. No host can grant or refuse it. Sleeper only."""
 
     @_abc_1.abstractmethod
     def WatchCircle(

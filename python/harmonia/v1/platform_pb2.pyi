@@ -170,6 +170,9 @@ class PlatformState(_message.Message):
     WISHES_FIELD_NUMBER: _builtins.int
     OPEN_OFFERS_FIELD_NUMBER: _builtins.int
     JOINED_NS_FIELD_NUMBER: _builtins.int
+    AWAY_FIELD_NUMBER: _builtins.int
+    SCHEDULE_OFFSET_NS_FIELD_NUMBER: _builtins.int
+    EDGES_FIELD_NUMBER: _builtins.int
     SILENCE_FIELD_NUMBER: _builtins.int
     CALLS_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
@@ -184,6 +187,10 @@ class PlatformState(_message.Message):
     """How many offers lie open that the sleeper has not answered."""
     joined_ns: _builtins.int
     """When the sleeper joined, node time in nanoseconds."""
+    away: _builtins.bool
+    """The sleeper has left for a while."""
+    schedule_offset_ns: _builtins.int
+    """How much later than the circle the sleeper wakes, nanoseconds; negative: earlier."""
     @_builtins.property
     def circle(self) -> _types_pb2.Circle: ...
     @_builtins.property
@@ -208,6 +215,8 @@ class PlatformState(_message.Message):
     def wishes(self) -> _containers.RepeatedCompositeFieldContainer[_consent_pb2.AdvanceWish]:
         """What the platform has to take back by itself, and when."""
 
+    @_builtins.property
+    def edges(self) -> Global___Edges: ...
     @_builtins.property
     def silence(self) -> _steward_pb2.Silence:
         """The room is silent: so is this platform, until this is absent again. Whoever has withdrawn stays silent then."""
@@ -234,18 +243,143 @@ class PlatformState(_message.Message):
         wishes: _abc.Iterable[_consent_pb2.AdvanceWish] | None = ...,
         open_offers: _builtins.int = ...,
         joined_ns: _builtins.int = ...,
+        away: _builtins.bool = ...,
+        schedule_offset_ns: _builtins.int = ...,
+        edges: Global___Edges | None = ...,
         silence: _steward_pb2.Silence | None = ...,
         calls: _abc.Iterable[_steward_pb2.HelpCall] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "offered_offset", b"offered_offset", "own_rhythm", b"own_rhythm", "silence", b"silence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "edges", b"edges", "offered_offset", b"offered_offset", "own_rhythm", b"own_rhythm", "silence", b"silence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "apart", b"apart", "calls", b"calls", "circle", b"circle", "coupling", b"coupling", "hearing_level", b"hearing_level", "joined_ns", b"joined_ns", "listeners", b"listeners", "offered_offset", b"offered_offset", "offset", b"offset", "open_offers", b"open_offers", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "silence", b"silence", "voice", b"voice", "weight", b"weight", "wishes", b"wishes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "apart", b"apart", "away", b"away", "calls", b"calls", "circle", b"circle", "coupling", b"coupling", "edges", b"edges", "hearing_level", b"hearing_level", "joined_ns", b"joined_ns", "listeners", b"listeners", "offered_offset", b"offered_offset", "offset", b"offset", "open_offers", b"open_offers", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "schedule_offset_ns", b"schedule_offset_ns", "silence", b"silence", "voice", b"voice", "weight", b"weight", "wishes", b"wishes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__offered_offset: _TypeAlias = _typing.Literal["offered_offset"]  # noqa: Y015
     _WhichOneofArgType__offered_offset: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__offered_offset) -> _WhichOneofReturnType__offered_offset | None: ...
 
 Global___PlatformState: _TypeAlias = PlatformState  # noqa: Y015
+
+@_typing.final
+class Edges(_message.Message):
+    """When a sleeper goes out of the night, softly; node times and lengths in nanoseconds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AWAKE_FIELD_NUMBER: _builtins.int
+    TURNED_NS_FIELD_NUMBER: _builtins.int
+    TURN_NS_FIELD_NUMBER: _builtins.int
+    WAKES_NS_FIELD_NUMBER: _builtins.int
+    WOKEN_NS_FIELD_NUMBER: _builtins.int
+    awake: _builtins.bool
+    """The sleeper has woken for themself ..."""
+    turned_ns: _builtins.int
+    """... at this time, or then went back to sleep; absent: neither."""
+    turn_ns: _builtins.int
+    """How long that takes."""
+    wakes_ns: _builtins.int
+    """By their schedule offset: their mix fades out from here; absent without an offset, or while nobody knows ..."""
+    woken_ns: _builtins.int
+    """... until here."""
+    def __init__(
+        self,
+        *,
+        awake: _builtins.bool = ...,
+        turned_ns: _builtins.int | None = ...,
+        turn_ns: _builtins.int = ...,
+        wakes_ns: _builtins.int | None = ...,
+        woken_ns: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_turned_ns", b"_turned_ns", "_wakes_ns", b"_wakes_ns", "_woken_ns", b"_woken_ns", "turned_ns", b"turned_ns", "wakes_ns", b"wakes_ns", "woken_ns", b"woken_ns"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_turned_ns", b"_turned_ns", "_wakes_ns", b"_wakes_ns", "_woken_ns", b"_woken_ns", "awake", b"awake", "turn_ns", b"turn_ns", "turned_ns", b"turned_ns", "wakes_ns", b"wakes_ns", "woken_ns", b"woken_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__turned_ns: _TypeAlias = _typing.Literal["turned_ns"]  # noqa: Y015
+    _WhichOneofArgType__turned_ns: _TypeAlias = _typing.Literal["_turned_ns", b"_turned_ns"]  # noqa: Y015
+    _WhichOneofReturnType__wakes_ns: _TypeAlias = _typing.Literal["wakes_ns"]  # noqa: Y015
+    _WhichOneofArgType__wakes_ns: _TypeAlias = _typing.Literal["_wakes_ns", b"_wakes_ns"]  # noqa: Y015
+    _WhichOneofReturnType__woken_ns: _TypeAlias = _typing.Literal["woken_ns"]  # noqa: Y015
+    _WhichOneofArgType__woken_ns: _TypeAlias = _typing.Literal["_woken_ns", b"_woken_ns"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__turned_ns) -> _WhichOneofReturnType__turned_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wakes_ns) -> _WhichOneofReturnType__wakes_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__woken_ns) -> _WhichOneofReturnType__woken_ns | None: ...
+
+Global___Edges: _TypeAlias = Edges  # noqa: Y015
+
+@_typing.final
+class SetAwakeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AWAKE_FIELD_NUMBER: _builtins.int
+    FADE_NS_FIELD_NUMBER: _builtins.int
+    awake: _builtins.bool
+    fade_ns: _builtins.int
+    """How long waking takes, nanoseconds; 0 means a minute, the most is an hour. Going back to sleep takes ten seconds."""
+    def __init__(
+        self,
+        *,
+        awake: _builtins.bool = ...,
+        fade_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awake", b"awake", "fade_ns", b"fade_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAwakeRequest: _TypeAlias = SetAwakeRequest  # noqa: Y015
+
+@_typing.final
+class SetAwakeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAwakeResponse: _TypeAlias = SetAwakeResponse  # noqa: Y015
+
+@_typing.final
+class SetScheduleOffsetRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSET_NS_FIELD_NUMBER: _builtins.int
+    offset_ns: _builtins.int
+    """At most 12 hours either way, nanoseconds."""
+    def __init__(
+        self,
+        *,
+        offset_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset_ns", b"offset_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetScheduleOffsetRequest: _TypeAlias = SetScheduleOffsetRequest  # noqa: Y015
+
+@_typing.final
+class SetScheduleOffsetResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetScheduleOffsetResponse: _TypeAlias = SetScheduleOffsetResponse  # noqa: Y015
 
 @_typing.final
 class SetVoiceRequest(_message.Message):

@@ -55,6 +55,16 @@ class PlatformServiceStub:
                 request_serializer=harmonia_dot_v1_dot_platform__pb2.SetHearingRequest.SerializeToString,
                 response_deserializer=harmonia_dot_v1_dot_platform__pb2.SetHearingResponse.FromString,
                 _registered_method=True)
+        self.SetAwake = channel.unary_unary(
+                '/harmonia.v1.PlatformService/SetAwake',
+                request_serializer=harmonia_dot_v1_dot_platform__pb2.SetAwakeRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_platform__pb2.SetAwakeResponse.FromString,
+                _registered_method=True)
+        self.SetScheduleOffset = channel.unary_unary(
+                '/harmonia.v1.PlatformService/SetScheduleOffset',
+                request_serializer=harmonia_dot_v1_dot_platform__pb2.SetScheduleOffsetRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_platform__pb2.SetScheduleOffsetResponse.FromString,
+                _registered_method=True)
         self.CarryDatagrams = channel.stream_stream(
                 '/harmonia.v1.PlatformService/CarryDatagrams',
                 request_serializer=harmonia_dot_v1_dot_platform__pb2.CarryDatagramsRequest.SerializeToString,
@@ -99,6 +109,20 @@ class PlatformServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetAwake(self, request, context):
+        """The sleeper wakes for themself: their voice and their mix fade out; or goes back to sleep, and both fade in.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetScheduleOffset(self, request, context):
+        """Sets how much later than the circle the sleeper wakes; negative: earlier.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CarryDatagrams(self, request_iterator, context):
         """Carries the data plane's datagrams where UDP is blocked: what is sent goes to the sanctuary's UDP port as it is, and
         what that answers comes back. Slower than UDP, so that bounds are wider; sealed and timed exactly as there.
@@ -137,6 +161,16 @@ def add_PlatformServiceServicer_to_server(servicer, server):
                     servicer.SetHearing,
                     request_deserializer=harmonia_dot_v1_dot_platform__pb2.SetHearingRequest.FromString,
                     response_serializer=harmonia_dot_v1_dot_platform__pb2.SetHearingResponse.SerializeToString,
+            ),
+            'SetAwake': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAwake,
+                    request_deserializer=harmonia_dot_v1_dot_platform__pb2.SetAwakeRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_platform__pb2.SetAwakeResponse.SerializeToString,
+            ),
+            'SetScheduleOffset': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetScheduleOffset,
+                    request_deserializer=harmonia_dot_v1_dot_platform__pb2.SetScheduleOffsetRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_platform__pb2.SetScheduleOffsetResponse.SerializeToString,
             ),
             'CarryDatagrams': grpc.stream_stream_rpc_method_handler(
                     servicer.CarryDatagrams,
@@ -258,6 +292,60 @@ class PlatformService:
             '/harmonia.v1.PlatformService/SetHearing',
             harmonia_dot_v1_dot_platform__pb2.SetHearingRequest.SerializeToString,
             harmonia_dot_v1_dot_platform__pb2.SetHearingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAwake(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.PlatformService/SetAwake',
+            harmonia_dot_v1_dot_platform__pb2.SetAwakeRequest.SerializeToString,
+            harmonia_dot_v1_dot_platform__pb2.SetAwakeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetScheduleOffset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.PlatformService/SetScheduleOffset',
+            harmonia_dot_v1_dot_platform__pb2.SetScheduleOffsetRequest.SerializeToString,
+            harmonia_dot_v1_dot_platform__pb2.SetScheduleOffsetResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class PlatformServiceStub:
     """Sets the sleeper's voice: one complex coefficient a channel."""
     SetHearing: _grpc.UnaryUnaryMultiCallable[_platform_pb2.SetHearingRequest, _platform_pb2.SetHearingResponse]
     """Sets how loud the sleeper hears the others and themself."""
+    SetAwake: _grpc.UnaryUnaryMultiCallable[_platform_pb2.SetAwakeRequest, _platform_pb2.SetAwakeResponse]
+    """The sleeper wakes for themself: their voice and their mix fade out; or goes back to sleep, and both fade in."""
+    SetScheduleOffset: _grpc.UnaryUnaryMultiCallable[_platform_pb2.SetScheduleOffsetRequest, _platform_pb2.SetScheduleOffsetResponse]
+    """Sets how much later than the circle the sleeper wakes; negative: earlier."""
     CarryDatagrams: _grpc.StreamStreamMultiCallable[_platform_pb2.CarryDatagramsRequest, _platform_pb2.CarryDatagramsResponse]
     """Carries the data plane's datagrams where UDP is blocked: what is sent goes to the sanctuary's UDP port as it is, and
     what that answers comes back. Slower than UDP, so that bounds are wider; sealed and timed exactly as there.
@@ -63,6 +67,10 @@ class PlatformServiceAsyncStub(PlatformServiceStub):
     """Sets the sleeper's voice: one complex coefficient a channel."""
     SetHearing: _aio.UnaryUnaryMultiCallable[_platform_pb2.SetHearingRequest, _platform_pb2.SetHearingResponse]  # type: ignore[assignment]
     """Sets how loud the sleeper hears the others and themself."""
+    SetAwake: _aio.UnaryUnaryMultiCallable[_platform_pb2.SetAwakeRequest, _platform_pb2.SetAwakeResponse]  # type: ignore[assignment]
+    """The sleeper wakes for themself: their voice and their mix fade out; or goes back to sleep, and both fade in."""
+    SetScheduleOffset: _aio.UnaryUnaryMultiCallable[_platform_pb2.SetScheduleOffsetRequest, _platform_pb2.SetScheduleOffsetResponse]  # type: ignore[assignment]
+    """Sets how much later than the circle the sleeper wakes; negative: earlier."""
     CarryDatagrams: _aio.StreamStreamMultiCallable[_platform_pb2.CarryDatagramsRequest, _platform_pb2.CarryDatagramsResponse]  # type: ignore[assignment]
     """Carries the data plane's datagrams where UDP is blocked: what is sent goes to the sanctuary's UDP port as it is, and
     what that answers comes back. Slower than UDP, so that bounds are wider; sealed and timed exactly as there.
@@ -106,6 +114,22 @@ class PlatformServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_platform_pb2.SetHearingResponse, _abc.Awaitable[_platform_pb2.SetHearingResponse]]:
         """Sets how loud the sleeper hears the others and themself."""
+
+    @_abc_1.abstractmethod
+    def SetAwake(
+        self,
+        request: _platform_pb2.SetAwakeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_platform_pb2.SetAwakeResponse, _abc.Awaitable[_platform_pb2.SetAwakeResponse]]:
+        """The sleeper wakes for themself: their voice and their mix fade out; or goes back to sleep, and both fade in."""
+
+    @_abc_1.abstractmethod
+    def SetScheduleOffset(
+        self,
+        request: _platform_pb2.SetScheduleOffsetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_platform_pb2.SetScheduleOffsetResponse, _abc.Awaitable[_platform_pb2.SetScheduleOffsetResponse]]:
+        """Sets how much later than the circle the sleeper wakes; negative: earlier."""
 
     @_abc_1.abstractmethod
     def CarryDatagrams(

@@ -24,35 +24,43 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17harmonia/v1/types.proto\x12\x0bharmonia.v1\"#\n\x06Int128\x12\x0c\n\x04high\x18\x01 \x01(\x06\x12\x0b\n\x03low\x18\x02 \x01(\x06\"\x8b\x01\n\x07Segment\x12\x10\n\x08start_ns\x18\x01 \x01(\x03\x12\r\n\x05phase\x18\x02 \x01(\x06\x12&\n\tfrequency\x18\x03 \x01(\x0b\x32\x13.harmonia.v1.Int128\x12&\n\thalf_ramp\x18\x04 \x01(\x0b\x32\x13.harmonia.v1.Int128\x12\x0f\n\x07ramp_ns\x18\x05 \x01(\x03\"B\n\x06Rhythm\x12&\n\x08segments\x18\x01 \x03(\x0b\x32\x14.harmonia.v1.Segment\x12\x10\n\x08revision\x18\x02 \x01(\x04\"Y\n\x07Weaving\x12%\n\x04mode\x18\x01 \x01(\x0e\x32\x17.harmonia.v1.CircleMode\x12\x16\n\x0estrength_rad_s\x18\x02 \x01(\x01\x12\x0f\n\x07lag_rad\x18\x03 \x01(\x01\"M\n\x05Score\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x18.harmonia.v1.ScoreFormat\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x9c\x02\n\x06\x43ircle\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.harmonia.v1.CircleState\x12!\n\x05score\x18\x04 \x01(\x0b\x32\x12.harmonia.v1.Score\x12\x15\n\x08\x65poch_ns\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12#\n\x06rhythm\x18\x06 \x01(\x0b\x32\x13.harmonia.v1.Rhythm\x12\x10\n\x08\x63\x61pacity\x18\x07 \x01(\r\x12\x10\n\x08sleepers\x18\x08 \x01(\r\x12\x10\n\x08\x63hannels\x18\t \x01(\r\x12%\n\x07weaving\x18\n \x01(\x0b\x32\x14.harmonia.v1.WeavingB\x0b\n\t_epoch_ns\"%\n\x0b\x43oefficient\x12\n\n\x02re\x18\x01 \x01(\x02\x12\n\n\x02im\x18\x02 \x01(\x02*\xe4\x01\n\x0b\x43ircleState\x12\x1c\n\x18\x43IRCLE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43IRCLE_STATE_DRAFT\x10\x01\x12\x1a\n\x16\x43IRCLE_STATE_GATHERING\x10\x02\x12\x1b\n\x17\x43IRCLE_STATE_ENTRAINING\x10\x03\x12\x19\n\x15\x43IRCLE_STATE_DREAMING\x10\x04\x12\x17\n\x13\x43IRCLE_STATE_WAKING\x10\x05\x12\x19\n\x15\x43IRCLE_STATE_DIALOGUE\x10\x06\x12\x17\n\x13\x43IRCLE_STATE_CLOSED\x10\x07*p\n\nCircleMode\x12\x1b\n\x17\x43IRCLE_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43IRCLE_MODE_STANDARD\x10\x01\x12\x15\n\x11\x43IRCLE_MODE_WOVEN\x10\x02\x12\x14\n\x10\x43IRCLE_MODE_FREE\x10\x03*X\n\x0bScoreFormat\x12\x1c\n\x18SCORE_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11SCORE_FORMAT_TOML\x10\x01\x12\x14\n\x10SCORE_FORMAT_SBG\x10\x02*\xa7\x02\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x14\n\x10PURPOSE_PRESENCE\x10\x01\x12\x13\n\x0fPURPOSE_HEARING\x10\x02\x12\x11\n\rPURPOSE_VOICE\x10\x03\x12\x10\n\x0cPURPOSE_PULL\x10\x04\x12\x15\n\x11PURPOSE_BIOSIGNAL\x10\x05\x12\x15\n\x11PURPOSE_CIRCADIAN\x10\x06\x12\x13\n\x0fPURPOSE_HISTORY\x10\x07\x12\x15\n\x11PURPOSE_RECORDING\x10\x08\x12\x16\n\x12PURPOSE_MONITORING\x10\t\x12\x16\n\x12PURPOSE_VISIBILITY\x10\n\x12\x13\n\x0fPURPOSE_SHARING\x10\x0b\x12\x14\n\x10PURPOSE_RESEARCH\x10\x0c*\x90\x01\n\tLockState\x12\x1a\n\x16LOCK_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19LOCK_STATE_UNSYNCHRONISED\x10\x01\x12\x18\n\x14LOCK_STATE_ACQUIRING\x10\x02\x12\x15\n\x11LOCK_STATE_LOCKED\x10\x03\x12\x17\n\x13LOCK_STATE_HOLDOVER\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17harmonia/v1/types.proto\x12\x0bharmonia.v1\"#\n\x06Int128\x12\x0c\n\x04high\x18\x01 \x01(\x06\x12\x0b\n\x03low\x18\x02 \x01(\x06\"\x8b\x01\n\x07Segment\x12\x10\n\x08start_ns\x18\x01 \x01(\x03\x12\r\n\x05phase\x18\x02 \x01(\x06\x12&\n\tfrequency\x18\x03 \x01(\x0b\x32\x13.harmonia.v1.Int128\x12&\n\thalf_ramp\x18\x04 \x01(\x0b\x32\x13.harmonia.v1.Int128\x12\x0f\n\x07ramp_ns\x18\x05 \x01(\x03\"B\n\x06Rhythm\x12&\n\x08segments\x18\x01 \x03(\x0b\x32\x14.harmonia.v1.Segment\x12\x10\n\x08revision\x18\x02 \x01(\x04\"g\n\tNightPlan\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x11\n\tgather_at\x18\x02 \x01(\t\x12\x12\n\nlights_out\x18\x03 \x01(\t\x12\x11\n\twake_from\x18\x04 \x01(\t\x12\x12\n\nwake_until\x18\x05 \x01(\t\"N\n\tNightWish\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x11\n\tgather_at\x18\x02 \x01(\t\x12\x12\n\nlights_out\x18\x03 \x01(\t\x12\x0c\n\x04wake\x18\x04 \x01(\t\"Y\n\x07Weaving\x12%\n\x04mode\x18\x01 \x01(\x0e\x32\x17.harmonia.v1.CircleMode\x12\x16\n\x0estrength_rad_s\x18\x02 \x01(\x01\x12\x0f\n\x07lag_rad\x18\x03 \x01(\x01\"M\n\x05Score\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x18.harmonia.v1.ScoreFormat\x12\x0c\n\x04text\x18\x03 \x01(\t\"\xed\x04\n\x06\x43ircle\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.harmonia.v1.CircleState\x12!\n\x05score\x18\x04 \x01(\x0b\x32\x12.harmonia.v1.Score\x12\x15\n\x08\x65poch_ns\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12#\n\x06rhythm\x18\x06 \x01(\x0b\x32\x13.harmonia.v1.Rhythm\x12\x10\n\x08\x63\x61pacity\x18\x07 \x01(\r\x12\x10\n\x08sleepers\x18\x08 \x01(\r\x12\x10\n\x08\x63hannels\x18\t \x01(\r\x12%\n\x07weaving\x18\n \x01(\x0b\x32\x14.harmonia.v1.Weaving\x12$\n\x04plan\x18\x0b \x01(\x0b\x32\x16.harmonia.v1.NightPlan\x12\x17\n\ngathers_ns\x18\x0c \x01(\x03H\x01\x88\x01\x01\x12\x16\n\tbegins_ns\x18\r \x01(\x03H\x02\x88\x01\x01\x12\x15\n\x08wakes_ns\x18\x0e \x01(\x03H\x03\x88\x01\x01\x12\x14\n\x07\x65nds_ns\x18\x0f \x01(\x03H\x04\x88\x01\x01\x12\'\n\x05\x63\x61use\x18\x10 \x01(\x0e\x32\x18.harmonia.v1.CircleCause\x12)\n\x06\x65nding\x18\x11 \x01(\x0e\x32\x19.harmonia.v1.CircleEnding\x12\x0e\n\x06reason\x18\x12 \x01(\t\x12\x0f\n\x07waiting\x18\x13 \x01(\r\x12\x11\n\tseries_id\x18\x14 \x01(\t\x12\r\n\x05night\x18\x15 \x01(\tB\x0b\n\t_epoch_nsB\r\n\x0b_gathers_nsB\x0c\n\n_begins_nsB\x0b\n\t_wakes_nsB\n\n\x08_ends_ns\"%\n\x0b\x43oefficient\x12\n\n\x02re\x18\x01 \x01(\x02\x12\n\n\x02im\x18\x02 \x01(\x02*\xe4\x01\n\x0b\x43ircleState\x12\x1c\n\x18\x43IRCLE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43IRCLE_STATE_DRAFT\x10\x01\x12\x1a\n\x16\x43IRCLE_STATE_GATHERING\x10\x02\x12\x1b\n\x17\x43IRCLE_STATE_ENTRAINING\x10\x03\x12\x19\n\x15\x43IRCLE_STATE_DREAMING\x10\x04\x12\x17\n\x13\x43IRCLE_STATE_WAKING\x10\x05\x12\x19\n\x15\x43IRCLE_STATE_DIALOGUE\x10\x06\x12\x17\n\x13\x43IRCLE_STATE_CLOSED\x10\x07*x\n\x0b\x43ircleCause\x12\x1c\n\x18\x43IRCLE_CAUSE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43IRCLE_CAUSE_HOST\x10\x01\x12\x1a\n\x16\x43IRCLE_CAUSE_TIMETABLE\x10\x02\x12\x18\n\x14\x43IRCLE_CAUSE_FAILURE\x10\x03*}\n\x0c\x43ircleEnding\x12\x1d\n\x19\x43IRCLE_ENDING_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43IRCLE_ENDING_ENDED\x10\x01\x12\x1b\n\x17\x43IRCLE_ENDING_CANCELLED\x10\x02\x12\x18\n\x14\x43IRCLE_ENDING_FAILED\x10\x03*p\n\nCircleMode\x12\x1b\n\x17\x43IRCLE_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43IRCLE_MODE_STANDARD\x10\x01\x12\x15\n\x11\x43IRCLE_MODE_WOVEN\x10\x02\x12\x14\n\x10\x43IRCLE_MODE_FREE\x10\x03*X\n\x0bScoreFormat\x12\x1c\n\x18SCORE_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11SCORE_FORMAT_TOML\x10\x01\x12\x14\n\x10SCORE_FORMAT_SBG\x10\x02*\xa7\x02\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x14\n\x10PURPOSE_PRESENCE\x10\x01\x12\x13\n\x0fPURPOSE_HEARING\x10\x02\x12\x11\n\rPURPOSE_VOICE\x10\x03\x12\x10\n\x0cPURPOSE_PULL\x10\x04\x12\x15\n\x11PURPOSE_BIOSIGNAL\x10\x05\x12\x15\n\x11PURPOSE_CIRCADIAN\x10\x06\x12\x13\n\x0fPURPOSE_HISTORY\x10\x07\x12\x15\n\x11PURPOSE_RECORDING\x10\x08\x12\x16\n\x12PURPOSE_MONITORING\x10\t\x12\x16\n\x12PURPOSE_VISIBILITY\x10\n\x12\x13\n\x0fPURPOSE_SHARING\x10\x0b\x12\x14\n\x10PURPOSE_RESEARCH\x10\x0c*\x90\x01\n\tLockState\x12\x1a\n\x16LOCK_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19LOCK_STATE_UNSYNCHRONISED\x10\x01\x12\x18\n\x14LOCK_STATE_ACQUIRING\x10\x02\x12\x15\n\x11LOCK_STATE_LOCKED\x10\x03\x12\x17\n\x13LOCK_STATE_HOLDOVER\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'harmonia.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CIRCLESTATE']._serialized_start=784
-  _globals['_CIRCLESTATE']._serialized_end=1012
-  _globals['_CIRCLEMODE']._serialized_start=1014
-  _globals['_CIRCLEMODE']._serialized_end=1126
-  _globals['_SCOREFORMAT']._serialized_start=1128
-  _globals['_SCOREFORMAT']._serialized_end=1216
-  _globals['_PURPOSE']._serialized_start=1219
-  _globals['_PURPOSE']._serialized_end=1514
-  _globals['_LOCKSTATE']._serialized_start=1517
-  _globals['_LOCKSTATE']._serialized_end=1661
+  _globals['_CIRCLESTATE']._serialized_start=1306
+  _globals['_CIRCLESTATE']._serialized_end=1534
+  _globals['_CIRCLECAUSE']._serialized_start=1536
+  _globals['_CIRCLECAUSE']._serialized_end=1656
+  _globals['_CIRCLEENDING']._serialized_start=1658
+  _globals['_CIRCLEENDING']._serialized_end=1783
+  _globals['_CIRCLEMODE']._serialized_start=1785
+  _globals['_CIRCLEMODE']._serialized_end=1897
+  _globals['_SCOREFORMAT']._serialized_start=1899
+  _globals['_SCOREFORMAT']._serialized_end=1987
+  _globals['_PURPOSE']._serialized_start=1990
+  _globals['_PURPOSE']._serialized_end=2285
+  _globals['_LOCKSTATE']._serialized_start=2288
+  _globals['_LOCKSTATE']._serialized_end=2432
   _globals['_INT128']._serialized_start=40
   _globals['_INT128']._serialized_end=75
   _globals['_SEGMENT']._serialized_start=78
   _globals['_SEGMENT']._serialized_end=217
   _globals['_RHYTHM']._serialized_start=219
   _globals['_RHYTHM']._serialized_end=285
-  _globals['_WEAVING']._serialized_start=287
-  _globals['_WEAVING']._serialized_end=376
-  _globals['_SCORE']._serialized_start=378
-  _globals['_SCORE']._serialized_end=455
-  _globals['_CIRCLE']._serialized_start=458
-  _globals['_CIRCLE']._serialized_end=742
-  _globals['_COEFFICIENT']._serialized_start=744
-  _globals['_COEFFICIENT']._serialized_end=781
+  _globals['_NIGHTPLAN']._serialized_start=287
+  _globals['_NIGHTPLAN']._serialized_end=390
+  _globals['_NIGHTWISH']._serialized_start=392
+  _globals['_NIGHTWISH']._serialized_end=470
+  _globals['_WEAVING']._serialized_start=472
+  _globals['_WEAVING']._serialized_end=561
+  _globals['_SCORE']._serialized_start=563
+  _globals['_SCORE']._serialized_end=640
+  _globals['_CIRCLE']._serialized_start=643
+  _globals['_CIRCLE']._serialized_end=1264
+  _globals['_COEFFICIENT']._serialized_start=1266
+  _globals['_COEFFICIENT']._serialized_end=1303
 # @@protoc_insertion_point(module_scope)

@@ -47,6 +47,54 @@ CIRCLE_STATE_DIALOGUE: CircleState.ValueType  # 6
 CIRCLE_STATE_CLOSED: CircleState.ValueType  # 7
 Global___CircleState: _TypeAlias = CircleState  # noqa: Y015
 
+class _CircleCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CircleCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CircleCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CIRCLE_CAUSE_UNSPECIFIED: _CircleCause.ValueType  # 0
+    CIRCLE_CAUSE_HOST: _CircleCause.ValueType  # 1
+    CIRCLE_CAUSE_TIMETABLE: _CircleCause.ValueType  # 2
+    CIRCLE_CAUSE_FAILURE: _CircleCause.ValueType  # 3
+
+class CircleCause(_CircleCause, metaclass=_CircleCauseEnumTypeWrapper):
+    """Who or what moved a circle from one state to the next."""
+
+CIRCLE_CAUSE_UNSPECIFIED: CircleCause.ValueType  # 0
+CIRCLE_CAUSE_HOST: CircleCause.ValueType  # 1
+CIRCLE_CAUSE_TIMETABLE: CircleCause.ValueType  # 2
+CIRCLE_CAUSE_FAILURE: CircleCause.ValueType  # 3
+Global___CircleCause: _TypeAlias = CircleCause  # noqa: Y015
+
+class _CircleEnding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CircleEndingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CircleEnding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CIRCLE_ENDING_UNSPECIFIED: _CircleEnding.ValueType  # 0
+    """It is open."""
+    CIRCLE_ENDING_ENDED: _CircleEnding.ValueType  # 1
+    """It ran, and is over."""
+    CIRCLE_ENDING_CANCELLED: _CircleEnding.ValueType  # 2
+    """Its host called it off before it began."""
+    CIRCLE_ENDING_FAILED: _CircleEnding.ValueType  # 3
+    """It could not be held, or not to its end."""
+
+class CircleEnding(_CircleEnding, metaclass=_CircleEndingEnumTypeWrapper):
+    """How a circle came to be closed."""
+
+CIRCLE_ENDING_UNSPECIFIED: CircleEnding.ValueType  # 0
+"""It is open."""
+CIRCLE_ENDING_ENDED: CircleEnding.ValueType  # 1
+"""It ran, and is over."""
+CIRCLE_ENDING_CANCELLED: CircleEnding.ValueType  # 2
+"""Its host called it off before it began."""
+CIRCLE_ENDING_FAILED: CircleEnding.ValueType  # 3
+"""It could not be held, or not to its end."""
+Global___CircleEnding: _TypeAlias = CircleEnding  # noqa: Y015
+
 class _CircleMode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -282,6 +330,80 @@ class Rhythm(_message.Message):
 Global___Rhythm: _TypeAlias = Rhythm  # noqa: Y015
 
 @_typing.final
+class NightPlan(_message.Message):
+    """A night as its host said it: local dates and times, YYYY-MM-DDTHH:MM:SS. Empty: not said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ZONE_FIELD_NUMBER: _builtins.int
+    GATHER_AT_FIELD_NUMBER: _builtins.int
+    LIGHTS_OUT_FIELD_NUMBER: _builtins.int
+    WAKE_FROM_FIELD_NUMBER: _builtins.int
+    WAKE_UNTIL_FIELD_NUMBER: _builtins.int
+    zone: _builtins.str
+    """The IANA name of the time zone, for instance Europe/Berlin."""
+    gather_at: _builtins.str
+    """When a draft begins to gather."""
+    lights_out: _builtins.str
+    """When the score begins."""
+    wake_from: _builtins.str
+    """The circle wakes from here ..."""
+    wake_until: _builtins.str
+    """... until here."""
+    def __init__(
+        self,
+        *,
+        zone: _builtins.str = ...,
+        gather_at: _builtins.str = ...,
+        lights_out: _builtins.str = ...,
+        wake_from: _builtins.str = ...,
+        wake_until: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gather_at", b"gather_at", "lights_out", b"lights_out", "wake_from", b"wake_from", "wake_until", b"wake_until", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NightPlan: _TypeAlias = NightPlan  # noqa: Y015
+
+@_typing.final
+class NightWish(_message.Message):
+    """A night as a host says it. Where clocks change, a time that is skipped counts as far after the gap as it stands after
+    its beginning, and of a time that comes twice the first is meant; either is noted in the answer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ZONE_FIELD_NUMBER: _builtins.int
+    GATHER_AT_FIELD_NUMBER: _builtins.int
+    LIGHTS_OUT_FIELD_NUMBER: _builtins.int
+    WAKE_FIELD_NUMBER: _builtins.int
+    zone: _builtins.str
+    """The IANA name of the time zone."""
+    gather_at: _builtins.str
+    """YYYY-MM-DD HH:MM; empty: it gathers at once."""
+    lights_out: _builtins.str
+    """When the score begins: YYYY-MM-DD HH:MM, or HH:MM, the first such time once it gathers; at most 12 hours later."""
+    wake: _builtins.str
+    """FROM..UNTIL or one time, each in either form, within 24 hours after lights-out; empty: with the score's end."""
+    def __init__(
+        self,
+        *,
+        zone: _builtins.str = ...,
+        gather_at: _builtins.str = ...,
+        lights_out: _builtins.str = ...,
+        wake: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gather_at", b"gather_at", "lights_out", b"lights_out", "wake", b"wake", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NightWish: _TypeAlias = NightWish  # noqa: Y015
+
+@_typing.final
 class Weaving(_message.Message):
     """How a circle pulls: dθ_i/dt = ω_i + c_i·K·R·sin(Ψ − θ_i + α)."""
 
@@ -354,6 +476,17 @@ class Circle(_message.Message):
     SLEEPERS_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
     WEAVING_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    GATHERS_NS_FIELD_NUMBER: _builtins.int
+    BEGINS_NS_FIELD_NUMBER: _builtins.int
+    WAKES_NS_FIELD_NUMBER: _builtins.int
+    ENDS_NS_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    ENDING_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    SERIES_ID_FIELD_NUMBER: _builtins.int
+    NIGHT_FIELD_NUMBER: _builtins.int
     circle_id: _builtins.str
     title: _builtins.str
     state: Global___CircleState.ValueType
@@ -365,12 +498,36 @@ class Circle(_message.Message):
     """Sleepers who are in the circle now."""
     channels: _builtins.int
     """Channels of the score; every voice has as many coefficients."""
+    gathers_ns: _builtins.int
+    """Node times, nanoseconds, as they are expected now: those of a plan move with the sanctuary's time of day for as long
+    as they lie ahead. Absent while nobody knows them. When it gathers or began to:
+    """
+    begins_ns: _builtins.int
+    """When the score begins or began."""
+    wakes_ns: _builtins.int
+    """When the circle begins to wake."""
+    ends_ns: _builtins.int
+    """When the score is over and the dialogue begins."""
+    cause: Global___CircleCause.ValueType
+    """Who or what moved it last."""
+    ending: Global___CircleEnding.ValueType
+    reason: _builtins.str
+    """Why it was cancelled or failed."""
+    waiting: _builtins.int
+    """How many wait for a place."""
+    series_id: _builtins.str
+    """The series that it is a night of, if any, and which: a local date, YYYY-MM-DD."""
+    night: _builtins.str
     @_builtins.property
     def score(self) -> Global___Score: ...
     @_builtins.property
     def rhythm(self) -> Global___Rhythm: ...
     @_builtins.property
     def weaving(self) -> Global___Weaving: ...
+    @_builtins.property
+    def plan(self) -> Global___NightPlan:
+        """Absent: its times are lengths."""
+
     def __init__(
         self,
         *,
@@ -384,14 +541,42 @@ class Circle(_message.Message):
         sleepers: _builtins.int = ...,
         channels: _builtins.int = ...,
         weaving: Global___Weaving | None = ...,
+        plan: Global___NightPlan | None = ...,
+        gathers_ns: _builtins.int | None = ...,
+        begins_ns: _builtins.int | None = ...,
+        wakes_ns: _builtins.int | None = ...,
+        ends_ns: _builtins.int | None = ...,
+        cause: Global___CircleCause.ValueType = ...,
+        ending: Global___CircleEnding.ValueType = ...,
+        reason: _builtins.str = ...,
+        waiting: _builtins.int = ...,
+        series_id: _builtins.str = ...,
+        night: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch_ns", b"_epoch_ns", "epoch_ns", b"epoch_ns", "rhythm", b"rhythm", "score", b"score", "weaving", b"weaving"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_begins_ns", b"_begins_ns", "_ends_ns", b"_ends_ns", "_epoch_ns", b"_epoch_ns", "_gathers_ns", b"_gathers_ns", "_wakes_ns", b"_wakes_ns", "begins_ns", b"begins_ns", "ends_ns", b"ends_ns", "epoch_ns", b"epoch_ns", "gathers_ns", b"gathers_ns", "plan", b"plan", "rhythm", b"rhythm", "score", b"score", "wakes_ns", b"wakes_ns", "weaving", b"weaving"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch_ns", b"_epoch_ns", "capacity", b"capacity", "channels", b"channels", "circle_id", b"circle_id", "epoch_ns", b"epoch_ns", "rhythm", b"rhythm", "score", b"score", "sleepers", b"sleepers", "state", b"state", "title", b"title", "weaving", b"weaving"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_begins_ns", b"_begins_ns", "_ends_ns", b"_ends_ns", "_epoch_ns", b"_epoch_ns", "_gathers_ns", b"_gathers_ns", "_wakes_ns", b"_wakes_ns", "begins_ns", b"begins_ns", "capacity", b"capacity", "cause", b"cause", "channels", b"channels", "circle_id", b"circle_id", "ending", b"ending", "ends_ns", b"ends_ns", "epoch_ns", b"epoch_ns", "gathers_ns", b"gathers_ns", "night", b"night", "plan", b"plan", "reason", b"reason", "rhythm", b"rhythm", "score", b"score", "series_id", b"series_id", "sleepers", b"sleepers", "state", b"state", "title", b"title", "waiting", b"waiting", "wakes_ns", b"wakes_ns", "weaving", b"weaving"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__begins_ns: _TypeAlias = _typing.Literal["begins_ns"]  # noqa: Y015
+    _WhichOneofArgType__begins_ns: _TypeAlias = _typing.Literal["_begins_ns", b"_begins_ns"]  # noqa: Y015
+    _WhichOneofReturnType__ends_ns: _TypeAlias = _typing.Literal["ends_ns"]  # noqa: Y015
+    _WhichOneofArgType__ends_ns: _TypeAlias = _typing.Literal["_ends_ns", b"_ends_ns"]  # noqa: Y015
     _WhichOneofReturnType__epoch_ns: _TypeAlias = _typing.Literal["epoch_ns"]  # noqa: Y015
     _WhichOneofArgType__epoch_ns: _TypeAlias = _typing.Literal["_epoch_ns", b"_epoch_ns"]  # noqa: Y015
+    _WhichOneofReturnType__gathers_ns: _TypeAlias = _typing.Literal["gathers_ns"]  # noqa: Y015
+    _WhichOneofArgType__gathers_ns: _TypeAlias = _typing.Literal["_gathers_ns", b"_gathers_ns"]  # noqa: Y015
+    _WhichOneofReturnType__wakes_ns: _TypeAlias = _typing.Literal["wakes_ns"]  # noqa: Y015
+    _WhichOneofArgType__wakes_ns: _TypeAlias = _typing.Literal["_wakes_ns", b"_wakes_ns"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__begins_ns) -> _WhichOneofReturnType__begins_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ends_ns) -> _WhichOneofReturnType__ends_ns | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch_ns) -> _WhichOneofReturnType__epoch_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gathers_ns) -> _WhichOneofReturnType__gathers_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wakes_ns) -> _WhichOneofReturnType__wakes_ns | None: ...
 
 Global___Circle: _TypeAlias = Circle  # noqa: Y015
 

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
+from harmonia.domain.consent import Purpose
 from harmonia.engine.conductor import Conductor
+from harmonia.engine.entrance import Joined
 from harmonia.engine.views import CircleView, SleeperRow
-from harmonia.errors import BadInput
+from harmonia.errors import BadInput, NotNow
 from harmonia.rpc import codec
 from harmonia.rpc.auth import Caller, caller, check_join_proof, sleeper
 from harmonia.rpc.services.house import House
@@ -27,7 +30,9 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
         self._sent: dict[str, tuple[CircleView, bytes]] = {}
 
     async def CreateCircle(self, request: Any, _context: Any) -> circle_pb2.CreateCircleResponse:  # noqa: N802
-        """Opens a circle in gathering."""
+        """Opens a circle in gathering, or as a draft."""
+        wall = self._house.sanctuary.wall
+        plan, notes = codec.parse_night_wish(request.wish, wall) if request.HasField("wish") else (None, [])
 
         async def create() -> Conductor:
             return await self._house.sanctuary.create_circle(
@@ -39,9 +44,31 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
                 gather_ns=request.gather_ns if request.HasField("gather_ns") else None,
                 night_ns=request.night_ns if request.HasField("night_ns") else None,
                 weaving=codec.parse_new_weaving(request.weaving),
+                plan=plan,
+                draft=request.draft,
             )
 
-        return circle_pb2.CreateCircleResponse(circle=codec.circle_of(await self._house.bridge.call(create)))
+        made = await self._house.bridge.call(create)
+        return circle_pb2.CreateCircleResponse(circle=codec.circle_of(made), notes=notes)
+
+    async def EditCircle(self, request: Any, _context: Any) -> circle_pb2.EditCircleResponse:  # noqa: N802
+        """Changes what of a circle can still be changed."""
+        conductor, house, given = self._house.visible_circle(request.circle_id), self._house, request.score
+        schedule, notes = None, list[str]()
+        if request.HasField("schedule"):
+            schedule, notes = codec.parse_schedule(request.schedule, house.sanctuary.wall)
+
+        async def edit() -> None:
+            score = None
+            if request.HasField("score"):
+                score = house.sanctuary.read_score(given.name, codec.parse_format(given.format), given.text)
+            title, capacity = (
+                getattr(request, name) if request.HasField(name) else None for name in ("title", "capacity")
+            )
+            await conductor.edit(title=title, capacity=capacity, schedule=schedule, score=score)
+
+        await house.bridge.call(edit)
+        return circle_pb2.EditCircleResponse(circle=codec.circle_of(conductor), notes=notes)
 
     async def GetCircle(self, request: Any, _context: Any) -> circle_pb2.GetCircleResponse:  # noqa: N802
         """One circle."""
@@ -64,7 +91,7 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
     async def AdvanceCircle(self, request: Any, _context: Any) -> circle_pb2.AdvanceCircleResponse:  # noqa: N802
         """Moves a circle along the transition table."""
         conductor, state = self._house.visible_circle(request.circle_id), codec.parse_state(request.state)
-        await self._house.bridge.call(conductor.advance, state)
+        await self._house.bridge.call(conductor.advance, state, request.reason)
         return circle_pb2.AdvanceCircleResponse(circle=codec.circle_of(conductor))
 
     async def CreateJoinTokens(self, request: Any, _context: Any) -> circle_pb2.CreateJoinTokensResponse:  # noqa: N802
@@ -77,16 +104,51 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
         """Redeems a token for a credential that is bound to the platform's key."""
         conductor = self._house.sanctuary.conductor(request.circle_id)
         check_join_proof(request.circle_id, request.token, request.platform_key, request.proof)
-        joined = await self._house.bridge.call(conductor.entrance.join, request.token, request.platform_key)
-        sleeper_id = joined.person.sleeper.sleeper_id
-        return circle_pb2.JoinCircleResponse(
-            sleeper_id=sleeper_id, credential=joined.credential, circle=codec.circle_of(conductor)
-        )
+        join = partial(conductor.entrance.join, request.token, request.platform_key, wait=request.wait)
+        joined = await self._house.bridge.call(join)
+        return circle_pb2.JoinCircleResponse(**codec.standing(joined, conductor))
 
-    async def LeaveCircle(self, _request: Any, _context: Any) -> circle_pb2.LeaveCircleResponse:  # noqa: N802
-        """Ends the caller's credential."""
-        await self._house.bridge.call(sleeper().leave)
+    async def WaitForPlace(self, request: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        """How whoever waits stands, until they are in."""
+        conductor = self._house.sanctuary.conductor(request.circle_id)
+        check_join_proof(request.circle_id, request.token, request.platform_key, request.proof)
+        bridge, told = self._house.bridge, None
+        async with bridge.changes(conductor.changed) as changes:
+            while True:
+                found = await bridge.ask(conductor.entrance.standing, request.token, request.platform_key)
+                if found is None:
+                    raise NotNow("nobody waits with this join token: join with it")
+                if found != told:
+                    yield circle_pb2.WaitForPlaceResponse(**codec.standing(found, conductor))
+                if isinstance(found, Joined):
+                    return
+                told = found
+                await changes.wait(None)
+
+    async def StopWaiting(self, request: Any, _context: Any) -> circle_pb2.StopWaitingResponse:  # noqa: N802
+        """Takes whoever waits off the list."""
+        conductor = self._house.sanctuary.conductor(request.circle_id)
+        check_join_proof(request.circle_id, request.token, request.platform_key, request.proof)
+        await self._house.bridge.call(conductor.entrance.stop_waiting, request.token, request.platform_key)
+        return circle_pb2.StopWaitingResponse()
+
+    async def LeaveCircle(self, request: Any, _context: Any) -> circle_pb2.LeaveCircleResponse:  # noqa: N802
+        """Ends the caller's credential; or mutes them as any withdrawal does, and lets them come back."""
+        person = sleeper()
+        if not request.come_back:
+            await self._house.bridge.call(person.leave)
+            return circle_pb2.LeaveCircleResponse()
+        doors, loop = self._house.sanctuary.doors, asyncio.get_running_loop()
+        withdrawal = doors.mute(person, frozenset({Purpose.VOICE}), request.event_id)
+        await loop.run_in_executor(None, doors.record, withdrawal)
+        await self._house.bridge.call(person.go_away)
         return circle_pb2.LeaveCircleResponse()
+
+    async def ComeBack(self, _request: Any, _context: Any) -> circle_pb2.ComeBackResponse:  # noqa: N802
+        """Lets a caller who had left for a while be here again."""
+        person = sleeper()
+        await self._house.bridge.call(person.come_back)
+        return circle_pb2.ComeBackResponse(circle=codec.circle_of(person.conductor))
 
     async def WatchCircle(self, request: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: N802
         """The circle, as bytes of a WatchCircleResponse: at once, after every change, and at least every interval."""

@@ -103,3 +103,13 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
         """Sets how loud the caller hears the others and themself."""
         await self._house.bridge.call(sleeper().set_hearing, request.hearing_level, request.own_level)
         return platform_pb2.SetHearingResponse()
+
+    async def SetAwake(self, request: Any, _context: Any) -> platform_pb2.SetAwakeResponse:  # noqa: N802
+        """Lets the caller wake softly, or go back to sleep."""
+        await self._house.bridge.call(sleeper().set_awake, request.awake, request.fade_ns)
+        return platform_pb2.SetAwakeResponse()
+
+    async def SetScheduleOffset(self, request: Any, _context: Any) -> platform_pb2.SetScheduleOffsetResponse:  # noqa: N802
+        """Sets how much later than the circle the caller wakes."""
+        await self._house.bridge.call(sleeper().set_schedule_offset, request.offset_ns)
+        return platform_pb2.SetScheduleOffsetResponse()

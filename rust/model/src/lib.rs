@@ -1,0 +1,24 @@
+//! Every order of events in a small world of consent: devices, houses, disks, crashes, rulings, changes of rhythm.
+//!
+//! A no is lost in an interleaving that nobody thought of: a grant that was decided before a withdrawal and written
+//! after it, a crash between the page cache and the disk, a second house that heard the two the other way round. Tests
+//! and simulated nights try many; this tries all, within bounds that [`world`] states. `stateright` walks the states,
+//! [`step`] says what may happen next, [`laws`] what must hold in each state. [`bugs`] are five mistakes, each of which
+//! has to be found, or the laws would say nothing.
+//!
+//! What the model leaves out: time other than in ticks, levels and scopes of grants, grants that end, more than one
+//! purpose, and the sound itself. A message may be repeated, overtaken, or never arrive: what was sent stays in the
+//! world, and each of its arrivals is a step that may be taken, at any time, any number of times. A disk that fails is
+//! a write that never happens. A crash keeps any part of what was written and not synced, which is more than a journal
+//! in order could.
+//!
+//! [`standing`] holds the rule of one purpose in one house. `transitions.json` is made from it, and a test replays that
+//! through the Python domain, so that the model and the code cannot drift apart unnoticed. The exchange between houses
+//! is checked here before there is code for it.
+
+pub mod bugs;
+pub mod laws;
+pub mod standing;
+pub mod state;
+pub mod step;
+pub mod world;

@@ -1,0 +1,102 @@
+"""What surrounds the engine: a disk that fails in every way, and a data plane on which every call is judged."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from harmonia.domain.events import Event, decode
+from harmonia.journal import Expected, Journal, OutcomeUnknown, Position, Record, Unavailable
+from harmonia.testing import FakePlane
+
+
+class PowerCut(BaseException):
+    """The machine is gone: nothing that handles errors may handle this."""
+
+
+@dataclass
+class Disk:
+    """A journal behind which things go wrong. Never waits, whatever is behind it, so that time can be virtual."""
+
+    inner: Journal
+    seen: Callable[[str, Event], None]
+    """Told of every event that is written."""
+    full: bool = False
+    unknown: int = 0
+    """So many answers get lost: every other one is of an append that was written."""
+    cut_in: int | None = None
+    """The power fails at this append from now, counted from 0, ..."""
+    cut_after: bool = False
+    """... when it is written already."""
+    dead: bool = False
+
+    blocking = False
+
+    def __post_init__(self) -> None:
+        self.cached: list[tuple[str, bytes, bytes]] = []
+        """What a mistaken sanctuary takes for written: a power cut loses it."""
+
+    def append(self, stream: str, expected: Expected | Position, event_id: bytes, data: bytes) -> Position:
+        if self.dead:
+            raise PowerCut
+        if self.full:
+            raise Unavailable("the disk of this night is full and nothing was written: free some space")
+        cut = self.cut_in == 0
+        if self.cut_in is not None:
+            self.cut_in -= 1
+        if cut and not self.cut_after:
+            self.dead = True
+            raise PowerCut
+        lost = self.unknown > 0
+        self.unknown -= lost
+        if lost and self.unknown % 2:
+            raise OutcomeUnknown("the disk of this night did not say whether it was written")
+        position = self.inner.append(stream, expected, event_id, data)
+        self.seen(stream, decode(data))
+        if cut:
+            self.dead = True
+            raise PowerCut
+        if lost:
+            raise OutcomeUnknown("the disk of this night did not say that it was written")
+        return position
+
+    def read(self, stream: str | None, after: Position | None = None, limit: int | None = None) -> list[Record]:
+        if self.dead:
+            raise PowerCut
+        return self.inner.read(stream, after, limit)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def restarted(self) -> None:
+        """The machine has power again."""
+        self.dead, self.full, self.cut_in, self.unknown = False, False, None, 0
+        self.cached.clear()
+
+    def events(self, stream: str) -> list[Event]:
+        """All of a stream."""
+        return [decode(record.data) for record in self.inner.read(stream)]
+
+
+class JudgedPlane(FakePlane):
+    """After every call that could let somebody sound, somebody else is asked."""
+
+    def __init__(self, now_ns: Callable[[], int], judge: Callable[[str, int], None]) -> None:
+        super().__init__(now_ns)
+        self._judge = judge
+
+    def set_plan(self, sleeper: int, *, voice: bool, hearing: bool, recording: bool) -> None:
+        super().set_plan(sleeper, voice=voice, hearing=hearing, recording=recording)
+        self._judge("plan", sleeper)
+
+    def release(self, sleeper: int, withdrawal: bytes) -> bool:
+        released = super().release(sleeper, withdrawal)
+        self._judge("plan", sleeper)
+        return released
+
+    def set_coupling(self, sleeper: int, coupling: float, weight: float) -> None:
+        super().set_coupling(sleeper, coupling, weight)
+        self._judge("coupling", sleeper)
+
+    def set_ear(self, listener: int, sleeper: int | None, own_level: float = 1.0) -> None:
+        super().set_ear(listener, sleeper, own_level)
+        self._judge("ear", listener)

@@ -1,0 +1,212 @@
+"""The waiting list: in order, through restarts and full disks; and room that is made takes nothing from anybody."""
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmonia.domain.consent import Purpose
+from harmonia.domain.states import CircleState
+from harmonia.engine.conductor import Conductor
+from harmonia.engine.entrance import Joined, Place
+from harmonia.errors import CircleFull, NotNow, TokenUsed
+from harmonia.journal import Unavailable
+from tests.engine.nights import HOUR_NS, KEY, House, audible, came_in, in_virtual_time, plane_of, settle
+
+S = CircleState
+
+
+async def wait(conductor: Conductor, count: int) -> list[str]:
+    """That many people redeem a token, whatever comes of it."""
+    tokens = await conductor.entrance.create_tokens(count, 0)
+    for token in tokens:
+        await conductor.entrance.join(token, KEY, wait=True)
+    return tokens
+
+
+def place(conductor: Conductor, token: str) -> int:
+    """1 for the first who waits; 0: in."""
+    answer = conductor.entrance.standing(token, KEY)
+    assert answer is not None
+    return 0 if isinstance(answer, Joined) else answer.place
+
+
+def test_who_waits_comes_in_by_themself_in_order_through_restarts_and_allows_nothing_yet() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, capacity=2)
+            first, second = await house.join(conductor), await house.join(conductor)
+            tokens = await wait(conductor, 3)
+            assert [place(conductor, token) for token in tokens] == [1, 2, 3]
+            assert await conductor.entrance.join(tokens[1], KEY, wait=True) == Place(2, 3)
+            with pytest.raises(TokenUsed, match="somebody waits with this join token"):
+                await conductor.entrance.join(tokens[1], b"q" * 32, wait=True)
+            (late,) = await conductor.entrance.create_tokens(1, 0)
+            with pytest.raises(CircleFull, match="all 2 places"):
+                await conductor.entrance.join(late, KEY)
+            await first.leave()
+            await settle()
+            assert [place(conductor, token) for token in tokens] == [0, 1, 2]
+        async with house.awake() as again:
+            back = again.conductor(conductor.circle.circle_id)
+            assert [place(back, token) for token in tokens] == [0, 1, 2]
+            leaving = again.roll.by_id(second.sleeper.sleeper_id)
+            assert leaving is not None
+            await leaving.leave()
+            await settle()
+            assert [place(back, token) for token in tokens] == [0, 0, 1]
+            person = came_in(await back.entrance.join(tokens[1], KEY))
+            assert not audible(again, person)
+            assert not person.sleeper.consent.standings
+            await house.grant(person, Purpose.VOICE)
+            assert audible(again, person)
+
+    in_virtual_time(scenario)
+
+
+def test_a_draft_lets_nobody_in_and_everybody_wait_until_it_gathers() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, draft=True)
+            (token,) = await conductor.entrance.create_tokens(1, 0)
+            with pytest.raises(NotNow, match="does not gather yet"):
+                await conductor.entrance.join(token, KEY)
+            tokens = await wait(conductor, 2)
+            assert not plane_of(sanctuary).circles
+            await conductor.advance(S.GATHERING)
+            await settle()
+            assert [place(conductor, token) for token in tokens] == [0, 0]
+            assert len(plane_of(sanctuary).sleepers) == 2
+
+    in_virtual_time(scenario)
+
+
+def test_one_command_takes_off_the_list_and_the_token_stays_good() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, capacity=1)
+            person = await house.join(conductor)
+            tokens = await wait(conductor, 2)
+            await conductor.entrance.stop_waiting(tokens[0], KEY)
+            with pytest.raises(NotNow, match="nobody waits"):
+                await conductor.entrance.stop_waiting(tokens[0], KEY)
+            assert place(conductor, tokens[1]) == 1
+            assert await conductor.entrance.join(tokens[0], KEY, wait=True) == Place(2, 2)
+            await person.leave()
+            await settle()
+            with pytest.raises(NotNow, match="come in meanwhile"):
+                await conductor.entrance.stop_waiting(tokens[1], KEY)
+
+    in_virtual_time(scenario)
+
+
+def test_a_full_disk_keeps_everybodys_place() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, capacity=1)
+            await house.join(conductor)
+            tokens = await wait(conductor, 2)
+            (late,) = await conductor.entrance.create_tokens(1, 0)
+            await conductor.edit(capacity=1)
+            house.journal.full = True
+            with pytest.raises(Unavailable):
+                await conductor.entrance.join(late, KEY, wait=True)
+            with pytest.raises(Unavailable):
+                await conductor.entrance.stop_waiting(tokens[0], KEY)
+            assert [place(conductor, token) for token in tokens] == [1, 2]
+            house.journal.full = False
+            await conductor.edit(capacity=2)
+            house.journal.full = True
+            await trio.sleep(4.5)
+            assert [place(conductor, token) for token in tokens] == [1, 2]
+            house.journal.full = False
+            await trio.sleep(5)
+            assert [place(conductor, token) for token in tokens] == [0, 1]
+
+    in_virtual_time(scenario)
+
+
+def test_room_made_or_taken_throws_nobody_out_and_makes_nobody_louder_not_even_after_a_restart() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, capacity=4)
+            people = [await house.join(conductor) for _ in range(4)]
+            for person in people:
+                await house.grant(person, Purpose.VOICE)
+            settings_before = [person.sleeper for person in people]
+            tokens = await wait(conductor, 2)
+            await conductor.edit(capacity=1)
+            assert conductor.entrance.present == 4
+            assert all(audible(sanctuary, person) for person in people)
+            await conductor.edit(capacity=5)
+            await settle()
+            assert [place(conductor, token) for token in tokens] == [0, 1]
+            assert [person.sleeper for person in people] == settings_before
+            assert plane_of(sanctuary).weights == {conductor.number: 0.5}
+        async with house.awake() as again:
+            assert again.conductor(conductor.circle.circle_id).circle.capacity == 5
+            assert plane_of(again).weights == {conductor.number: 0.5}
+
+    in_virtual_time(scenario)
+
+
+def test_who_waits_when_it_is_called_off_is_told_why() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, draft=True)
+            (token,) = await conductor.entrance.create_tokens(1, 0)
+            await conductor.advance(S.CLOSED, "the hall is flooded")
+            with pytest.raises(NotNow, match="this circle was cancelled: the hall is flooded"):
+                await conductor.entrance.join(token, KEY, wait=True)
+
+    in_virtual_time(scenario)
+
+
+STEPS = st.lists(
+    st.sampled_from(["come", "leave", "stop", "room", "less", "restart", "full", "free"]), min_size=5, max_size=25
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.randoms(use_true_random=False))
+def test_nobody_overtakes_anybody_and_no_place_stays_empty(steps: list[str], chance: object) -> None:
+    """The order of coming in is the order of redeeming, less those who gave up, whatever happens in between."""
+
+    async def scenario(house: House) -> None:
+        redeemed: list[str] = []
+        circle_id, done = "", False
+        while not done:
+            async with house.awake() as sanctuary:
+                if not circle_id:
+                    circle_id = (await house.circle(sanctuary, capacity=2, night_ns=8 * HOUR_NS)).circle.circle_id
+                conductor = sanctuary.conductor(circle_id)
+                entrance = conductor.entrance
+                while steps and (step := steps.pop(0)) != "restart":
+                    waiting = [t for t in redeemed if isinstance(entrance.standing(t, KEY), Place)]
+                    try:
+                        if step == "come":
+                            (token,) = await entrance.create_tokens(1, 0)
+                            await entrance.join(token, KEY, wait=True)
+                            redeemed.append(token)
+                        elif step == "leave" and entrance.people:
+                            await chance.choice(list(entrance.people.values())).leave()  # type: ignore[attr-defined]
+                        elif step == "stop" and waiting:
+                            gone = chance.choice(waiting)  # type: ignore[attr-defined]
+                            await entrance.stop_waiting(gone, KEY)
+                            redeemed.remove(gone)
+                        elif step in ("room", "less"):
+                            more = 1 if step == "room" else -1
+                            await conductor.edit(capacity=max(1, conductor.circle.capacity + more))
+                    except Unavailable:
+                        assert house.journal.full
+                    house.journal.full = step == "full" or (house.journal.full and step != "free")
+                    await settle()
+                house.journal.full = False
+                await trio.sleep(2)
+                waits = [t for t in redeemed if isinstance(entrance.standing(t, KEY), Place)]
+                assert waits == redeemed[len(redeemed) - len(waits) :], "those who wait came last"
+                assert [place(conductor, t) for t in waits] == list(range(1, len(waits) + 1))
+                assert not waits or entrance.present >= conductor.circle.capacity
+                done = not steps
+
+    in_virtual_time(scenario)
