@@ -158,7 +158,7 @@ def _read_all(descriptor: int, shown: threading.Event) -> None:
     with suppress(OSError):
         while chunk := os.read(descriptor, 65536):
             seen = (seen + chunk)[-100_000:]
-            if b"q leaves" in seen:
+            if b"opts out" in seen:
                 shown.set()
 
 
