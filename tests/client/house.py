@@ -217,6 +217,10 @@ class House(
         self._enter("/harmonia.v1.CircleService/LeaveCircle", context)
         return circle_pb2.LeaveCircleResponse()
 
+    def ComeBack(self, request: Any, context: Any) -> Any:
+        self._enter("/harmonia.v1.CircleService/ComeBack", context)
+        return circle_pb2.ComeBackResponse(circle=self.state.circle)
+
     def AttachPlatform(self, request: Any, context: Any) -> Any:
         self._enter("/harmonia.v1.PlatformService/AttachPlatform", context)
         return platform_pb2.AttachPlatformResponse(

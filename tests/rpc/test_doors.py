@@ -18,6 +18,7 @@ from harmonia.v1 import (
     circle_pb2,
     consent_pb2,
     dialogue_pb2,
+    ledger_pb2,
     me_pb2,
     offer_pb2,
     platform_pb2,
@@ -33,7 +34,7 @@ from tests.rpc.daemon import PATIENCE_S, Guest, Running, daemon, join_request, r
 Code = grpc.StatusCode
 PROTOS = (
     *(circle_pb2, consent_pb2, dialogue_pb2, me_pb2, offer_pb2, platform_pb2, rhythm_pb2, sanctuary_pb2, stem_pb2),
-    *(series_pb2, steward_pb2),
+    *(ledger_pb2, series_pb2, steward_pb2),
 )
 
 
