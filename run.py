@@ -47,6 +47,11 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
         ["python", "-m", "sim.__main__"],
         "simulated networks against limits, beside peers' figures; --seeds N",
     ),
+    "faults": (
+        "dev",
+        ["python", "-m", "faults.__main__"],
+        "a sanctuary broken on purpose: --kills N, --power-cuts N, --disk-errors; --seed S",
+    ),
     "model": (
         "dev",
         ["python", "-m", "sim.model"],

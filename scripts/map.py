@@ -25,6 +25,7 @@ SOURCES = [
     "scripts",
     "tests",
     "sim",
+    "faults",
 ]
 COMMENT = {".rs": r"//!", ".proto": r"//"}
 

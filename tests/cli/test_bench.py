@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from harmonia import _core
-from harmonia.cli import bench_mix, scsynth
+from harmonia.cli import bench_journal, bench_mix, scsynth
 from harmonia.cli.bench_rhythm import NumpyRhythms
 from harmonia.cli.main import cli
 
@@ -110,3 +110,20 @@ def test_opt_outs_are_measured_at_both_ends() -> None:
     for end in ("optout_first", "optout_last", "optout_seen_last"):
         assert 0 < measured[f"{end}_p50_ms"] <= measured[f"{end}_p999_ms"]
     assert measured["optout_p999_ms"] == measured["optout_last_p999_ms"]
+
+
+def test_not_forgetting_is_measured_from_appending_to_restarting() -> None:
+    size = ["--seconds", "0.1", "--appenders", "8", "--sync-ms", "1", "--events", "11000"]
+    result = CliRunner().invoke(cli, ["bench", "journal", *size, "--json"])
+    assert result.exit_code == 0, result.output
+    measured = json.loads(result.output)
+    assert (measured["appenders"], measured["sync_ms"], measured["events"]) == (8, 1.0, 11000)
+    for name in ("appends_per_s", "append_cpu_us", "events_replay_s", "restart_s", "consent_ms"):
+        assert measured[name] > 0
+    assert measured["appends_per_s"] <= 8 / 0.001, "each of eight waits for a sync of a millisecond"
+
+
+def test_the_nights_that_are_read_again_are_the_same_in_every_run() -> None:
+    first, second = (list(bench_journal.events(2, 5, 200)) for _ in range(2))
+    assert first == second
+    assert len(first) == 200

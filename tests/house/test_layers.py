@@ -22,6 +22,7 @@ def tree(tmp_path: Path) -> Path:
     for room in ["", *ROOMS]:
         (tmp_path / "harmonia" / room).mkdir(parents=True, exist_ok=True)
         (tmp_path / "harmonia" / room / "__init__.py").touch()
+    (tmp_path / "harmonia/failpoints.py").touch()
     return tmp_path
 
 
@@ -51,6 +52,8 @@ def test_the_rooms_of_the_house_may_do_what_they_do(root: Path, tree: Path) -> N
         ("engine/x.py", "tests"),
         ("cli/x.py", "loadtests.load"),
         ("rpc/x.py", "sim"),
+        ("journal/x.py", "faults"),
+        ("domain/x.py", "harmonia.failpoints"),
     ],
 )
 def test_an_arrow_that_points_up_is_refused(root: Path, tree: Path, module: str, imported: str) -> None:

@@ -3,6 +3,7 @@
 import click
 
 from harmonia import _core
+from harmonia.cli.bench_journal import journal
 from harmonia.cli.bench_mix import mix
 from harmonia.cli.bench_optout import optout
 from harmonia.cli.bench_rhythm import rhythm
@@ -26,6 +27,7 @@ def bench() -> None:
 bench.add_command(mix)
 bench.add_command(rhythm)
 bench.add_command(optout)
+bench.add_command(journal)
 
 
 @bench.command()

@@ -15,9 +15,10 @@ person can raise it. Missing, expired or unreadable means no.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
+from typing import Any, cast
 
 from harmonia.errors import BadInput, StaleGrant
 
@@ -37,6 +38,8 @@ class Purpose(IntEnum):
     VISIBILITY = 10
     SHARING = 11
     RESEARCH = 12
+
+    __hash__ = int.__hash__  # Enum's own is a call of Python, and consents are looked up by purpose all night
 
 
 ALL_PURPOSES = frozenset(Purpose)
@@ -84,9 +87,19 @@ class Standing:
             return self
         return Standing(grant=None, withdrawals=(*self.withdrawals, event_id)[-_NAMES_MAX:])
 
-    def accepts(self, supersedes: bytes) -> bool:
-        """Whether a grant that names ``supersedes`` knows all that it must know."""
-        return supersedes == self.withdrawal
+    def granted(self, purpose: Purpose, grant: Grant, supersedes: bytes) -> "Standing":
+        """This standing, which is that of ``purpose``, after a grant. Raises :class:`StaleGrant`."""
+        if self.grant is not None and self.grant.event_id == grant.event_id:
+            return self
+        if supersedes != self.withdrawal:
+            newest = self.withdrawal.hex() or "none"
+            raise StaleGrant(
+                f"this grant of {purpose.name.lower()} names the withdrawal {supersedes.hex() or 'none'}, but the"
+                f" newest is {newest}: read the consent again and grant with that withdrawal's id",
+                purpose=purpose.name,
+                withdrawal=self.withdrawal.hex(),
+            )
+        return Standing(grant, self.withdrawals)
 
     def level_at(self, t_ns: int, scope: str = "") -> float:
         """How far the person allows it at node time ``t_ns``, 0 to 1."""
@@ -113,7 +126,7 @@ class Consent:
 
     def withdraw(self, purposes: Iterable[Purpose], event_id: bytes) -> "Consent":
         """This consent after a withdrawal. Always applies; a repetition changes nothing."""
-        return self._with({purpose: self[purpose].withdrawn(event_id) for purpose in purposes})
+        return self.with_standings({purpose: self[purpose].withdrawn(event_id) for purpose in purposes})
 
     def written_last(self, purposes: Iterable[Purpose], event_id: bytes) -> "Consent":
         """This consent once a withdrawal that it holds has been written behind all others: it is the newest."""
@@ -123,26 +136,17 @@ class Consent:
 
     def grant(self, purpose: Purpose, grant: Grant, supersedes: bytes) -> "Consent":
         """This consent after a grant. A stale one raises :class:`StaleGrant`; a repetition changes nothing."""
-        standing = self[purpose]
-        if standing.grant is not None and standing.grant.event_id == grant.event_id:
-            return self
-        if not standing.accepts(supersedes):
-            newest = standing.withdrawal.hex() or "none"
-            raise StaleGrant(
-                f"this grant of {purpose.name.lower()} names the withdrawal {supersedes.hex() or 'none'}, but the"
-                f" newest is {newest}: read the consent again and grant with that withdrawal's id",
-                purpose=purpose.name,
-                withdrawal=standing.withdrawal.hex(),
-            )
-        return self._with({purpose: replace(standing, grant=grant)})
+        return self.with_standings({purpose: self[purpose].granted(purpose, grant, supersedes)})
 
     def next_end_ns(self, t_ns: int) -> int | None:
         """The first node time after ``t_ns`` at which a grant ends; None if none does."""
         ends = (standing.grant.until_ns for standing in self.standings.values() if standing.grant)
         return min((end for end in ends if end is not None and end > t_ns), default=None)
 
-    def _with(self, changed: Mapping[Purpose, Standing]) -> "Consent":
-        return Consent(MappingProxyType({**self.standings, **changed}))
+    def with_standings(self, changed: dict[Purpose, Standing]) -> "Consent":
+        """This consent with these purposes as they are here."""
+        # A view's | copies in C; unpacking it would ask it for each purpose in turn.
+        return Consent(MappingProxyType(cast(Any, self.standings) | changed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,27 @@ def effective(
     return min(consent[purpose].level_at(t_ns, scope), *others)
 
 
+class Limits:
+    """What everybody but a person allows, met once for many people and all purposes."""
+
+    def __init__(self, rules: Ceiling, score: Ceiling, safety: Ceiling) -> None:
+        self._most = {p: min(party.level(p) for party in (rules, score, safety)) for p in Purpose}
+
+    def effective(self, consent: Consent, t_ns: int, scope: str = "") -> dict[Purpose, float]:
+        """How far each purpose may be used at node time ``t_ns``: as :func:`effective`, without those that may not."""
+        allowed, most = {}, self._most
+        for purpose, standing in consent.standings.items():
+            if (grant := standing.grant) is None:
+                continue
+            # Most grants are to the circle and without an end; of those no question needs to be asked.
+            plain = grant.until_ns is None and not grant.scope
+            level = _readable(grant.level) if plain else standing.level_at(t_ns, scope)
+            level = min(level, most[purpose])
+            if level > 0:
+                allowed[purpose] = level
+        return allowed
+
+
 def parse_level(level: float) -> float:
     """``level`` if a grant may carry it. Raises :class:`BadInput`."""
     if not (math.isfinite(level) and 0.0 <= level <= 1.0):
@@ -196,6 +221,8 @@ def parse_event_id(event_id: bytes) -> bytes:
 
 def _readable(level: object) -> float:
     """``level`` as a number from 0 to 1; anything that is not one means no."""
+    if type(level) is float and 0.0 <= level <= 1.0:
+        return level
     if isinstance(level, (int, float)) and math.isfinite(level):
         return min(max(float(level), 0.0), 1.0)
     return 0.0

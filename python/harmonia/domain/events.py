@@ -630,7 +630,12 @@ def decode(data: bytes) -> Event:
         kind, version = body.pop("type"), body.pop("v")
     except (ValueError, KeyError, AttributeError, TypeError):
         raise StorageUnreadable("the journal holds a damaged event: restore its folder from a backup") from None
-    if kind not in _TYPES or not isinstance(version, int) or version > _TYPES[kind].VERSION:
+    if (
+        not isinstance(kind, str)
+        or kind not in _TYPES
+        or not isinstance(version, int)
+        or version > _TYPES[kind].VERSION
+    ):
         raise StorageUnreadable(
             f"the journal holds an event {kind} of version {version}, which this version of Harmonia does not know:"
             " start the version that wrote it, or a newer one"

@@ -5,13 +5,16 @@ frequency, coupling, voice or consent: there is no such event.
 """
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
 from harmonia.domain import advance, offers, usage
 from harmonia.domain.advance import StandingWish
 from harmonia.domain.apart import Apart, replaced
 from harmonia.domain.circle import LEAD_NS, Circle
-from harmonia.domain.consent import Consent, Grant, Purpose, effective
+from harmonia.domain.consent import Consent, Grant, Limits, Purpose, Standing, effective
 from harmonia.domain.edges import FADE_NS, Edges
 from harmonia.domain.events import (
     ApartKept,
@@ -20,12 +23,9 @@ from harmonia.domain.events import (
     ConsentWithdrawn,
     CouplingSet,
     HearingSet,
-    HelpCalled,
     OfferAnswered,
     OffsetSet,
     PersonEvent,
-    PetitionMade,
-    PetitionWithdrawn,
     RhythmOwned,
     ScheduleOffsetSet,
     SleeperCameBack,
@@ -50,7 +50,17 @@ MAGNITUDE_MAX = 4.0
 FOLLOWING = frozenset({Purpose.BIOSIGNAL, Purpose.PULL})
 """Without both of these nobody's rhythm follows a living signal."""
 
+_SETTINGS: dict[type, tuple[str, ...]] = {
+    OffsetSet: ("offset",),
+    VoiceSet: ("voice",),
+    HearingSet: ("hearing_level", "own_level"),
+    CouplingSet: ("coupling", "weight"),
+}
+"""What is set as the event has it, under the same name."""
+
+_CONSENTS = frozenset({ConsentGranted, ConsentWithdrawn})
 _UNSET = Consent()
+_set = object.__setattr__
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,10 @@ class Sleeper:
         rules, score, safety = circle.rules, circle.score_ceiling, circle.safety
         return effective(self.consent, purpose, t_ns, rules=rules, score=score, safety=safety, scope=scope)
 
+    def allowed(self, limits: Limits, t_ns: int) -> dict[Purpose, float]:
+        """Every purpose that this person and the ``limits`` of their circle allow, and how far."""
+        return {} if self.left else limits.effective(self.consent, t_ns)
+
     def bond(self, circle: Circle, t_ns: int) -> tuple[float, float]:
         """Coupling and weight as they may be used: nothing without the purpose pull, and never more than it says."""
         pull = self.allows(Purpose.PULL, circle, t_ns)
@@ -142,61 +156,100 @@ class Sleeper:
         return self.voice or (1 + 0j,) * channels
 
 
+def limits_of(circle: Circle) -> Limits:
+    """What a circle's rules, its score and safety allow anybody now."""
+    return Limits(circle.rules, circle.score_ceiling, circle.safety)
+
+
 def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
     """``sleeper`` after ``event``. A grant that a withdrawal overtook on its way to the journal changes nothing."""
     if isinstance(event, SleeperJoined):
         named = (event.sleeper_id, event.circle_id, event.token_hash, event.credential_hash, event.platform_key)
         return sleeper or Sleeper(*named, joined_ns=event.t_ns, came_ns=event.t_ns)
     assert sleeper is not None, "a person's first event is joining"
+    changes = _changes(sleeper, event)
+    if type(event) in _CONSENTS:
+        changes["consent"] = sleeper.consent.with_standings(_standings(sleeper.consent, event))
+    return replace(sleeper, **changes) if changes else sleeper
+
+
+class Recollection:
+    """A sleeper while a journal is read, and nobody else holds them: as :func:`apply`, without a copy an event."""
+
+    __slots__ = ("_standings", "sleeper")
+
+    def __init__(self, sleeper: Sleeper) -> None:
+        self._standings = dict(sleeper.consent.standings)
+        self.sleeper = replace(sleeper, consent=Consent(MappingProxyType(self._standings)))
+        """As far as has been read; no value any more once something is absorbed."""
+
+    def absorb(self, event: PersonEvent) -> None:
+        """Takes in the next event."""
+        sleeper, kind = self.sleeper, type(event)
+        if (names := _SETTINGS.get(kind)) is not None:
+            for name in names:
+                _set(sleeper, name, getattr(event, name))
+            return
+        if kind is not ConsentGranted:
+            for name, value in _changes(sleeper, event).items():
+                _set(sleeper, name, value)
+        if kind in _CONSENTS:
+            self._standings.update(_standings(sleeper.consent, event))
+
+
+def _standings(consent: Consent, event: PersonEvent) -> dict[Purpose, Standing]:
+    """What ``event`` makes of which purposes. A grant that a withdrawal overtook makes nothing of any."""
+    if isinstance(event, ConsentGranted):
+        grant = Grant(event.event_id, event.scope, event.level, event.until_ns)
+        with suppress(StaleGrant):
+            return {event.purpose: consent[event.purpose].granted(event.purpose, grant, event.supersedes)}
+    if isinstance(event, ConsentWithdrawn):
+        return {purpose: consent[purpose].withdrawn(event.event_id) for purpose in event.purposes}
+    return {}
+
+
+def _changes(sleeper: Sleeper, event: PersonEvent) -> dict[str, Any]:
+    """What ``event`` makes of which fields but consent."""
+    if (names := _SETTINGS.get(type(event))) is not None:
+        return {name: getattr(event, name) for name in names}
     match event:
         case ConsentWithdrawn(purposes, event_id, t_ns):
-            own, ending = sleeper.own_rhythm, FOLLOWING.intersection(purposes)
-            if any(event_id not in sleeper.consent[purpose].withdrawals for purpose in ending):  # else a repetition
-                own = own.released(t_ns, t_ns + LEAD_NS)
-            wishes = advance.marked(sleeper.wishes, sleeper.sleeper_id, event_id)
-            consent = sleeper.consent.withdraw(purposes, event_id)
-            return replace(sleeper, consent=consent, own_rhythm=own, wishes=wishes)
-        case ConsentGranted(purpose, scope, level, until_ns, supersedes, event_id, _):
-            try:
-                granted = sleeper.consent.grant(purpose, Grant(event_id, scope, level, until_ns), supersedes)
-            except StaleGrant:
-                return sleeper
-            return replace(sleeper, consent=granted)
-        case OffsetSet(offset, _):
-            return replace(sleeper, offset=offset)
-        case VoiceSet(voice, _):
-            return replace(sleeper, voice=voice)
-        case HearingSet(hearing_level, own_level, _):
-            return replace(sleeper, hearing_level=hearing_level, own_level=own_level)
+            consent, own = sleeper.consent, sleeper.own_rhythm
+            changed: dict[str, Any] = {}
+            if own.set_hz is not None:  # it follows a living signal
+                ending = FOLLOWING.intersection(purposes)
+                if any(event_id not in consent[purpose].withdrawals for purpose in ending):  # else a repetition
+                    changed["own_rhythm"] = own.released(t_ns, t_ns + LEAD_NS)
+            if sleeper.wishes:
+                changed["wishes"] = advance.marked(sleeper.wishes, sleeper.sleeper_id, event_id)
+            return changed
         case RhythmOwned(segments, home_ns, t_ns, set_hz):
             if set_hz is not None and not all(sleeper.consent[purpose].level_at(t_ns) for purpose in FOLLOWING):
-                return sleeper  # a withdrawal overtook it
+                return {}  # a withdrawal overtook it
             own = OwnRhythm(segments, home_ns, set_hz)
-            return replace(sleeper, own_rhythm=own, strayed=_strayed(sleeper, own, t_ns))
-        case CouplingSet(coupling, weight, _):
-            return replace(sleeper, coupling=coupling, weight=weight)
+            return {"own_rhythm": own, "strayed": _strayed(sleeper, own, t_ns)}
         case ApartKept(other_id, unheard, unhearing, _):
-            return replace(sleeper, apart=replaced(sleeper.apart, Apart(other_id, unheard, unhearing)))
+            return {"apart": replaced(sleeper.apart, Apart(other_id, unheard, unhearing))}
         case WishMade(wish, t_ns):
-            return replace(sleeper, wishes=advance.added(sleeper.wishes, wish, t_ns))
+            return {"wishes": advance.added(sleeper.wishes, wish, t_ns)}
         case WishRemoved(wish_id, _):
-            return replace(sleeper, wishes=advance.removed(sleeper.wishes, wish_id))
+            return {"wishes": advance.removed(sleeper.wishes, wish_id)}
         case OfferAnswered(offer, accepted, _):
-            return replace(sleeper, answers=offers.answered(sleeper.answers, Answer(offer.offer_id, accepted)))
+            return {"answers": offers.answered(sleeper.answers, Answer(offer.offer_id, accepted))}
         case UsageNoted(uses, _):
-            return replace(sleeper, uses=usage.merged(sleeper.uses, uses))
+            return {"uses": usage.merged(sleeper.uses, uses)}
         case SleeperLeft():
-            return replace(sleeper, left=True)
+            return {"left": True}
         case SleeperWentAway():
-            return replace(sleeper, away=True)
+            return {"away": True}
         case SleeperCameBack(t_ns):
-            return replace(sleeper, away=False, came_ns=t_ns)
+            return {"away": False, "came_ns": t_ns}
         case AwakeSet(awake, fade_ns, t_ns):
-            return replace(sleeper, awake=awake, turned_ns=t_ns, turn_ns=fade_ns)
+            return {"awake": awake, "turned_ns": t_ns, "turn_ns": fade_ns}
         case ScheduleOffsetSet(offset_ns, _):
-            return replace(sleeper, schedule_offset_ns=offset_ns)
-        case HelpCalled() | PetitionMade() | PetitionWithdrawn():
-            return sleeper
+            return {"schedule_offset_ns": offset_ns}
+        case _:
+            return {}
 
 
 def _strayed(sleeper: Sleeper, own: OwnRhythm, t_ns: int) -> bool:

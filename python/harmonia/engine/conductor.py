@@ -21,7 +21,7 @@ from harmonia.domain.circle import (
     decide_rhythm,
     decide_weaving,
 )
-from harmonia.domain.consent import Purpose
+from harmonia.domain.consent import Limits, Purpose
 from harmonia.domain.events import (
     CircleAdvanced,
     CircleEvent,
@@ -39,6 +39,7 @@ from harmonia.domain.events import (
 from harmonia.domain.offers import Offer, OfferedGrant, OfferKind
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.schedule import Instants, NightPlan
+from harmonia.domain.sleeper import limits_of
 from harmonia.domain.states import Cause, CircleState
 from harmonia.domain.timetable import Due, next_due
 from harmonia.domain.weaving import CircleMode, Thread, Woven, woven
@@ -347,8 +348,7 @@ class Conductor:
 
     def own_row(self, person: Person) -> SleeperRow:
         """``person`` as they see themself, as of the newest view."""
-        node_time_ns = self.view().node_time_ns
-        return row_of(person, self._statuses.get(person.number), self._threads.get(person.number), node_time_ns)
+        return self._row(person, limits_of(self.circle), self.view().node_time_ns)
 
     async def _keep(self) -> None:
         """Moves on as the timetable says; a disk that refuses delays the night and does not end it."""
@@ -447,13 +447,17 @@ class Conductor:
         self._statuses = {status.sleeper: status for status in heard}
         unity, threads = self._desk.plane.weave(self.number) if self._on_plane else (0.0, ())
         self._threads = {thread.sleeper: thread for thread in threads}
-        people = self.entrance.people.values()
-        rows = [row_of(p, self._statuses.get(p.number), self._threads.get(p.number), now_ns) for p in people]
+        limits = limits_of(self.circle)
+        rows = [self._row(person, limits, now_ns) for person in self.entrance.people.values()]
         seen = tuple(row for row in rows if Purpose.VISIBILITY in row.granted)
         shown = frozenset(row.sleeper.sleeper_id for row in seen)
         here = frozenset(row.sleeper.sleeper_id for row in rows if Purpose.PRESENCE in row.granted)
         woven, waiting = self._woven(unity, seen, now_ns), self.entrance.waiting
         return CircleView(self.circle, len(rows), now_ns, seen, here - shown, shown, woven, self.planned(), waiting)
+
+    def _row(self, person: Person, limits: Limits, t_ns: int) -> SleeperRow:
+        number = person.number
+        return row_of(person, self._statuses.get(number), self._threads.get(number), limits, t_ns)
 
     def _woven(self, unity: float, seen: Sequence[SleeperRow], now_ns: int) -> Woven | None:
         if self.circle.rhythm is None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from harmonia import failpoints
 from harmonia.domain.events import Event, encode
 from harmonia.engine.plane import DataPlane, number_of
 from harmonia.engine.wall import Wall
@@ -93,9 +94,13 @@ class Desk:
     ) -> Position:
         """Writes ``event``, in a thread if the journal may wait. Repeats it while its outcome is unknown."""
         event_id, data = event_id or self.entropy(16), encode(event)
+        name = type(event).__name__
         for _ in range(_REPEATS):
             try:
-                return await self.in_thread(self.journal.append, stream, expected, event_id, data)
+                failpoints.hit(f"append.{name}")
+                position = await self.in_thread(self.journal.append, stream, expected, event_id, data)
+                failpoints.hit(f"appended.{name}")
+                return position
             except OutcomeUnknown as error:
                 last = error
         raise last

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from harmonia import failpoints
 from harmonia.domain import sleeper as sleepers
 from harmonia.domain.consent import ALL_PURPOSES, Consent, Purpose, parse_event_id
 from harmonia.domain.events import ConsentWithdrawn, encode
@@ -65,10 +66,12 @@ class Doors:
     def mute(self, person: Person, purposes: frozenset[Purpose], event_id: bytes) -> Withdrawal:
         """The first half: puts the withdrawal in force. Returns at once."""
         parse_event_id(event_id)
+        failpoints.hit("withdrawal.mute")
         gate_epoch = self._mute(person, purposes, event_id)
         event = ConsentWithdrawn(tuple(sorted(purposes)), event_id, self._desk.now_ns())
         key = journal_key(event)
         behind = person.narrow(event, key)
+        failpoints.hit("withdrawal.muted")
         self._post(person.tell)
         return Withdrawal(person, event, key, gate_epoch, behind)
 
@@ -109,7 +112,10 @@ class Doors:
     def _write(self, person: Person, event: ConsentWithdrawn, key: bytes) -> Position:
         for attempt in range(_REPEATS):
             try:
-                return self._desk.journal.append(person.stream, ANY, key, encode(event))
+                failpoints.hit("withdrawal.write")
+                position = self._desk.journal.append(person.stream, ANY, key, encode(event))
+                failpoints.hit("withdrawal.written")
+                return position
             except OutcomeUnknown as error:
                 if attempt == _REPEATS - 1:
                     raise _not_recorded(error) from error
@@ -129,6 +135,7 @@ class Doors:
         if person is None:
             _log.warning("a withdrawal came for sleeper number %d, whom this sanctuary does not know", sleeper)
             return
+        failpoints.hit("datagram.heard")
         # 0 means all; so does a mask of purposes that this version does not know.
         named = frozenset(purpose for purpose in Purpose if purposes >> purpose & 1) or ALL_PURPOSES
         try:
@@ -136,8 +143,10 @@ class Doors:
         except StorageError as error:
             _log.error("%s: %s", person.sleeper.sleeper_id, error)  # not acknowledged: the platform repeats it
             return
+        failpoints.hit("datagram.acknowledge")
         try:
             self._desk.plane.acknowledge(person.number, event_id)
+            failpoints.hit("datagram.acknowledged")
         except _UNKNOWN_SLEEPER:
             return  # detached meanwhile: nobody waits for it
 

@@ -117,12 +117,20 @@ class Person:
             self.sleeper = sleepers.apply(self.sleeper, event)
         if isinstance(event, RhythmOwned) and event.segments == self.sleeper.own_rhythm.segments:
             self._unrecorded_release = None
-        if self.sleeper.left:
+        self.pass_on(event)
+        self.tell()
+
+    def pass_on(self, event: PersonEvent) -> None:
+        """Gives an event that is taken in to whom else of the engine it concerns."""
+        if isinstance(event, SleeperLeft):
             self.conductor.entrance.people.pop(self.sleeper.sleeper_id, None)
             self.conductor.look_at_room()
         if isinstance(event, AskingEvent):
             self.conductor.stewarding.take_in_asking(self, event)
-        self.tell()
+
+    def recall(self, sleeper: Sleeper, position: Position) -> None:
+        """As the journal has this person, who has just been made of it: nobody sounds, watches or withdraws yet."""
+        self.sleeper, self._position = sleeper, position
 
     async def set_offset(self, turns: float) -> int:
         """Records the sleeper's own displacement; returns it in 2⁻⁶⁴ turn."""
@@ -336,6 +344,7 @@ class Person:
         """Wakes softly, within a time (0: a minute), or goes back to sleep."""
         fade_ns = parse_fade(fade_ns) if awake else FADE_NS
         await self.record(AwakeSet(awake, fade_ns, self._desk.now_ns()))
+        self.conductor.wishes.look()
         self.conductor.look_at_edges()
 
     async def set_schedule_offset(self, offset_ns: int) -> None:

@@ -4,12 +4,16 @@ Everything here runs in the engine's trio thread, except where it says "any thre
 read to its end: only then does the data plane hear of circles and sleepers, each of them muted until released.
 """
 
+import gc
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import cast, get_args
 
 import trio
 
+from harmonia import failpoints
 from harmonia.domain import circle as circles
 from harmonia.domain import series as kept
 from harmonia.domain.admission import identifier
@@ -18,6 +22,7 @@ from harmonia.domain.events import (
     CircleCreated,
     CircleEvent,
     ClockBegun,
+    ConsentEvent,
     ConsentWithdrawn,
     Event,
     PersonEvent,
@@ -25,11 +30,15 @@ from harmonia.domain.events import (
     SeriesCreated,
     SeriesEvent,
     SeriesTemplate,
+    SettingEvent,
     SleeperJoined,
+    WishEvent,
     decode,
 )
+from harmonia.domain.reading import decode_all
 from harmonia.domain.schedule import NightPlan, local_time
 from harmonia.domain.series import decide_series
+from harmonia.domain.sleeper import Recollection
 from harmonia.domain.states import BEFORE
 from harmonia.domain.weaving import Weaving
 from harmonia.engine.conductor import UNREADABLE, Conductor
@@ -49,7 +58,10 @@ CIRCLES_MAX = 1000
 """Circles that are open at once."""
 SERIES_MAX = 200
 """Series that go on at once."""
-_PAGE = 1000
+_PAGE = 5000
+_PERSONAL = frozenset(get_args(PersonEvent))
+_ALONE = frozenset(get_args(ConsentEvent | SettingEvent | WishEvent))
+"""What concerns nobody but its person: nearly all that there is to read."""
 
 
 class Sanctuary:
@@ -96,8 +108,10 @@ class Sanctuary:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Reads the journal, reports as started, and works until cancelled. Raises StorageError."""
-        await self._read_journal()
+        await self.read_journal()
+        failpoints.hit("start.read")
         await self._begin_clock()
+        failpoints.hit("start.clock")
         going_on = [conductor for conductor in self._conductors.values() if conductor.circle.open]
         opened = [(one, score) for one in going_on if (score := await self._read_again(one)) is not None]
         async with trio.open_nursery() as nursery:
@@ -110,6 +124,7 @@ class Sanctuary:
                 nursery.start_soon(conductor.run)
             for keeper in self._keepers.values():
                 nursery.start_soon(keeper.run)
+            failpoints.hit("start.opened")
             task_status.started()
             await trio.sleep_forever()
 
@@ -220,20 +235,41 @@ class Sanctuary:
         present = [conductor.entrance.present for conductor in self._conductors.values() if conductor.circle.open]
         return len(present), sum(present)
 
-    async def _read_journal(self) -> None:
-        after: Position | None = None
-        while records := await self._desk.read(ALL, after, _PAGE):
-            try:
-                for record in records:
-                    if record.data != SHREDDED:
-                        self._take_in(record, decode(record.data))
-            except StorageUnreadable as error:
-                raise _at_its_place(error, records) from None
-            after = records[-1].position
+    async def read_journal(self) -> None:
+        """The first thing that :meth:`run` does: reads it to its end, or founds the sanctuary. Raises StorageError."""
+        with _uncollected():
+            await self._read_records()
         if not self.sanctuary_id:
             founded = SanctuaryFounded(identifier("sanctuary-", self._desk.entropy(10)), self._desk.now_ns())
             await self._desk.append(STREAM, NO_STREAM, founded)
             self.sanctuary_id = founded.sanctuary_id
+
+    async def _read_records(self) -> None:
+        people: dict[str, tuple[Recollection, Person]] = {}
+        """By their streams."""
+        newest: dict[str, Position] = {}
+        after: Position | None = None
+        while page := await self._desk.read(ALL, after, _PAGE):
+            records = [record for record in page if record.data != SHREDDED]
+            try:
+                events = decode_all([record.data for record in records])
+            except StorageUnreadable as error:
+                raise _at_its_place(error, records) from None
+            for record, event in zip(records, events, strict=True):
+                stream, position, _, _ = record
+                if (held := people.get(stream)) is not None and type(event) in _PERSONAL:
+                    held[0].absorb(cast(PersonEvent, event))
+                    newest[stream] = position
+                    if type(event) not in _ALONE:
+                        held[1].pass_on(cast(PersonEvent, event))
+                    continue
+                self._take_in(record, event)
+                if isinstance(event, SleeperJoined) and (person := self.roll.by_id(event.sleeper_id)) is not None:
+                    people[stream] = Recollection(person.sleeper), person
+            after = page[-1].position
+        for stream, position in newest.items():
+            recollection, person = people[stream]
+            person.recall(recollection.sleeper, position)
 
     async def _begin_clock(self) -> None:
         """Withdraws every grant whose end lies on a clock that is gone.
@@ -290,8 +326,6 @@ class Sanctuary:
                 self._conductors[event.circle_id].entrance.take_in_joining(event, record.position)
             case _ if kind == "circle" and identity in self._conductors and isinstance(event, CircleEvent):
                 self._conductors[identity].take_in(event, record.position)
-            case _ if isinstance(event, PersonEvent) and (person := self.roll.by_id(identity)) is not None:
-                person.take_in(event, record.position)
             case _:
                 raise StorageUnreadable(
                     f"the journal holds an event in {record.stream} before its beginning: restore a backup"
@@ -314,9 +348,21 @@ class Sanctuary:
             return None
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Makes many objects that stay, and none in circles: looking for those would take longer than all the reading."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def _at_its_place(error: StorageUnreadable, records: list[Record]) -> StorageUnreadable:
     """``error`` with the name of the first of ``records`` that cannot be read."""
-    for record in (record for record in records if record.data != SHREDDED):
+    for record in records:
         try:
             decode(record.data)
         except StorageUnreadable as first:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from harmonia.domain.circle import Circle
-from harmonia.domain.consent import Purpose
+from harmonia.domain.consent import Limits, Purpose
 from harmonia.domain.schedule import Instants
 from harmonia.domain.sleeper import Sleeper
 from harmonia.domain.weaving import Woven
@@ -54,8 +54,8 @@ class CircleView(NamedTuple):
     """How many wait for a place."""
 
 
-def row_of(person: Person, status: PlatformStatus | None, thread: WeaveThread | None, t_ns: int) -> SleeperRow:
-    """``person`` as they may see themself, or others if they grant visibility."""
-    sleeper, circle = person.sleeper, person.conductor.circle
-    granted = tuple(purpose for purpose in Purpose if sleeper.allows(purpose, circle, t_ns) > 0)
-    return SleeperRow(sleeper, status, thread, granted)
+def row_of(
+    person: Person, status: PlatformStatus | None, thread: WeaveThread | None, limits: Limits, t_ns: int
+) -> SleeperRow:
+    """``person`` as they may see themself, or others if they grant visibility. ``limits``: of their circle."""
+    return SleeperRow(person.sleeper, status, thread, tuple(sorted(person.sleeper.allowed(limits, t_ns))))

@@ -13,20 +13,22 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import apsw
 
-from harmonia.errors import StorageUnreadable
+from harmonia import failpoints
+from harmonia.errors import StorageError, StorageUnreadable
 from harmonia.journal.interface import ANY, NO_STREAM, Expected, OutcomeUnknown, Position, Record, Snapshot, Unavailable
 from harmonia.journal.live import Bell, PollingSubscription, TopicListener, Topics
 from harmonia.journal.memory import closed, wrong_revision
 
 FORMAT_VERSION = 2
 _GROUP_MAX = 512
+CHECKPOINT_PAGES = 1000
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -35,6 +37,8 @@ CREATE TABLE events(revision INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT 
 CREATE INDEX by_stream ON events(stream, revision);
 CREATE TABLE snapshots(stream TEXT PRIMARY KEY, revision INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;
 """
+_KNOWN = "SELECT revision FROM events WHERE stream = ? AND event_id = ?"
+_INSERT = "INSERT INTO events(stream, event_id, data) VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING revision"
 
 
 class _Append(NamedTuple):
@@ -49,9 +53,29 @@ class _Save(NamedTuple):
     snapshot: Snapshot
 
 
-class _Job(NamedTuple):
-    work: _Append | _Save
-    done: "Future[Position]"
+class _Job:
+    """What one caller wants written, and waits for: a lock costs a tenth of what a future does."""
+
+    __slots__ = ("_answer", "_answered", "work")
+
+    def __init__(self, work: _Append | _Save) -> None:
+        self.work = work
+        self._answer: Position | Exception | None = None
+        self._answered = threading.Lock()
+        self._answered.acquire()
+
+    def answer(self, answer: Position | Exception) -> None:
+        """Lets the caller go. Once."""
+        self._answer = answer
+        self._answered.release()
+
+    def wait(self) -> Position:
+        """The answer; raises it if it is an error."""
+        self._answered.acquire()
+        assert self._answer is not None
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
 
 
 class SqliteJournal:
@@ -59,19 +83,36 @@ class SqliteJournal:
 
     blocking = True
 
-    def __init__(self, path: Path, *, bytes_max: int | None = None) -> None:
-        """Opens or makes the file. ``bytes_max`` is a quota for it. Raises StorageError."""
-        self._path = path
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            self._writing = self._connect()
-            self._epoch = _prepare(self._writing, path)
-            if bytes_max is not None:
-                page = _integer(self._writing, "PRAGMA page_size")
-                self._writing.execute(f"PRAGMA max_page_count={max(bytes_max // page, 1)}")
-            self._reading = self._connect()
-        except (OSError, apsw.Error) as error:
-            raise self._unavailable(error, "opened") from error
+    def __init__(
+        self,
+        path: Path,
+        *,
+        bytes_max: int | None = None,
+        vfs: str | None = None,
+        checkpoint_pages: int = CHECKPOINT_PAGES,
+    ) -> None:
+        """Opens or makes the file. Raises StorageError.
+
+        ``bytes_max`` is a quota for it, ``vfs`` SQLite's way to it. The log is moved into the file once it has so many
+        pages.
+        """
+        self._path, self._vfs, self._checkpoint_pages = path, vfs, checkpoint_pages
+        self._log_pages = 0
+        failpoints.hit("journal.open")
+        with ExitStack() as opened:
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+                self._writing = self._connect(opened)
+                self._epoch = _prepare(self._writing, path)
+                if bytes_max is not None:
+                    page = _integer(self._writing, "PRAGMA page_size")
+                    self._writing.execute(f"PRAGMA max_page_count={max(bytes_max // page, 1)}")
+                self._reading = self._connect(opened)
+                # In place of SQLite's own checkpoint, which is part of the commit that it happens to fall on.
+                self._writing.set_wal_hook(self._log_grew)
+            except (OSError, apsw.Error) as error:
+                raise self._unavailable(error, "opened") from error
+            opened.pop_all()
         self._read_lock = threading.Lock()
         self._bell, self._topics = Bell(), Topics()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -91,8 +132,11 @@ class SqliteJournal:
         sql = (
             f"SELECT stream, revision, event_id, data FROM events WHERE {where} revision > ? ORDER BY revision LIMIT ?"
         )
+        failpoints.hit("journal.read")
         rows = self._query(sql, (*named, after.revision if after else 0, -1 if limit is None else limit))
-        return [Record(name, Position(self._epoch, revision), id_, data) for name, revision, id_, data in rows]
+        # Twice as fast as naming the fields, and half of what reading a journal costs here.
+        record, position, epoch = partial(tuple.__new__, Record), partial(tuple.__new__, Position), self._epoch
+        return [record((name, position((epoch, revision)), id_, data)) for name, revision, id_, data in rows]
 
     def load_snapshot(self, stream: str) -> Snapshot | None:
         rows = self._query("SELECT revision, data FROM snapshots WHERE stream = ?", (stream,))
@@ -114,12 +158,14 @@ class SqliteJournal:
             self._closed = True
             self._jobs.put(None)
         self._writer.join()
+        failpoints.hit("journal.close")
         with self._read_lock:
-            self._reading.close()
-        self._writing.close()
+            _close(self._reading)
+        _close(self._writing)
 
-    def _connect(self) -> apsw.Connection:
-        connection = apsw.Connection(str(self._path))
+    def _connect(self, opened: ExitStack) -> apsw.Connection:
+        connection = apsw.Connection(str(self._path), vfs=self._vfs)
+        opened.callback(_close, connection)
         connection.set_busy_timeout(5_000)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
@@ -135,12 +181,15 @@ class SqliteJournal:
                 raise self._unavailable(error, "read") from error
 
     def _submit(self, work: _Append | _Save) -> Position:
-        job = _Job(work, Future())
+        job = _Job(work)
         with self._closing:
             if self._closed:
                 raise closed()
             self._jobs.put(job)
-        return job.done.result()
+        failpoints.hit("journal.submitted")
+        position = job.wait()
+        failpoints.hit("journal.answered")
+        return position
 
     def _write_until_closed(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -152,16 +201,22 @@ class SqliteJournal:
                         break
                     group.append(another)
             self._commit(group)
+            if self._log_pages >= self._checkpoint_pages:
+                self._checkpoint()
 
     def _commit(self, group: list[_Job]) -> None:
         """One transaction for the whole group; every job is answered, whatever happens."""
         answers: list[Position | Exception] = []
         performed = False
         try:
+            failpoints.hit("journal.taken")
             self._writing.execute("BEGIN IMMEDIATE")
+            failpoints.hit("journal.begun")
             answers = [self._perform(job.work) for job in group]
             performed = True
+            failpoints.hit("journal.commit")
             self._writing.execute("COMMIT")
+            failpoints.hit("journal.committed")
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             with suppress(apsw.Error):  # many failures have rolled back already
                 self._writing.execute("ROLLBACK")
@@ -171,10 +226,7 @@ class SqliteJournal:
                 return
             answers = [self._refusal(error, performed)] * len(group)
         for job, answer in zip(group, answers, strict=True):
-            if isinstance(answer, Exception):
-                job.done.set_exception(answer)
-            else:
-                job.done.set_result(answer)
+            job.answer(answer)
         self._bell.ring()
 
     def _perform(self, work: _Append | _Save) -> Position | Exception:
@@ -185,17 +237,32 @@ class SqliteJournal:
             execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", (stream, position.revision, data))
             return position
         stream, expected, event_id, data = work
-        known = execute("SELECT revision FROM events WHERE stream = ? AND event_id = ?", (stream, event_id)).fetchone()
-        if known is not None:
-            return Position(self._epoch, cast(int, known[0]))
         if expected is not ANY:
-            newest = execute("SELECT max(revision) FROM events WHERE stream = ?", (stream,)).fetchone()
-            revision = cast("int | None", newest[0] if newest else None)
-            last = NO_STREAM if revision is None else Position(self._epoch, revision)
+            known = execute(_KNOWN, (stream, event_id)).get
+            if known is not None:
+                return Position(self._epoch, cast(int, known))
+            newest = execute("SELECT max(revision) FROM events WHERE stream = ?", (stream,)).get
+            last = NO_STREAM if newest is None else Position(self._epoch, cast(int, newest))
             if expected != last:
                 return wrong_revision(stream, expected, last)
-        execute("INSERT INTO events(stream, event_id, data) VALUES (?, ?, ?)", (stream, event_id, data))
-        return Position(self._epoch, self._writing.last_insert_rowid())
+        failpoints.hit("journal.insert")
+        revision = execute(_INSERT, (stream, event_id, data)).get
+        failpoints.hit("journal.inserted")
+        if revision is None:  # it is there already
+            revision = execute(_KNOWN, (stream, event_id)).get
+        return Position(self._epoch, cast(int, revision))
+
+    def _log_grew(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        """Moves what is in the log into the file, once those who wait are answered. If it fails, the next one does."""
+        with suppress(apsw.Error, StorageError):
+            failpoints.hit("journal.checkpoint")
+            self._writing.wal_checkpoint()
+            self._log_pages = 0
+            failpoints.hit("journal.checkpointed")
 
     def _refusal(self, error: Exception, performed: bool) -> Exception:
         if performed and not isinstance(error, apsw.FullError):
@@ -217,7 +284,11 @@ def _prepare(connection: apsw.Connection, path: Path) -> int:
         if not _integer(connection, "SELECT count(*) FROM sqlite_schema WHERE name = 'meta'"):
             create(_SCHEMA)
             create(f"INSERT INTO meta VALUES ('format', {FORMAT_VERSION}), ('epoch', 1)")
-    version = _integer(connection, "SELECT value FROM meta WHERE key = 'format'")
+            failpoints.hit("journal.schema")
+    kept: dict[Any, Any] = dict(cast(Any, connection.execute("SELECT key, value FROM meta").fetchall()))
+    version, epoch = kept.get("format"), kept.get("epoch")
+    if not isinstance(version, int) or not isinstance(epoch, int):
+        raise StorageUnreadable(f"{path} does not say which format it has: restore it from a backup")
     if version > FORMAT_VERSION:
         raise StorageUnreadable(
             f"{path} has format {version}, this version of Harmonia reads up to {FORMAT_VERSION}: start the version"
@@ -225,7 +296,13 @@ def _prepare(connection: apsw.Connection, path: Path) -> int:
         )
     if version < FORMAT_VERSION:
         raise StorageUnreadable(f"{path} has the older format {version}: start a sanctuary on its folder to upgrade it")
-    return _integer(connection, "SELECT value FROM meta WHERE key = 'epoch'")
+    return epoch
+
+
+def _close(connection: apsw.Connection) -> None:
+    """Whatever the disk says: all that was promised is on it already."""
+    with suppress(apsw.Error):
+        connection.close()
 
 
 def _integer(connection: apsw.Connection, sql: str) -> int:

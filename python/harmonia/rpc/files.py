@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harmonia import failpoints
 from harmonia.errors import FolderInUse, StorageError, StorageUnreadable
 
 PRIVATE = 0o600
@@ -36,14 +37,32 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replaces ``path`` at once and whole, readable by its owner only."""
+    """Replaces ``path`` at once and whole, readable by its owner only. When this returns, it is on disk."""
+    write_whole(path, data, PRIVATE)
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Replaces ``path`` at once and whole. When this returns, it is on disk: the contents and the name."""
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE), "wb") as file:
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode), "wb") as file:
+        failpoints.hit("files.draft")
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    failpoints.hit("files.synced")
+    replace_synced(draft, path)
+    failpoints.hit("files.replaced")
+
+
+def replace_synced(draft: Path, path: Path) -> None:
+    """Renames ``draft`` to ``path`` for good: a name is on disk only once its folder is."""
     draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def admin_token(folder: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from harmonia import failpoints
 from harmonia.errors import BadInput, Unreachable
 from harmonia.rpc.auth import PACKAGE, Gatekeeper, caller
 from harmonia.rpc.errors import abort
@@ -51,11 +52,15 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         )
 
     def _unary(self, method: str, answer: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Any]:
+        answering = f"answer.{method.rpartition('/')[2]}"
+
         async def around(request: Any, context: Any) -> Any:
             try:
                 self._gatekeeper.admit(method, dict(context.invocation_metadata()))
                 async with asyncio.timeout(DEADLINE_S):
-                    return await answer(parsed(request), context)
+                    answered = await answer(parsed(request), context)
+                failpoints.hit(answering)
+                return answered
             except TimeoutError:
                 late = f"the sanctuary did not finish this within {DEADLINE_S:g} s: it is overloaded; try again"
                 await abort(context, Unreachable(late), method)

@@ -21,6 +21,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from harmonia import failpoints
 from harmonia.engine.plane import DataPlane
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.engine.scores import ScoreReader, read_score
@@ -214,6 +215,7 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
     _check_address(settings)
     with ExitStack() as closing:
         closing.enter_context(files.held(settings.data_dir))
+        failpoints.hit("start.held")
         try:
             pair = _key_and_certificate(settings)
             token = files.admin_token(settings.data_dir)
@@ -243,6 +245,7 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
                 metrics_port = _open_metrics(settings, house, closing)
                 ports = (grpc_port, plane.port, os.getpid(), nts_port, metrics_port)
                 place = Place(sanctuary.sanctuary_id, settings.host, *ports)
+                failpoints.hit("start.place")
                 files.write_place(settings.data_dir, vars(place))
                 yield Daemon(place, sanctuary, bridge)
         finally:
@@ -280,6 +283,7 @@ async def _serving(
     stem_pb2_grpc.add_StemServiceServicer_to_server(stems, server)
     steward_pb2_grpc.add_StewardServiceServicer_to_server(StewardServicer(house), server)
     dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(DialogueServicer(house), server)
+    failpoints.hit("start.listen")
     port = _bind(server, settings, credentials)
     await server.start()
     house.sanctuary.doors.listen()

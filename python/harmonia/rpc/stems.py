@@ -15,8 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, cast
 
+from harmonia import failpoints
 from harmonia.errors import BadInput, NotFound, StorageError, StorageUnreadable
-from harmonia.rpc.files import PRIVATE, write_private
+from harmonia.rpc.files import PRIVATE, replace_synced, write_private
 
 PART_BYTES_MAX = 1 << 20
 SIZE_MAX = 1 << 31
@@ -76,6 +77,7 @@ class StemStore:
                 with os.fdopen(os.open(part, os.O_CREAT | os.O_APPEND | os.O_WRONLY, PRIVATE), "ab") as growing:
                     growing.write(data)
                 received += len(data)
+                failpoints.hit("stem.part")
             if received < size:
                 return received, False
             with part.open("rb") as whole:
@@ -84,8 +86,10 @@ class StemStore:
             if received != size or arrived != sha256:
                 part.unlink()
                 raise BadInput(f"what came as stem {name} has another hash or size than was said; send it again")
-            part.replace(path)
+            replace_synced(part, path)
+            failpoints.hit("stem.whole")
             self._call_it(name, sha256)
+            failpoints.hit("stem.named")
             return received, True
 
     def _path(self, sha256: bytes) -> Path:

@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from harmonia import failpoints
 from harmonia.errors import StorageUnreadable
-from harmonia.rpc.files import write_private
+from harmonia.rpc.files import write_private, write_whole
 
 CA_YEARS = 20
 SERVER_DAYS = 365
@@ -50,7 +51,9 @@ def ensure(folder: Path, host: str, now: datetime | None = None) -> tuple[bytes,
     )
     certificate = builder.sign(ca_key, hashes.SHA256())
     write_private(key_file, _key_pem(key))
-    certificate_file.write_bytes(_pem(certificate))
+    failpoints.hit("tls.server-key")
+    write_whole(certificate_file, _pem(certificate))
+    failpoints.hit("tls.server")
     return _key_pem(key), _pem(certificate)
 
 
@@ -93,7 +96,9 @@ def _ensure_ca(folder: Path, now: datetime) -> tuple[ec.EllipticCurvePrivateKey,
     )
     certificate = builder.sign(key, hashes.SHA256())
     write_private(key_file, _key_pem(key))
-    certificate_file.write_bytes(_pem(certificate))
+    failpoints.hit("tls.ca-key")
+    write_whole(certificate_file, _pem(certificate))
+    failpoints.hit("tls.ca")
     return key, certificate
 
 

@@ -1,0 +1,1 @@
+"""Campaigns that break a sanctuary on purpose, and count what is left of its promises."""
