@@ -43,6 +43,7 @@ from harmonia.client.views import (
 )
 from harmonia.client.vigil import Reading, Vigil
 from harmonia.domain.advance import AdvanceWish, StandingWish
+from harmonia.domain.edges import STAYING as STAYING_ON
 
 if TYPE_CHECKING:
     import numpy as np
@@ -669,7 +670,8 @@ class Sleeper:
     async def _ease(self) -> None:
         """Lets the night go, and come, as softly as its edges say."""
         while True:
-            self.platform.ease(self._known.edges.mix(self.platform.core.clock().node_ns))
+            edges = self._known.edges
+            self.platform.ease(1.0 if edges == STAYING_ON else edges.mix(self.platform.core.clock().node_ns))
             await trio.sleep(_EASE_S)
 
     async def _sleep_on_alone(self) -> None:
