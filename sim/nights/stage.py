@@ -29,6 +29,7 @@ from harmonia.engine import offering
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.doors import Doors
 from harmonia.engine.person import Person
+from harmonia.engine.plane import number_of
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.errors import HarmoniaError, MutedNotRecorded, StaleGrant, StorageError
 from harmonia.journal import OutcomeUnknown
@@ -105,7 +106,6 @@ class Night:
         self._new_clock = False
         self._entropy = itertools.count(1)
         self._ids = itertools.count(1)
-        self._tokens: dict[str, tuple[str, bytes]] = {}
         self._accounts: dict[str, Account] = {}
         self._numbers: dict[int, Account] = {}
         self._joined_ns: dict[str, int] = {}
@@ -129,7 +129,8 @@ class Night:
             except BaseExceptionGroup as group:
                 _, rest = group.split((PowerCut, Restart))
                 if rest is not None:
-                    self._fail(f"the engine raised {_innermost(rest)!r}")
+                    error = _innermost(rest)
+                    self._fail(str(error) if isinstance(error, Broken) else f"the engine raised {error!r}")
             except (PowerCut, Restart):
                 pass
             except AssertionError as error:
@@ -245,8 +246,6 @@ class Night:
         if kind != "person":
             return
         if identity not in self._accounts:
-            from harmonia.engine.plane import number_of
-
             account = Account(identity, event.circle_id)  # type: ignore[union-attr]
             account.settings = dict(_UNTOUCHED)
             self._accounts[identity] = self._numbers[number_of(identity)] = account

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -217,6 +218,10 @@ class House(
         self._enter("/harmonia.v1.CircleService/LeaveCircle", context)
         return circle_pb2.LeaveCircleResponse()
 
+    def ComeBack(self, request: Any, context: Any) -> Any:
+        self._enter("/harmonia.v1.CircleService/ComeBack", context)
+        return circle_pb2.ComeBackResponse()
+
     def AttachPlatform(self, request: Any, context: Any) -> Any:
         self._enter("/harmonia.v1.PlatformService/AttachPlatform", context)
         return platform_pb2.AttachPlatformResponse(
@@ -307,8 +312,16 @@ class FakeCore:
     def connect(self, host: str, port: int, session_id: int, secret: bytes, time_keys: Any = None) -> None:
         self.told.append(("connect", session_id))
 
+    def clock(self) -> SimpleNamespace:
+        """A clock that stands still, and is certain."""
+        instants = dict.fromkeys(("platform_ns", "node_ns", "earliest_ns", "latest_ns"), 0)
+        return SimpleNamespace(**instants, lock_state=3, uncertainty_ns=0, rate_ppb=0)
+
     def silence(self) -> dict[str, Any] | None:
         return self.unanswered
+
+    def clock(self) -> Any:
+        return SimpleNamespace(lock_state=3, node_ns=0, platform_ns=0)
 
     def suspends(self) -> tuple[int, int, int]:
         return (0, 0, 0)

@@ -155,6 +155,7 @@ async def test_a_ceiling_is_told_to_nobody_and_outlives_a_restart_and_every_repo
 ) -> None:
     path = tmp_path / "me.json"
     async with join(house.invitation(), state_file=path, core=platform(core)) as sleeper:
+        await until(lambda: house.watching)
         calls = house.calls.total()
         sleeper.set_ceiling(-30.0)
         house.state.hearing_level = 0.5

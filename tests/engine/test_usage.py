@@ -82,6 +82,7 @@ def test_a_recorder_is_a_use_of_the_voices_that_may_be_recorded() -> None:
             for one in (person, private):
                 await house.grant(one, Purpose.VOICE)
             await house.grant(person, Purpose.RECORDING)
+            await house.grant(private, Purpose.RECORDING, level=0.5)  # less than the voice: not recorded
             await conductor.advance(CircleState.ENTRAINING)
             await trio.sleep(61)
             recorder.attach(True)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonia.domain.consent import Purpose
+from harmonia.domain.events import WaitingBegun
 from harmonia.domain.states import CircleState
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.entrance import Joined, Place
@@ -158,6 +159,35 @@ def test_who_waits_when_it_is_called_off_is_told_why() -> None:
             await conductor.advance(S.CLOSED, "the hall is flooded")
             with pytest.raises(NotNow, match="this circle was cancelled: the hall is flooded"):
                 await conductor.entrance.join(token, KEY, wait=True)
+
+    in_virtual_time(scenario)
+
+
+def test_who_comes_while_a_place_is_still_being_given_stands_behind_those_who_wait() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, capacity=1)
+            person = await house.join(conductor)
+            (first,) = await wait(conductor, 1)
+            (late,) = await conductor.entrance.create_tokens(1, 0)
+            await person.leave()
+            house.journal.full = True
+            await settle()
+            house.journal.full = False
+            assert place(conductor, first) == 1, "the disk refused; it is asked again in a second"
+            assert await conductor.entrance.join(late, KEY, wait=True) == Place(2, 2)
+
+    in_virtual_time(scenario)
+
+
+def test_who_has_come_in_waits_no_more_whatever_was_written_first() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            sleeper = (await house.join(conductor)).sleeper
+            late = WaitingBegun(sleeper.token_hash, sleeper.credential_hash, sleeper.platform_key, 0)
+            conductor.entrance.take_in_waiting(late)
+            assert conductor.entrance.waiting == 0
 
     in_virtual_time(scenario)
 

@@ -159,6 +159,21 @@ def test_on_waking_means_the_circles_waking_too() -> None:
     in_virtual_time(scenario)
 
 
+def test_on_waking_means_ones_own_waking_too() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            await house.grant(person, Purpose.VOICE)
+            await person.add_wish(AdvanceWish(b"w" * 16, WishKind.WAKING, VOICE))
+            await settle()
+            assert audible(sanctuary, person)
+            await person.set_awake(True, 60 * 10**9)
+            await settle()
+            assert not audible(sanctuary, person)
+
+    in_virtual_time(scenario)
+
+
 def test_a_wish_that_acts_as_its_circle_closes_is_written() -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:

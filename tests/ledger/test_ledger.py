@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 
@@ -111,6 +112,13 @@ def test_what_becomes_an_entry_is_in_the_order_of_the_journal_and_names_nobody(t
 
 def type_of(data: bytes) -> str:
     return str(json.loads(data)["type"])
+
+
+def test_every_kind_of_entry_says_when() -> None:
+    from harmonia.domain import events
+
+    for name in KINDS:
+        assert "t_ns" in {field.name for field in fields(getattr(events, name))}
 
 
 def test_kinds_are_read_as_the_events_decoder_reads_them() -> None:

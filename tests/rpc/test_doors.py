@@ -1,6 +1,8 @@
 """Who may come in, and what they are told who may not."""
 
+import importlib
 import os
+import pkgutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +12,7 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+import harmonia.v1
 from harmonia.domain.circle import SCORE_BYTES_MAX
 from harmonia.rpc.auth import ACCESS
 from harmonia.rpc.errors import MESSAGE_MAX
@@ -17,24 +20,19 @@ from harmonia.rpc.interceptor import STREAMS_MAX
 from harmonia.v1 import (
     circle_pb2,
     consent_pb2,
-    dialogue_pb2,
-    me_pb2,
-    offer_pb2,
     platform_pb2,
     rhythm_pb2,
-    sanctuary_pb2,
-    series_pb2,
-    stem_pb2,
-    steward_pb2,
     types_pb2,
 )
 from tests.rpc.daemon import PATIENCE_S, Guest, Running, daemon, join_request, reason_of
 
 Code = grpc.StatusCode
-PROTOS = (
-    *(circle_pb2, consent_pb2, dialogue_pb2, me_pb2, offer_pb2, platform_pb2, rhythm_pb2, sanctuary_pb2, stem_pb2),
-    *(series_pb2, steward_pb2),
-)
+PROTOS = [
+    importlib.import_module(f"harmonia.v1.{found.name}")
+    for found in pkgutil.iter_modules(harmonia.v1.__path__)
+    if found.name.endswith("_pb2")
+]
+"""All that there are: a new service cannot be forgotten here."""
 
 
 def refused(code: grpc.StatusCode, reason: str, call: Any, *args: Any, **kwargs: Any) -> str:

@@ -190,7 +190,7 @@ def begun(running: Running) -> House:
 
 
 NEEDS_RHYTHM = {"GetRhythm", "SetRhythm", "SetOwnRhythm"}
-ALONE = {"LeaveCircle", "AdvanceCircle", "MakePetition", "WithdrawPetition", "FilePetition"}
+ALONE = {"LeaveCircle", "ForgetMe", "AdvanceCircle", "MakePetition", "WithdrawPetition", "FilePetition"}
 """What changes a circle so that the next call would find another."""
 
 

@@ -607,7 +607,7 @@ class Sleeper:
         breath = None if self._breath is None else self._breath.at(clock.platform_ns)
         return Reading(
             node_ns=clock.node_ns if steady else None,
-            circle_awake=self.circle.state in _AWAKE,
+            circle_awake=self.circle.state in _AWAKE or self._known.edges.awake,
             awake=self._awake[1] if self._awake is not None and fresh else None,
             level_dbfs=dbfs,
             level_spl_db=self.calibration.spl_db(dbfs),

@@ -30,6 +30,7 @@ class Reading:
     node_ns: int | None = None
     """Node time, while the clock follows the sanctuary's or goes on by itself."""
     circle_awake: bool = False
+    """Or the sleeper said that they are."""
     awake: bool | None = None
     """What a sensor says of the sleeper."""
     level_dbfs: float | None = None

@@ -108,12 +108,15 @@ class StandingWish:
         start_ns = min(joined_ns, self.set_ns) if self.wish.since is Since.JOINING else epoch_ns
         return None if start_ns is None else start_ns + self.wish.after_ns
 
-    def due(self, joined_ns: int, epoch_ns: int | None, state: CircleState, t_ns: int) -> bool:
-        """Whether the sanctuary has to act on it at node time ``t_ns``: the hours are over, or the circle is awake."""
+    def due(self, joined_ns: int, epoch_ns: int | None, state: CircleState, t_ns: int, *, awake: bool = False) -> bool:
+        """Whether the sanctuary has to act on it at node time ``t_ns``.
+
+        The hours are over, or the circle is awake, or (``awake``) its sleeper said that they are.
+        """
         if self.fired:
             return False
         if self.wish.kind is WishKind.WAKING:
-            return state in AWAKE_STATES
+            return awake or state in AWAKE_STATES
         due_ns = self.due_ns(joined_ns, epoch_ns)
         return due_ns is not None and due_ns <= t_ns
 

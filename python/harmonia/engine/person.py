@@ -344,6 +344,7 @@ class Person:
         """Wakes softly, within a time (0: a minute), or goes back to sleep."""
         fade_ns = parse_fade(fade_ns) if awake else FADE_NS
         await self.record(AwakeSet(awake, fade_ns, self._desk.now_ns()))
+        self.conductor.wishes.look()
         self.conductor.look_at_edges()
 
     async def set_schedule_offset(self, offset_ns: int) -> None:

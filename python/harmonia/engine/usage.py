@@ -112,9 +112,10 @@ class UsageKeeper:
         heard = heard | {name for name, one in person.listeners.items() if one.flows}
         parties = {(Purpose.MONITORING, name) for name in heard}
         sounding = circle.state in SOUNDING and person.on_plane
-        if sounding and sleeper.allows(Purpose.VOICE, circle, now_ns):
+        voice, recording = (sleeper.allows(one, circle, now_ns) for one in (Purpose.VOICE, Purpose.RECORDING))
+        if sounding and voice > 0:
             parties.add((Purpose.VOICE, CIRCLE))
-            if recorders and sleeper.allows(Purpose.RECORDING, circle, now_ns):
+            if recorders and recording >= voice:
                 parties.add((Purpose.RECORDING, CIRCLE))
         if sounding and circle.weaving.pulling_rad_s and sleeper.bond(circle, now_ns)[0]:
             parties.add((Purpose.PULL, CIRCLE))

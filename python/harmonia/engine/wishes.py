@@ -47,7 +47,7 @@ class Wishes:
         sleeper, circle, now_ns = person.sleeper, self._conductor.circle, self._desk.now_ns()
         assert self._desk.doors is not None, "the doors are there before anybody is let in"
         for one in sleeper.wishes:
-            if one.due(sleeper.joined_ns, circle.epoch_ns, circle.state, now_ns):
+            if one.due(sleeper.joined_ns, circle.epoch_ns, circle.state, now_ns, awake=sleeper.awake):
                 purposes, event_id = frozenset(one.wish.purposes), one.wish.event_id(sleeper.sleeper_id)
                 self._unrecorded.append(self._desk.doors.mute(person, purposes, event_id))
 

@@ -26,6 +26,12 @@ from harmonia.domain.events import (
     OfferEnded,
     OfferMade,
     OffsetsOffered,
+    RoleGranted,
+    RoleRevoked,
+    RoomLifted,
+    RoomSilenced,
+    ScheduleSet,
+    ScoreSet,
     WeavingSet,
     WishMade,
     WishRemoved,
@@ -40,6 +46,12 @@ KINDS: Mapping[str, str] = {
     ConsentWithdrawn.__name__: "withdrawal",
     CircleCreated.__name__: "circle",
     WeavingSet.__name__: "mode",
+    ScheduleSet.__name__: "schedule",
+    ScoreSet.__name__: "score",
+    RoleGranted.__name__: "role",
+    RoleRevoked.__name__: "role-revoked",
+    RoomSilenced.__name__: "silence",
+    RoomLifted.__name__: "lift",
     OffsetsOffered.__name__: "offer",
     OfferMade.__name__: "offer",
     OfferEnded.__name__: "offer-ended",
@@ -47,7 +59,10 @@ KINDS: Mapping[str, str] = {
     WishMade.__name__: "wish",
     WishRemoved.__name__: "wish-removed",
 }
-"""The events that become entries, by their type in the journal, and what an entry calls them."""
+"""The events that become entries, by their type in the journal, and what an entry calls them.
+
+An event of a type that is added once ledgers are published needs a version to go by: those from before have no entry.
+"""
 
 Salt = Callable[[str, bytes], bytes | None]
 """(stream, event id) → 32 bytes that only the stream's owner and the operator know; None once they are forgotten."""
@@ -90,7 +105,7 @@ def kind_of(record: Record) -> str | None:
     data = record.data
     if not data.startswith(_TYPE):
         return None
-    return KINDS.get(data[len(_TYPE) : data.index(b'"', len(_TYPE))].decode())
+    return KINDS.get(data[len(_TYPE) :].partition(b'"')[0].decode("ascii", "replace"))
 
 
 def opening_of(record: Record, salt: bytes) -> bytes:

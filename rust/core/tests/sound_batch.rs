@@ -1,27 +1,74 @@
 //! Many sleepers in one call hear what each would hear alone.
 use std::sync::Arc;
 
+use harmonia_core::envelope::Envelope;
 use harmonia_core::phase::{Phase, PhaseOffset};
-use harmonia_core::program::{Beat, Channel, Curve, Ear, NoiseColor, Program, Wave};
+use harmonia_core::program::{
+    Beat, Channel, Curve, Ear, Ears, Hiss, Hissing, NoiseColor, Program, Shape, Shaped, Shift, Strike, Wave,
+};
 use harmonia_core::renderer::{Batch, BlockClock, Renderer, Targets};
 use harmonia_core::rhythm::{Frequency, Rhythm, Segment};
+use harmonia_core::spectrum::Spectrum;
+use harmonia_core::stem::{Pcm, Stem};
 use harmonia_core::units::{NodeTime, Span};
 use num_complex::Complex;
 use proptest::prelude::*;
 
 const RATE: u32 = 48_000;
 
-fn rhythm(from_hz: f64, to_hz: f64) -> Rhythm {
+/// How long everything glides: so quickly that runs are cut short, or so slowly that none is.
+const GLIDES_S: [i64; 2] = [20, 2_000];
+
+fn rhythm(from_hz: f64, to_hz: f64, over_s: i64) -> Rhythm {
     let [from, to] = [from_hz, to_hz].map(|hz| Frequency::from_hz(hz).unwrap());
     let start = NodeTime::from_ns(0);
-    Rhythm::new(Segment::ramp(start, Phase::from_bits(99 << 54), from, to, Span::from_s(20)).unwrap())
+    Rhythm::new(Segment::ramp(start, Phase::from_bits(99 << 54), from, to, Span::from_s(over_s)).unwrap())
 }
 
-fn program() -> Arc<Program> {
+fn shift() -> Shift {
+    Shift::new(Arc::new(Envelope::shape(Shape::Square)), Arc::new(Envelope::cosine(0.0)))
+}
+
+/// Every wave that a program may hold.
+fn waves() -> Vec<Wave> {
+    let spectrum = Arc::new(Spectrum::drawn(&core::array::from_fn(|i| 10.0 - i as f64)).unwrap());
+    let hiss = |hissing| Wave::Hiss(Arc::new(Hiss { spectrum: Arc::clone(&spectrum), hissing }));
+    let shaped = |shape, ears, envelope: Option<Envelope>| {
+        Wave::Shaped(Arc::new(Shaped { shape, ears, envelope: envelope.map(Arc::new) }))
+    };
+    let music: Vec<f32> = (0..6_000).map(|i| (i as f32 / 50.0).sin()).collect();
+    let pcm = Arc::new(Pcm::new(44_100, music.clone(), music).unwrap());
+    let mut stem = Stem::new(Some(pcm), NodeTime::from_ns(5), Some(Span::from_ms(200)));
+    stem.envelope = Some(Arc::new(Envelope::cosine(0.0).above(0.4)));
+    let mut shifted = stem.clone();
+    shifted.shift_apart(shift());
+    let strikes = (0..50).map(|i| Strike { at: NodeTime::from_ns(i * 90_000_000), amplitude: 0.5 }).collect();
+    vec![
+        Wave::Tone,
+        Wave::Binaural { lead: Ear::Left },
+        Wave::Binaural { lead: Ear::Right },
+        Wave::Isochronic,
+        Wave::Noise(NoiseColor::Pink),
+        Wave::Spin(NoiseColor::Brown),
+        Wave::Bell(strikes),
+        shaped(Shape::Sine, Ears::Sum, Some(Envelope::standard())),
+        shaped(Shape::Square, Ears::Lead(Ear::Right), None),
+        shaped(Shape::Triangle, Ears::Both, None),
+        Wave::Stem(Arc::new(stem)),
+        Wave::Stem(Arc::new(shifted)),
+        hiss(Hissing::Steady),
+        hiss(Hissing::Pulse(Arc::new(Envelope::standard()))),
+        hiss(Hissing::Swing(Arc::new(Envelope::shape(Shape::Sawtooth)))),
+        hiss(Hissing::Shift(shift())),
+    ]
+}
+
+fn program(over_s: i64) -> Arc<Program> {
+    let rhythm = |from_hz, to_hz| rhythm(from_hz, to_hz, over_s);
     let channel =
         |wave, hz, beat| Channel { wave, carrier: rhythm(hz, hz + 30.0), beat, amplitude: Curve::constant(0.1) };
     let fade = Curve::new(vec![(NodeTime::from_ns(0), 0.0), (NodeTime::from_ns(20_000_000), 0.3)]);
-    let channels = vec![
+    let mut channels = vec![
         channel(Wave::Binaural { lead: Ear::Right }, 200.0, Beat::Locked(1)),
         channel(Wave::Binaural { lead: Ear::Left }, 90.0, Beat::Locked(3)),
         channel(Wave::Tone, 432.0, Beat::Locked(1)),
@@ -29,6 +76,10 @@ fn program() -> Arc<Program> {
         channel(Wave::Isochronic, 300.0, Beat::Locked(2)),
         Channel { amplitude: fade, ..channel(Wave::Noise(NoiseColor::Pink), 1.0, Beat::Locked(1)) },
     ];
+    channels.extend(waves().into_iter().zip(0u32..).map(|(wave, k)| {
+        let beat = if k.is_multiple_of(3) { Beat::Free(rhythm(3.0, 1.0)) } else { Beat::Locked(1 + k % 2) };
+        channel(wave, 250.0 + 41.0 * f64::from(k), beat)
+    }));
     Arc::new(Program { epoch: NodeTime::from_ns(0), duration: None, rhythm: rhythm(4.0, 5.0), channels })
 }
 
@@ -38,11 +89,11 @@ proptest! {
     #[test]
     fn each_hears_to_the_bit_what_a_renderer_of_their_own_would_give(
         sleepers in 1usize..7, blocks in prop::collection::vec((1usize..700, 0i64..40, any::<bool>()), 1..6),
-        seed: u32, offline: bool,
+        seed: u32, offline: bool, over_s in prop::sample::select(&GLIDES_S[..]),
     ) {
-        let program = program();
+        let program = program(over_s);
         let channels = program.channels.len();
-        let rhythms: Vec<_> = (0..sleepers).map(|i| rhythm(4.0 + i as f64, 3.0 + 0.1 * i as f64)).collect();
+        let rhythms: Vec<_> = (0..sleepers).map(|i| rhythm(4.0 + i as f64, 3.0 + 0.1 * i as f64, over_s)).collect();
         let mut batch = if offline { Batch::offline(Arc::clone(&program), RATE, sleepers) }
             else { Batch::new(Arc::clone(&program), RATE, sleepers) }.unwrap();
         let mut alone: Vec<_> = (0..sleepers).map(|_| {
@@ -82,7 +133,7 @@ proptest! {
 
 #[test]
 fn nobody_is_a_batch_too() {
-    let mut batch = Batch::new(program(), RATE, 0).unwrap();
+    let mut batch = Batch::new(program(GLIDES_S[0]), RATE, 0).unwrap();
     assert!(batch.is_empty());
     batch.render(BlockClock::nominal(NodeTime::from_ns(0), RATE), 64, |_| unreachable!("nobody is asked"), &mut []);
 }

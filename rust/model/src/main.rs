@@ -16,7 +16,7 @@ use stateright::{Checker, Model};
 
 const USAGE: &str = "usage: run.py model [--full] [--json] [--transitions]
 
-  --full         the large worlds: minutes, and some GB of memory
+  --full         the large worlds: minutes, and most of a GB of memory
   --json         one object a world or bug, in place of words
   --transitions  only print the rule of one purpose as a table, for tests/model/transitions.json";
 
@@ -62,11 +62,11 @@ fn walk(world: &World, as_json: bool) -> bool {
         println!(
             "{}",
             json!({"world": world.name, "bounds": format!("{world:?}"), "states": states, "steps": steps,
-                   "depth": depth, "laws": laws, "broken": wrong, "seconds": began.elapsed().as_secs_f64()})
+                   "depth": depth, "properties": laws, "broken": wrong, "seconds": began.elapsed().as_secs_f64()})
         );
     } else {
         println!(
-            "{:24} {states:>11} states, {steps:>12} steps, {depth:>3} deep, {laws:>2} laws hold, {:6.1} s",
+            "{:24} {states:>11} states, {steps:>12} steps, {depth:>3} deep, {laws:>2} properties hold, {:6.1} s",
             world.name,
             began.elapsed().as_secs_f64()
         );

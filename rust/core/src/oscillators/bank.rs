@@ -21,6 +21,9 @@
 //! What a sine needs only once (that turn, and the recurrence's factor, in f64: near a whole half-turn its last bits
 //! count) is computed with sines side by side instead of samples.
 //!
+//! Where many banks hold the same sines and differ in the coefficients alone, cos and sin over the lanes are computed once
+//! for all ([`Starts`]): two thirds of what a seed costs.
+//!
 //! A coefficient that glides makes y = Re[(m + i·d)·e^…] = Re[m·e^…] + i·Re[d·e^…]: a second set of recurrences, whose
 //! sum is multiplied by i once for all sines.
 //!
@@ -82,6 +85,75 @@ struct Work {
     turns: Turns,
     turned: Coefficients,
     seeds: Seeds,
+}
+
+/// e^{2πi(p + l·s)} over the first lanes of a run, of those sines with which many banks begin it.
+#[derive(Clone, Debug)]
+pub(crate) struct Starts {
+    /// Real and imaginary parts.
+    lanes: [[Lanes; 2]; SINES_MAX],
+    /// Which sines are known, a bit each.
+    known: u64,
+}
+
+impl Starts {
+    /// Forgets all, and learns those sines that are so chosen. Realtime-safe.
+    pub(crate) fn learn(&mut self, chosen: u64, phase: &[u64], step: &[i64]) {
+        Arch::new().dispatch(Learn { starts: self, chosen, phase, step });
+    }
+
+    /// cos and sin of sine `k`, if they are known.
+    #[inline(always)]
+    fn of(&self, k: usize) -> Option<&[Lanes; 2]> {
+        if k < SINES_MAX && self.known >> k & 1 != 0 {
+            Some(&self.lanes[k])
+        } else {
+            None
+        }
+    }
+}
+
+impl Default for Starts {
+    fn default() -> Self {
+        Self { lanes: [[[0.0; LANES]; 2]; SINES_MAX], known: 0 }
+    }
+}
+
+struct Learn<'a> {
+    starts: &'a mut Starts,
+    chosen: u64,
+    phase: &'a [u64],
+    step: &'a [i64],
+}
+
+impl WithSimd for Learn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { starts, chosen, phase, step } = self;
+        starts.known = chosen;
+        for k in (0..phase.len().min(step.len()).min(SINES_MAX)).filter(|k| chosen >> k & 1 != 0) {
+            for l in 0..LANES {
+                [starts.lanes[k][0][l], starts.lanes[k][1][l]] = at_lane(phase[k], whole_step(step[k]), l);
+            }
+        }
+    }
+}
+
+/// A step in 2⁻³² turn. Rounding costs at most 15 · 2⁻³³ turn at the last seed.
+#[inline(always)]
+fn whole_step(step: i64) -> u32 {
+    ((step as u64).wrapping_add(1 << 31) >> 32) as u32
+}
+
+/// e^{2πi(p + l·s)} of a phase p in 2⁻⁶⁴ turn and a step s in 2⁻³².
+#[inline(always)]
+fn at_lane(phase: u64, step: u32, l: usize) -> [f32; 2] {
+    let (flip, x) = within_quarter(((phase >> 32) as u32).wrapping_add(step.wrapping_mul(l as u32)));
+    let x = x as f32 * UNIT as f32;
+    let u = x * x;
+    [polynomial(&COS, u), polynomial(&SIN, u) * x].map(|part| f32::from_bits(part.to_bits() ^ flip))
 }
 
 /// A complex number for each sine.
@@ -176,18 +248,18 @@ impl Bank {
     /// Adds the sum of all sines to `out`, a run of at most [`RUN_MAX`] samples. Realtime-safe.
     #[inline(never)]
     pub fn add_to(&mut self, out: &mut [f32]) {
-        Arch::new().dispatch(Sum { bank: self, out, fresh: false });
+        Arch::new().dispatch(Sum { bank: self, out, starts: None, fresh: false });
     }
 
-    /// Writes the sum of all sines to `out`. Realtime-safe.
+    /// Writes the sum of all sines to `out`; `starts` holds what is known of them. Realtime-safe.
     #[inline(never)]
-    pub(crate) fn write_to(&mut self, out: &mut [f32]) {
-        Arch::new().dispatch(Sum { bank: self, out, fresh: true });
+    pub(crate) fn write_to(&mut self, out: &mut [f32], starts: Option<&Starts>) {
+        Arch::new().dispatch(Sum { bank: self, out, starts, fresh: true });
     }
 
     /// The same without vectors, whatever the machine has. The same bits; for tests, and slow.
     pub fn add_to_scalar(&mut self, out: &mut [f32]) {
-        Sum { bank: self, out, fresh: false }.with_simd(Scalar);
+        Sum { bank: self, out, starts: None, fresh: false }.with_simd(Scalar);
     }
 }
 
@@ -230,18 +302,25 @@ struct Selection {
 
 impl Selection {
     #[inline(always)]
-    fn all(len: usize) -> Self {
-        let mut index = [0; ROOM];
-        for k in 0..ROOM {
-            index[k] = k.min(len) as u8;
-        }
-        Self { len: len.next_multiple_of(4), index }
+    fn indices(&self) -> &[u8] {
+        &self.index[..self.len]
     }
 }
+
+/// All sines, as a selection.
+static EACH: Each<u8> = {
+    let (mut index, mut k) = ([0; ROOM], 0);
+    while k < ROOM {
+        index[k] = k as u8;
+        k += 1;
+    }
+    index
+};
 
 struct Sum<'a> {
     bank: &'a mut Bank,
     out: &'a mut [f32],
+    starts: Option<&'a Starts>,
     /// Whether `out` is to be cleared first.
     fresh: bool,
 }
@@ -251,27 +330,30 @@ impl WithSimd for Sum<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { bank: Bank { sines, work }, out, fresh } = self;
+        let Self { bank: Bank { sines, work }, out, starts, fresh } = self;
         debug_assert!(out.len() <= RUN_MAX);
         for i in 0..if fresh { out.len() } else { 0 } {
             out[i] = 0.0;
         }
-        // The sine of no amplitude.
-        sines.m.set(sines.len, Complex::default());
-        sines.slope.set(sines.len, Complex::default());
-        work.turns.turn(sines);
-        let plain = sines.is_plain();
-        let fast = if plain { Selection::all(sines.len) } else { sines.select(false) };
-        if fast.len > 0 {
-            work.add_to(simd, sines, &fast, 0, out);
+        // Sines of no amplitude, to make fours of the others.
+        for k in sines.len..sines.len + 4 {
+            sines.m.set(k, Complex::default());
+            sines.slope.set(k, Complex::default());
         }
-        if plain {
+        work.turns.turn(sines);
+        if sines.is_plain() {
+            work.add_to(simd, sines, starts, &EACH[..sines.len.next_multiple_of(4)], 0, out);
             return;
+        }
+        let fast = sines.select(false);
+        if fast.len > 0 {
+            work.add_to(simd, sines, starts, fast.indices(), 0, out);
         }
         let slow = sines.select(true);
         if slow.len > 0 {
             for (i, part) in out.chunks_mut(SLOW_RUN_MAX).enumerate() {
-                work.add_to(simd, sines, &slow, i * SLOW_RUN_MAX, part);
+                let starts = if i == 0 { starts } else { None };
+                work.add_to(simd, sines, starts, slow.indices(), i * SLOW_RUN_MAX, part);
             }
         }
     }
@@ -291,8 +373,7 @@ impl Turns {
     fn turn(&mut self, sines: &Sines) {
         for k in 0..sines.len.next_multiple_of(TOGETHER).min(ROOM) {
             let step = sines.step[k] as u64;
-            // Rounding the step costs at most 15 · 2⁻³³ turn at the last seed.
-            self.step[k] = (step.wrapping_add(1 << 31) >> 32) as u32;
+            self.step[k] = whole_step(sines.step[k]);
             let (flip, x) = within_quarter((step.wrapping_mul(LANES as u64) >> 32) as u32);
             let (x, sign) = (f64::from(x) * UNIT, f64::from(flip as i32).mul_add(4.0 * UNIT, 1.0));
             let u = x * x;
@@ -306,15 +387,23 @@ impl Turns {
 impl Work {
     /// Adds those selected to `out`, which begins `after` samples into the run.
     #[inline(always)]
-    fn add_to<S: Simd>(&mut self, simd: S, sines: &Sines, selection: &Selection, after: usize, out: &mut [f32]) {
+    fn add_to<S: Simd>(
+        &mut self,
+        simd: S,
+        sines: &Sines,
+        starts: Option<&Starts>,
+        selection: &[u8],
+        after: usize,
+        out: &mut [f32],
+    ) {
         let (groups, rest) = out.as_chunks_mut::<LANES>();
         if rest.is_empty() {
-            self.add_groups(simd, sines, selection, after, groups);
+            self.add_groups(simd, sines, starts, selection, after, groups);
         } else {
             // What is no multiple of the lanes is computed beside, and added.
             let mut beside = [[0.0; LANES]; RUN_MAX / LANES];
             let groups = groups.len() + 1;
-            self.add_groups(simd, sines, selection, after, &mut beside[..groups]);
+            self.add_groups(simd, sines, starts, selection, after, &mut beside[..groups]);
             let beside = beside.as_flattened();
             for i in 0..out.len() {
                 out[i] += beside[i];
@@ -327,15 +416,16 @@ impl Work {
         &mut self,
         simd: S,
         sines: &Sines,
-        selection: &Selection,
+        starts: Option<&Starts>,
+        selection: &[u8],
         after: usize,
         groups: &mut [Lanes],
     ) {
-        self.advance(simd, sines, &sines.m, selection, after, groups);
+        self.advance(simd, sines, starts, &sines.m, selection, after, groups);
         if sines.gliding {
             let mut slopes = [[0.0; LANES]; RUN_MAX / LANES];
             let slopes = &mut slopes[..groups.len()];
-            self.advance(simd, sines, &sines.slope, selection, after, slopes);
+            self.advance(simd, sines, starts, &sines.slope, selection, after, slopes);
             let (groups, slopes) = (groups.as_flattened_mut(), slopes.as_flattened());
             for i in 0..groups.len().min(slopes.len()) {
                 groups[i] = slopes[i].mul_add((after + i) as i32 as f32, groups[i]);
@@ -348,8 +438,9 @@ impl Work {
         &mut self,
         simd: S,
         sines: &Sines,
+        starts: Option<&Starts>,
         m: &Coefficients,
-        selection: &Selection,
+        selection: &[u8],
         after: usize,
         out: &mut [Lanes],
     ) {
@@ -358,22 +449,32 @@ impl Work {
             turned.re[k] = m.re[k].mul_add(turns.cos[k], -(m.im[k] * turns.sin[k]));
             turned.im[k] = m.re[k].mul_add(turns.sin[k], m.im[k] * turns.cos[k]);
         }
-        (turned.re[sines.len], turned.im[sines.len]) = (0.0, 0.0);
-        for eight in selection.index[..selection.len].chunks(TOGETHER) {
+        for k in sines.len..sines.len + 4 {
+            (turned.re[k], turned.im[k]) = (0.0, 0.0);
+        }
+        for eight in selection.chunks(TOGETHER) {
             for j in 0..eight.len() {
                 let k = usize::from(eight[j]);
-                let phase = sines.phase[k].wrapping_add((sines.step[k] as u64).wrapping_mul(after as u64));
-                let (start, step) = ((phase >> 32) as u32, turns.step[k]);
                 let (re, im, turned_re, turned_im) = (m.re[k], m.im[k], turned.re[k], turned.im[k]);
                 seeds.twice_cos[j] = turns.twice_cos[k];
                 let (older, newer) = (&mut seeds.older[j], &mut seeds.newer[j]);
-                for l in 0..LANES {
-                    let (flip, x) = within_quarter(start.wrapping_add(step.wrapping_mul(l as u32)));
-                    let x = x as f32 * UNIT as f32;
-                    let u = x * x;
-                    let (cos, sin) = (polynomial(&COS, u), polynomial(&SIN, u) * x);
-                    older[l] = f32::from_bits(re.mul_add(cos, -(im * sin)).to_bits() ^ flip);
-                    newer[l] = f32::from_bits(turned_re.mul_add(cos, -(turned_im * sin)).to_bits() ^ flip);
+                let known = match starts {
+                    Some(starts) => starts.of(k),
+                    None => None,
+                };
+                if let Some([cos, sin]) = known {
+                    for l in 0..LANES {
+                        older[l] = re.mul_add(cos[l], -(im * sin[l]));
+                        newer[l] = turned_re.mul_add(cos[l], -(turned_im * sin[l]));
+                    }
+                } else {
+                    let (phase, step) =
+                        (sines.phase[k].wrapping_add((sines.step[k] as u64).wrapping_mul(after as u64)), turns.step[k]);
+                    for l in 0..LANES {
+                        let [cos, sin] = at_lane(phase, step, l);
+                        older[l] = re.mul_add(cos, -(im * sin));
+                        newer[l] = turned_re.mul_add(cos, -(turned_im * sin));
+                    }
                 }
             }
             match (S::F32_LANES, eight.len()) {

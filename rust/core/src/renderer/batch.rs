@@ -1,6 +1,7 @@
 //! Many sleepers at once, for a node that renders for devices too simple to render for themselves.
 //!
-//! They play one program, so a run's lines are laid once for all; rhythm, offset, coefficients, limiter and gate are
+//! They play one program, so a run's lines are laid once for all, and sines that count neither θ nor φ begin
+//! it alike for all; rhythm, offset, coefficients, limiter and gate are
 //! everybody's own. Thousands of sleepers fit no cache, and waiting for memory would cost more than their sines. So
 //! a few runs are laid at a time, and each sleeper plays them in a row.
 //!
@@ -47,7 +48,7 @@ impl Batch {
         gate: Gate,
         limiter: Limiter,
     ) -> Result<Self, BadSampleRate> {
-        let stage = Stage::new(program, sample_rate)?;
+        let stage = Stage::new(program, sample_rate)?.for_many();
         let ears = Ears::new(&stage, gate, limiter);
         Ok(Self { stages: vec![stage; RUNS], banks: Box::default(), sleepers: vec![ears; sleepers] })
     }

@@ -136,7 +136,7 @@ impl Ears {
         [left, right]: [&mut [f32]; 2],
     ) -> Strength {
         let samples = left.len();
-        let Stage { program, lines, others, .. } = stage;
+        let Stage { program, lines, others, starts, .. } = stage;
         let fill = FillBanks {
             lines,
             banks,
@@ -149,7 +149,8 @@ impl Ears {
             others: [self.others.at(0), self.others.at(samples)],
         };
         let strength = fill.fill();
-        banks.write_to(left, right);
+        let whole = n == 0 && samples == lines.samples;
+        banks.write_to(left, right, starts.as_deref().filter(|_| whole));
         for other in others {
             let k = other.channel;
             let m = banks.coefficients(k);

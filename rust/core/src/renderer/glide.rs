@@ -3,6 +3,7 @@
 //! A new mix arrives a few times a second, and a step between two would click. So every coefficient goes to its new
 //! value in a straight line over a stated time; sent again with a shorter time, it arrives sooner, never later.
 use num_complex::Complex;
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::program::CHANNELS_MAX;
 
@@ -111,11 +112,7 @@ impl Glide {
     /// Whether it heads for just this, as most of the time.
     fn is_target(&self, target: &[Complex<f32>]) -> bool {
         let (re, im) = self.parts[2 * self.channels..].split_at(self.channels);
-        let mut differ = 0;
-        for ((re, im), m) in re.iter().zip(im).zip(target) {
-            differ |= u32::from((*re != m.re) | (*im != m.im));
-        }
-        target.len() == self.channels && differ == 0
+        target.len() == self.channels && !Arch::new().dispatch(Differ { re, im, target })
     }
 
     fn halves(&mut self) -> [&mut [f32]; 2] {
@@ -125,6 +122,27 @@ impl Glide {
 
     pub(super) fn advance(&mut self, samples: usize) {
         self.done = (self.done + samples as u64).min(self.total);
+    }
+}
+
+/// Whether any of as many parts is not its target's.
+struct Differ<'a> {
+    re: &'a [f32],
+    im: &'a [f32],
+    target: &'a [Complex<f32>],
+}
+
+impl WithSimd for Differ<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> bool {
+        let Self { re, im, target } = self;
+        let mut differ = 0;
+        for ((re, im), m) in re.iter().zip(im).zip(target) {
+            differ |= u32::from((*re != m.re) | (*im != m.im));
+        }
+        differ != 0
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Line {
     pub(super) count: [u64; CHANNELS_MAX],
     /// All bits where θ counts, none where it does not.
     pub(super) locked: [u64; CHANNELS_MAX],
+    /// The sines that sound in this run and count neither, so that they are the same for all, a bit each.
+    pub(super) alike: u64,
 }
 
 /// All lines over one run.
@@ -63,6 +65,7 @@ impl Lines {
             straight: [0; CHANNELS_MAX],
             count: [0; CHANNELS_MAX],
             locked: [0; CHANNELS_MAX],
+            alike: 0,
         };
         let mut lines = Self {
             ears: [line.clone(), line],
@@ -98,6 +101,7 @@ impl Lines {
         let follows = self.next == Some(clock);
         let after = clock.after(samples);
         (self.bend_max, self.rate_max) = (0, 0.0);
+        self.ears.iter_mut().for_each(|line| line.alike = 0);
         for (k, channel) in program.channels.iter().enumerate() {
             let carrier = Course::new(&channel.carrier, clock, samples);
             let beat = match &channel.beat {
@@ -127,6 +131,10 @@ impl Lines {
             self.amplitude[0][k] =
                 if follows { self.amplitude[1][k] } else { waves::amplitude(program, channel, clock.start) };
             self.amplitude[1][k] = waves::amplitude(program, channel, after.start);
+            let sounds = is_sine && self.amplitude.iter().any(|amplitudes| amplitudes[k] != 0.0);
+            for line in &mut self.ears {
+                line.alike |= u64::from(sounds && line.count[k] == 0) << k;
+            }
         }
         let theta = Course::new(&program.rhythm, clock, samples);
         self.near.lay(&self.ears, &theta, &self.weight, &self.amplitude, (samples, self.sample_rate));

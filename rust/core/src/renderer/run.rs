@@ -12,7 +12,7 @@ use super::course::Course;
 use super::glide::{harmless, At, Parts};
 use super::lines::Lines;
 use crate::limiter::Strength;
-use crate::oscillators::{Bank, Sine};
+use crate::oscillators::{Bank, Sine, Starts};
 use crate::phase::{Phase, PhaseOffset};
 use crate::program::CHANNELS_MAX;
 
@@ -122,11 +122,11 @@ impl Banks {
         phase.wrapping_add((step as u64).wrapping_mul(n as u64))
     }
 
-    /// Writes the sum of all sines to each ear.
-    pub(super) fn write_to(&mut self, left: &mut [f32], right: &mut [f32]) {
+    /// Writes the sum of all sines to each ear; `starts` holds what is known of them.
+    pub(super) fn write_to(&mut self, left: &mut [f32], right: &mut [f32], starts: Option<&[Starts; 2]>) {
         let [l, r] = &mut self.ears;
-        l.write_to(left);
-        r.write_to(right);
+        l.write_to(left, starts.map(|[starts, _]| starts));
+        r.write_to(right, starts.map(|[_, starts]| starts));
     }
 
     fn motion(&self, ear: usize, k: usize) -> Option<Motion> {
@@ -194,7 +194,7 @@ impl WithSimd for FillBanks<'_> {
             }
             let rate_max = lines.rate_max + f64::from(lines.count_max) * (theta.rate.abs() + phi.rate.abs());
             if rate_max < 0.5 {
-                *audible = [1.0; CHANNELS_MAX];
+                audible[..channels].fill(1.0);
             } else {
                 for k in 0..channels {
                     let theta_rate = if line.locked[k] == 0 { 0.0 } else { theta.rate };

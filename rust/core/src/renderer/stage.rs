@@ -5,7 +5,7 @@ use super::lines::Lines;
 use super::spin::Spin;
 use super::{BadSampleRate, BlockClock, SAMPLE_RATES};
 use crate::bell;
-use crate::oscillators::{Noise, RUN_MAX};
+use crate::oscillators::{Noise, Starts, RUN_MAX};
 use crate::program::{Channel, Hissing, Program, Strike, Wave, CHANNELS_MAX};
 use crate::spectrum::Drawn;
 use crate::units::NodeTime;
@@ -18,6 +18,8 @@ pub(super) struct Stage {
     pub(super) lines: Lines,
     /// The channels that are no sines, and what they were made of for this run.
     pub(super) others: Vec<Other>,
+    /// What the sines on each ear begin a run with that are the same for all, where many play it.
+    pub(super) starts: Option<Box<[Starts; 2]>>,
 }
 
 /// A channel that is no sine.
@@ -135,12 +137,20 @@ impl Stage {
         let lines = Lines::new(&program, sample_rate);
         let waves = program.channels.iter().map(|channel| &channel.wave).enumerate();
         let others = waves.filter(|(k, _)| lines.sine[*k] == 0.0).map(Other::new).collect();
-        Ok(Self { sample_rate, lines, others, program })
+        Ok(Self { sample_rate, lines, others, program, starts: None })
+    }
+
+    /// The same for many who play each run.
+    pub(super) fn for_many(self) -> Self {
+        Self { starts: Some(Box::default()), ..self }
     }
 
     /// Prepares the run of `samples`, at most [`RUN_MAX`], that `clock` dates. Realtime-safe.
     pub(super) fn lay(&mut self, clock: BlockClock, samples: usize) {
         self.lines.lay(&self.program, clock, samples);
+        for (starts, line) in self.starts.iter_mut().flat_map(|starts| starts.iter_mut()).zip(&self.lines.ears) {
+            starts.learn(line.alike, &line.phase, &line.straight);
+        }
         for other in &mut self.others {
             let k = other.channel;
             if self.lines.amplitude.iter().any(|amplitudes| amplitudes[k] != 0.0) {
