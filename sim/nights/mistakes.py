@@ -23,31 +23,19 @@ from harmonia.testing.plane import FakeSleeper
 @contextmanager
 def accepting(accepts: Callable[[Standing, bytes], bool]) -> Iterator[None]:
     """Grants are also taken where ``accepts`` says so, whatever withdrawal they name."""
-    if hasattr(Standing, "granted"):
-        granted = Standing.granted
+    granted = Standing.granted
 
-        def lenient(standing: Any, purpose: Purpose, grant: Grant, supersedes: bytes) -> Any:
-            return granted(
-                standing, purpose, grant, standing.withdrawal if accepts(standing, supersedes) else supersedes
-            )
+    def lenient(standing: Standing, purpose: Purpose, grant: Grant, supersedes: bytes) -> Standing:
+        return granted(standing, purpose, grant, standing.withdrawal if accepts(standing, supersedes) else supersedes)
 
-        with mock.patch.object(Standing, "granted", lenient):
-            yield
-        return
-    names_newest = Standing.accepts
-
-    def more(standing: Standing, supersedes: bytes) -> bool:
-        return names_newest(standing, supersedes) or accepts(standing, supersedes)
-
-    with mock.patch.object(Standing, "accepts", more):
+    with mock.patch.object(Standing, "granted", lenient):
         yield
 
 
 @contextmanager
 def _unmute_before_reading() -> Iterator[None]:
     """A sleeper is on the data plane, and released, as soon as the journal names a grant of theirs."""
-    name = "recall" if hasattr(Person, "recall") else "take_in"
-    reads = getattr(Person, name)
+    reads = Person.recall
 
     def early(person: Person, read: Any, position: Position) -> None:
         reads(person, read, position)
@@ -58,7 +46,7 @@ def _unmute_before_reading() -> Iterator[None]:
             plane.set_plan(person.number, voice=True, hearing=False, recording=False)
             plane.release(person.number, b"")
 
-    with mock.patch.object(Person, name, early):
+    with mock.patch.object(Person, "recall", early):
         yield
 
 

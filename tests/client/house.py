@@ -320,9 +320,6 @@ class FakeCore:
     def silence(self) -> dict[str, Any] | None:
         return self.unanswered
 
-    def clock(self) -> Any:
-        return SimpleNamespace(lock_state=3, node_ns=0, platform_ns=0)
-
     def suspends(self) -> tuple[int, int, int]:
         return (0, 0, 0)
 
