@@ -59,7 +59,7 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
     ),
     "nights": (
         "dev",
-        ["python", "-m", "sim.nights"],
+        ["python", "-m", "sim.nights.__main__"],
         "simulated nights of random people, every invariant after every event; --count N --seed S",
     ),
     "stubs": ("dev", ["python", "scripts/stubs.py"], "python/harmonia/v1 again from proto/"),
