@@ -30,7 +30,7 @@ from harmonia.journal.sealing import SealedJournal
 from harmonia.ledger import tiles
 from harmonia.ledger.audit import Replay, audit, audit_openings, check_opening
 from harmonia.ledger.leaves import KINDS, Entry, kind_of
-from harmonia.ledger.ledger import STORE_FILE, Ledger
+from harmonia.ledger.ledger import STORE_FILE, Ledger, doubtful
 from harmonia.ledger.note import Checkpoint, Verifier
 from harmonia.ledger.publishing import Folder, Stored, publish
 from harmonia.ledger.reading import opened, store_of
@@ -227,6 +227,10 @@ def test_a_restored_older_journal_takes_nothing_out_of_the_ledger(tmp_path: Path
         fill(journal, 20, 40)
         before = caught_up(journal, ledger)
     (tmp_path / "journal.db").write_bytes(backup)
+    journal = open_sealed(tmp_path)
+    for _ in range(2):  # as often as a start is broken off
+        assert doubtful(journal, tmp_path)
+    journal.close()
     for _ in range(2):
         with awake(tmp_path) as (journal, ledger):
             fill(journal, 5, 100)
@@ -236,6 +240,8 @@ def test_a_restored_older_journal_takes_nothing_out_of_the_ledger(tmp_path: Path
             found = audit(Stored(parts.store), [parts.signer.verifier], {"before": before})
             audit_openings(found, parts.journal, parts.store, parts.salt)
             assert found.orphans and found.opened + found.orphans == after.size
+            assert found.lost_noes
+            assert not doubtful(parts.journal, tmp_path)
 
 
 def test_the_ledger_keeps_up_with_people_who_never_pause(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def _tell(found: Findings, openings: bool, as_json: bool) -> None:
     if as_json:
         basic = {"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex()}
         more = {
-            name: getattr(found, name) for name in ("opened", "shredded", "orphans", "grants", "stale", "withdrawals")
+            name: getattr(found, name)
+            for name in ("opened", "shredded", "orphans", "lost_noes", "grants", "stale", "withdrawals")
         }
         echo_json({**basic, "kinds": dict(found.kinds), **(more if openings else {})})
         return
@@ -97,8 +98,17 @@ def _tell(found: Findings, openings: bool, as_json: bool) -> None:
         )
         click.echo(
             f"consent replayed: {found.grants} grants, {found.withdrawals} withdrawals, {found.stale} stale grants that"
-            " changed nothing; nobody's no became a yes by anything but their own grant"
+            " changed nothing; " + _verdict(found)
         )
+
+
+def _verdict(found: Findings) -> str:
+    if not found.lost_noes:
+        return "nobody's no became a yes by anything but their own grant"
+    return (
+        f"but {found.lost_noes} of the orphans are withdrawals or wishes that the journal has lost: whose no they were"
+        " cannot be told, nor that it was kept"
+    )
 
 
 def _audit_own(data_dir: Path, sleeper: str, wanted: list[Verifier], as_json: bool) -> None:

@@ -8,6 +8,7 @@ does the ledger itself: a ledger that begins anew under an old key contradicts w
 import hmac
 import secrets
 from collections.abc import Callable
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from harmonia.journal.sealing import PERSON, SealedJournal
 from harmonia.ledger.leaves import Entry, Salt, open_leaf
 from harmonia.ledger.note import Checkpoint, Signer, parse_name
 from harmonia.ledger.proof import Proof
-from harmonia.ledger.scribe import Scribe, event_at
+from harmonia.ledger.scribe import Scribe, event_at, lost_noes
 from harmonia.ledger.store import Store
 from harmonia.ledger.tree import inclusion_proof, root_hash
 
@@ -97,6 +98,18 @@ class Ledger:
         if records:
             self._scribe.wait_for(records[-1].position)
         return records
+
+
+def doubtful(journal: SealedJournal, folder: Path) -> bool:
+    """Whether a yes may stand in the journal whose withdrawal it has lost: before anybody goes by it. Raises StorageError.
+
+    A ledger that must not go on is refused here already.
+    """
+    if not (folder / STORE_FILE).exists() and not (folder / KEY_FILE).exists():
+        return False  # the first start
+    with closing(Store(folder / STORE_FILE)) as store:
+        _check_whole(store, folder / KEY_FILE, journal)
+        return lost_noes(journal, store) > 0
 
 
 def find(journal: Journal, store: Store, id: str, stream: str | None = None) -> Record:
