@@ -23,8 +23,8 @@ from harmonia.domain.events import (
     SleeperJoined,
     encode,
 )
-from harmonia.errors import NotFound, StorageError, StorageUnreadable
-from harmonia.journal import ALL, ANY
+from harmonia.errors import Forgotten, NotFound, StorageError, StorageUnreadable
+from harmonia.journal import ALL, ANY, Position, Record
 from harmonia.journal.opening import open_sealed
 from harmonia.journal.sealing import SealedJournal
 from harmonia.ledger import tiles
@@ -300,19 +300,63 @@ def test_what_is_deleted_is_in_the_ledger_first(tmp_path: Path) -> None:
     assert {n.to_bytes(16, "big") for n in shredded if type(said(n)).__name__ in KINDS and n > 2} <= logged
 
 
-def test_a_lost_ledger_is_not_made_anew_where_people_were_forgotten(tmp_path: Path) -> None:
+def test_a_lost_ledger_is_not_made_anew(tmp_path: Path) -> None:
     with awake(tmp_path) as (journal, ledger):
         fill(journal, 20)
-        first = caught_up(journal, ledger)
+        caught_up(journal, ledger)
     for path in tmp_path.glob("ledger.sqlite*"):
         path.unlink()
+    for _ in range(2):
+        with pytest.raises(StorageUnreadable, match=r"ledger\.sqlite is gone.*ledger\.key"), awake(tmp_path):
+            pass
+    (tmp_path / "ledger.key").unlink()  # as the message says
     with awake(tmp_path) as (journal, ledger):
-        assert caught_up(journal, ledger).root == first.root
-        ledger.shred("person/1")
+        assert caught_up(journal, ledger).size
+
+
+def test_a_first_start_that_died_between_store_and_key_is_gone_on_with(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, _):
+        fill(journal, 20)
     for path in tmp_path.glob("ledger.sqlite*"):
         path.unlink()
-    with pytest.raises(StorageUnreadable, match=r"ledger\.sqlite is gone.*ledger\.key"), awake(tmp_path):
+    (tmp_path / STORE_FILE).touch()
+    with awake(tmp_path) as (journal, ledger):
+        assert caught_up(journal, ledger).size
+
+
+def test_a_ledger_from_before_somebody_was_forgotten_signs_no_other_history(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 20)
+        caught_up(journal, ledger)
+    backup = (tmp_path / STORE_FILE).read_bytes()
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 20, 20)
+        caught_up(journal, ledger)
+        ledger.shred("person/1")
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 1, 60)
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    (tmp_path / STORE_FILE).write_bytes(backup)
+    with pytest.raises(StorageUnreadable, match="that was signed when somebody was last forgotten"), awake(tmp_path):
         pass
+
+
+def test_what_is_acknowledged_while_somebody_is_forgotten_is_in_the_ledger(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 20)
+        late: list[Position] = []
+        caught = ledger._caught_up
+
+        def and_then_somebody_speaks(stream: str) -> list[Record]:
+            found = caught(stream)
+            with pytest.raises(Forgotten):
+                late.append(journal.append(stream, ANY, b"late", encode(said(3))))
+            return found
+
+        ledger._caught_up = and_then_somebody_speaks  # type: ignore[method-assign]
+        ledger.shred("person/1")
+        assert not late
 
 
 def test_a_lost_signing_key_is_not_replaced(tmp_path: Path) -> None:
