@@ -12,8 +12,10 @@ from harmonia.domain.events import WaitingBegun
 from harmonia.domain.states import CircleState
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.entrance import Joined, Place
-from harmonia.errors import CircleFull, NotNow, TokenExpired, TokenUsed
+from harmonia.engine.sanctuary import Sanctuary
+from harmonia.errors import CircleFull, NotNow, StorageUnreadable, TokenExpired, TokenUsed
 from harmonia.journal import SHREDDED, Journal, Position, Record, Unavailable
+from harmonia.testing import FakePlane, fake_scores
 from tests.engine.nights import HOUR_NS, KEY, House, audible, came_in, in_virtual_time, plane_of, settle
 
 S = CircleState
@@ -309,5 +311,17 @@ def test_where_a_no_was_lost_every_yes_is_withdrawn_before_anybody_sounds_and_no
         async with house.awake() as later:
             back = later.roll.by_id(ada.sleeper.sleeper_id)
             assert back is not None and back.sleeper.consent[Purpose.VOICE].grant is None
+
+    in_virtual_time(scenario)
+
+
+def test_an_event_that_somebody_emptied_is_damage_and_no_wish_to_be_forgotten() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+        emptied = cast(Journal, _Shredded(house.journal, {f"circle/{conductor.circle.circle_id}"}))
+        again = Sanctuary(emptied, FakePlane(house.now_ns), house.entropy, fake_scores)
+        with pytest.raises(StorageUnreadable, match=r"in circle/"):
+            await again.read_journal()
 
     in_virtual_time(scenario)

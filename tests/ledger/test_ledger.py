@@ -12,7 +12,9 @@ from pathlib import Path
 
 import apsw
 import pytest
+from click.testing import CliRunner
 
+from harmonia.cli.main import cli
 from harmonia.domain.consent import ALL_PURPOSES, Purpose
 from harmonia.domain.events import (
     ConsentGranted,
@@ -38,7 +40,7 @@ from harmonia.ledger.scribe import Scribe
 from harmonia.ledger.store import Store
 from harmonia.ledger.tiles import entries_of
 from harmonia.ledger.tree import leaf_hash
-from harmonia.rpc.files import write_private
+from harmonia.rpc.files import held, write_private
 
 HOUR_NS = 3600 * 10**9
 
@@ -51,8 +53,12 @@ def said(n: int) -> Event:
     if n % 7 == 0:
         return OffsetsOffered((n,), n * HOUR_NS)
     if n % 3 == 0:
-        return ConsentWithdrawn(tuple(sorted(ALL_PURPOSES)), id, n * HOUR_NS)
+        return withdrawal(n)
     return ConsentGranted(Purpose.VOICE, "", 1.0, None, b"", id, n * HOUR_NS)
+
+
+def withdrawal(n: int) -> Event:
+    return ConsentWithdrawn(tuple(sorted(ALL_PURPOSES)), n.to_bytes(16, "big"), n * HOUR_NS)
 
 
 def fill(journal: SealedJournal, count: int, first: int = 0) -> None:
@@ -473,6 +479,8 @@ def test_publishing_again_only_adds(tmp_path: Path) -> None:
         ("UPDATE events SET event_id = x'00' WHERE revision = 20", "damaged|another event"),
         ("DELETE FROM events WHERE revision = 23", "is not in the journal any more"),
         ("DELETE FROM events WHERE revision > 50", "is not in the journal any more"),
+        ("UPDATE events SET data = x'' WHERE stream = 'circle/a'", r"in circle/a, is empty, and was not when written"),
+        ("UPDATE events SET data = x'' WHERE stream = 'person/1'", r"damaged event in person/1"),
         (
             "UPDATE events SET data = CAST(replace(CAST(data AS TEXT), '7', '8') AS BLOB) WHERE stream = 'circle/a'",
             "commits to something else",
@@ -489,6 +497,51 @@ def test_a_journal_that_was_changed_behind_the_ledgers_back_is_found(tmp_path: P
         found = audit(Stored(parts.store), [parts.signer.verifier], {})
         with pytest.raises(StorageUnreadable, match=what):
             audit_openings(found, parts.journal, parts.store, parts.salt)
+
+
+def test_a_lost_key_is_not_taken_for_somebody_forgotten(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 60)
+        caught_up(journal, ledger)
+    with apsw.Connection(str(tmp_path / "keys.sqlite")) as connection:
+        connection.execute("DELETE FROM keys WHERE stream = 'person/1'")
+    with opened(tmp_path) as parts:
+        found = audit(Stored(parts.store), [parts.signer.verifier], {})
+        with pytest.raises(StorageUnreadable, match=r"in person/1, cannot be read: its person's key is gone"):
+            audit_openings(found, parts.journal, parts.store, parts.salt)
+
+
+def test_an_audit_beside_a_sanctuary_hears_who_came_and_who_was_forgotten_meanwhile(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 2)
+        with opened(tmp_path) as parts:
+            fill(journal, 28, 2)
+            caught_up(journal, ledger)
+            ledger.shred("person/2")
+            found = audit(Stored(parts.store), [parts.signer.verifier], {})
+            audit_openings(found, parts.journal, parts.store, parts.salt)
+            assert found.shredded and found.opened
+
+
+def test_a_ledger_that_stopped_is_found_and_consent_is_followed_to_the_journals_end(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 60)
+        caught_up(journal, ledger)
+    journal = open_sealed(tmp_path)
+    for n in range(60, 70):
+        journal.append("person/1", ANY, n.to_bytes(16, "big"), encode(withdrawal(n)))
+    journal.close()
+    with opened(tmp_path) as parts:
+        found = audit(Stored(parts.store), [parts.signer.verifier], {})
+        before = sum(type_of(record.data) == "ConsentWithdrawn" for record in parts.journal.read(ALL))
+        audit_openings(found, parts.journal, parts.store, parts.salt)
+        assert found.behind == 10 and found.withdrawals == before
+    arguments = ["ledger", "audit", "--openings", "--data", str(tmp_path)]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code != 0 and "lacks the journal's newest 10 events" in str(result.exception or result.output)
+    with held(tmp_path):  # a sanctuary that is still to write them
+        result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0 and "10 events behind the checkpoint" in result.output
 
 
 def test_a_yes_that_nobody_said_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

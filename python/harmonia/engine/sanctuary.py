@@ -263,7 +263,7 @@ class Sanctuary:
         """The tokens of whom circles know to be forgotten, and of whoever can be read."""
         after: Position | None = None
         while page := await self._desk.read(ALL, after, _PAGE):
-            records = list[Record]()
+            records = list[Record]()  # but an event that is empty elsewhere is damage
             for record in page:
                 if record.data == SHREDDED and record.stream.startswith(PERSON):
                     forgotten.setdefault(record.stream, record.position)

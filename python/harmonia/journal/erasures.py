@@ -22,6 +22,7 @@ from typing import NamedTuple
 from harmonia.errors import StorageUnavailable, StorageUnreadable
 
 _LINE = re.compile(rb"([0-9a-f]{64})|ledger ([0-9a-f]{8}) ([0-9]{1,19}) ([0-9a-f]{64})")
+_NAME_BYTES = 64
 _CUT = re.compile(rb"[ledgr 0-9a-f]{0,100}")
 """A line's beginning."""
 
@@ -44,7 +45,7 @@ class Erasures:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Opens the file. ``read_only``: as it is, which may be nothing. Raises StorageError."""
-        self._path, self._lock = path, threading.Lock()
+        self._path, self._lock, self._read_only = path, threading.Lock(), read_only
         try:
             if read_only:
                 path = path if path.exists() else Path(os.devnull)
@@ -74,8 +75,11 @@ class Erasures:
         return len(self._names)
 
     def __contains__(self, stream: str) -> bool:
-        """Whether the sleeper of that stream was forgotten."""
-        return bool(self._names) and name_of(stream) in self._names
+        """Whether the sleeper of that stream was forgotten; where the file is only read, also a moment ago."""
+        name = name_of(stream)
+        if self._read_only and name not in self._names and self._path.exists():
+            self._names |= {line.decode() for line in self._path.read_bytes().split(b"\n") if len(line) == _NAME_BYTES}
+        return name in self._names
 
     def add(self, stream: str) -> None:
         """Names the sleeper of ``stream``; on disk when this returns. Raises StorageUnavailable."""

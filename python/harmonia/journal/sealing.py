@@ -6,7 +6,9 @@ append and to keep the ledger. The cipher is AES-256-GCM, for which machines hav
 event, where a whole append takes a hundred times as long. Nonces are random, of 96 bits, under a key that one person's
 events use; the event's id is authenticated with it, so that no event passes for another.
 
-Where a key is gone, its events are :data:`~harmonia.journal.interface.SHREDDED`: there, and empty.
+Where somebody was forgotten, their events are :data:`~harmonia.journal.interface.SHREDDED`: there, and empty. A key
+that is gone while the erasure journal does not name its person is not taken for that, nor is an event that somebody
+emptied.
 """
 
 import hmac
@@ -170,10 +172,19 @@ class SealedJournal:
             cipher = known(stream)
             if cipher is None:
                 if not stream.startswith(PERSON):
+                    if data == SHREDDED:
+                        raise StorageUnreadable(
+                            f"{_place(record)} is empty, and was not when written: restore a backup"
+                        )
                     out.append(record)
                     continue
                 cipher = self._unsealing(stream)
                 if cipher is None:
+                    if stream not in self._erasures:
+                        raise StorageUnreadable(
+                            f"{_place(record)} cannot be read: its person's key is gone, and the erasure journal does"
+                            " not say that they were forgotten; put keys.sqlite back, or the erasure journal"
+                        )
                     out.append(Record(stream, position, event_id, SHREDDED))
                     continue
             try:
@@ -198,6 +209,10 @@ class _Unsealed:
 
     def close(self) -> None:
         self._inner.close()
+
+
+def _place(record: Record) -> str:
+    return f"the journal's event {record.position.epoch}.{record.position.revision}, in {record.stream},"
 
 
 def _forgotten() -> Forgotten:

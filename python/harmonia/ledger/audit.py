@@ -43,6 +43,8 @@ class Findings:
     """Entries of each kind."""
     opened: int = 0
     """Entries whose commitments were computed again."""
+    behind: int = 0
+    """Events of the journal's that should have an entry behind the checkpoint, and are not in the ledger yet."""
     shredded: int = 0
     """Entries that nobody can open any more, since their person was forgotten."""
     orphans: int = 0
@@ -121,11 +123,11 @@ def audit_openings(found: Findings, journal: Journal, store: Store, salt: Salt) 
             continue
         entry = entry_of(record, salt)
         if entry is not None and at == size:
-            break  # behind the checkpoint
-        if (entry is not None) != here:
+            found.behind += 1
+        elif (entry is not None) != here:
             what = "has no entry for" if entry is not None else "has an entry for"
             raise StorageUnreadable(f"{store.path} {what} the event at {record.position.revision} of the journal")
-        if entry is not None:
+        if entry is not None and here:
             if entry.encode() != leaves[at].entry:
                 raise StorageUnreadable(
                     f"entry {at} of {store.path} commits to something else than the journal's event at"
