@@ -137,6 +137,30 @@ def test_witnesses_sign_what_continues_and_nothing_else(harmonia: Run, data: Pat
     assert f"{state}/checkpoint was changed" in refused(harmonia, 6, *cosign)
 
 
+def test_a_witness_that_forgot_what_it_signed_signs_nothing(harmonia: Run, data: Path, tmp_path: Path) -> None:
+    public, state = tmp_path / "public", tmp_path / "witness"
+    cosign = ("ledger", "cosign", str(public), "--name", "w.example/1", "--state", str(state), "--data", str(data))
+    refused(harmonia, 3, *cosign)  # which made the key, and the mark that nothing is signed yet
+    assert state.stat().st_mode & 0o777 == 0o700
+    said(harmonia, "ledger", "publish", str(public), "--data", str(data))
+    said(harmonia, *cosign)
+    before = (public / "checkpoint").read_bytes()
+    (state / "checkpoint").write_text("")
+    assert f"{state}/checkpoint is cut" in refused(harmonia, 6, *cosign)
+    (state / "checkpoint").unlink()
+    assert f"{state}/checkpoint is missing" in refused(harmonia, 6, *cosign)
+    assert (public / "checkpoint").read_bytes() == before
+
+
+@pytest.mark.parametrize("full", ["public/checkpoint.new", "witness/witness.key.new", "witness/checkpoint.new"])
+def test_a_witness_that_cannot_write_says_where(harmonia: Run, data: Path, tmp_path: Path, full: str) -> None:
+    public, state = tmp_path / "public", tmp_path / "witness"
+    said(harmonia, "ledger", "publish", str(public), "--data", str(data))
+    (tmp_path / full).mkdir(parents=True)
+    cosign = ("ledger", "cosign", str(public), "--name", "w.example/1", "--state", str(state), "--data", str(data))
+    assert f"{tmp_path / full} cannot be written" in refused(harmonia, 6, *cosign)
+
+
 def test_every_refusal_is_one_line_that_names_the_file(harmonia: Run, data: Path, tmp_path: Path) -> None:
     here = ("--data", str(data))
     file, public = tmp_path / "a.tlog-proof", tmp_path / "public"

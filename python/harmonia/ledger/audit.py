@@ -228,7 +228,7 @@ def check_opening(entry: Entry, opening: bytes, source: str) -> Record:
         salt, event_id = bytes.fromhex(said["salt"]), bytes.fromhex(said["event_id"])
         record = Record(said["stream"], Position(0, 0), event_id, said["event"].encode())
         made = entry_of(record, lambda _stream, _event_id: salt)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise StorageUnreadable(
             f"{source} is no opening: it is not one line of JSON with salt, stream and event"
         ) from None

@@ -20,7 +20,7 @@ from harmonia.ledger.proof import Proof
 class Shown(NamedTuple):
     """What the sanctuary shows of one entry."""
 
-    index: int
+    place: int
     """Where it was asked for."""
     proof: Proof
     opening: bytes
