@@ -6,11 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from harmonia.client import Endpoint, Identity
+from harmonia.ledger.leaves import Entry
+from harmonia.ledger.note import Checkpoint
+from harmonia.ledger.proof import Proof
+from harmonia.ledger.reading import signer_of
+from harmonia.ledger.tree import leaf_hash
 from harmonia.v1 import types_pb2
 from tests.cli.conftest import Run
 from tests.rpc.daemon import Guest, Running, daemon
@@ -150,6 +156,33 @@ def test_a_witness_that_forgot_what_it_signed_signs_nothing(harmonia: Run, data:
     (state / "checkpoint").unlink()
     assert f"{state}/checkpoint is missing" in refused(harmonia, 6, *cosign)
     assert (public / "checkpoint").read_bytes() == before
+
+
+def test_a_witnesss_key_is_no_ledgers_key_and_the_reverse(harmonia: Run, data: Path, tmp_path: Path) -> None:
+    public, state = tmp_path / "public", tmp_path / "witness"
+    here = ("--data", str(data))
+    said(harmonia, "ledger", "publish", str(public), *here)
+    cosign = ("ledger", "cosign", str(public), "--name", "w.example/1", "--state", str(state), *here)
+    witness = json.loads(said(harmonia, *cosign, "--json"))["witness_key"]
+    ledger = said(harmonia, "ledger", "key", *here).strip()
+    audit = ("ledger", "audit", str(public), *here)
+    assert "is a witness's, not a ledger's" in refused(harmonia, 2, *audit, "--key", witness)
+    assert "is a ledger's, not a witness's" in refused(harmonia, 2, *audit, "--witness", ledger)
+    assert "is a witness's, not a ledger's" in refused(harmonia, 2, *cosign, "--key", witness)
+
+
+@pytest.mark.parametrize("opening", [b"no JSON", b"[]", b"\xff\xfe"])
+def test_an_opening_that_is_none_is_named(harmonia: Run, data: Path, tmp_path: Path, opening: bytes) -> None:
+    """Signed by the ledger's own key: whoever runs it can sign anything."""
+    entry = Entry("grant", "person", 0, sha256(opening).hexdigest()).encode()
+    signer = signer_of(data)
+    plain = Checkpoint(signer.name, 1, leaf_hash(entry))
+    proof, file = tmp_path / "a.tlog-proof", tmp_path / "opening"
+    proof.write_text(str(Proof(entry, 0, (), plain.signed(signer.sign(plain.text)))))
+    file.write_bytes(opening)
+    verify = ("ledger", "verify", str(proof), "--data", str(data))
+    said(harmonia, *verify)
+    assert f"{file} is no opening" in refused(harmonia, 6, *verify, "--opening", str(file))
 
 
 @pytest.mark.parametrize("full", ["public/checkpoint.new", "witness/witness.key.new", "witness/checkpoint.new"])

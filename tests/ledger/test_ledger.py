@@ -464,6 +464,27 @@ def test_a_signature_goes_below_the_checkpoint_that_was_audited_and_beside_other
     assert Folder(public).checkpoint() == newer
 
 
+def test_a_published_checkpoint_is_read_byte_for_byte(published: tuple[Path, Verifier]) -> None:
+    path = published[0] / "checkpoint"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(StorageUnreadable, match="checkpoint is cut or damaged"):
+        Folder(published[0]).checkpoint()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 60_000,
+        b'{"v":1,"kind":["grant"],"by":"person","hour_s":0,"commitment":""}',
+        b'{"v":1,"kind":"grant\\n","by":"person","hour_s":0,"commitment":""}',
+        b'{"v":1,"kind":"grant","by":"person","hour_s":"0","commitment":""}',
+    ],
+)
+def test_an_entry_of_any_shape_is_refused_in_one_line(data: bytes) -> None:
+    with pytest.raises(StorageUnreadable, match="f holds an entry that is none of this ledger's"):
+        Entry.parse(data, "f")
+
+
 def test_what_was_put_is_on_disk_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced, real = list[str](), os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())), real(fd)))

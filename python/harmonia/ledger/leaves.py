@@ -93,10 +93,16 @@ class Entry:
         try:
             said = json.loads(data)
             version, entry = said.pop("v"), cls(**said)
-        except (ValueError, TypeError, KeyError, AttributeError):
+            if version != 1:
+                raise StorageUnreadable(
+                    f"{source} holds an entry of version {version!s:.20}: a newer Harmonia reads it"
+                )
+            if not isinstance(entry.hour_s, int) or not all(
+                isinstance(one, str) and one.isprintable() for one in (entry.kind, entry.by, entry.commitment)
+            ):
+                raise TypeError
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise StorageUnreadable(f"{source} holds an entry that is none of this ledger's: {data[:60]!r}") from None
-        if version != 1:
-            raise StorageUnreadable(f"{source} holds an entry of version {version}: a newer Harmonia reads it")
         return entry
 
 

@@ -47,7 +47,7 @@ class Folder:
     def checkpoint(self) -> Checkpoint:
         path = self._folder / "checkpoint"
         try:
-            return Checkpoint.parse(path.read_text("utf-8"), str(path))
+            return Checkpoint.parse(path.read_bytes().decode(), str(path))
         except FileNotFoundError:
             raise NotFound(f"{path}: no such file; a published ledger has its signed checkpoint there") from None
         except (OSError, UnicodeDecodeError) as error:
