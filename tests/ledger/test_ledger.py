@@ -427,7 +427,7 @@ def test_a_damaged_store_is_never_published_over_good_files(tmp_path: Path, rott
         publish(store, public)
     good = {path: path.read_bytes() for path in public.rglob("*") if path.is_file()}
     with apsw.Connection(str(folder / STORE_FILE)) as connection:
-        (data,) = connection.execute(f"SELECT data FROM {rotten} WHERE idx = 0").fetchone() or ()
+        data = connection.execute(f"SELECT data FROM {rotten} WHERE idx = 0 LIMIT 1").get
         rot = bytes([data[0], data[1], data[2] ^ 1, *data[3:]])
         connection.execute(f"UPDATE {rotten} SET data = ? WHERE data = ?", (rot, data))
     named = "public/tile/entries/000 was published" if rotten == "bundles" else r"ledger\.sqlite is damaged|tile/0/000"
@@ -487,7 +487,12 @@ def test_an_entry_of_any_shape_is_refused_in_one_line(data: bytes) -> None:
 
 def test_what_was_put_is_on_disk_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced, real = list[str](), os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())), real(fd)))
+
+    def fsync(fd: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
     assert put(tmp_path / "a", b"data")
     assert synced == [str(tmp_path / "a.new"), str(tmp_path)]
 
