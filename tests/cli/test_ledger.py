@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harmonia.client import Endpoint, Identity
+from harmonia.client import Endpoint, Identity, SleeperCalls
 from harmonia.ledger.leaves import Entry
 from harmonia.ledger.note import Checkpoint
 from harmonia.ledger.proof import Proof
@@ -118,6 +118,29 @@ def test_a_sleeper_proves_what_they_said_and_is_forgotten(harmonia: Run, tmp_pat
     assert (opened["size"], opened["opened"], opened["shredded"]) == (5, 1, 4)
     out = said(harmonia, "ledger", "prove", "2", "--output", str(file), "--data", str(tmp_path))
     assert "nobody can open it any more" in out
+
+
+def test_a_ledger_that_grows_while_it_is_audited_is_asked_again(
+    harmonia: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prove, left = SleeperCalls.prove, 1
+    with daemon(tmp_path) as house:
+        sleeper_id, ada = night(house)
+
+        async def and_say_no(calls: SleeperCalls, id: str) -> tuple[str, bytes]:
+            nonlocal left
+            answer = await prove(calls, id)
+            if left > 0:
+                left -= 1
+                ada.withdraw(types_pb2.PURPOSE_VOICE)
+            return answer
+
+        monkeypatch.setattr(SleeperCalls, "prove", and_say_no)
+        audit = ("ledger", "audit", "--sleeper", sleeper_id, "--data", str(tmp_path))
+        assert json.loads(said(harmonia, *audit, "--json")) == {"entries": 4, "allowed": []}
+        monkeypatch.setattr("harmonia.cli.ledger_audit.TRIES", 2)
+        left = 100
+        assert "the ledger grew" in refused(harmonia, 2, *audit)
 
 
 def test_witnesses_sign_what_continues_and_nothing_else(harmonia: Run, data: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The ledger follows the journal: to the same bytes after any death, and never back."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -32,7 +33,7 @@ from harmonia.ledger.audit import Replay, audit, audit_openings, check_opening
 from harmonia.ledger.leaves import KINDS, Entry, kind_of
 from harmonia.ledger.ledger import STORE_FILE, Ledger
 from harmonia.ledger.note import COSIGNATURE, Checkpoint, Signer, Verifier
-from harmonia.ledger.publishing import Folder, Stored, add_signature, publish, put
+from harmonia.ledger.publishing import Folder, Stored, add_signature, held, publish, put
 from harmonia.ledger.reading import opened, store_of
 from harmonia.ledger.scribe import Scribe
 from harmonia.ledger.store import Store
@@ -483,6 +484,15 @@ def test_a_published_checkpoint_is_read_byte_for_byte(published: tuple[Path, Ver
 def test_an_entry_of_any_shape_is_refused_in_one_line(data: bytes) -> None:
     with pytest.raises(StorageUnreadable, match="f holds an entry that is none of this ledger's"):
         Entry.parse(data, "f")
+
+
+def test_of_those_who_write_a_folder_one_does_at_a_time(tmp_path: Path) -> None:
+    with held(tmp_path / "public"):
+        other = os.open(tmp_path / "public", os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
 
 
 def test_what_was_put_is_on_disk_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,11 @@ def test_another_entry_than_the_listed_is_refused() -> None:
         audit_own(MINE, [one._replace(place=1)], [LOG.verifier])
 
 
+def test_what_the_ledger_did_not_sign_is_refused() -> None:
+    with pytest.raises(StorageUnreadable, match=r"entry 0 is not signed by example\.org/ledger"):
+        audit_own(MINE, shown(leaf(GRANT)), [Signer(LOG.name, b"x" * 32).verifier])
+
+
 def test_proofs_of_several_trees_are_not_taken_together() -> None:
     small, large = shown(leaf(GRANT)), shown(leaf(GRANT), leaf(WITHDRAWAL))
     assert not of_one_tree([small[0], large[1]])
