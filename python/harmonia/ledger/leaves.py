@@ -2,9 +2,10 @@
 
 An entry is one line of JSON: of what kind the event was, whether a person or a circle said it, in which hour of node
 time, and a commitment. No id is in it, no purpose and no level; the hour is not the instant, so that nobody who later
-reads the ledger, and saw somebody press a key at 3:12, finds that entry (who watches it grow may). What the event was stands in its *opening*, a line of JSON that only its
-person and the operator can make: event, stream and a salt of 32 bytes. The commitment is the plain SHA-256 of the
-opening, so `sha256sum` checks it. Without the salt nobody can try out what was committed to.
+reads the ledger, and saw somebody press a key at 3:12, finds that entry (who watches it grow may). What the event was
+stands in its *opening*, a line of JSON that only its person and the operator can make: event, stream and a salt of 32
+bytes. The commitment is the plain SHA-256 of the opening, so `sha256sum` checks it. Without the salt nobody can try out
+what was committed to.
 
 A person's salts are derived from their key, a circle's from the ledger's own. Deleting a person's key therefore takes
 the events and the salts at once: those entries can be opened by nobody, and the tree stays whole.
