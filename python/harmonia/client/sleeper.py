@@ -22,7 +22,7 @@ from harmonia.client.identity import Identity, purpose_bits, write_secret
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.phase import PhaseTracker
-from harmonia.client.platform import STAYING, Platform, parse_score
+from harmonia.client.platform import Platform, parse_score
 from harmonia.client.rooms import HelpCall, Silence
 from harmonia.client.sound import SILENCE, Output, Sound
 from harmonia.client.ticket import Ticket
@@ -130,6 +130,10 @@ class Sleeper:
         self._settings: outbox.Outbox[None] = outbox.Outbox()
         self._withdrawals: outbox.Outbox[int] = outbox.Outbox(stubborn=True)
         self._help: outbox.Outbox[HelpCall] = outbox.Outbox(stubborn=True)
+        self._withdrawals_made = 0
+        """How many withdrawals this platform has heard of, here or from the sanctuary."""
+        self._known_noes = {""}
+        """Their ids."""
         self._untold_apart: dict[str, tuple[bool | None, bool | None]] = {}
         self._state: PlatformState | None = None
         self._saving = trio.Lock()
@@ -508,21 +512,32 @@ class Sleeper:
 
         ``scope``: to whom, a sleeper's id for `monitoring`; empty: the circle. ``level``: how far, 0 to 1. ``for_s``:
         for so many seconds; None: with the circle. Without any of these, what is allowed already stays as it is.
-        Granting presence, hearing or voice ends the silence after an opt-out of everything.
+        Granting presence, hearing or voice ends the silence after an opt-out of everything. Whatever is withdrawn
+        while this runs stays withdrawn: it stops there, with StaleGrant.
         """
+        withdrawals = self._withdrawals_made
         # An earlier no comes first: a yes can only answer a no that is recorded.
         await self._withdrawals.told()
         until_ns = None if for_s is None else await self._calls.node_time_ns() + round(for_s * 1e9)
         plain = not scope and level is None and until_ns is None
+        # Read once: a yes answers the noes from before it, and none that came while it was told.
+        seen = await self._calls.consents()
+        self._known_noes.update(one.withdrawal_id for one in seen.values())
         for purpose in purposes:
-            standing = (await self._calls.consents())[purpose]
+            self._check_no_newer(withdrawals)
+            standing = seen[purpose]
             if not (plain and standing.granted):
                 standing = await self._calls.grant(
                     purpose, supersedes=standing.withdrawal_id, scope=scope, level=level, until_ns=until_ns
                 )
+                self._check_no_newer(withdrawals)
             self._state = replace(self._known, consents={**self.consents, purpose: standing})
-            if purpose in STAYING and not self.platform.core.gate_open:
-                self.platform.open()
+            self.platform.granted(purpose)
+
+    def _check_no_newer(self, withdrawals: int) -> None:
+        """Raises StaleGrant if something was withdrawn since ``withdrawals`` were."""
+        if self._withdrawals_made != withdrawals:
+            raise errors.StaleGrant("something was withdrawn meanwhile, so that this yes ends here: look again")
 
     async def opt_out(self, *purposes: Purpose) -> int:
         """Withdraws ``purposes``, or everything: silent here in the next block, whatever the network does.
@@ -546,7 +561,12 @@ class Sleeper:
         """Takes something back here, now; whoever calls has to save."""
         self.platform.withdraw(event_id, purposes, purpose_bits(purposes))
         self.identity.withdrawals[event_id] = purposes
-        over = {purpose: replace(self.consents[purpose], granted=False) for purpose in purposes or self.consents}
+        self._withdrawals_made += 1
+        self._known_noes.add(event_id.hex())
+        over = {
+            purpose: replace(self.consents[purpose], granted=False, withdrawal_id=event_id.hex())
+            for purpose in purposes or self.consents
+        }
         self._state = replace(self._known, consents=self.consents | over)
         return self._tell_withdrawal(event_id, purposes)
 
@@ -628,8 +648,15 @@ class Sleeper:
         return await self._calls.offers()
 
     async def answer_offer(self, offer_id: str, *, accept: bool) -> Offer:
-        """Accepts an offer, which sets what it says, or declines it, which sets nothing. Raises NotFound, BadInput."""
-        return await self._calls.answer_offer(offer_id, accept=accept)
+        """Accepts an offer, which sets what it says, or declines it, which sets nothing. Raises NotFound, BadInput.
+
+        A yes answers the withdrawals that this sleeper knows of now: StaleGrant if there are newer ones; look again.
+        """
+        withdrawals, answered = self._withdrawals_made, {p: one.withdrawal_id for p, one in self.consents.items()}
+        if accept:
+            await self._withdrawals.told()
+            self._check_no_newer(withdrawals)
+        return await self._calls.answer_offer(offer_id, accept=accept, answered=answered)
 
     async def leave(self, *, come_back: bool = False) -> None:
         """Leaves for good: the voice is gone, the credential ends. With ``come_back``, for a while, until `resume`.
@@ -830,6 +857,9 @@ class Sleeper:
     def _hear(self, state: PlatformState, follow: Callable[[PlatformState], None]) -> None:
         follow(state)
         self._state = state
+        noes = {one.withdrawal_id for one in state.consents.values()} - self._known_noes
+        self._withdrawals_made += len(noes)
+        self._known_noes |= noes
         before = self.identity.wishes
         self._keep_wishes(state.wishes)
         if self.identity.wishes != before:
