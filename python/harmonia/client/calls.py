@@ -218,6 +218,15 @@ class SleeperCalls:
         gate_epoch: int = answer.gate_epoch
         return gate_epoch
 
+    async def tell_withdrawals(self) -> None:
+        """Tells the withdrawals that the identity keeps, oldest first, and drops each that is on the sanctuary's disk.
+
+        It does not write the state file.
+        """
+        for event_id, purposes in list(self.identity.withdrawals.items()):
+            await self.withdraw(event_id, purposes)
+            self.identity.withdrawals.pop(event_id, None)
+
     async def find_stem(self, file: str, sha256: bytes = b"") -> tuple[bytes, int]:
         """Hash and size of a recording that the circle's score names. Raises NotFound if the sanctuary has none."""
         request = stem_pb2.FindStemRequest(sha256=sha256, file=file)

@@ -7,7 +7,7 @@ then the sanctuary hears of it, again and again until it has answered.
 import math
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +61,8 @@ _LEAD_RAMP_S = 2.0
 _HOME_S = 2.0
 """How long going back from it may be waited for at the end."""
 FOLLOWING = (Purpose.BIOSIGNAL, Purpose.PULL)
+_LAST_WORD_S = 3.0
+"""How long, at the end, what was withdrawn may take to be told; then the state file keeps it."""
 _VIGIL_S = 0.1
 """Between two looks for advance wishes."""
 _SENSED_S = 60.0
@@ -120,6 +122,7 @@ class Sleeper:
         self._breath: PhaseTracker | None = None
         self._nursery: trio.Nursery | None = None
         self._unsaved = False
+        self._over = False
         self._recording = recording
         self._udp_only = udp_only
         self._blocked: UdpLoss | None = None
@@ -561,6 +564,7 @@ class Sleeper:
         """Takes something back here, now; whoever calls has to save."""
         self.platform.withdraw(event_id, purposes, purpose_bits(purposes))
         self.identity.withdrawals[event_id] = purposes
+        self._unsaved = True
         self._withdrawals_made += 1
         self._known_noes.add(event_id.hex())
         over = {
@@ -724,10 +728,15 @@ class Sleeper:
         return self._withdrawals.post(event_id.hex(), tell)
 
     def _save_soon(self) -> None:
-        """Writes the state file without waiting for it; at the latest when this sleeper ends."""
+        """Writes the state file without waiting for it; at the latest when this sleeper ends, and after that here."""
         self._unsaved = True
         if self._nursery is not None:
             self._nursery.start_soon(self._save)
+        elif self._over:
+            try:
+                self.identity.save()
+            except errors.StorageError as error:
+                self.trouble = str(error)
 
     async def _save(self) -> None:
         """Writes the state file. A disk that refuses keeps nobody from opting out; it is only said."""
@@ -739,6 +748,9 @@ class Sleeper:
                 await trio.to_thread.run_sync(write_secret, self.identity.path, self.identity.text())
             except errors.StorageError as error:
                 self.trouble = str(error)
+            except trio.Cancelled:
+                self._unsaved = True
+                raise
 
     # Following the sanctuary
 
@@ -753,8 +765,6 @@ class Sleeper:
         task_status.started()
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                nursery.start_soon(self._withdrawals.run)
                 nursery.start_soon(self._keep_vigil)
                 nursery.start_soon(self._settings.run)
                 nursery.start_soon(self._ease)
@@ -763,14 +773,32 @@ class Sleeper:
                 await self._follow()
                 nursery.cancel_scope.cancel()
         finally:
+            self._settings.abandon(self._why_over())
+            self._help.abandon(self._why_over())
+
+    def _why_over(self) -> errors.HarmoniaError:
+        return self._end_error or errors.NotNow("the night is over; there is nothing to change any more")
+
+    async def _tell_withdrawals(self) -> None:
+        """Tells them for as long as this sleeper runs, and a little longer: an ended credential can still withdraw.
+
+        What is not told even then stays in the state file.
+        """
+        try:
+            async with trio.open_nursery() as self._nursery:
+                await self._withdrawals.run()
+        finally:
             self._nursery = None
-            if self._unsaved:
-                with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=True):
+                with trio.move_on_after(_LAST_WORD_S):
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._withdrawals.run)
+                        await self._withdrawals.told()
+                        nursery.cancel_scope.cancel()
+                while self._unsaved:
                     await self._save()
-            over = self._end_error or errors.NotNow("the night is over; there is nothing to change any more")
-            self._withdrawals.abandon(over)
-            self._settings.abandon(over)
-            self._help.abandon(over)
+            self._withdrawals.abandon(self._why_over())
+            self._over = True
 
     async def _attach(self) -> None:
         self.platform.ask()
@@ -955,8 +983,16 @@ async def resume(
 ) -> AsyncIterator[Sleeper]:
     """Comes back as the sleeper of ``state_file``, without a token; otherwise like `join`."""
     identity = Identity.load(state_file)
+    kept = dict(identity.withdrawals)
     async with calls.SleeperCalls(identity) as coming:
+        # A no of the last run is told before anything that may be refused.
+        with suppress(errors.HarmoniaError):
+            await coming.tell_withdrawals()
+        if identity.withdrawals != kept:
+            with suppress(errors.StorageError):
+                await trio.to_thread.run_sync(identity.save)
         await coming.come_back()
+    identity.withdrawals = kept  # told once more, which changes nothing, so that they hold here from the first sample
     async with _running(Sleeper(identity, core or _core.Platform(), recording=recording, udp_only=udp_only)) as sleeper:
         yield sleeper
 
@@ -965,6 +1001,7 @@ async def resume(
 async def _running(sleeper: Sleeper) -> AsyncIterator[Sleeper]:
     try:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(sleeper._tell_withdrawals)
             await nursery.start(sleeper._run)
             yield sleeper
             nursery.cancel_scope.cancel()
