@@ -854,7 +854,7 @@ class Sleeper:
 
     async def _mind_the_way(self) -> None:
         """Opens the session anew where datagrams need new keys, or another way: through gRPC, or by UDP again."""
-        probed = trio.current_time()
+        probed, waits_s = trio.current_time(), outbox.backoff_s()
         while True:
             await trio.sleep(1.0)
             loss = loss_of(self.platform.core)
@@ -866,15 +866,20 @@ class Sleeper:
             elif self._blocked is None and loss is not None and not self._udp_only:
                 self._blocked, probed = loss, trio.current_time()
                 self._session.cancel()
-            elif self._tunnel is not None:
-                self.trouble = self._tunnel.trouble
+            elif (tunnel := self._tunnel) is not None:
+                if tunnel.trouble:
+                    # Without the stream there is no data plane at all.
+                    self.trouble = tunnel.trouble
+                    await trio.sleep(next(waits_s))
+                    if self._tunnel is tunnel:
+                        self._session.cancel()
+                elif tunnel.answered:
+                    waits_s = outbox.backoff_s()
                 if trio.current_time() < probed + _PROBE_EVERY_S:
                     continue
                 probed = trio.current_time()
                 if await gets_through(self.identity.endpoint.host, self._udp_port):
                     self._blocked = None
-                    self._session.cancel()
-                elif self._tunnel.trouble:
                     self._session.cancel()
 
     def _close_tunnel(self) -> None:
