@@ -276,7 +276,7 @@ class House(
         if request.supersedes != self.standing[request.purpose][1]:
             self._abort(context, errors.StaleGrant("stale"))
         self.granted.append((request.purpose, request.supersedes))
-        self.standing[request.purpose] = [True, ""]
+        self.standing[request.purpose] = [True, request.supersedes]
         return consent_pb2.GrantResponse(consent=self._purposes()[request.purpose - 1])
 
     def Withdraw(self, request: Any, context: Any) -> Any:

@@ -20,8 +20,9 @@ ENDED = errors.CredentialEnded("this circle is closed: this credential can withd
 
 @pytest.mark.parametrize("way", ["closed", "ended"])
 async def test_a_no_under_way_when_the_night_ends_is_told_before_the_block_is_left(
-    house: House, core: FakeCore, tmp_path: Path, way: str
+    house: House, core: FakeCore, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sleepers, "_LAST_WORD_S", 30.0)
     path = tmp_path / "me.json"
     async with join(house.invitation(), state_file=path, core=platform(core)) as sleeper:
         await until(lambda: house.watching)
@@ -39,7 +40,7 @@ async def test_a_no_under_way_when_the_night_ends_is_told_before_the_block_is_le
             with pytest.raises(errors.CredentialEnded):
                 await sleeper.ended()
         del house.refusals["Withdraw"]
-    assert [purposes for _, purposes in house.withdrawn] == [(Purpose.RESEARCH,)]
+    assert {purposes for _, purposes in house.withdrawn} == {(Purpose.RESEARCH,)}
     assert Identity.load(path).withdrawals == {}
 
 

@@ -151,7 +151,7 @@ async def test_a_late_report_opens_nothing_and_the_recorded_rest_counts(house: H
     house.standing[Purpose.HEARING] = [False, last.hex()]
     one.follow(platform_state(house.snapshot()))
     assert not core.gate_open
-    house.standing[Purpose.HEARING] = [True, ""]
+    house.standing[Purpose.HEARING] = [True, last.hex()]
     one.follow(platform_state(house.snapshot()))
     assert core.gate_open
 

@@ -332,7 +332,7 @@ async def test_only_a_new_grant_ends_the_silence(house: House, core: FakeCore, e
         assert not core.gate_open
         withdrawal = house.standing[Purpose.HEARING][1]
         if elsewhere:
-            house.standing[Purpose.HEARING] = [True, ""]
+            house.standing[Purpose.HEARING] = [True, withdrawal]
         else:
             await sleeper.grant(Purpose.HEARING)
             assert house.granted[-1] == (Purpose.HEARING, withdrawal)
