@@ -156,6 +156,18 @@ async def test_a_late_report_opens_nothing_and_the_recorded_rest_counts(house: H
     assert core.gate_open
 
 
+async def test_a_no_to_something_else_right_after_a_grant_closes_nothing(house: House, core: FakeCore) -> None:
+    one = Platform(cast(_core.Platform, core))
+    event_id = _withdraw(one, 1, ())
+    for standing in house.standing.values():
+        standing[:] = [False, event_id.hex()]
+    one.follow(platform_state(house.snapshot()))
+    one.granted(Purpose.VOICE)
+    assert core.gate_open
+    _withdraw(one, 2, [Purpose.RESEARCH])
+    assert core.gate_open
+
+
 async def test_an_old_quiet_and_an_old_yes_do_not_undo_a_newer_no(house: House, core: FakeCore) -> None:
     one = Platform(cast(_core.Platform, core))
     first = _withdraw(one, 1, ())

@@ -187,6 +187,7 @@ class Platform:
     def granted(self, purpose: Purpose) -> None:
         """The sanctuary has recorded the person's new grant of it: one of STAYING ends the silence."""
         self._noes.pop(purpose, None)
+        self._withdrawn -= {purpose}
         if purpose in STAYING and not self.core.gate_open:
             self.open()
 
