@@ -121,7 +121,7 @@ def publish(store: Store, folder: Path) -> Published:
     return Published(checkpoint, written)
 
 
-def add_signature(folder: Path, checkpoint: Checkpoint, signature: Signature) -> Checkpoint:
+def add_signature(folder: Path, checkpoint: Checkpoint, signature: Signature) -> None:
     """Signs the published checkpoint again, if it still is this one; what others signed meanwhile stays.
 
     Raises NotNow, StorageError.
@@ -133,9 +133,7 @@ def add_signature(folder: Path, checkpoint: Checkpoint, signature: Signature) ->
                 f"{folder / 'checkpoint'} was published again while its {checkpoint.size} entries were audited: cosign"
                 " it again"
             )
-        signed = now.signed(signature)
-        put(folder / "checkpoint", str(signed).encode())
-    return signed
+        put(folder / "checkpoint", str(now.signed(signature)).encode())
 
 
 @contextmanager
