@@ -130,6 +130,67 @@ def test_a_wish_acts_while_the_sanctuary_is_dead_and_is_recorded_once(data: Path
                 sleeper.process.wait()
 
 
+def test_a_line_that_opts_out_waits_behind_no_other_and_wins_over_every_earlier_yes(data: Path) -> None:
+    with sanctuary(data) as (serving, place):
+        circle = create(data, "--gather", "1")
+        with terminal("join", circle, "--json-lines", "--interval", "0.05", "--control", data=data) as sleeper:
+            joined(sleeper)
+            sleeper.until(lock_state="locked", circle_state="entraining")
+            serving.end(signal.SIGKILL)
+            sleeper.until(connected=False)
+            sleeper.tell("offset 0.25\ngrant biosignal\ngrant voise\noptout voice\noptout everything\noffset 0.375")
+            sleeper.until(muted=True)
+            with sanctuary(data, "--port", str(place["grpc_port"]), "--udp-port", str(place["udp_port"])):
+                sleeper.until(offset_turns=0.375)  # all that was said before has had its turn
+                assert not any(one["granted"] for one in allows(data).values())
+                sleeper.tell("grant hearing biosignal\nquit")
+                sleeper.process.wait(PATIENCE_S)
+            assert sleeper.process.stderr is not None
+            said = sleeper.process.stderr.read()
+            assert "biosignal is not granted: you opted out" in said
+            assert "'voise' is not a purpose" in said
+
+
+def test_who_opts_out_while_they_wait_comes_in_and_allows_nothing(data: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "button"
+    os.mkfifo(pipe)
+    with sanctuary(data):
+        circle = create(data, "--draft")
+        with (
+            terminal("join", circle, "--json-lines", data=data) as one,
+            terminal("join", circle, "--json-lines", "--gesture", str(pipe), data=data) as two,
+        ):
+            one.until(event="waiting")
+            two.until(event="waiting")
+            one.process.send_signal(signal.SIGUSR1)
+            pipe.write_text("optout voice\n")
+            for waiting in (one, two):
+                assert waiting.process.stderr is not None
+                while "opted out" not in (line := waiting.process.stderr.readline()):
+                    assert line
+            answer("circle", "open", circle, data=data)
+            assert one.until(event="joined")["granted"] == []
+            assert two.until(event="joined")["granted"] == ["presence", "hearing", "visibility"]
+            one.until(muted=True)
+
+
+def test_a_key_that_was_pressed_before_anybody_listens_counts(data: Path) -> None:
+    with sanctuary(data):
+        circle = create(data, "--gather", "1")
+        keyboard, screen = pty.openpty()
+        os.write(keyboard, b"o")
+        environment = {**os.environ, "HARMONIA_DATA": str(data), "TERM": "xterm"}
+        with subprocess.Popen([*COMMAND, "join", circle], stdin=screen, stdout=screen, env=environment) as process:
+            shown = threading.Event()
+            threading.Thread(target=_read_all, args=(keyboard, shown), daemon=True).start()
+            try:
+                assert shown.wait(PATIENCE_S)
+                assert not any(one["granted"] for one in allows(data).values())
+            finally:
+                process.kill()
+                os.close(screen)
+
+
 def test_one_key_withdraws_one_purpose_and_one_key_everything(data: Path) -> None:
     with sanctuary(data):
         circle = create(data, "--gather", "1")
@@ -140,8 +201,8 @@ def test_one_key_withdraws_one_purpose_and_one_key_everything(data: Path) -> Non
             threading.Thread(target=_read_all, args=(keyboard, shown), daemon=True).start()
             try:
                 assert shown.wait(PATIENCE_S)
-                # A key that was pressed before the terminal listens is lost; a person presses it again.
-                eventually(lambda: os.write(keyboard, b"wc") and not allows(data)["voice"]["granted"])
+                os.write(keyboard, b"wc")
+                eventually(lambda: not allows(data)["voice"]["granted"])
                 assert allows(data)["hearing"]["granted"]
                 os.write(keyboard, b"wzwo")  # z is nothing
                 eventually(lambda: not any(one["granted"] for one in allows(data).values()))

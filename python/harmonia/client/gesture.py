@@ -16,7 +16,7 @@ from typing import Protocol
 import trio
 
 from harmonia.client.names import Purpose
-from harmonia.errors import BadInput, HarmoniaError, NotFound, StorageError
+from harmonia.errors import BadInput, NotFound, StorageError
 
 TAPS = 3
 WITHIN_S = 2.0
@@ -101,13 +101,16 @@ def _obey(who: Mutable, line: str, taps: Taps | None) -> None:
                 who.mute()
             return
     word, *rest = line.split() or ["optout"]
-    purposes = []
-    if word == "optout":
-        try:
-            purposes = [Purpose.of(name) for name in rest]
-        except HarmoniaError:
-            purposes = []
-    who.mute(*purposes)
+    who.mute(*(meant(rest) if word == "optout" else ()))
+
+
+def meant(names: list[str]) -> list[Purpose]:
+    """The purposes that ``names`` name; none, which is everything to an opt-out, if one of them names no purpose."""
+    try:
+        purposes = [Purpose.of(name) for name in names]
+    except BadInput:
+        return []
+    return [] if Purpose.UNKNOWN in purposes else purposes
 
 
 def _open(pipe: Path) -> int:
