@@ -191,6 +191,31 @@ def test_a_key_that_was_pressed_before_anybody_listens_counts(data: Path) -> Non
                 os.close(screen)
 
 
+def test_who_cannot_leave_is_told_so_and_takes_everything_back(data: Path, tmp_path: Path) -> None:
+    with sanctuary(data) as (serving, place):
+        circle = create(data, "--gather", "1")
+        mix = str(tmp_path / "mix.wav")
+        join = ("join", circle, "--json-lines", "--interval", "0.05", "--control", "--output", mix)
+        with terminal(*join, data=data) as sleeper:
+            sleeper_id = joined(sleeper)
+            serving.process.send_signal(signal.SIGSTOP)
+            sleeper.tell("quit")
+            sleeper.until(event="end")
+            sleeper.process.send_signal(signal.SIGUSR1)  # a no is heard to the very end
+            assert sleeper.process.wait(PATIENCE_S) == 0
+            assert sleeper.process.stderr is not None
+            said = sleeper.process.stderr.read()
+            assert said.count("you could not leave") == 1
+            assert f"circle leave --sleeper {sleeper_id}" in said
+        serving.end(signal.SIGKILL)
+    with sanctuary(data, "--port", str(place["grpc_port"])):
+        assert allows(data)["voice"]["granted"]
+        with terminal("join", "--sleeper", sleeper_id, "--json-lines", data=data) as back:
+            assert back.until(event="joined")["new"] is False
+            eventually(lambda: not any(one["granted"] for one in allows(data).values()))
+        assert harmonia("circle", "leave", "--sleeper", sleeper_id, data=data).returncode == 0
+
+
 def test_one_key_withdraws_one_purpose_and_one_key_everything(data: Path) -> None:
     with sanctuary(data):
         circle = create(data, "--gather", "1")

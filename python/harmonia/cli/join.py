@@ -470,15 +470,30 @@ async def _present(
             if who.away:
                 keep = True
                 _say(f"you have left; come back with `{called_as()} join --sleeper {who.sleeper_id}`")
-            with trio.CancelScope(deadline=trio.current_time() + GOODBYE_S, shield=True) as goodbye:
-                if not keep and not over:
-                    try:
-                        await who.leave()
-                        over = True
-                    except errors.HarmoniaError:
-                        pass
-            if over and not goodbye.cancelled_caught:
+            if not keep and not over:
+                over = await _left(who)
+            if over:
                 put_by(data_dir, state_file, who.sleeper_id)
+
+
+async def _left(who: Sleeper) -> bool:
+    """Leaves for good. Where that cannot be, takes everything back, to be told later, and says what else to do."""
+    why = f"the sanctuary did not answer within {GOODBYE_S:g} s"
+    with trio.CancelScope(deadline=trio.current_time() + GOODBYE_S, shield=True):
+        try:
+            await who.leave()
+            return True
+        except (errors.NotPermitted, errors.NotFound):
+            return False  # the credential had ended before
+        except errors.HarmoniaError as error:
+            why = str(error)
+    who.mute()
+    _say(
+        f"warning: you could not leave: {why}. You opted out of everything, and the sanctuary is told so by the next"
+        f" `{called_as()} join --sleeper {who.sleeper_id}`; `{called_as()} circle leave --sleeper {who.sleeper_id}`"
+        " leaves"
+    )
+    return False
 
 
 async def _ticket(data_dir: Path, text: str) -> Ticket:
