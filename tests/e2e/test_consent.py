@@ -174,6 +174,28 @@ def test_who_opts_out_while_they_wait_comes_in_and_allows_nothing(data: Path, tm
             one.until(muted=True)
 
 
+def test_who_opts_out_and_does_not_get_in_has_taken_it_back_the_next_time(data: Path, tmp_path: Path) -> None:
+    state = tmp_path / "me.json"
+    with sanctuary(data) as (serving, place):
+        circle = create(data)
+        assert harmonia("join", circle, "--state", str(state), "--seconds", "0.1", data=data).returncode == 0
+        serving.process.send_signal(signal.SIGSTOP)
+        pipe = tmp_path / "button"
+        os.mkfifo(pipe)
+        with terminal("join", "--state", str(state), "--gesture", str(pipe), data=data) as sleeper:
+            pipe.write_text("optout voice\n")
+            assert sleeper.process.stderr is not None
+            assert "opted out" in sleeper.process.stderr.readline()
+            serving.end(signal.SIGKILL)
+            assert sleeper.process.wait(PATIENCE_S) == 5
+    with sanctuary(data, "--port", str(place["grpc_port"])):
+        assert allows(data, state)["voice"]["granted"]
+        with terminal("join", "--state", str(state), "--json-lines", data=data) as sleeper:
+            joined(sleeper)
+            eventually(lambda: not allows(data, state)["voice"]["granted"])
+            assert allows(data, state)["hearing"]["granted"]
+
+
 def test_a_key_that_was_pressed_before_anybody_listens_counts(data: Path) -> None:
     with sanctuary(data):
         circle = create(data, "--gather", "1")

@@ -24,7 +24,7 @@ import trio
 
 from harmonia import errors
 from harmonia.cli.weaving import parse_rhythm
-from harmonia.client import EVERY_PURPOSE, Purpose, Sleeper, obey_pipe
+from harmonia.client import EVERY_PURPOSE, Identity, Purpose, Sleeper, obey_pipe
 from harmonia.client.gesture import meant
 
 OFFSET_STEP = 0.05
@@ -72,6 +72,13 @@ class Doors:
         for purposes in self._early:
             who.mute(*purposes)
         await self._nursery.start(until_signal, self.leave)
+
+    def keep(self, state_file: Path) -> None:
+        """Where they did not get in: what they took back on the way is in force, and told, the next time."""
+        if self._who is None and self._early:
+            identity = Identity.load(state_file)
+            identity.withdrawals |= {os.urandom(16): purposes for purposes in self._early}
+            identity.save()
 
     async def listen(self, control: bool, menu: Menu) -> None:
         """Opens standard input: for a program's lines, or for keys where there is a live view."""
@@ -271,6 +278,6 @@ async def open_doors(gesture: Path | None = None, tap_threshold: float | None = 
         doors = Doors(nursery)
         await nursery.start(doors.obey_signal)
         if gesture is not None:
-            nursery.start_soon(obey_pipe, doors, gesture, tap_threshold)
+            await nursery.start(obey_pipe, doors, gesture, tap_threshold)
         yield doors
         nursery.cancel_scope.cancel()

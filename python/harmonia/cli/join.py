@@ -59,7 +59,6 @@ from harmonia.client import (
 )
 from harmonia.client import resume as sdk_resume
 from harmonia.client.clock_log import ClockLogWriter
-from harmonia.client.gesture import check_pipe
 from harmonia.client.sanctuary import read_admin_token
 from harmonia.client.udp import UdpLoss
 from harmonia.client.words import error_text
@@ -328,8 +327,6 @@ def join(
         raise errors.BadInput("standard input can be one thing only: a signal, an invitation or commands")
     if tap_threshold is not None and gesture is None:
         raise errors.BadInput("--taps says how to read what comes through --gesture PIPE: give both")
-    if gesture is not None:
-        check_pipe(gesture)
     sense = None if biosignal is None or band is None else prepare(biosignal, channel, band)
 
     async def work() -> None:
@@ -460,20 +457,23 @@ async def _present(
         ticket.discard()
     if state_file is None:
         raise errors.NotFound("this sleeper has no state file")
-    async with sdk_resume(state_file, recording=recording, udp_only=udp_only, core=core) as who:
-        try:
-            with doors.leave:
-                await doors.admit(who)
-                yield who, new
-        finally:
-            over = who.circle.state is CircleState.CLOSED
-            if who.away:
-                keep = True
-                _say(f"you have left; come back with `{called_as()} join --sleeper {who.sleeper_id}`")
-            if not keep and not over:
-                over = await _left(who)
-            if over:
-                put_by(data_dir, state_file, who.sleeper_id)
+    try:
+        async with sdk_resume(state_file, recording=recording, udp_only=udp_only, core=core) as who:
+            try:
+                with doors.leave:
+                    await doors.admit(who)
+                    yield who, new
+            finally:
+                over = who.circle.state is CircleState.CLOSED
+                if who.away:
+                    keep = True
+                    _say(f"you have left; come back with `{called_as()} join --sleeper {who.sleeper_id}`")
+                if not keep and not over:
+                    over = await _left(who)
+                if over:
+                    put_by(data_dir, state_file, who.sleeper_id)
+    finally:
+        doors.keep(state_file)
 
 
 async def _left(who: Sleeper) -> bool:

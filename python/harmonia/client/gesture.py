@@ -59,7 +59,13 @@ class Taps:
         return False
 
 
-async def obey_pipe(who: Mutable, pipe: Path, tap_threshold: float | None = None) -> None:
+async def obey_pipe(
+    who: Mutable,
+    pipe: Path,
+    tap_threshold: float | None = None,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
     """Mutes ``who`` for each line that comes through ``pipe``, a named pipe, until cancelled.
 
     ``optout`` or an empty line takes everything back, ``optout PURPOSE...`` those. With ``tap_threshold`` lines
@@ -68,6 +74,7 @@ async def obey_pipe(who: Mutable, pipe: Path, tap_threshold: float | None = None
     """
     taps = None if tap_threshold is None else Taps(tap_threshold)
     descriptor = _open(pipe)
+    task_status.started()
     rest = b""
     try:
         while True:
@@ -83,11 +90,6 @@ async def obey_pipe(who: Mutable, pipe: Path, tap_threshold: float | None = None
                 _obey(who, line.decode(errors="replace").strip(), taps)
     finally:
         os.close(descriptor)
-
-
-def check_pipe(pipe: Path) -> None:
-    """Raises NotFound, BadInput or StorageError for what is no pipe."""
-    os.close(_open(pipe))
 
 
 def _obey(who: Mutable, line: str, taps: Taps | None) -> None:
