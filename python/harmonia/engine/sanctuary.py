@@ -118,6 +118,9 @@ class Sanctuary:
             self._nursery = nursery
             token = trio.lowlevel.current_trio_token()
             self._doors = self._desk.doors = Doors(self._desk, token.run_sync_soon)
+            for conductor in self._conductors.values():
+                if not conductor.circle.open:  # closed just now, or too suddenly for its wishes to be written
+                    await conductor.wishes.finish()
             nursery.start_soon(self.wall.watch)
             for conductor, score in opened:
                 conductor.open(score)
