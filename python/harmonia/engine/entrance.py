@@ -72,8 +72,9 @@ class Entrance:
         self._entering = 0
         self.people: dict[str, Person] = {}
         """Who is in the circle, by id, in the order of joining."""
-        self.joined = 0
-        """How many ever came in."""
+        self._came: set[bytes] = set()
+        """The tokens of all who are known to have come in, also of those who are forgotten."""
+        self._next_place = 0
 
     @property
     def present(self) -> int:
@@ -96,6 +97,12 @@ class Entrance:
     def take_in_forgotten(self, event: SleeperForgotten) -> None:
         self._tokens[event.token_hash] = Token(0, FORGOTTEN)
         self._waiting.pop(event.token_hash, None)
+        self._count(event.token_hash)
+
+    def _count(self, hash: bytes, place: int = -1) -> None:
+        """Somebody has come in with that token, at a place (-1: it is forgotten): nobody else gets it."""
+        self._came.add(hash)
+        self._next_place = max(self._next_place, len(self._came), place + 1)
 
     async def join(self, token: str, platform_key: bytes, *, wait: bool = False) -> Joined | Place:
         """Redeems ``token`` for a credential bound to ``platform_key``. The sleeper allows nothing yet.
@@ -197,9 +204,11 @@ class Entrance:
         held = self._tokens[hash]
         sleeper_id = identifier("sleeper-", self._desk.entropy(10))
         circle_id, now_ns = self._conductor.circle.circle_id, self._desk.now_ns()
-        event = SleeperJoined(circle_id, sleeper_id, hash, credential_hash, platform_key, now_ns)
-        # Taken before it is written, so that of two who hold the same token only one comes in.
+        place = self._next_place
+        event = SleeperJoined(circle_id, sleeper_id, hash, credential_hash, platform_key, now_ns, place)
+        # Taken before it is written: of two who hold the same token only one comes in, and no two get the same place.
         self._tokens[hash] = held.redeemed(sleeper_id)
+        self._next_place += 1
         self._entering += 1
         try:
             position = await self._desk.append(person_stream(sleeper_id), NO_STREAM, event)
@@ -226,8 +235,9 @@ class Entrance:
         """Takes in a sleeper whose joining is in the journal."""
         self._tokens[event.token_hash] = Token(0, event.sleeper_id)
         self._waiting.pop(event.token_hash, None)
-        person = Person(self._desk, self._conductor, sleepers.apply(None, event), position)
+        place = self._next_place if event.place is None else event.place
+        self._count(event.token_hash, place)
+        person = Person(self._desk, self._conductor, sleepers.apply(None, event), position, place)
         self.people[event.sleeper_id] = person
-        self.joined += 1
         self._desk.roll.add(person)
         return person

@@ -71,13 +71,15 @@ class Person:
     Everything but :meth:`narrow` belongs to the engine's thread.
     """
 
-    def __init__(self, desk: Desk, conductor: "Conductor", sleeper: Sleeper, position: Position) -> None:
+    def __init__(
+        self, desk: Desk, conductor: "Conductor", sleeper: Sleeper, position: Position, place: int
+    ) -> None:
         self._desk = desk
         self.conductor = conductor
         self.sleeper = sleeper
         self.number = number_of(sleeper.sleeper_id)
-        self.place = conductor.entrance.joined
-        """In the order of joining, from 0; nobody's changes when others leave."""
+        self.place = place
+        """In the order of joining, from 0; nobody's changes when others leave or are forgotten."""
         self.changed = Signal()
         self.on_plane = False
         self.recording = False
