@@ -10,6 +10,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harmonia.client import Circle, Endpoint, Invitation, Place, Ticket
+from harmonia.rpc.interceptor import STREAMS_MAX
 from harmonia.v1 import circle_pb2, platform_pb2, series_pb2, series_pb2_grpc, types_pb2
 from tests.rpc.daemon import PATIENCE_S, Guest, Running, daemon, join_request, reason_of
 
@@ -110,6 +111,34 @@ def test_the_sdk_waits_and_comes_in_by_itself_or_gives_up(tmp_path: Path) -> Non
         with pytest.raises(grpc.RpcError) as refused:
             running.circles.JoinCircle(request, timeout=PATIENCE_S)
         assert reason_of(refused.value) == "CIRCLE_FULL"
+
+
+def test_one_token_waits_in_few_streams_and_another_is_not_kept_out(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        circle_id = running.create(capacity=1).circle_id
+        running.join(circle_id)
+        one, two = (
+            join_request(Ed25519PrivateKey.generate(), circle_id, token) for token in running.tokens(circle_id, 2)
+        )
+        for request in (one, two):
+            request.wait = True
+            running.circles.JoinCircle(request, timeout=PATIENCE_S)
+
+        def wait(request: Any) -> Any:
+            named = circle_pb2.WaitForPlaceRequest(
+                circle_id=circle_id, token=request.token, platform_key=request.platform_key, proof=request.proof
+            )
+            return running.circles.WaitForPlace(named, timeout=PATIENCE_S)
+
+        streams = [wait(one) for _ in range(STREAMS_MAX)]
+        assert [next(stream).waiting.place for stream in streams] == [1] * STREAMS_MAX
+        with pytest.raises(grpc.RpcError, match="streams of this join token are open") as refused:
+            next(wait(one))
+        assert reason_of(refused.value) == "UNREACHABLE"
+        assert one.token not in (refused.value.details() or "")
+        assert next(wait(two)).waiting.place == 2
+        for stream in streams:
+            stream.cancel()
 
 
 def test_leaving_for_a_while_keeps_the_place_and_mutes_until_a_new_grant(tmp_path: Path) -> None:

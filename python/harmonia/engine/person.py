@@ -71,9 +71,7 @@ class Person:
     Everything but :meth:`narrow` belongs to the engine's thread.
     """
 
-    def __init__(
-        self, desk: Desk, conductor: "Conductor", sleeper: Sleeper, position: Position, place: int
-    ) -> None:
+    def __init__(self, desk: Desk, conductor: "Conductor", sleeper: Sleeper, position: Position, place: int) -> None:
         self._desk = desk
         self.conductor = conductor
         self.sleeper = sleeper
