@@ -1,6 +1,7 @@
 """A circle's night over the wire: drafts, waiting, series, leaving for a while; and what is told when it cannot be."""
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harmonia.client import Circle, Endpoint, Invitation, Place, Ticket
 from harmonia.rpc.interceptor import STREAMS_MAX
-from harmonia.v1 import circle_pb2, platform_pb2, series_pb2, series_pb2_grpc, types_pb2
+from harmonia.v1 import (
+    circle_pb2,
+    platform_pb2,
+    series_pb2,
+    series_pb2_grpc,
+    steward_pb2,
+    steward_pb2_grpc,
+    types_pb2,
+)
 from tests.rpc.daemon import PATIENCE_S, Guest, Running, daemon, join_request, reason_of
 
 WISH = types_pb2.NightWish(zone="Europe/Berlin", gather_at="2099-03-28 22:00", lights_out="23:00", wake="02:30..07:00")
@@ -59,6 +68,22 @@ def test_a_wish_that_cannot_be_is_refused_in_words(tmp_path: Path) -> None:
                 running.create(wish=wish)
             assert reason_of(refused.value) == "BAD_INPUT"
             assert said in (refused.value.details() or "")
+
+
+def test_a_guest_is_told_when_a_planned_circle_moves_on(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        evening = datetime.now(UTC) + timedelta(days=2)
+        wish = types_pb2.NightWish(zone="UTC", gather_at=f"{evening:%Y-%m-%d} 22:00", lights_out="23:00")
+        planned = running.create(wish=wish)
+        stub: Any = steward_pb2_grpc.StewardServiceStub(running.channel)
+        given = steward_pb2.GrantRoleRequest(circle_id=planned.circle_id, role=steward_pb2.ROLE_GUEST, name="Gus")
+        key = stub.GrantRole(given, metadata=running.admin, timeout=PATIENCE_S).credential
+        metadata = [("authorization", f"Bearer {key}")]
+        for state, said in ((None, "gathers_ns"), (types_pb2.CIRCLE_STATE_GATHERING, "begins_ns")):
+            if state is not None:
+                planned = running.advance(planned.circle_id, state)
+            seen = stub.LookAtCircle(steward_pb2.LookAtCircleRequest(), metadata=metadata, timeout=PATIENCE_S)
+            assert abs(seen.next_ns - getattr(planned, said)) < 10 * 10**9
 
 
 def test_the_sdk_waits_and_comes_in_by_itself_or_gives_up(tmp_path: Path) -> None:
