@@ -1,5 +1,6 @@
 """Advance wishes in the sanctuary: at their time, through restarts, gone clocks and full disks, and only once."""
 
+import pytest
 import trio
 
 from harmonia.domain.advance import AdvanceWish, Since, WishKind
@@ -9,7 +10,7 @@ from harmonia.domain.states import CircleState
 from harmonia.engine.person import Person
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.engine.scores import ReadScore
-from harmonia.errors import BadScore
+from harmonia.errors import BadInput, BadScore
 from harmonia.testing import FakePlane
 from tests.engine.nights import HOUR_NS, House, audible, in_virtual_time, plane_of, settle
 
@@ -153,6 +154,27 @@ def test_hours_on_a_clock_that_is_gone_are_over() -> None:
         async with house.awake(plane=FakePlane(house.now_ns)) as back:
             assert found(back, person).sleeper.wishes[0].fired
             assert len(withdrawals(house, person)) == 1
+
+    in_virtual_time(scenario)
+
+
+def test_a_wish_that_has_acted_and_is_removed_needs_another_id_to_be_made_again() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            await house.grant(person, Purpose.VOICE)
+            await person.add_wish(after(1))
+            await person.remove_wish(after(1).wish_id)
+            await person.add_wish(after(1))  # it has not acted: it is as new
+            await trio.sleep(3601)
+            assert len(await person.add_wish(after(1))) == 1  # a repetition
+            await person.remove_wish(after(1).wish_id)
+            with pytest.raises(BadInput, match="choose another id"):
+                await person.add_wish(after(2))
+            await house.grant(person, Purpose.VOICE, supersedes=after(1).event_id(person.sleeper.sleeper_id))
+            await person.add_wish(after(2, b"v" * 16))
+            await trio.sleep(3601)
+            assert not audible(sanctuary, person)
 
     in_virtual_time(scenario)
 

@@ -288,6 +288,9 @@ class Person:
         def decide() -> WishMade | None:
             if find(self.sleeper.wishes, wish.wish_id) is not None:
                 return None
+            event_id = wish.event_id(self.sleeper.sleeper_id)
+            if any(event_id in standing.withdrawals for standing in self.sleeper.consent.standings.values()):
+                raise BadInput("a wish of this id has acted, and acts once: choose another id for it, at random")
             if len(self.sleeper.wishes) >= WISHES_MAX:
                 raise BadInput(f"a sleeper has at most {WISHES_MAX} advance wishes: remove one first")
             return WishMade(wish, self._desk.now_ns())
