@@ -59,7 +59,7 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
     ),
     "nights": (
         "dev",
-        ["python", "-m", "sim.nights"],
+        ["python", "-m", "sim.nights.__main__"],
         "simulated nights of random people, every invariant after every event; --count N --seed S",
     ),
     "stubs": ("dev", ["python", "scripts/stubs.py"], "python/harmonia/v1 again from proto/"),
@@ -204,8 +204,12 @@ def install(requirements: str) -> None:
 def build_extension() -> None:
     """Builds harmonia._core in place, and installs the package so that its Python sources are used where they lie."""
     sources = [ROOT / name for name in ("Cargo.toml", "Cargo.lock", "pyproject.toml")]
+    crates = [ROOT / "rust" / name for name in ("core", "io", "py")]  # the others are built for their own sake
     sources += sorted(
-        path for path in (ROOT / "rust").rglob("*") if path.is_file() and "target" not in path.relative_to(ROOT).parts
+        path
+        for crate in crates
+        for path in crate.rglob("*")
+        if path.is_file() and "target" not in path.relative_to(ROOT).parts
     )
     state = digest(sources)
     if EXTENSION.exists() and fresh("extension", f"{state} {digest([EXTENSION])}"):

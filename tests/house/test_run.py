@@ -40,13 +40,13 @@ def house(root: Path, tmp_path: Path) -> ModuleType:
     here.failing = None
     here.run = record
     here.check_tools = lambda: None
-    (tmp_path / "rust").mkdir()
+    (tmp_path / "rust" / "core").mkdir(parents=True)
     (tmp_path / "requirements").mkdir()
     for name in [
         "Cargo.toml",
         "Cargo.lock",
         "pyproject.toml",
-        "rust/lib.rs",
+        "rust/core/lib.rs",
         "requirements/runtime.txt",
         "requirements/dev.txt",
     ]:
@@ -75,7 +75,7 @@ def test_a_step_that_failed_is_taken_up_again(house: Any, step: str) -> None:
     assert house.called == ALL[ALL.index(step) :]
 
 
-@pytest.mark.parametrize("source", ["Cargo.lock", "rust/lib.rs", "rust/new.rs", "pyproject.toml"])
+@pytest.mark.parametrize("source", ["Cargo.lock", "rust/core/lib.rs", "rust/core/new.rs", "pyproject.toml"])
 def test_the_extension_is_built_again_when_a_source_changes(house: Any, tmp_path: Path, source: str) -> None:
     house.set_up("runtime")
     house.called.clear()

@@ -198,7 +198,8 @@ def measure_restart(folder: Path, count: int) -> dict[str, float]:
     took = _until_it_listens(command) - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"restart_s": took, "restart_cpu_s": cpu, "restart_circles": CIRCLES, "restart_sleepers": SLEEPERS}
+    joined = sum(isinstance(event, SleeperJoined) for _, event in events(CIRCLES, SLEEPERS, count))
+    return {"restart_s": took, "restart_cpu_s": cpu, "restart_circles": CIRCLES, "restart_sleepers": joined}
 
 
 def _until_it_listens(command: list[str]) -> float:
@@ -265,7 +266,7 @@ def journal(seconds: float, appenders: int, sync_ms: float, count: int, as_json:
         f" {sync_ms:g} ms ({measured['append_cpu_us']:.0f} µs of CPU time each)\n"
         f"{count} events read again in {measured['events_replay_s']:.1f} s"
         f" ({measured['events_replay_cpu_s']:.1f} s of CPU time)\n"
-        f"{CIRCLES} circles and {SLEEPERS} sleepers restarted in {measured['restart_s']:.1f} s"
+        f"{CIRCLES} circles and {measured['restart_sleepers']} sleepers restarted in {measured['restart_s']:.1f} s"
         f" ({measured['restart_cpu_s']:.1f} s of CPU time)\n"
         f"{SLEEPERS} people's consent to {len(Purpose)} purposes in {measured['consent_ms']:.0f} ms of CPU time"
     )

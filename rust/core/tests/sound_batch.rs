@@ -31,7 +31,8 @@ fn shift() -> Shift {
 
 /// Every wave that a program may hold.
 fn waves() -> Vec<Wave> {
-    let spectrum = Arc::new(Spectrum::drawn(&core::array::from_fn(|i| 10.0 - i as f64)).unwrap());
+    let levels: [f64; 32] = core::array::from_fn(|i| 10.0 - i as f64);
+    let spectrum = Arc::new(Spectrum::drawn(&levels).unwrap());
     let hiss = |hissing| Wave::Hiss(Arc::new(Hiss { spectrum: Arc::clone(&spectrum), hissing }));
     let shaped = |shape, ears, envelope: Option<Envelope>| {
         Wave::Shaped(Arc::new(Shaped { shape, ears, envelope: envelope.map(Arc::new) }))
