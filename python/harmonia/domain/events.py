@@ -645,7 +645,7 @@ def decode(data: bytes) -> Event:
         )
     try:
         return typing.cast(Event, _from_json(_TYPES[kind], body))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise StorageUnreadable(f"the journal holds a damaged {kind}: restore its folder from a backup") from None
 
 
