@@ -475,7 +475,7 @@ async def _present(
                     except errors.HarmoniaError:
                         pass
             if over and not goodbye.cancelled_caught:
-                put_by(data_dir, state_file, who.sleeper_id)
+                who.identity.path = put_by(data_dir, state_file, who.sleeper_id)
 
 
 async def _ticket(data_dir: Path, text: str) -> Ticket:
