@@ -858,7 +858,7 @@ class Sleeper:
         while True:
             await trio.sleep(1.0)
             loss = loss_of(self.platform.core)
-            if not self.connected:
+            if not (self.connected and self.circle.open):  # of a night that is over nothing more comes, by no way
                 continue
             if loss is not None and loss.reason == "keys":
                 self._session.cancel()
