@@ -43,10 +43,12 @@ class House:
         return next(self._ids).to_bytes(16, "big")
 
     @asynccontextmanager
-    async def awake(self, journal: Journal | None = None, plane: FakePlane | None = None) -> AsyncIterator[Sanctuary]:
+    async def awake(
+        self, journal: Journal | None = None, plane: FakePlane | None = None, *, in_doubt: bool = False
+    ) -> AsyncIterator[Sanctuary]:
         """A sanctuary from its start to its sudden end."""
         plane = plane or FakePlane(self.now_ns)
-        sanctuary = Sanctuary(journal or self.journal, plane, self.entropy, fake_scores, self.utc_ns)
+        sanctuary = Sanctuary(journal or self.journal, plane, self.entropy, fake_scores, self.utc_ns, in_doubt=in_doubt)
         async with trio.open_nursery() as nursery:
             await nursery.start(sanctuary.run)
             yield sanctuary

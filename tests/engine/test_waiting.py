@@ -1,5 +1,7 @@
 """The waiting list: in order, through restarts and full disks; and room that is made takes nothing from anybody."""
 
+from typing import cast
+
 import pytest
 import trio
 from hypothesis import given, settings
@@ -10,8 +12,10 @@ from harmonia.domain.events import WaitingBegun
 from harmonia.domain.states import CircleState
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.entrance import Joined, Place
-from harmonia.errors import CircleFull, NotNow, TokenUsed
-from harmonia.journal import Unavailable
+from harmonia.engine.sanctuary import Sanctuary
+from harmonia.errors import CircleFull, NotNow, StorageUnreadable, TokenExpired, TokenUsed
+from harmonia.journal import SHREDDED, Journal, Position, Record, Unavailable
+from harmonia.testing import FakePlane, fake_scores
 from tests.engine.nights import HOUR_NS, KEY, House, audible, came_in, in_virtual_time, plane_of, settle
 
 S = CircleState
@@ -238,5 +242,86 @@ def test_nobody_overtakes_anybody_and_no_place_stays_empty(steps: list[str], cha
                 assert [place(conductor, t) for t in waits] == list(range(1, len(waits) + 1))
                 assert not waits or entrance.present >= conductor.circle.capacity
                 done = not steps
+
+    in_virtual_time(scenario)
+
+
+class _Shredded:
+    """A journal of which somebody's part cannot be read any more."""
+
+    def __init__(self, inner: Journal, gone: set[str]) -> None:
+        self._inner, self._gone = inner, gone
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def read(self, stream: str | None, after: Position | None = None, limit: int | None = None) -> list[Record]:
+        records = self._inner.read(stream, after, limit)
+        return [one._replace(data=SHREDDED) if one.stream in self._gone else one for one in records]
+
+
+def test_who_was_forgotten_does_not_come_in_again_by_themself() -> None:
+    """A backup from before they were forgotten has them waiting, and nothing that says that they came in."""
+
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, capacity=2)
+            first, second = await house.join(conductor), await house.join(conductor)
+            waited, again = await wait(conductor, 2)
+            await first.leave()
+            await settle()
+            ada = came_in(await conductor.entrance.join(waited, KEY))
+            await second.leave()
+            await settle()
+            bo = came_in(await conductor.entrance.join(again, KEY))
+        gone = cast(Journal, _Shredded(house.journal, {ada.stream}))
+        for _ in range(2):
+            async with house.awake(gone) as restored:
+                back = restored.conductor(conductor.circle.circle_id)
+                await settle()
+                assert list(back.entrance.people) == [bo.sleeper.sleeper_id] and not back.entrance.waiting
+                with pytest.raises(TokenExpired):
+                    await back.entrance.join(waited, KEY)
+        async with house.awake(gone) as restored:
+            back = restored.conductor(conductor.circle.circle_id)
+            (token,) = await back.entrance.create_tokens(1, 0)
+        async with house.awake(gone) as restored:  # what is made later is good, through every restart
+            back = restored.conductor(conductor.circle.circle_id)
+            came_in(await back.entrance.join(token, KEY))
+
+    in_virtual_time(scenario)
+
+
+def test_where_a_no_was_lost_every_yes_is_withdrawn_before_anybody_sounds_and_nobody_waits() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, capacity=2)
+            ada, bo = await house.join(conductor), await house.join(conductor)
+            await wait(conductor, 2)
+            for person in (ada, bo):
+                await house.grant(person, Purpose.VOICE)
+            await bo.leave()
+            await settle()
+        async with house.awake(in_doubt=True) as again:
+            for person in (ada, bo):
+                back = again.roll.by_id(person.sleeper.sleeper_id)
+                assert back is not None and back.sleeper.consent[Purpose.VOICE].grant is None
+                assert not audible(again, back)
+            assert again.conductor(conductor.circle.circle_id).entrance.waiting == 0
+        async with house.awake() as later:
+            back = later.roll.by_id(ada.sleeper.sleeper_id)
+            assert back is not None and back.sleeper.consent[Purpose.VOICE].grant is None
+
+    in_virtual_time(scenario)
+
+
+def test_an_event_that_somebody_emptied_is_damage_and_no_wish_to_be_forgotten() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+        emptied = cast(Journal, _Shredded(house.journal, {f"circle/{conductor.circle.circle_id}"}))
+        again = Sanctuary(emptied, FakePlane(house.now_ns), house.entropy, fake_scores)
+        with pytest.raises(StorageUnreadable, match=r"in circle/"):
+            await again.read_journal()
 
     in_virtual_time(scenario)

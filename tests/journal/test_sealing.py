@@ -1,6 +1,8 @@
 """What people said is sealed under a key that is on disk first, and is gone with it."""
 
+import resource
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -173,6 +175,66 @@ def test_an_erasure_that_was_cut_off_is_dropped_and_a_damaged_file_is_said(tmp_p
         Erasures(path)
     with pytest.raises(StorageUnavailable, match="nobody is forgotten without it"):
         Erasures(tmp_path)
+
+
+def test_an_erasure_of_which_only_a_part_fits_is_refused_and_leaves_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "erasures"
+    erasures = Erasures(path)
+    erasures.add("person/ada")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(StorageUnavailable, match="nobody is forgotten without it"):
+            erasures.add("person/bo")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "person/bo" not in erasures
+    erasures.note_ledger(b"abcd", 7, b"r" * 32)
+    erasures.add("person/cy")
+    erasures.close()
+    again = Erasures(path)
+    assert "person/ada" in again and "person/bo" not in again and "person/cy" in again
+    assert len(again) == 2 and again.mark(b"abcd") == (7, (b"r" * 32).hex()) and again.mark(b"dcba") is None
+    again.close()
+
+
+def test_whoever_ends_a_stream_waits_for_what_is_being_written_and_nothing_follows(tmp_path: Path) -> None:
+    at_work, go_on = threading.Event(), threading.Event()
+
+    class Slow(MemoryJournal):
+        def append(self, stream: str, expected: Expected | Position, event_id: bytes, data: bytes) -> Position:
+            at_work.set()
+            go_on.wait()
+            return super().append(stream, expected, event_id, data)
+
+    sealed = SealedJournal(Slow(), KeyStore(tmp_path / "keys.sqlite"), Erasures(tmp_path / "erasures"))
+
+    ending = threading.Event()
+
+    class Told(set[str]):
+        def add(self, stream: str) -> None:
+            super().add(stream)
+            ending.set()
+
+    sealed._ended = Told()
+
+    def end() -> int:
+        with sealed.ended("person/ada"):
+            with pytest.raises(Forgotten):
+                sealed.append("person/ada", ANY, b"2", SECRET)
+            return len(sealed.read("person/ada"))
+
+    with ThreadPoolExecutor(2) as pool:
+        written = pool.submit(sealed.append, "person/ada", ANY, b"1", SECRET)
+        at_work.wait()
+        ended = pool.submit(end)
+        ending.wait()
+        assert not ended.done()
+        go_on.set()
+        assert ended.result() == 1
+        written.result()
+    sealed.append("person/ada", ANY, b"3", SECRET)  # whoever could not be shredded may speak again
+    sealed.close()
 
 
 class Watched(apsw.VFS):

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import apsw
 import pytest
+from click.testing import CliRunner
 
+from harmonia.cli.main import cli
 from harmonia.domain.consent import ALL_PURPOSES, Purpose
 from harmonia.domain.events import (
     ConsentGranted,
@@ -24,22 +26,22 @@ from harmonia.domain.events import (
     SleeperJoined,
     encode,
 )
-from harmonia.errors import NotFound, NotNow, StorageError, StorageUnreadable
-from harmonia.journal import ALL, ANY
+from harmonia.errors import Forgotten, NotFound, NotNow, StorageError, StorageUnreadable
+from harmonia.journal import ALL, ANY, Position, Record
 from harmonia.journal.opening import open_sealed
 from harmonia.journal.sealing import SealedJournal
-from harmonia.ledger import tiles
+from harmonia.ledger import publishing, tiles
 from harmonia.ledger.audit import Replay, audit, audit_openings, check_opening
 from harmonia.ledger.leaves import KINDS, Entry, kind_of
-from harmonia.ledger.ledger import STORE_FILE, Ledger
+from harmonia.ledger.ledger import STORE_FILE, Ledger, doubtful
 from harmonia.ledger.note import COSIGNATURE, Checkpoint, Signer, Verifier
-from harmonia.ledger.publishing import Folder, Stored, add_signature, held, publish, put
+from harmonia.ledger.publishing import Folder, Stored, add_signature, publish, put
 from harmonia.ledger.reading import opened, store_of
 from harmonia.ledger.scribe import Scribe
 from harmonia.ledger.store import Store
 from harmonia.ledger.tiles import entries_of
 from harmonia.ledger.tree import leaf_hash
-from harmonia.rpc.files import write_private
+from harmonia.rpc.files import held, write_private
 
 HOUR_NS = 3600 * 10**9
 
@@ -52,8 +54,12 @@ def said(n: int) -> Event:
     if n % 7 == 0:
         return OffsetsOffered((n,), n * HOUR_NS)
     if n % 3 == 0:
-        return ConsentWithdrawn(tuple(sorted(ALL_PURPOSES)), id, n * HOUR_NS)
+        return withdrawal(n)
     return ConsentGranted(Purpose.VOICE, "", 1.0, None, b"", id, n * HOUR_NS)
+
+
+def withdrawal(n: int) -> Event:
+    return ConsentWithdrawn(tuple(sorted(ALL_PURPOSES)), n.to_bytes(16, "big"), n * HOUR_NS)
 
 
 def fill(journal: SealedJournal, count: int, first: int = 0) -> None:
@@ -228,6 +234,10 @@ def test_a_restored_older_journal_takes_nothing_out_of_the_ledger(tmp_path: Path
         fill(journal, 20, 40)
         before = caught_up(journal, ledger)
     (tmp_path / "journal.db").write_bytes(backup)
+    journal = open_sealed(tmp_path)
+    for _ in range(2):  # as often as a start is broken off
+        assert doubtful(journal, tmp_path)
+    journal.close()
     for _ in range(2):
         with awake(tmp_path) as (journal, ledger):
             fill(journal, 5, 100)
@@ -237,6 +247,8 @@ def test_a_restored_older_journal_takes_nothing_out_of_the_ledger(tmp_path: Path
             found = audit(Stored(parts.store), [parts.signer.verifier], {"before": before})
             audit_openings(found, parts.journal, parts.store, parts.salt)
             assert found.orphans and found.opened + found.orphans == after.size
+            assert found.lost_noes
+            assert not doubtful(parts.journal, tmp_path)
 
 
 def test_the_ledger_keeps_up_with_people_who_never_pause(tmp_path: Path) -> None:
@@ -295,19 +307,63 @@ def test_what_is_deleted_is_in_the_ledger_first(tmp_path: Path) -> None:
     assert {n.to_bytes(16, "big") for n in shredded if type(said(n)).__name__ in KINDS and n > 2} <= logged
 
 
-def test_a_lost_ledger_is_not_made_anew_where_people_were_forgotten(tmp_path: Path) -> None:
+def test_a_lost_ledger_is_not_made_anew(tmp_path: Path) -> None:
     with awake(tmp_path) as (journal, ledger):
         fill(journal, 20)
-        first = caught_up(journal, ledger)
+        caught_up(journal, ledger)
     for path in tmp_path.glob("ledger.sqlite*"):
         path.unlink()
+    for _ in range(2):
+        with pytest.raises(StorageUnreadable, match=r"ledger\.sqlite is gone.*ledger\.key"), awake(tmp_path):
+            pass
+    (tmp_path / "ledger.key").unlink()  # as the message says
     with awake(tmp_path) as (journal, ledger):
-        assert caught_up(journal, ledger).root == first.root
-        ledger.shred("person/1")
+        assert caught_up(journal, ledger).size
+
+
+def test_a_first_start_that_died_between_store_and_key_is_gone_on_with(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, _):
+        fill(journal, 20)
     for path in tmp_path.glob("ledger.sqlite*"):
         path.unlink()
-    with pytest.raises(StorageUnreadable, match=r"ledger\.sqlite is gone.*ledger\.key"), awake(tmp_path):
+    (tmp_path / STORE_FILE).touch()
+    with awake(tmp_path) as (journal, ledger):
+        assert caught_up(journal, ledger).size
+
+
+def test_a_ledger_from_before_somebody_was_forgotten_signs_no_other_history(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 20)
+        caught_up(journal, ledger)
+    backup = (tmp_path / STORE_FILE).read_bytes()
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 20, 20)
+        caught_up(journal, ledger)
+        ledger.shred("person/1")
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 1, 60)
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    (tmp_path / STORE_FILE).write_bytes(backup)
+    with pytest.raises(StorageUnreadable, match="that was signed when somebody was last forgotten"), awake(tmp_path):
         pass
+
+
+def test_what_is_acknowledged_while_somebody_is_forgotten_is_in_the_ledger(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 20)
+        late: list[Position] = []
+        caught = ledger._caught_up
+
+        def and_then_somebody_speaks(stream: str) -> list[Record]:
+            found = caught(stream)
+            with pytest.raises(Forgotten):
+                late.append(journal.append(stream, ANY, b"late", encode(said(3))))
+            return found
+
+        ledger._caught_up = and_then_somebody_speaks  # type: ignore[method-assign]
+        ledger.shred("person/1")
+        assert not late
 
 
 def test_a_lost_signing_key_is_not_replaced(tmp_path: Path) -> None:
@@ -487,7 +543,7 @@ def test_an_entry_of_any_shape_is_refused_in_one_line(data: bytes) -> None:
 
 
 def test_of_those_who_write_a_folder_one_does_at_a_time(tmp_path: Path) -> None:
-    with held(tmp_path / "public"):
+    with publishing.held(tmp_path / "public"):
         other = os.open(tmp_path / "public", os.O_RDONLY)
         with pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -513,6 +569,8 @@ def test_what_was_put_is_on_disk_with_its_name(tmp_path: Path, monkeypatch: pyte
         ("UPDATE events SET event_id = x'00' WHERE revision = 20", "damaged|another event"),
         ("DELETE FROM events WHERE revision = 23", "is not in the journal any more"),
         ("DELETE FROM events WHERE revision > 50", "is not in the journal any more"),
+        ("UPDATE events SET data = x'' WHERE stream = 'circle/a'", r"in circle/a, is empty, and was not when written"),
+        ("UPDATE events SET data = x'' WHERE stream = 'person/1'", r"damaged event in person/1"),
         (
             "UPDATE events SET data = CAST(replace(CAST(data AS TEXT), '7', '8') AS BLOB) WHERE stream = 'circle/a'",
             "commits to something else",
@@ -529,6 +587,51 @@ def test_a_journal_that_was_changed_behind_the_ledgers_back_is_found(tmp_path: P
         found = audit(Stored(parts.store), [parts.signer.verifier], {})
         with pytest.raises(StorageUnreadable, match=what):
             audit_openings(found, parts.journal, parts.store, parts.salt)
+
+
+def test_a_lost_key_is_not_taken_for_somebody_forgotten(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 60)
+        caught_up(journal, ledger)
+    with apsw.Connection(str(tmp_path / "keys.sqlite")) as connection:
+        connection.execute("DELETE FROM keys WHERE stream = 'person/1'")
+    with opened(tmp_path) as parts:
+        found = audit(Stored(parts.store), [parts.signer.verifier], {})
+        with pytest.raises(StorageUnreadable, match=r"in person/1, cannot be read: its person's key is gone"):
+            audit_openings(found, parts.journal, parts.store, parts.salt)
+
+
+def test_an_audit_beside_a_sanctuary_hears_who_came_and_who_was_forgotten_meanwhile(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 2)
+        with opened(tmp_path) as parts:
+            fill(journal, 28, 2)
+            caught_up(journal, ledger)
+            ledger.shred("person/2")
+            found = audit(Stored(parts.store), [parts.signer.verifier], {})
+            audit_openings(found, parts.journal, parts.store, parts.salt)
+            assert found.shredded and found.opened
+
+
+def test_a_ledger_that_stopped_is_found_and_consent_is_followed_to_the_journals_end(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 60)
+        caught_up(journal, ledger)
+    journal = open_sealed(tmp_path)
+    for n in range(60, 70):
+        journal.append("person/1", ANY, n.to_bytes(16, "big"), encode(withdrawal(n)))
+    journal.close()
+    with opened(tmp_path) as parts:
+        found = audit(Stored(parts.store), [parts.signer.verifier], {})
+        before = sum(type_of(record.data) == "ConsentWithdrawn" for record in parts.journal.read(ALL))
+        audit_openings(found, parts.journal, parts.store, parts.salt)
+        assert found.behind == 10 and found.withdrawals == before
+    arguments = ["ledger", "audit", "--openings", "--data", str(tmp_path)]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code != 0 and "lacks the journal's newest 10 events" in str(result.exception or result.output)
+    with held(tmp_path):  # a sanctuary that is still to write them
+        result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0 and "10 events behind the checkpoint" in result.output
 
 
 def test_a_yes_that_nobody_said_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

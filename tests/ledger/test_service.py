@@ -8,7 +8,9 @@ from typing import Any
 
 import grpc
 import pytest
+from click.testing import CliRunner
 
+from harmonia.cli.main import cli
 from harmonia.ledger.leaves import Entry
 from harmonia.ledger.note import Checkpoint, Verifier
 from harmonia.ledger.proof import Proof
@@ -145,3 +147,25 @@ def test_the_ledger_goes_on_where_it_was(tmp_path: Path) -> None:
         assert [entry.index for entry in Ledger(house).entries(ada)] == [1, 2]
         again, second = Ledger(house).state()
         assert again == key and second.size == 3 > first.size - 1
+
+
+def test_an_older_journal_makes_no_yes_of_an_acknowledged_no(tmp_path: Path) -> None:
+    with daemon(tmp_path) as house:
+        circle = house.create()
+        ada, bo = house.join(circle.circle_id), house.join(circle.circle_id)
+        for guest in (ada, bo):
+            guest.grant(types_pb2.PURPOSE_VOICE)
+        Ledger(house).entries(ada)
+    backup = (tmp_path / "journal.db").read_bytes()
+    with daemon(tmp_path) as house:
+        ada = ada.at(house)
+        ada.withdraw(types_pb2.PURPOSE_VOICE)
+        Ledger(house).entries(ada)
+    (tmp_path / "journal.db").write_bytes(backup)
+    with daemon(tmp_path) as house:
+        for guest in (ada, bo):
+            assert not guest.at(house).audible
+    result = CliRunner().invoke(cli, ["ledger", "audit", "--openings", "--data", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "1 of the orphans are withdrawals or wishes that the journal has lost" in result.output
+    assert "nobody's no became a yes" not in result.output

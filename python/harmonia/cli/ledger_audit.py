@@ -17,6 +17,7 @@ from harmonia.ledger.own import Shown, audit_own, of_one_tree
 from harmonia.ledger.proof import Proof
 from harmonia.ledger.publishing import Folder, Stored
 from harmonia.ledger.reading import opened, store_of
+from harmonia.rpc.files import in_use
 
 TRIES = 8
 """How often a sleeper's proofs are fetched again, because the ledger grew between them."""
@@ -35,6 +36,12 @@ TRIES = 8
     metavar="FILE",
     help="A checkpoint or proof from earlier, which the ledger must continue; may be repeated.",
 )
+@click.option(
+    "--erasures",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The erasure journal, if `serve --erasures` keeps it apart; --openings asks it who was forgotten.",
+)
 @click.option("--openings", is_flag=True, help="Open every entry too: as the operator, or of --sleeper.")
 @sleeper_option
 @json_option
@@ -44,6 +51,7 @@ def audit(
     key: str | None,
     witnesses: tuple[str, ...],
     earlier: tuple[Path, ...],
+    erasures: Path | None,
     openings: bool,
     sleeper: str | None,
     as_json: bool,
@@ -65,10 +73,15 @@ def audit(
     if folder is not None:
         found = audit_files(Folder(folder), wanted, since)
     elif openings:
-        with opened(data_dir) as ledger:
+        with opened(data_dir, erasures) as ledger:
             since |= {f"{ledger.store.path}: checkpoint {old.size}": old for old in ledger.store.checkpoints()}
             found = audit_files(Stored(ledger.store), wanted, since)
             audit_openings(found, ledger.journal, ledger.store, ledger.salt)
+            if found.behind and not in_use(data_dir):
+                raise errors.StorageUnreadable(
+                    f"{ledger.store.path} lacks the journal's newest {found.behind} events that belong into it, and no"
+                    f" sanctuary runs in {data_dir} that would write them: start it, then audit again"
+                )
     else:
         with store_of(data_dir) as store:
             found = audit_files(Stored(store), wanted, since)
@@ -87,7 +100,8 @@ def _tell(found: Findings, openings: bool, as_json: bool) -> None:
     if as_json:
         basic = {"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex()}
         more = {
-            name: getattr(found, name) for name in ("opened", "shredded", "orphans", "grants", "stale", "withdrawals")
+            name: getattr(found, name)
+            for name in ("opened", "behind", "shredded", "orphans", "lost_noes", "grants", "stale", "withdrawals")
         }
         echo_json({**basic, "kinds": dict(found.kinds), **(more if openings else {})})
         return
@@ -96,12 +110,22 @@ def _tell(found: Findings, openings: bool, as_json: bool) -> None:
     if openings:
         click.echo(
             f"{found.opened} opened, as the journal has them; {found.shredded} shredded: their people were forgotten"
+            + (f"; {found.behind} events behind the checkpoint, still to be written" if found.behind else "")
             + (f"; {found.orphans} orphans: the journal was restored from before them" if found.orphans else "")
         )
         click.echo(
             f"consent replayed: {found.grants} grants, {found.withdrawals} withdrawals, {found.stale} stale grants that"
-            " changed nothing; nobody's no became a yes by anything but their own grant"
+            " changed nothing; " + _verdict(found)
         )
+
+
+def _verdict(found: Findings) -> str:
+    if not found.lost_noes:
+        return "nobody's no became a yes by anything but their own grant"
+    return (
+        f"but {found.lost_noes} of the orphans are withdrawals or wishes that the journal has lost: whose no they were"
+        " cannot be told, nor that it was kept"
+    )
 
 
 def _audit_own(data_dir: Path, sleeper: str, wanted: list[Verifier], as_json: bool) -> None:

@@ -114,7 +114,7 @@ class Conductor:
         self._position = position
         match event:
             case TokensCreated():
-                self.entrance.take_in_tokens(event)
+                self.entrance.take_in_tokens(event, position)
             case WaitingBegun() | WaitingEnded():
                 self.entrance.take_in_waiting(event)
             case SleeperForgotten():

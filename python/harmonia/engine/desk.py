@@ -55,6 +55,10 @@ class Roll:
         self._by_id.pop(person.sleeper.sleeper_id, None)
         self._by_credential.pop(person.sleeper.credential_hash, None)
 
+    def everybody(self) -> "list[Person]":
+        """In the order of joining."""
+        return list(self._by_id.values())
+
     def by_id(self, sleeper_id: str) -> "Person | None":
         return self._by_id.get(sleeper_id)
 

@@ -7,6 +7,7 @@ from harmonia.domain import sleeper as sleepers
 from harmonia.domain.admission import (
     PLATFORM_KEY_BYTES,
     SECRET_BYTES,
+    TOKENS_MAX,
     WAITING_MAX,
     Token,
     check_token,
@@ -67,6 +68,8 @@ class Entrance:
         self._desk = desk
         self._conductor = conductor
         self._tokens: dict[bytes, Token] = {}
+        self._made: dict[bytes, Position] = {}
+        """Where each token was made."""
         self._waiting: dict[bytes, _Waiting] = {}
         """By their token's hash, in the order in which they come in. Only :meth:`_line_up` and :meth:`_step_out` add to
         it or take from it."""
@@ -94,7 +97,8 @@ class Entrance:
         await self._conductor.record(event)
         return tokens
 
-    def take_in_tokens(self, event: TokensCreated) -> None:
+    def take_in_tokens(self, event: TokensCreated, position: Position) -> None:
+        self._made |= dict.fromkeys(event.hashes, position)
         self._tokens |= {hash: Token(event.expires_ns) for hash in event.hashes}
 
     def take_in_forgotten(self, event: SleeperForgotten) -> None:
@@ -188,6 +192,24 @@ class Entrance:
                 return
             who = (first.token_hash, first.credential_hash, first.platform_key)
             await self._settle(first.token_hash, lambda who=who: self._enter(*who))  # type: ignore[misc]
+
+    async def end_doubtful(self, before: Position | None) -> None:
+        """Ends tokens that nobody seems to have redeemed, and the waiting with them: those made before that place.
+
+        ``before``: None for all. Whoever redeemed one may be somebody who was forgotten. Raises StorageError; then it
+        is gone on with when it is asked for again.
+        """
+        hashes = [
+            hash
+            for hash, token in self._tokens.items()
+            if not token.sleeper_id and token.expires_ns and (before is None or self._made[hash] < before)
+        ]
+        for hash in hashes:
+            if hash in self._waiting:
+                await self._conductor.record(WaitingEnded(hash, self._desk.now_ns()))
+        for at in range(0, len(hashes), TOKENS_MAX):
+            part = tuple(hashes[at : at + TOKENS_MAX])
+            await self._conductor.record(TokensCreated(part, 0, self._desk.now_ns()))  # as expired as can be
 
     async def _settle(self, hash: bytes, write: Callable[[], Awaitable[object]]) -> None:
         """Writes what becomes of somebody who waits; until then they keep their place, and longer if it cannot be."""

@@ -31,6 +31,7 @@ from harmonia.domain.events import (
     SeriesEvent,
     SeriesTemplate,
     SettingEvent,
+    SleeperForgotten,
     SleeperJoined,
     WishEvent,
     decode,
@@ -52,6 +53,7 @@ from harmonia.engine.series import Keeper, series_stream
 from harmonia.engine.wall import Wall, zone_of
 from harmonia.errors import BadInput, BadScore, NotFound, StorageUnreadable
 from harmonia.journal import ALL, ANY, NO_STREAM, SHREDDED, Journal, Position, Record
+from harmonia.journal.sealing import PERSON
 
 STREAM = "sanctuary"
 CIRCLES_MAX = 1000
@@ -74,9 +76,15 @@ class Sanctuary:
         entropy: Entropy,
         scores: ScoreReader = read_score,
         utc_ns: Callable[[], int] = time.time_ns,
+        *,
+        in_doubt: bool = False,
     ) -> None:
+        """``in_doubt``: the journal is known to have lost somebody's no, so nobody's yes is gone by."""
         self._desk = Desk(journal, plane, entropy, utc_ns)
         self._scores = scores
+        self._in_doubt = in_doubt
+        self._forgotten_until: Position | None = None
+        """Where the last of those begins who were forgotten, if the circle of one of them does not know it."""
         self._conductors: dict[str, Conductor] = {}
         self._keepers: dict[str, Keeper] = {}
         self._nursery: trio.Nursery | None = None
@@ -110,6 +118,7 @@ class Sanctuary:
         """Reads the journal, reports as started, and works until cancelled. Raises StorageError."""
         await self.read_journal()
         failpoints.hit("start.read")
+        await self._settle_doubts()
         await self._begin_clock()
         failpoints.hit("start.clock")
         going_on = [conductor for conductor in self._conductors.values() if conductor.circle.open]
@@ -251,9 +260,18 @@ class Sanctuary:
         people: dict[str, tuple[Recollection, Person]] = {}
         """By their streams."""
         newest: dict[str, Position] = {}
+        forgotten: dict[str, Position] = {}
+        """Where the stream of each person begins of whom nothing can be read."""
+        used, joined = set[bytes](), set[bytes]()
+        """The tokens of whom circles know to be forgotten, and of whoever can be read."""
         after: Position | None = None
         while page := await self._desk.read(ALL, after, _PAGE):
-            records = [record for record in page if record.data != SHREDDED]
+            records = list[Record]()  # but an event that is empty elsewhere is damage
+            for record in page:
+                if record.data == SHREDDED and record.stream.startswith(PERSON):
+                    forgotten.setdefault(record.stream, record.position)
+                else:
+                    records.append(record)
             try:
                 events = decode_all([record.data for record in records])
             except StorageUnreadable as error:
@@ -267,12 +285,37 @@ class Sanctuary:
                         held[1].pass_on(cast(PersonEvent, event))
                     continue
                 self._take_in(record, event)
+                if isinstance(event, SleeperForgotten):
+                    used.add(event.token_hash)
                 if isinstance(event, SleeperJoined) and (person := self.roll.by_id(event.sleeper_id)) is not None:
                     people[stream] = Recollection(person.sleeper), person
+                    joined.add(event.token_hash)
             after = page[-1].position
+        if len(forgotten) > len(used - joined):
+            self._forgotten_until = max(forgotten.values())
         for stream, position in newest.items():
             recollection, person = people[stream]
             person.recall(recollection.sleeper, position)
+
+    async def _settle_doubts(self) -> None:
+        """Does what is safe where nobody can tell any more what was said.
+
+        If the journal has lost somebody's no, every grant that stands is withdrawn. And who was forgotten must not come
+        in again by themself: where it cannot be told whose token theirs was, all that may be theirs are ended, and
+        nobody waits with one any more. All of it is recorded; a crash on the way leaves it to be done again.
+        """
+        if self._in_doubt or self._forgotten_until is not None:
+            for conductor in self._conductors.values():
+                if conductor.circle.open:
+                    await conductor.entrance.end_doubtful(None if self._in_doubt else self._forgotten_until)
+        if not self._in_doubt:
+            return
+        for person in self.roll.everybody():
+            standings = person.sleeper.consent.standings.items()
+            granted = tuple(sorted(purpose for purpose, standing in standings if standing.grant is not None))
+            if granted:
+                ended = ConsentWithdrawn(granted, self._desk.entropy(16), self._desk.now_ns())
+                person.take_in(ended, await self._desk.append(person.stream, ANY, ended))
 
     async def _begin_clock(self) -> None:
         """Withdraws every grant whose end lies on a clock that is gone.

@@ -66,8 +66,16 @@ class KeyStore:
         return iter(list(self._keys))
 
     def get(self, stream: str) -> bytes | None:
-        """The key of ``stream``; None if it has none, or none any more."""
-        return self._keys.get(stream)
+        """The key of ``stream``; None if it has none (any more). Also one that another process has made since."""
+        key = self._keys.get(stream)
+        if key is None:
+            try:
+                key = cast(
+                    "bytes | None", self._connection.execute("SELECT key FROM keys WHERE stream = ?", (stream,)).get
+                )
+            except apsw.Error as error:
+                raise self._unavailable(error, "read") from error
+        return key
 
     def ensure(self, *streams: str) -> None:
         """Returns once each of ``streams`` has a key, and the key is on disk. Raises StorageUnavailable."""

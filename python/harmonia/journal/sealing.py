@@ -6,17 +6,23 @@ append and to keep the ledger. The cipher is AES-256-GCM, for which machines hav
 event, where a whole append takes a hundred times as long. Nonces are random, of 96 bits, under a key that one person's
 events use; the event's id is authenticated with it, so that no event passes for another.
 
-Where a key is gone, its events are :data:`~harmonia.journal.interface.SHREDDED`: there, and empty.
+Where somebody was forgotten, their events are :data:`~harmonia.journal.interface.SHREDDED`: there, and empty. A key
+that is gone while the erasure journal does not name its person is not taken for that, nor is an event that somebody
+emptied.
 """
 
 import hmac
 import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from harmonia.errors import Forgotten, StorageUnreadable
-from harmonia.journal.erasures import Erasures
+from harmonia.journal.erasures import Erasures, Mark
 from harmonia.journal.interface import SHREDDED, Expected, Journal, Listener, Position, Record, Snapshot, Subscription
 from harmonia.journal.keys import KeyStore
 
@@ -42,6 +48,10 @@ class SealedJournal:
     def __init__(self, inner: Journal, keys: KeyStore, erasures: Erasures) -> None:
         self._inner, self._keys, self._erasures = inner, keys, erasures
         self._ciphers: dict[str, AESGCM | None] = {}
+        self._writing = Counter[str]()
+        """How many appends to a person's stream are on their way."""
+        self._ended: set[str] = set()
+        self._moved = threading.Condition()
 
     @property
     def blocking(self) -> bool:
@@ -49,9 +59,35 @@ class SealedJournal:
 
     def append(self, stream: str, expected: Expected | Position, event_id: bytes, data: bytes) -> Position:
         """As the journal's. Raises Forgotten for a person who was."""
-        if stream.startswith(PERSON):
-            data = seal(self._sealing(stream), event_id, data)
-        return self._inner.append(stream, expected, event_id, data)
+        if not stream.startswith(PERSON):
+            return self._inner.append(stream, expected, event_id, data)
+        with self._moved:
+            if stream in self._ended:
+                raise _forgotten()
+            self._writing[stream] += 1
+        try:
+            return self._inner.append(stream, expected, event_id, seal(self._sealing(stream), event_id, data))
+        finally:
+            with self._moved:
+                self._writing[stream] -= 1
+                if not self._writing[stream]:
+                    del self._writing[stream]
+                self._moved.notify_all()
+
+    @contextmanager
+    def ended(self, stream: str) -> Iterator[None]:
+        """While the block runs nothing is added to ``stream``: an append raises Forgotten. Those on their way are done.
+
+        Nothing is acknowledged in between, then, of which whoever shreds the stream has not heard.
+        """
+        with self._moved:
+            self._ended.add(stream)
+            self._moved.wait_for(lambda: not self._writing[stream])
+        try:
+            yield
+        finally:
+            with self._moved:
+                self._ended.discard(stream)
 
     def read(self, stream: str | None, after: Position | None = None, limit: int | None = None) -> list[Record]:
         return self._unsealed(self._inner.read(stream, after, limit))
@@ -96,6 +132,14 @@ class SealedJournal:
         """Whether that stream's sleeper was forgotten."""
         return stream in self._erasures
 
+    def ledger_mark(self, key_id: bytes) -> Mark | None:
+        """How far the ledger of that key had come when somebody was last forgotten."""
+        return self._erasures.mark(key_id)
+
+    def note_ledger(self, key_id: bytes, size: int, root: bytes) -> None:
+        """Notes how far a ledger has come, where no restore takes it back. Raises StorageUnavailable."""
+        self._erasures.note_ledger(key_id, size, root)
+
     def shred(self, stream: str) -> None:
         """Makes what ``stream`` holds unreadable for ever, here and in every copy. Raises StorageUnavailable."""
         self._erasures.add(stream)
@@ -128,10 +172,19 @@ class SealedJournal:
             cipher = known(stream)
             if cipher is None:
                 if not stream.startswith(PERSON):
+                    if data == SHREDDED:
+                        raise StorageUnreadable(
+                            f"{_place(record)} is empty, and was not when written: restore a backup"
+                        )
                     out.append(record)
                     continue
                 cipher = self._unsealing(stream)
                 if cipher is None:
+                    if stream not in self._erasures:
+                        raise StorageUnreadable(
+                            f"{_place(record)} cannot be read: its person's key is gone, and the erasure journal does"
+                            " not say that they were forgotten; put keys.sqlite back, or the erasure journal"
+                        )
                     out.append(Record(stream, position, event_id, SHREDDED))
                     continue
             try:
@@ -156,6 +209,10 @@ class _Unsealed:
 
     def close(self) -> None:
         self._inner.close()
+
+
+def _place(record: Record) -> str:
+    return f"the journal's event {record.position.epoch}.{record.position.revision}, in {record.stream},"
 
 
 def _forgotten() -> Forgotten:

@@ -23,10 +23,10 @@ from harmonia.domain.sleeper import Sleeper
 from harmonia.errors import StorageUnreadable
 from harmonia.journal import ALL, SHREDDED, Journal, Position, Record
 from harmonia.journal.sealing import PERSON
-from harmonia.ledger.leaves import Entry, Salt, entry_of
+from harmonia.ledger.leaves import NOES, Entry, Salt, entry_of
 from harmonia.ledger.note import Checkpoint, Verifier
 from harmonia.ledger.publishing import Files
-from harmonia.ledger.store import Store
+from harmonia.ledger.store import Leaf, Store
 from harmonia.ledger.tiles import WIDTH, bundle_path, bundles_of, entries_of, hashes_of, subtree_root, tile_path
 from harmonia.ledger.tree import Read, leaf_hash, root_hash
 
@@ -44,10 +44,14 @@ class Findings:
     """Entries of each kind."""
     opened: int = 0
     """Entries whose commitments were computed again."""
+    behind: int = 0
+    """Events of the journal's that should have an entry behind the checkpoint, and are not in the ledger yet."""
     shredded: int = 0
     """Entries that nobody can open any more, since their person was forgotten."""
     orphans: int = 0
     """Entries whose events the journal has no more, since a backup of it was restored."""
+    lost_noes: int = 0
+    """How many of the orphans are withdrawals or wishes."""
     grants: int = 0
     stale: int = 0
     """Grants that a withdrawal had overtaken, and that changed nothing."""
@@ -107,8 +111,7 @@ def audit_openings(found: Findings, journal: Journal, store: Store, salt: Salt) 
     leaves = store.leaves(0, size)
     replay = Replay()
     for record in _records(journal):
-        while at < size and leaves[at].position is None:
-            found.orphans, at = found.orphans + 1, at + 1
+        at = _count_orphans(found, leaves, at)
         place = leaves[at].position if at < size else None
         if place is not None and place < record.position:
             break
@@ -121,11 +124,11 @@ def audit_openings(found: Findings, journal: Journal, store: Store, salt: Salt) 
             continue
         entry = entry_of(record, salt)
         if entry is not None and at == size:
-            break  # behind the checkpoint
-        if (entry is not None) != here:
+            found.behind += 1
+        elif (entry is not None) != here:
             what = "has no entry for" if entry is not None else "has an entry for"
             raise StorageUnreadable(f"{store.path} {what} the event at {record.position.revision} of the journal")
-        if entry is not None:
+        if entry is not None and here:
             if entry.encode() != leaves[at].entry:
                 raise StorageUnreadable(
                     f"entry {at} of {store.path} commits to something else than the journal's event at"
@@ -133,14 +136,22 @@ def audit_openings(found: Findings, journal: Journal, store: Store, salt: Salt) 
                 )
             found.opened, at = found.opened + 1, at + 1
         replay.take_in(record)
-    while at < size and leaves[at].position is None:
-        found.orphans, at = found.orphans + 1, at + 1
+    at = _count_orphans(found, leaves, at)
     if at != size:
         raise StorageUnreadable(f"entry {at} of {store.path} is of an event that is not in the journal any more")
     for said in replay.said.values():
         found.grants, found.stale = found.grants + said.grants, found.stale + said.stale
         found.withdrawals += said.withdrawals
     return found
+
+
+def _count_orphans(found: Findings, leaves: Sequence[Leaf], at: int) -> int:
+    """Counts those that stand at ``at``; returns the place behind them."""
+    while at < len(leaves) and leaves[at].position is None:
+        found.orphans += 1
+        found.lost_noes += Entry.parse(leaves[at].entry, f"entry {at}").kind in NOES
+        at += 1
+    return at
 
 
 class Said:

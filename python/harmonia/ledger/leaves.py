@@ -65,6 +65,9 @@ KINDS: Mapping[str, str] = {
 An event of a type that is added once ledgers are published needs a version to go by: those from before have no entry.
 """
 
+NOES = frozenset({"withdrawal", "wish"})
+"""Entries by which a person takes something back, or will: if one has no event any more, a yes may stand that ended."""
+
 Salt = Callable[[str, bytes], bytes | None]
 """(stream, event id) → 32 bytes that only the stream's owner and the operator know; None once they are forgotten."""
 

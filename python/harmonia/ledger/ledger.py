@@ -8,17 +8,18 @@ does the ledger itself: a ledger that begins anew under an old key contradicts w
 import hmac
 import secrets
 from collections.abc import Callable
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from harmonia.errors import BadInput, NotFound, StorageUnavailable, StorageUnreadable
-from harmonia.journal import Journal, Record
+from harmonia.errors import BadInput, NotFound, StorageError, StorageUnavailable, StorageUnreadable
+from harmonia.journal import ALL, Journal, Record
 from harmonia.journal.sealing import PERSON, SealedJournal
 from harmonia.ledger.leaves import Entry, Salt, open_leaf
 from harmonia.ledger.note import Checkpoint, Signer, parse_name
 from harmonia.ledger.proof import Proof
-from harmonia.ledger.scribe import Scribe, event_at
+from harmonia.ledger.scribe import Scribe, event_at, lost_noes
 from harmonia.ledger.store import Store
 from harmonia.ledger.tree import inclusion_proof, root_hash
 
@@ -44,8 +45,7 @@ class Ledger:
     def __init__(self, journal: SealedJournal, folder: Path, name: str, write: WritePrivate) -> None:
         """Opens the ledger in ``folder``, or makes it, and its key for ``name``. Raises StorageError."""
         self._journal = journal
-        self._store = Store(folder / STORE_FILE)
-        _check_whole(self._store, folder / KEY_FILE, journal)
+        self._store = _open_store(journal, folder)
         self._signer = signing_key(folder / KEY_FILE, name, write)
         self._salt = salts(self._signer, journal)
         self._scribe = Scribe(journal, self._store, self._signer, self._salt)
@@ -80,8 +80,11 @@ class Ledger:
 
     def shred(self, stream: str) -> None:
         """Makes what ``stream`` holds unreadable for ever, once all of it is in the ledger. Raises StorageError."""
-        self._caught_up(stream)
-        self._journal.shred(stream)
+        with self._journal.ended(stream):
+            self._caught_up(stream)
+            newest = self.checkpoint()
+            self._journal.note_ledger(self._signer.verifier.id, newest.size, newest.root)
+            self._journal.shred(stream)
 
     def forgot(self, stream: str) -> bool:
         """Whether that stream's sleeper was forgotten."""
@@ -97,6 +100,17 @@ class Ledger:
         if records:
             self._scribe.wait_for(records[-1].position)
         return records
+
+
+def doubtful(journal: SealedJournal, folder: Path) -> bool:
+    """Whether a yes may stand in the journal whose withdrawal it has lost: to be asked before anybody goes by it.
+
+    A ledger that must not go on is refused here already. Raises StorageError.
+    """
+    if not (folder / STORE_FILE).exists() and not (folder / KEY_FILE).exists():
+        return False  # the first start
+    with closing(_open_store(journal, folder)) as store:
+        return lost_noes(journal, store) > 0
 
 
 def find(journal: Journal, store: Store, id: str, stream: str | None = None) -> Record:
@@ -159,6 +173,23 @@ def signing_key(path: Path, name: str, write: WritePrivate) -> Signer:
     return signer
 
 
+def _open_store(journal: SealedJournal, folder: Path) -> Store:
+    """The store in ``folder``, made if there was never one. Raises StorageError.
+
+    It is made before the key is: where there is a key and no store, one is lost.
+    """
+    key, path = folder / KEY_FILE, folder / STORE_FILE
+    if key.exists() and not path.exists() and journal.read(ALL, limit=1):
+        raise _gone(path, key)
+    store = Store(path)
+    try:
+        _check_whole(store, key, journal)
+    except StorageError:
+        store.close()
+        raise
+    return store
+
+
 def _check_whole(store: Store, key: Path, journal: SealedJournal) -> None:
     """Raises StorageUnreadable where going on would sign what contradicts an earlier signature."""
     newest = store.checkpoint()
@@ -167,7 +198,17 @@ def _check_whole(store: Store, key: Path, journal: SealedJournal) -> None:
     if newest is not None:
         newest.verify([read_signer(key).verifier], f"{store.path} with {key}")
     elif key.exists() and journal.forgot_anybody:
+        raise _gone(store.path, key)
+    mark = journal.ledger_mark(read_signer(key).verifier.id) if key.exists() else None
+    if mark is not None and (store.size < mark.size or root_hash(store.read, mark.size).hex() != mark.root):
         raise StorageUnreadable(
-            f"{store.path} is gone, and cannot be made anew since people were forgotten: restore it from a backup, or"
-            f" delete {key} to begin another ledger under another key"
+            f"{store.path} is not, or no longer, the ledger of {mark.size} entries that was signed when somebody was"
+            f" last forgotten: restore a newer one, or delete it and {key} to begin another ledger under another key"
         )
+
+
+def _gone(path: Path, key: Path) -> StorageUnreadable:
+    return StorageUnreadable(
+        f"{path} is gone, and made anew it may contradict what it has signed: restore it from a backup, or delete"
+        f" {key} to begin another ledger under another key"
+    )

@@ -41,12 +41,15 @@ def store_of(folder: Path) -> Iterator[Store]:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Opened]:
-    """The same, with all that opens it. Raises NotFound, StorageError."""
+def opened(folder: Path, erasures: Path | None = None) -> Iterator[Opened]:
+    """The same, with all that opens it. ``erasures``: the erasure journal, if it is kept apart.
+
+    Raises NotFound, StorageError.
+    """
     signer = signer_of(folder)
     journal, keys = _present(folder / "journal.db"), _present(folder / "keys.sqlite")
     with store_of(folder) as store, closing(SqliteJournal(journal)) as inner, closing(KeyStore(keys)) as people:
-        sealed = SealedJournal(inner, people, Erasures(folder / "erasures", read_only=True))
+        sealed = SealedJournal(inner, people, Erasures(erasures or folder / "erasures", read_only=True))
         yield Opened(sealed, store, signer, salts(signer, sealed))
 
 

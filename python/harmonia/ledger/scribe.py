@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from harmonia.errors import StorageError, StorageUnavailable
 from harmonia.journal import ALL, Journal, Position, Record, Subscription
-from harmonia.ledger.leaves import Salt, entry_of
+from harmonia.ledger.leaves import NOES, Entry, Salt, entry_of
 from harmonia.ledger.note import Signer
 from harmonia.ledger.store import Leaf, Store
 
@@ -115,21 +115,48 @@ class Scribe:
 def reconcile(journal: Journal, store: Store) -> Position | None:
     """After which event the journal has to be read on; makes orphans of entries whose events it has no more.
 
-    An entry's event is recognised by its place and its id. Raises StorageError.
+    Raises StorageError.
     """
-    kept = store.size
-    lost = False
+    kept, lost = _compare(journal, store)
+    if lost:
+        _log.warning("%s: the journal ends before the ledger does; entries from %d on are orphans", store.path, kept)
+        store.orphan(kept)
+    return store.leaves(kept - 1, kept)[0].position if kept else None
+
+
+def lost_noes(journal: Journal, store: Store) -> int:
+    """How many withdrawals and wishes the ledger holds whose events the journal has lost since it was last opened.
+
+    Changes nothing: until :func:`reconcile` has made them orphans, the answer is the same after any crash. Raises
+    StorageError.
+    """
+    _, lost = _compare(journal, store)
+    noes = sum(Entry.parse(leaf.entry, str(store.path)).kind in NOES for leaf in lost)
+    if noes:
+        _log.warning(
+            "%s holds %d withdrawals or wishes that the journal has lost, and nobody can tell whose: everybody's yes is"
+            " withdrawn, and who waited or had a join token asks for another",
+            store.path,
+            noes,
+        )
+    return noes
+
+
+def _compare(journal: Journal, store: Store) -> tuple[int, list[Leaf]]:
+    """How many entries come before the end of what journal and ledger share, and those behind it that are no orphans.
+
+    An entry's event is recognised by its place and its id.
+    """
+    kept, lost = store.size, list[Leaf]()
     while kept:
         (leaf,) = store.leaves(kept - 1, kept)
         record = None if leaf.position is None else event_at(journal, leaf.position)
         if record is not None and record.event_id == leaf.event_id:
             break
-        lost |= leaf.position is not None
+        if leaf.position is not None:
+            lost.append(leaf)
         kept -= 1
-    if lost:
-        _log.warning("%s: the journal ends before the ledger does; entries from %d on are orphans", store.path, kept)
-        store.orphan(kept)
-    return store.leaves(kept - 1, kept)[0].position if kept else None
+    return kept, lost
 
 
 def event_at(journal: Journal, position: Position) -> Record | None:

@@ -36,6 +36,15 @@ def held(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def in_use(folder: Path) -> bool:
+    """Whether a daemon holds the folder now."""
+    try:
+        with held(folder):
+            return False
+    except FolderInUse:
+        return True
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Replaces ``path`` at once and whole, readable by its owner only. When this returns, it is on disk."""
     write_whole(path, data, PRIVATE)

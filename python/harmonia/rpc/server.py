@@ -27,7 +27,7 @@ from harmonia.engine.sanctuary import Sanctuary
 from harmonia.engine.scores import ScoreReader, read_score
 from harmonia.errors import AddressTaken, BadInput, NotPermitted, StorageError
 from harmonia.journal.opening import open_sealed
-from harmonia.ledger.ledger import Ledger
+from harmonia.ledger.ledger import Ledger, doubtful
 from harmonia.rpc import files, tls
 from harmonia.rpc.auth import Gatekeeper
 from harmonia.rpc.bridge import Bridge
@@ -233,7 +233,8 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
             shred_unreadable=settings.forget_unreadable,
         )
         closing.callback(journal.close)
-        sanctuary = Sanctuary(journal, plane, secrets.token_bytes, settings.scores)
+        in_doubt = doubtful(journal, settings.data_dir)
+        sanctuary = Sanctuary(journal, plane, secrets.token_bytes, settings.scores, in_doubt=in_doubt)
         bridge = Bridge(sanctuary)
         try:
             await bridge.start()
