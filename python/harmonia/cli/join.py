@@ -471,7 +471,7 @@ async def _present(
                 if not keep and not over:
                     over = await _left(who)
                 if over:
-                    put_by(data_dir, state_file, who.sleeper_id)
+                    who.identity.path = put_by(data_dir, state_file, who.sleeper_id)
     finally:
         doors.keep(state_file)
 
