@@ -162,9 +162,11 @@ def test_who_opts_out_while_they_wait_comes_in_and_allows_nothing(data: Path, tm
         ):
             one.until(event="waiting")
             two.until(event="waiting")
-            one.process.send_signal(signal.SIGUSR1)
-            pipe.write_text("optout voice\n")
             for waiting in (one, two):
+                if waiting is one:
+                    one.process.send_signal(signal.SIGUSR1)
+                else:
+                    pipe.write_text("optout voice\n")
                 assert waiting.process.stderr is not None
                 while "opted out" not in (line := waiting.process.stderr.readline()):
                     assert line
