@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from harmonia.cli.common import find_sleeper, put_by, sleepers_dir
-from harmonia.cli.join import chosen, keys, moment_json, parse_voice, spread_voice
+from harmonia.cli.doors import chosen, keys
+from harmonia.cli.join import moment_json, parse_voice, spread_voice
 from harmonia.client import EVERY_PURPOSE, Endpoint, Identity, LockState, Moment
 from harmonia.errors import BadInput, NotFound
 from tests.client.test_identity import someone

@@ -6,11 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from harmonia.client import Endpoint, Identity
+from harmonia.client import Endpoint, Identity, SleeperCalls
+from harmonia.ledger.leaves import Entry
+from harmonia.ledger.note import Checkpoint
+from harmonia.ledger.proof import Proof
+from harmonia.ledger.reading import signer_of
+from harmonia.ledger.tree import leaf_hash
 from harmonia.v1 import types_pb2
 from tests.cli.conftest import Run
 from tests.rpc.daemon import Guest, Running, daemon
@@ -114,6 +120,29 @@ def test_a_sleeper_proves_what_they_said_and_is_forgotten(harmonia: Run, tmp_pat
     assert "nobody can open it any more" in out
 
 
+def test_a_ledger_that_grows_while_it_is_audited_is_asked_again(
+    harmonia: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prove, left = SleeperCalls.prove, 1
+    with daemon(tmp_path) as house:
+        sleeper_id, ada = night(house)
+
+        async def and_say_no(calls: SleeperCalls, id: str) -> tuple[str, bytes]:
+            nonlocal left
+            answer = await prove(calls, id)
+            if left > 0:
+                left -= 1
+                ada.withdraw(types_pb2.PURPOSE_VOICE)
+            return answer
+
+        monkeypatch.setattr(SleeperCalls, "prove", and_say_no)
+        audit = ("ledger", "audit", "--sleeper", sleeper_id, "--data", str(tmp_path))
+        assert json.loads(said(harmonia, *audit, "--json")) == {"entries": 4, "allowed": []}
+        monkeypatch.setattr("harmonia.cli.ledger_audit.TRIES", 2)
+        left = 100
+        assert "the ledger grew" in refused(harmonia, 2, *audit)
+
+
 def test_witnesses_sign_what_continues_and_nothing_else(harmonia: Run, data: Path, tmp_path: Path) -> None:
     public, state = tmp_path / "public", tmp_path / "witness"
     cosign = ("ledger", "cosign", str(public), "--name", "w.example/1", "--state", str(state), "--data", str(data))
@@ -135,6 +164,57 @@ def test_witnesses_sign_what_continues_and_nothing_else(harmonia: Run, data: Pat
     assert "is not signed by w.example/1" in refused(harmonia, 6, *audit)
     (state / "checkpoint").write_text(kept.replace("\n4\n", "\n3\n"))
     assert f"{state}/checkpoint was changed" in refused(harmonia, 6, *cosign)
+
+
+def test_a_witness_that_forgot_what_it_signed_signs_nothing(harmonia: Run, data: Path, tmp_path: Path) -> None:
+    public, state = tmp_path / "public", tmp_path / "witness"
+    cosign = ("ledger", "cosign", str(public), "--name", "w.example/1", "--state", str(state), "--data", str(data))
+    refused(harmonia, 3, *cosign)  # which made the key, and the mark that nothing is signed yet
+    assert state.stat().st_mode & 0o777 == 0o700
+    said(harmonia, "ledger", "publish", str(public), "--data", str(data))
+    said(harmonia, *cosign)
+    before = (public / "checkpoint").read_bytes()
+    (state / "checkpoint").write_text("")
+    assert f"{state}/checkpoint is cut" in refused(harmonia, 6, *cosign)
+    (state / "checkpoint").unlink()
+    assert f"{state}/checkpoint is missing" in refused(harmonia, 6, *cosign)
+    assert (public / "checkpoint").read_bytes() == before
+
+
+def test_a_witnesss_key_is_no_ledgers_key_and_the_reverse(harmonia: Run, data: Path, tmp_path: Path) -> None:
+    public, state = tmp_path / "public", tmp_path / "witness"
+    here = ("--data", str(data))
+    said(harmonia, "ledger", "publish", str(public), *here)
+    cosign = ("ledger", "cosign", str(public), "--name", "w.example/1", "--state", str(state), *here)
+    witness = json.loads(said(harmonia, *cosign, "--json"))["witness_key"]
+    ledger = said(harmonia, "ledger", "key", *here).strip()
+    audit = ("ledger", "audit", str(public), *here)
+    assert "is a witness's, not a ledger's" in refused(harmonia, 2, *audit, "--key", witness)
+    assert "is a ledger's, not a witness's" in refused(harmonia, 2, *audit, "--witness", ledger)
+    assert "is a witness's, not a ledger's" in refused(harmonia, 2, *cosign, "--key", witness)
+
+
+@pytest.mark.parametrize("opening", [b"no JSON", b"[]", b"\xff\xfe"])
+def test_an_opening_that_is_none_is_named(harmonia: Run, data: Path, tmp_path: Path, opening: bytes) -> None:
+    """Signed by the ledger's own key: whoever runs it can sign anything."""
+    entry = Entry("grant", "person", 0, sha256(opening).hexdigest()).encode()
+    signer = signer_of(data)
+    plain = Checkpoint(signer.name, 1, leaf_hash(entry))
+    proof, file = tmp_path / "a.tlog-proof", tmp_path / "opening"
+    proof.write_text(str(Proof(entry, 0, (), plain.signed(signer.sign(plain.text)))))
+    file.write_bytes(opening)
+    verify = ("ledger", "verify", str(proof), "--data", str(data))
+    said(harmonia, *verify)
+    assert f"{file} is no opening" in refused(harmonia, 6, *verify, "--opening", str(file))
+
+
+@pytest.mark.parametrize("full", ["public/checkpoint.new", "witness/witness.key.new", "witness/checkpoint.new"])
+def test_a_witness_that_cannot_write_says_where(harmonia: Run, data: Path, tmp_path: Path, full: str) -> None:
+    public, state = tmp_path / "public", tmp_path / "witness"
+    said(harmonia, "ledger", "publish", str(public), "--data", str(data))
+    (tmp_path / full).mkdir(parents=True)
+    cosign = ("ledger", "cosign", str(public), "--name", "w.example/1", "--state", str(state), "--data", str(data))
+    assert f"{tmp_path / full} cannot be written" in refused(harmonia, 6, *cosign)
 
 
 def test_every_refusal_is_one_line_that_names_the_file(harmonia: Run, data: Path, tmp_path: Path) -> None:

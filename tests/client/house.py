@@ -122,6 +122,7 @@ class House(
             hearing_level=1.0,
             own_level=1.0,
         )
+        self.carrying: SimpleQueue[Any] = SimpleQueue()
         self._nonces: set[str] = set()
         self._watchers: list[SimpleQueue[Any]] = []
         self._server: grpc.Server | None = None
@@ -236,6 +237,13 @@ class House(
         context.add_callback(lambda: watcher.put(None))
         yield from iter(watcher.get, None)
 
+    def CarryDatagrams(self, requests: Any, context: Any) -> Any:
+        """Carries nothing, until the sleeper or the test ends it."""
+        self._enter("/harmonia.v1.PlatformService/CarryDatagrams", context)
+        self.carrying = SimpleQueue()
+        context.add_callback(lambda: self.carrying.put(None))
+        yield from iter(self.carrying.get, None)
+
     def SetVoice(self, request: Any, context: Any) -> Any:
         self._enter("/harmonia.v1.PlatformService/SetVoice", context)
         del self.state.voice[:]
@@ -268,7 +276,7 @@ class House(
         if request.supersedes != self.standing[request.purpose][1]:
             self._abort(context, errors.StaleGrant("stale"))
         self.granted.append((request.purpose, request.supersedes))
-        self.standing[request.purpose] = [True, ""]
+        self.standing[request.purpose] = [True, request.supersedes]
         return consent_pb2.GrantResponse(consent=self._purposes()[request.purpose - 1])
 
     def Withdraw(self, request: Any, context: Any) -> Any:

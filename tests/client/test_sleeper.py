@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from harmonia import _core, errors
-from harmonia.client import Purpose, join, resume
+from harmonia.client import Purpose, join, resume, udp
+from harmonia.client import sleeper as sleepers
 from harmonia.client.phase import PhaseEstimate, PhaseTracker
 from harmonia.v1 import types_pb2
 from tests.client.house import CIRCLE, FakeCore, House
@@ -134,6 +135,39 @@ async def test_keys_that_the_sanctuary_does_not_know_are_renewed(house: House, c
         await until(lambda: len(core.did("connect")) == 2 and house.watching)
         assert sleeper.connected
         assert sleeper.trouble == ""
+
+
+async def test_a_tunnel_that_breaks_is_opened_anew_at_once_and_hides_no_other_trouble(
+    house: House, core: FakeCore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_ago = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW) - 10**10
+    looks = list[int]()
+
+    def look(core: _core.Platform) -> udp.UdpLoss | None:
+        looks.append(1)
+        return udp.loss_of(core)
+
+    monkeypatch.setattr(sleepers, "loss_of", look)
+    async with join(house.invitation(), state_file=tmp_path / "me.json", core=platform(core)) as sleeper:
+        await until(lambda: house.watching)
+        house.refusals["CarryDatagrams"] = errors.Unreachable("no way through")
+        core.unanswered = {"since_raw_ns": long_ago, "server": "here:9", "keys_refused": False, "forged": False}
+        # Once for the tunnel, and then because it breaks.
+        await until(lambda: house.calls["AttachPlatform"] >= 4)
+        house.refusals.clear()
+        carried = house.calls["CarryDatagrams"]
+        await until(lambda: house.calls["CarryDatagrams"] > carried)
+        house.carrying.put(None)
+        await until(lambda: house.calls["CarryDatagrams"] > carried + 1)
+
+        def full(_path: Path, _text: str) -> None:
+            raise errors.StorageError("disk full")
+
+        monkeypatch.setattr(sleepers, "write_secret", full)
+        await sleeper.opt_out()
+        looks.clear()
+        await until(lambda: len(looks) > 2)
+        assert sleeper.trouble == "disk full"
 
 
 async def test_a_credential_that_ended_ends_the_sleeper(house: House, core: FakeCore) -> None:
@@ -298,7 +332,7 @@ async def test_only_a_new_grant_ends_the_silence(house: House, core: FakeCore, e
         assert not core.gate_open
         withdrawal = house.standing[Purpose.HEARING][1]
         if elsewhere:
-            house.standing[Purpose.HEARING] = [True, ""]
+            house.standing[Purpose.HEARING] = [True, withdrawal]
         else:
             await sleeper.grant(Purpose.HEARING)
             assert house.granted[-1] == (Purpose.HEARING, withdrawal)

@@ -57,6 +57,7 @@ def test_a_newer_version_or_type_is_refused_by_name() -> None:
         b'{"type":"OffsetSet","v":1,"offset":"x","t_ns":1}',
         b'{"type":"OffsetSet","v":1,"offset":true,"t_ns":1}',
         b'{"type":"OffsetSet","v":1,"offset":1,"t_ns":1,"new":1}',
+        b'{"type":"RhythmLed","v":1,"segment":1,"t_ns":1}',
     ],
 )
 def test_damage_is_said_not_guessed(data: bytes) -> None:

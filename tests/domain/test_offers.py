@@ -125,6 +125,17 @@ def test_an_offer_that_makes_no_sense_is_refused_in_words(changes: dict[str, obj
         decide_new_offer(circle, dataclasses.replace(RULING, **changes), 5)  # type: ignore[arg-type]
 
 
+def test_offers_whose_time_is_over_make_room_and_are_kept_no_longer() -> None:
+    circle = circles.apply(None, CREATED)
+    timed = [dataclasses.replace(RULING, made_ns=n, until_ns=100) for n in range(offers.OFFERS_MAX - 1)]
+    for offer in timed:
+        circle = circles.apply(circle, decide_new_offer(circle, offer, 5))
+    with pytest.raises(NotNow, match="32 offers"):
+        decide_new_offer(circle, RULING, 99)
+    circle = circles.apply(circle, decide_new_offer(circle, RULING, 100))
+    assert [one.kind for one in circle.offers] == [OfferKind.MODE, OfferKind.RULING]
+
+
 def test_offers_are_bounded_and_end_with_the_circle() -> None:
     circle = circles.apply(None, CREATED)
     for n in range(offers.OFFERS_MAX - 1):

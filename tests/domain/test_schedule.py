@@ -1,6 +1,7 @@
 """Laws of civil time: what a night's words mean, also where the clocks change, and what they cannot mean."""
 
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,7 +10,17 @@ from hypothesis import strategies as st
 
 from harmonia.domain.circle import LEAD_NS, Circle, apply
 from harmonia.domain.events import CircleCreated
-from harmonia.domain.schedule import Instants, NightPlan, instants, local_time, parse_plan, utc_ns
+from harmonia.domain.recurrence import nights, parse_night
+from harmonia.domain.schedule import (
+    Instants,
+    NightPlan,
+    TimesOfDay,
+    instants,
+    local_time,
+    parse_plan,
+    plan_on,
+    utc_ns,
+)
 from harmonia.domain.states import CircleState
 from harmonia.domain.timetable import next_due, waking_ns
 from harmonia.errors import BadInput
@@ -143,3 +154,29 @@ def test_a_clock_that_is_set_moves_what_lies_ahead_and_leaves_what_has_happened(
 
 
 S = CircleState
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York", "UTC"])
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-01-01", "9999-12-31"])
+def test_a_day_beyond_the_calendar_is_refused_in_words(day: str, zone: str) -> None:
+    now_ns, where = 1_800_000_000 * 10**9, ZoneInfo(zone)
+    evening, said = f"{day} 23:30", r"must be in a year from 1900 to 9998, not \d+"
+    times = TimesOfDay(zone, "23:30", "23:00", "06:30")
+    for words in ((evening, "23:00", ""), ("", evening, ""), ("", "23:00", evening)):
+        with pytest.raises(BadInput, match=said):
+            parse_plan(zone, where, *words, now_ns)
+    with pytest.raises(BadInput, match=said):
+        plan_on(date.fromisoformat(day), times, where)
+    with pytest.raises(BadInput, match=said):
+        parse_night(day)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("rule", ["daily", "full-moon", "FREQ=MONTHLY;BYDAY=-1FR"])
+def test_the_last_years_nights_end_and_break_nothing(rule: str, zone: str) -> None:
+    times = TimesOfDay(zone, "23:30", "23:00", "06:30")
+    for night in nights(rule, date(9998, 11, 1), ZoneInfo(zone)):
+        with suppress(BadInput):
+            plan_on(night, times, ZoneInfo(zone))
+    with pytest.raises(BadInput, match="366 days ahead"):
+        parse_plan(zone, ZoneInfo(zone), "9998-12-31 23:59", "00:30", "23:00..00:10", 1_800_000_000 * 10**9)

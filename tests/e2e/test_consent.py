@@ -130,6 +130,116 @@ def test_a_wish_acts_while_the_sanctuary_is_dead_and_is_recorded_once(data: Path
                 sleeper.process.wait()
 
 
+def test_a_line_that_opts_out_waits_behind_no_other_and_wins_over_every_earlier_yes(data: Path) -> None:
+    with sanctuary(data) as (serving, place):
+        circle = create(data, "--gather", "1")
+        with terminal("join", circle, "--json-lines", "--interval", "0.05", "--control", data=data) as sleeper:
+            joined(sleeper)
+            sleeper.until(lock_state="locked", circle_state="entraining")
+            serving.end(signal.SIGKILL)
+            sleeper.until(connected=False)
+            sleeper.tell("offset 0.25\ngrant biosignal\ngrant voise\noptout voice\noptout everything\noffset 0.375")
+            sleeper.until(muted=True)
+            with sanctuary(data, "--port", str(place["grpc_port"]), "--udp-port", str(place["udp_port"])):
+                sleeper.until(offset_turns=0.375)  # all that was said before has had its turn
+                assert not any(one["granted"] for one in allows(data).values())
+                sleeper.tell("grant hearing biosignal\nquit")
+                sleeper.process.wait(PATIENCE_S)
+            assert sleeper.process.stderr is not None
+            said = sleeper.process.stderr.read()
+            assert "biosignal is not granted: you opted out" in said
+            assert "'voise' is not a purpose" in said
+
+
+def test_who_opts_out_while_they_wait_comes_in_and_allows_nothing(data: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "button"
+    os.mkfifo(pipe)
+    with sanctuary(data):
+        circle = create(data, "--draft")
+        with (
+            terminal("join", circle, "--json-lines", data=data) as one,
+            terminal("join", circle, "--json-lines", "--gesture", str(pipe), data=data) as two,
+        ):
+            one.until(event="waiting")
+            two.until(event="waiting")
+            for waiting in (one, two):
+                if waiting is one:
+                    one.process.send_signal(signal.SIGUSR1)
+                else:
+                    pipe.write_text("optout voice\n")
+                assert waiting.process.stderr is not None
+                while "opted out" not in (line := waiting.process.stderr.readline()):
+                    assert line
+            answer("circle", "open", circle, data=data)
+            assert one.until(event="joined")["granted"] == []
+            assert two.until(event="joined")["granted"] == ["presence", "hearing", "visibility"]
+            one.until(muted=True)
+
+
+def test_who_opts_out_and_does_not_get_in_has_taken_it_back_the_next_time(data: Path, tmp_path: Path) -> None:
+    state = tmp_path / "me.json"
+    with sanctuary(data) as (serving, place):
+        circle = create(data)
+        assert harmonia("join", circle, "--state", str(state), "--seconds", "0.1", data=data).returncode == 0
+        serving.process.send_signal(signal.SIGSTOP)
+        pipe = tmp_path / "button"
+        os.mkfifo(pipe)
+        with terminal("join", "--state", str(state), "--gesture", str(pipe), data=data) as sleeper:
+            pipe.write_text("optout voice\n")
+            assert sleeper.process.stderr is not None
+            assert "opted out" in sleeper.process.stderr.readline()
+            serving.end(signal.SIGKILL)
+            assert sleeper.process.wait(PATIENCE_S) == 5
+    with sanctuary(data, "--port", str(place["grpc_port"])):
+        assert allows(data, state)["voice"]["granted"]
+        with terminal("join", "--state", str(state), "--json-lines", data=data) as sleeper:
+            joined(sleeper)
+            eventually(lambda: not allows(data, state)["voice"]["granted"])
+            assert allows(data, state)["hearing"]["granted"]
+
+
+def test_a_key_that_was_pressed_before_anybody_listens_counts(data: Path) -> None:
+    with sanctuary(data):
+        circle = create(data, "--gather", "1")
+        keyboard, screen = pty.openpty()
+        os.write(keyboard, b"o")
+        environment = {**os.environ, "HARMONIA_DATA": str(data), "TERM": "xterm"}
+        with subprocess.Popen([*COMMAND, "join", circle], stdin=screen, stdout=screen, env=environment) as process:
+            shown = threading.Event()
+            threading.Thread(target=_read_all, args=(keyboard, shown), daemon=True).start()
+            try:
+                assert shown.wait(PATIENCE_S)
+                assert not any(one["granted"] for one in allows(data).values())
+            finally:
+                process.kill()
+                os.close(screen)
+
+
+def test_who_cannot_leave_is_told_so_and_takes_everything_back(data: Path, tmp_path: Path) -> None:
+    with sanctuary(data) as (serving, place):
+        circle = create(data, "--gather", "1")
+        mix = str(tmp_path / "mix.wav")
+        join = ("join", circle, "--json-lines", "--interval", "0.05", "--control", "--output", mix)
+        with terminal(*join, data=data) as sleeper:
+            sleeper_id = joined(sleeper)
+            serving.process.send_signal(signal.SIGSTOP)
+            sleeper.tell("quit")
+            sleeper.until(event="end")
+            sleeper.process.send_signal(signal.SIGUSR1)  # a no is heard to the very end
+            assert sleeper.process.wait(PATIENCE_S) == 0
+            assert sleeper.process.stderr is not None
+            said = sleeper.process.stderr.read()
+            assert said.count("you could not leave") == 1
+            assert f"circle leave --sleeper {sleeper_id}" in said
+        serving.end(signal.SIGKILL)
+    with sanctuary(data, "--port", str(place["grpc_port"])):
+        assert allows(data)["voice"]["granted"]
+        with terminal("join", "--sleeper", sleeper_id, "--json-lines", data=data) as back:
+            assert back.until(event="joined")["new"] is False
+            eventually(lambda: not any(one["granted"] for one in allows(data).values()))
+        assert harmonia("circle", "leave", "--sleeper", sleeper_id, data=data).returncode == 0
+
+
 def test_one_key_withdraws_one_purpose_and_one_key_everything(data: Path) -> None:
     with sanctuary(data):
         circle = create(data, "--gather", "1")
@@ -140,8 +250,8 @@ def test_one_key_withdraws_one_purpose_and_one_key_everything(data: Path) -> Non
             threading.Thread(target=_read_all, args=(keyboard, shown), daemon=True).start()
             try:
                 assert shown.wait(PATIENCE_S)
-                # A key that was pressed before the terminal listens is lost; a person presses it again.
-                eventually(lambda: os.write(keyboard, b"wc") and not allows(data)["voice"]["granted"])
+                os.write(keyboard, b"wc")
+                eventually(lambda: not allows(data)["voice"]["granted"])
                 assert allows(data)["hearing"]["granted"]
                 os.write(keyboard, b"wzwo")  # z is nothing
                 eventually(lambda: not any(one["granted"] for one in allows(data).values()))

@@ -17,6 +17,7 @@ from harmonia.domain.weaving import CircleMode
 from harmonia.engine import offering
 from harmonia.engine.person import Person
 from harmonia.errors import BadInput, CredentialEnded, NotFound, NotNow, StaleGrant
+from harmonia.testing import FakePlane
 from tests.engine.nights import HOUR_NS, House, audible, in_virtual_time
 
 VOICE = (OfferedGrant(Purpose.VOICE, 0.5),)
@@ -184,5 +185,20 @@ def test_only_who_is_here_answers_and_only_hosts_kinds_are_made() -> None:
             await person.leave()
             with pytest.raises(CredentialEnded):
                 await accept(house, person, offer)
+
+    in_virtual_time(scenario)
+
+
+def test_an_offer_with_an_end_on_a_clock_that_is_gone_is_over() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            timed = await conductor.make_offer(OfferKind.RULING, "until midnight", house.now_ns() + HOUR_NS, ())
+            endless = await conductor.make_offer(OfferKind.RULING, "for the night", None, ())
+        plane = FakePlane(house.now_ns)
+        plane.clock_id += 1
+        async with house.awake(plane=plane) as again:
+            left = [one.offer_id for one in again.conductor(conductor.circle.circle_id).circle.offers]
+            assert endless.offer_id in left and timed.offer_id not in left
 
     in_virtual_time(scenario)

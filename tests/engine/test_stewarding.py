@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonia.domain.consent import ALL_PURPOSES, Purpose
+from harmonia.domain.dialogue import WITHDRAWN_MAX
 from harmonia.domain.roles import Role
 from harmonia.domain.states import CircleState
 from harmonia.engine.conductor import Conductor
@@ -510,6 +511,27 @@ def test_a_petition_reaches_the_advocate_as_text_and_its_maker_sees_what_became_
             became = [(one.withdrawn, one.dialogue_id) for one in conductor.stewarding.petitions_of(person)]
             assert became == [(False, held.dialogue_id), (True, "")]
             assert conductor.stewarding.waiting_petitions() == []
+
+    in_virtual_time(scenario)
+
+
+def test_of_withdrawn_petitions_the_newest_few_are_kept() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            person, other = await house.join(conductor), await house.join(conductor)
+            room = conductor.stewarding
+            waiting = (await room.petition(person, house.event_id(), "stays")).text
+            theirs = await room.petition(other, house.event_id(), "theirs")
+            await room.withdraw_petition(other, theirs.petition_id)
+            for n in range(WITHDRAWN_MAX + 3):
+                made = await room.petition(person, house.event_id(), f"number {n}")
+                assert (await room.withdraw_petition(person, made.petition_id)).withdrawn
+        async with house.awake() as again:
+            for stewarding in (room, again.conductor(conductor.circle.circle_id).stewarding):
+                kept = [one.text for one in stewarding.petitions_of(person)]
+                assert kept == [waiting, *(f"number {n}" for n in range(3, WITHDRAWN_MAX + 3))]
+                assert len(stewarding.petitions_of(other)) == 1
 
     in_virtual_time(scenario)
 

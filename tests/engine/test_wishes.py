@@ -1,5 +1,6 @@
 """Advance wishes in the sanctuary: at their time, through restarts, gone clocks and full disks, and only once."""
 
+import pytest
 import trio
 
 from harmonia.domain.advance import AdvanceWish, Since, WishKind
@@ -8,6 +9,8 @@ from harmonia.domain.events import ConsentWithdrawn, decode
 from harmonia.domain.states import CircleState
 from harmonia.engine.person import Person
 from harmonia.engine.sanctuary import Sanctuary
+from harmonia.engine.scores import ReadScore
+from harmonia.errors import BadInput, BadScore
 from harmonia.testing import FakePlane
 from tests.engine.nights import HOUR_NS, House, audible, in_virtual_time, plane_of, settle
 
@@ -102,6 +105,38 @@ def test_a_wish_whose_time_came_while_the_sanctuary_was_down_acts_before_anybody
     in_virtual_time(scenario)
 
 
+def test_a_wish_for_waking_acts_where_the_circle_is_closed_by_a_start_or_a_crash() -> None:
+    async def scenario(house: House) -> None:
+        for crash in (False, True):
+            async with house.awake() as sanctuary:
+                conductor = await house.circle(sanctuary)
+                person = await house.join(conductor)
+                await house.grant(person, Purpose.RESEARCH)
+                await person.add_wish(AdvanceWish(b"w" * 16, WishKind.WAKING, (Purpose.RESEARCH,)))
+                if crash:
+                    await conductor.advance(CircleState.CLOSED)
+            if not crash:
+                again = Sanctuary(house.journal, FakePlane(house.now_ns), house.entropy, unreadable, house.utc_ns)
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(again.run)
+                    nursery.cancel_scope.cancel()
+                assert len(withdrawals(house, person)) == 1
+            async with house.awake() as later:
+                known = found(later, person)
+                assert known.conductor.circle.state is CircleState.CLOSED
+                assert known.sleeper.consent[Purpose.RESEARCH].grant is None
+                assert len(withdrawals(house, person)) == 1
+            async with house.awake() as once_more:
+                assert found(once_more, person).sleeper.wishes[0].fired
+                assert len(withdrawals(house, person)) == 1
+
+    in_virtual_time(scenario)
+
+
+def unreadable(*_score: str) -> ReadScore:
+    raise BadScore("nobody reads this")
+
+
 def test_hours_on_a_clock_that_is_gone_are_over() -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:
@@ -119,6 +154,27 @@ def test_hours_on_a_clock_that_is_gone_are_over() -> None:
         async with house.awake(plane=FakePlane(house.now_ns)) as back:
             assert found(back, person).sleeper.wishes[0].fired
             assert len(withdrawals(house, person)) == 1
+
+    in_virtual_time(scenario)
+
+
+def test_a_wish_that_has_acted_and_is_removed_needs_another_id_to_be_made_again() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            await house.grant(person, Purpose.VOICE)
+            await person.add_wish(after(1))
+            await person.remove_wish(after(1).wish_id)
+            await person.add_wish(after(1))  # it has not acted: it is as new
+            await trio.sleep(3601)
+            assert len(await person.add_wish(after(1))) == 1  # a repetition
+            await person.remove_wish(after(1).wish_id)
+            with pytest.raises(BadInput, match="choose another id"):
+                await person.add_wish(after(2))
+            await house.grant(person, Purpose.VOICE, supersedes=after(1).event_id(person.sleeper.sleeper_id))
+            await person.add_wish(after(2, b"v" * 16))
+            await trio.sleep(3601)
+            assert not audible(sanctuary, person)
 
     in_virtual_time(scenario)
 

@@ -1,12 +1,13 @@
 """The ledger follows the journal: to the same bytes after any death, and never back."""
 
+import fcntl
 import json
 import os
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -25,16 +26,16 @@ from harmonia.domain.events import (
     SleeperJoined,
     encode,
 )
-from harmonia.errors import Forgotten, NotFound, StorageError, StorageUnreadable
+from harmonia.errors import Forgotten, NotFound, NotNow, StorageError, StorageUnreadable
 from harmonia.journal import ALL, ANY, Position, Record
 from harmonia.journal.opening import open_sealed
 from harmonia.journal.sealing import SealedJournal
-from harmonia.ledger import tiles
+from harmonia.ledger import publishing, tiles
 from harmonia.ledger.audit import Replay, audit, audit_openings, check_opening
 from harmonia.ledger.leaves import KINDS, Entry, kind_of
 from harmonia.ledger.ledger import STORE_FILE, Ledger, doubtful
-from harmonia.ledger.note import Checkpoint, Verifier
-from harmonia.ledger.publishing import Folder, Stored, publish
+from harmonia.ledger.note import COSIGNATURE, Checkpoint, Signer, Verifier
+from harmonia.ledger.publishing import Folder, Stored, add_signature, publish, put
 from harmonia.ledger.reading import opened, store_of
 from harmonia.ledger.scribe import Scribe
 from harmonia.ledger.store import Store
@@ -473,6 +474,95 @@ def test_publishing_again_only_adds(tmp_path: Path) -> None:
         before = {path: path.read_bytes() for path in public.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize("rotten", ["bundles", "tiles"])
+def test_a_damaged_store_is_never_published_over_good_files(tmp_path: Path, rotten: str) -> None:
+    folder, public = tmp_path / "data", tmp_path / "public"
+    with awake(folder) as (journal, ledger):
+        fill(journal, 700)
+        caught_up(journal, ledger)
+    with store_of(folder) as store:
+        publish(store, public)
+    good = {path: path.read_bytes() for path in public.rglob("*") if path.is_file()}
+    with apsw.Connection(str(folder / STORE_FILE)) as connection:
+        data = connection.execute(f"SELECT data FROM {rotten} WHERE idx = 0 LIMIT 1").get
+        rot = bytes([data[0], data[1], data[2] ^ 1, *data[3:]])
+        connection.execute(f"UPDATE {rotten} SET data = ? WHERE data = ?", (rot, data))
+    named = "public/tile/entries/000 was published" if rotten == "bundles" else r"ledger\.sqlite is damaged|tile/0/000"
+    with store_of(folder) as store, pytest.raises(StorageUnreadable, match=named):
+        publish(store, public)
+    assert good == {path: path.read_bytes() for path in public.rglob("*") if path.is_file()}
+
+
+def test_what_its_tiles_do_not_add_up_to_is_not_published(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with awake(folder) as (journal, ledger):
+        fill(journal, 60)
+        caught_up(journal, ledger)
+    with apsw.Connection(str(folder / STORE_FILE)) as connection:
+        connection.execute("UPDATE tiles SET data = zeroblob(length(data))")
+    with store_of(folder) as store, pytest.raises(StorageUnreadable, match="is damaged: its tiles have another root"):
+        publish(store, tmp_path / "public")
+    assert not any((tmp_path / "public").iterdir())
+
+
+def test_a_signature_goes_below_the_checkpoint_that_was_audited_and_beside_others(
+    tmp_path: Path, published: tuple[Path, Verifier]
+) -> None:
+    public, _ = published
+    one, two = (Signer(f"w.example/{n}", bytes([n]) * 32, COSIGNATURE) for n in (1, 2))
+    audited = Folder(public).checkpoint()
+    for witness in (one, two):  # both read it before either wrote
+        add_signature(public, audited, witness.cosign(audited.text, 1))
+    Folder(public).checkpoint().verify([one.verifier, two.verifier], "f")
+    newer = replace(audited, size=audited.size + 1)
+    (public / "checkpoint").write_text(str(newer))
+    with pytest.raises(NotNow, match="published again"):
+        add_signature(public, audited, one.cosign(audited.text, 2))
+    assert Folder(public).checkpoint() == newer
+
+
+def test_a_published_checkpoint_is_read_byte_for_byte(published: tuple[Path, Verifier]) -> None:
+    path = published[0] / "checkpoint"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(StorageUnreadable, match="checkpoint is cut or damaged"):
+        Folder(published[0]).checkpoint()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 60_000,
+        b'{"v":1,"kind":["grant"],"by":"person","hour_s":0,"commitment":""}',
+        b'{"v":1,"kind":"grant\\n","by":"person","hour_s":0,"commitment":""}',
+        b'{"v":1,"kind":"grant","by":"person","hour_s":"0","commitment":""}',
+    ],
+)
+def test_an_entry_of_any_shape_is_refused_in_one_line(data: bytes) -> None:
+    with pytest.raises(StorageUnreadable, match="f holds an entry that is none of this ledger's"):
+        Entry.parse(data, "f")
+
+
+def test_of_those_who_write_a_folder_one_does_at_a_time(tmp_path: Path) -> None:
+    with publishing.held(tmp_path / "public"):
+        other = os.open(tmp_path / "public", os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
+
+
+def test_what_was_put_is_on_disk_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, real = list[str](), os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert put(tmp_path / "a", b"data")
+    assert synced == [str(tmp_path / "a.new"), str(tmp_path)]
+
+
 @pytest.mark.parametrize(
     ("sql", "what"),
     [
@@ -546,8 +636,6 @@ def test_a_ledger_that_stopped_is_found_and_consent_is_followed_to_the_journals_
 
 def test_a_yes_that_nobody_said_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The replay has rules of its own: a domain that let an offer touch a person's no would be seen."""
-    from dataclasses import replace
-
     from harmonia.domain import sleeper as sleepers
     from harmonia.domain.consent import Consent, Grant, Standing
     from harmonia.journal import Position, Record

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia.errors import BadInput, StorageUnreadable
-from harmonia.ledger.note import COSIGNATURE, Checkpoint, Signer, Verifier
+from harmonia.ledger.note import COSIGNATURE, Checkpoint, Signer, Verifier, parse_name
 from harmonia.ledger.proof import Proof
 from harmonia.ledger.tree import inclusion_proof, leaf_hash, root_hash
 from tests.ledger.test_tree import ENTRIES, read
@@ -75,6 +75,26 @@ def test_a_witness_signs_the_same_text_with_its_time() -> None:
         both.signed(later).verify([WITNESS.verifier], "f")
     with pytest.raises(StorageUnreadable, match="f is not signed by witness"):
         checkpoint().verify([LOG.verifier, WITNESS.verifier], "f")
+
+
+@pytest.mark.parametrize("time_s", [1 << 63, (1 << 64) - 1])
+def test_a_cosignature_of_no_possible_time_is_not_believed(time_s: int) -> None:
+    last = (1 << 63) - 1
+    checkpoint().signed(WITNESS.cosign(checkpoint().text, last)).verify([WITNESS.verifier], "f")
+    with pytest.raises(StorageUnreadable, match="does not fit"):
+        checkpoint().signed(WITNESS.cosign(checkpoint().text, time_s)).verify([WITNESS.verifier], "f")
+
+
+@pytest.mark.parametrize("name", ["a\x7fb", "a\x00b", "a\x9fb", "a b", "a+b", "a\u2003b", "a\udc80b", ""])
+def test_a_keys_name_is_printed_without_surprise(name: str) -> None:
+    with pytest.raises(BadInput, match="a key's name must be") as caught:
+        parse_name(name)
+    assert str(caught.value).isprintable()
+    with pytest.raises(BadInput):
+        Verifier.parse(str(LOG.verifier).replace(LOG.name, name))
+    line = str(checkpoint().signatures[0])
+    with pytest.raises(StorageUnreadable):
+        Checkpoint.parse(str(checkpoint()).replace(line, line.replace(LOG.name, name)), "f")
 
 
 def test_a_witness_key_is_no_ledgers_key() -> None:

@@ -1,6 +1,7 @@
 """A circle's night over the wire: drafts, waiting, series, leaving for a while; and what is told when it cannot be."""
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,16 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harmonia.client import Circle, Endpoint, Invitation, Place, Ticket
-from harmonia.v1 import circle_pb2, platform_pb2, series_pb2, series_pb2_grpc, types_pb2
+from harmonia.rpc.interceptor import STREAMS_MAX
+from harmonia.v1 import (
+    circle_pb2,
+    platform_pb2,
+    series_pb2,
+    series_pb2_grpc,
+    steward_pb2,
+    steward_pb2_grpc,
+    types_pb2,
+)
 from tests.rpc.daemon import PATIENCE_S, Guest, Running, daemon, join_request, reason_of
 
 WISH = types_pb2.NightWish(zone="Europe/Berlin", gather_at="2099-03-28 22:00", lights_out="23:00", wake="02:30..07:00")
@@ -58,6 +68,22 @@ def test_a_wish_that_cannot_be_is_refused_in_words(tmp_path: Path) -> None:
                 running.create(wish=wish)
             assert reason_of(refused.value) == "BAD_INPUT"
             assert said in (refused.value.details() or "")
+
+
+def test_a_guest_is_told_when_a_planned_circle_moves_on(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        evening = datetime.now(UTC) + timedelta(days=2)
+        wish = types_pb2.NightWish(zone="UTC", gather_at=f"{evening:%Y-%m-%d} 22:00", lights_out="23:00")
+        planned = running.create(wish=wish)
+        stub: Any = steward_pb2_grpc.StewardServiceStub(running.channel)
+        given = steward_pb2.GrantRoleRequest(circle_id=planned.circle_id, role=steward_pb2.ROLE_GUEST, name="Gus")
+        key = stub.GrantRole(given, metadata=running.admin, timeout=PATIENCE_S).credential
+        metadata = [("authorization", f"Bearer {key}")]
+        for state, said in ((None, "gathers_ns"), (types_pb2.CIRCLE_STATE_GATHERING, "begins_ns")):
+            if state is not None:
+                planned = running.advance(planned.circle_id, state)
+            seen = stub.LookAtCircle(steward_pb2.LookAtCircleRequest(), metadata=metadata, timeout=PATIENCE_S)
+            assert abs(seen.next_ns - getattr(planned, said)) < 10 * 10**9
 
 
 def test_the_sdk_waits_and_comes_in_by_itself_or_gives_up(tmp_path: Path) -> None:
@@ -110,6 +136,34 @@ def test_the_sdk_waits_and_comes_in_by_itself_or_gives_up(tmp_path: Path) -> Non
         with pytest.raises(grpc.RpcError) as refused:
             running.circles.JoinCircle(request, timeout=PATIENCE_S)
         assert reason_of(refused.value) == "CIRCLE_FULL"
+
+
+def test_one_token_waits_in_few_streams_and_another_is_not_kept_out(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        circle_id = running.create(capacity=1).circle_id
+        running.join(circle_id)
+        one, two = (
+            join_request(Ed25519PrivateKey.generate(), circle_id, token) for token in running.tokens(circle_id, 2)
+        )
+        for request in (one, two):
+            request.wait = True
+            running.circles.JoinCircle(request, timeout=PATIENCE_S)
+
+        def wait(request: Any) -> Any:
+            named = circle_pb2.WaitForPlaceRequest(
+                circle_id=circle_id, token=request.token, platform_key=request.platform_key, proof=request.proof
+            )
+            return running.circles.WaitForPlace(named, timeout=PATIENCE_S)
+
+        streams = [wait(one) for _ in range(STREAMS_MAX)]
+        assert [next(stream).waiting.place for stream in streams] == [1] * STREAMS_MAX
+        with pytest.raises(grpc.RpcError, match="streams of this join token are open") as refused:
+            next(wait(one))
+        assert reason_of(refused.value) == "UNREACHABLE"
+        assert one.token not in (refused.value.details() or "")
+        assert next(wait(two)).waiting.place == 2
+        for stream in streams:
+            stream.cancel()
 
 
 def test_leaving_for_a_while_keeps_the_place_and_mutes_until_a_new_grant(tmp_path: Path) -> None:

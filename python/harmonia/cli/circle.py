@@ -25,6 +25,7 @@ from harmonia.cli.common import (
     read_score,
     run,
     sleeper_option,
+    tell_kept_withdrawals,
 )
 from harmonia.cli.look import look
 from harmonia.cli.role import role
@@ -438,6 +439,7 @@ def leave(data_dir: Path, name: str | None, sleeper: str | None, come_back: bool
             return ticket.invitation.circle_id, "waiting list"
         identity = find_sleeper(data_dir, sleeper, name)
         async with SleeperCalls(identity) as calls:
+            await tell_kept_withdrawals(data_dir, calls)
             await calls.leave(come_back=come_back)
         if identity.path is not None and not come_back:
             put_by(data_dir, identity.path, identity.sleeper_id)

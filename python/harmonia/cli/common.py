@@ -22,6 +22,7 @@ from harmonia.client import (
     NightPlan,
     Sanctuary,
     ScoreText,
+    SleeperCalls,
     SleeperView,
     Ticket,
     stems,
@@ -183,12 +184,32 @@ def sleepers_dir(data_dir: Path) -> Path:
     return data_dir / "sleepers"
 
 
-def put_by(data_dir: Path, state_file: Path, sleeper_id: str) -> None:
-    """Keeps the state of a sleeper whose night is over: its credential still shows what is known of them (`me`)."""
-    past = sleepers_dir(data_dir) / "past"
+def past_dir(data_dir: Path) -> Path:
+    """Where they are kept once the night is over."""
+    return sleepers_dir(data_dir) / "past"
+
+
+def put_by(data_dir: Path, state_file: Path, sleeper_id: str) -> Path:
+    """Keeps the state of a sleeper whose night is over, and says where: its credential still withdraws (`optout`) and
+    shows what is known of them (`me`).
+    """
+    kept = past_dir(data_dir) / f"{sleeper_id}.json"
     with suppress(OSError):
-        past.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.move(state_file, past / f"{sleeper_id}.json")
+        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.move(state_file, kept)
+    return kept if kept.exists() else state_file
+
+
+async def tell_kept_withdrawals(data_dir: Path, calls: SleeperCalls) -> None:
+    """Tells what a state file says is withdrawn and not told yet; what cannot be told stays in it.
+
+    The file of a sleeper who may be running is theirs to write: they tell the same again, which changes nothing.
+    """
+    path = calls.identity.path
+    with suppress(errors.HarmoniaError):
+        await calls.tell_withdrawals()
+        if path is not None and path.parent == past_dir(data_dir):
+            calls.identity.save()
 
 
 def clock_log_path(data_dir: Path, sleeper_id: str) -> Path:
@@ -217,7 +238,7 @@ def find_sleeper(data_dir: Path, sleeper: str | None, circle: str | None = None,
         return Identity.load(Path(sleeper))
     known = [Identity.load(path) for path in sorted(sleepers_dir(data_dir).glob("*.json"))]
     if past and (not known or (sleeper is not None and not any(is_short_for(sleeper, i.sleeper_id) for i in known))):
-        known = [Identity.load(path) for path in sorted((sleepers_dir(data_dir) / "past").glob("*.json"))]
+        known = [Identity.load(path) for path in sorted(past_dir(data_dir).glob("*.json"))]
     fits = [i for i in known if is_short_for(sleeper or "", i.sleeper_id) and is_short_for(circle or "", i.circle_id)]
     if len(fits) == 1:
         return fits[0]

@@ -15,7 +15,15 @@ import click
 import trio
 
 from harmonia import errors
-from harmonia.cli.common import data_option, echo_json, find_sleeper, json_option, run, sleeper_option
+from harmonia.cli.common import (
+    data_option,
+    echo_json,
+    find_sleeper,
+    json_option,
+    run,
+    sleeper_option,
+    tell_kept_withdrawals,
+)
 from harmonia.cli.times import SPAN, parse_until, until_text
 from harmonia.cli.weaving import taken_offer
 from harmonia.client import EVERY_PURPOSE, Listener, Purpose, PurposeConsent, SleeperCalls, views
@@ -37,20 +45,25 @@ def optout(data_dir: Path, circle: str | None, sleeper: str | None, words: tuple
     """Withdraw consent, at once: everything, or the given purposes.
 
     Returns once the withdrawal is on the sanctuary's disk. In the joined terminal the key `o` does the same, and is
-    silent even when the sanctuary cannot be reached.
+    silent even when the sanctuary cannot be reached. Also once the night is over, for what goes on after it.
     """
-    identity = find_sleeper(data_dir, sleeper, circle)
+    identity = find_sleeper(data_dir, sleeper, circle, past=True)
     purposes = [Purpose.of(word) for word in words]
     event_id = os.urandom(16)
 
     async def work() -> int:
         async with SleeperCalls(identity) as calls:
-            with trio.move_on_after(PATIENCE_S):
-                for wait_s in backoff_s():
-                    try:
-                        return await calls.withdraw(event_id, purposes)
-                    except errors.Unreachable:
-                        await trio.sleep(wait_s)
+            gate_epoch = await tell(calls)
+            await tell_kept_withdrawals(data_dir, calls)
+            return gate_epoch
+
+    async def tell(calls: SleeperCalls) -> int:
+        with trio.move_on_after(PATIENCE_S):
+            for wait_s in backoff_s():
+                try:
+                    return await calls.withdraw(event_id, purposes)
+                except errors.Unreachable:
+                    await trio.sleep(wait_s)
         raise errors.Unreachable(
             "the sanctuary does not answer, so the opt-out is not recorded; press `o` in the joined terminal to be "
             "silent at once, and repeat this command when the sanctuary is back"

@@ -3,15 +3,10 @@
 import json
 import math
 import os
-import re
-import signal
 import sys
-import termios
-import tty
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +32,11 @@ from harmonia.cli.common import (
     waiting_path,
 )
 from harmonia.cli.consent import listener_text, purpose_type
+from harmonia.cli.doors import GOODBYE_S, Doors, open_doors, until_signal
 from harmonia.cli.help import call_text
 from harmonia.cli.sensing import Sense, prepare
 from harmonia.cli.sounding import Target, calibration_file, device_option, meter_text
-from harmonia.cli.weaving import parse_rhythm, woven_line
+from harmonia.cli.weaving import woven_line
 from harmonia.client import (
     EVERY_PURPOSE,
     Calibration,
@@ -60,17 +56,13 @@ from harmonia.client import (
     Sleeper,
     StandingWish,
     Ticket,
-    obey_pipe,
 )
 from harmonia.client import resume as sdk_resume
 from harmonia.client.clock_log import ClockLogWriter
-from harmonia.client.gesture import check_pipe
 from harmonia.client.sanctuary import read_admin_token
 from harmonia.client.udp import UdpLoss
 from harmonia.client.words import error_text
 
-OFFSET_STEP = 0.05
-"""Turns that one press of an arrow key moves the offset."""
 LINE_MAX = 10_000
 LOOK_AGAIN_S = 5.0
 Told = Callable[[Place, Circle, Ticket], None]
@@ -78,8 +70,6 @@ TUNNELLED = "UDP is blocked, so datagrams go through gRPC: all is as ever, but f
 DROPPED = "ALARM: something that sounds here is broken; what was no number was made silence"
 SUSPENDED = "this machine was suspended: the clock began anew, and the sound with it"
 KEYS = "o opts out, w of one purpose, a wakes, h calls for help, ← → move the offset, q leaves"
-GOODBYE_S = 3.0
-"""How long leaving may take before the sleeper simply goes."""
 
 
 def parse_voice(text: str) -> list[complex]:
@@ -337,8 +327,6 @@ def join(
         raise errors.BadInput("standard input can be one thing only: a signal, an invitation or commands")
     if tap_threshold is not None and gesture is None:
         raise errors.BadInput("--taps says how to read what comes through --gesture PIPE: give both")
-    if gesture is not None:
-        check_pipe(gesture)
     sense = None if biosignal is None or band is None else prepare(biosignal, channel, band)
 
     async def work() -> None:
@@ -346,30 +334,35 @@ def join(
         core.set_output_latency(calibration.output_latency_ms or 0 if output_latency_ms is None else output_latency_ms)
         core.set_loudspeaker(loudspeaker)
         recording, tell = target.file is not None, waiting_teller(json_lines)
-        async with _present(data_dir, circle, sleeper, state_file, recording, core, tell, udp_only) as (who, new):
-            who.calibration = calibration
-            if ceiling_dbfs is not None:
-                who.set_ceiling(ceiling_dbfs)
-            if new:
-                await who.grant(*sorted(wanted))
-            if voice is not None:
-                await who.set_voice(spread_voice(voice, who.circle.channels))
-            if hearing is not None or own is not None:
-                await who.set_levels(hearing=1.0 if hearing is None else hearing, own=1.0 if own is None else own)
-            if offset_turns is not None:
-                await who.set_offset(offset_turns)
-            if schedule_hours is not None:
-                await who.set_schedule_offset(schedule_hours)
-            found = await who.find_stems(*folders, cache=data_dir / "stems", tell=_say)
-            for line in found.words():
-                _say(line)
-            show = _shower(json_lines, no_view)
-            show.calibration, show.brightest = calibration, brightest
-            show.begin(who, new, target)
-            path = clock_log or (clock_log_path(data_dir, who.sleeper_id) if log_clock else None)
-            log = None if path is None else ClockLogWriter(path, who)
-            touch = None if gesture is None else partial(obey_pipe, who, gesture, tap_threshold)
-            await _stay(who, show, target, seconds, interval_s, control, log, sense, touch)
+        show = _shower(json_lines, no_view)
+        show.calibration, show.brightest = calibration, brightest
+        async with open_doors(gesture, tap_threshold) as doors:
+            wishes = doors.ask(*sorted(wanted))
+            present = _present(doors, data_dir, circle, sleeper, state_file, recording, core, tell, udp_only)
+            async with present as (who, new):
+                await doors.listen(control, show)
+                who.calibration = calibration
+                if ceiling_dbfs is not None:
+                    who.set_ceiling(ceiling_dbfs)
+                # This may take minutes, and nobody should be heard before they hear anything.
+                found = await who.find_stems(*folders, cache=data_dir / "stems", tell=_say)
+                for line in found.words():
+                    _say(line)
+                if new:
+                    await doors.grant(*wishes)
+                if voice is not None:
+                    await who.set_voice(spread_voice(voice, who.circle.channels))
+                if hearing is not None or own is not None:
+                    await who.set_levels(hearing=1.0 if hearing is None else hearing, own=1.0 if own is None else own)
+                if offset_turns is not None:
+                    await who.set_offset(offset_turns)
+                if schedule_hours is not None:
+                    await who.set_schedule_offset(schedule_hours)
+                doors.settled()
+                show.begin(who, new, target)
+                path = clock_log or (clock_log_path(data_dir, who.sleeper_id) if log_clock else None)
+                log = None if path is None else ClockLogWriter(path, who)
+                await _stay(who, show, target, seconds, interval_s, doors, log, sense)
 
     run(work)
 
@@ -418,12 +411,16 @@ def record(
     async def work() -> None:
         core = _simulated(0.0, 0.0, None, int(rate), max_drift_ppm, max_wander)
         tell = waiting_teller(json_lines)
-        async with _present(data_dir, circle, None, None, True, core, tell) as (who, _):
-            await who.set_levels(hearing=1.0, own=0.0)
-            await who.grant(Purpose.PRESENCE, Purpose.HEARING, Purpose.VISIBILITY)
-            show = _shower(json_lines, no_view)
-            show.begin(who, True, Target(output))
-            await _stay(who, show, Target(output), seconds, interval_s, control)
+        show = _shower(json_lines, no_view)
+        async with open_doors() as doors:
+            wishes = doors.ask(Purpose.PRESENCE, Purpose.HEARING, Purpose.VISIBILITY)
+            async with _present(doors, data_dir, circle, None, None, True, core, tell) as (who, _):
+                await doors.listen(control, show)
+                await who.set_levels(hearing=1.0, own=0.0)
+                await doors.grant(*wishes)
+                doors.settled()
+                show.begin(who, True, Target(output))
+                await _stay(who, show, Target(output), seconds, interval_s, doors)
 
     run(work)
 
@@ -433,6 +430,7 @@ def record(
 
 @asynccontextmanager
 async def _present(
+    doors: Doors,
     data_dir: Path,
     circle: str | None,
     sleeper: str | None,
@@ -459,23 +457,43 @@ async def _present(
         ticket.discard()
     if state_file is None:
         raise errors.NotFound("this sleeper has no state file")
-    async with sdk_resume(state_file, recording=recording, udp_only=udp_only, core=core) as who:
-        try:
-            yield who, new
-        finally:
-            over = who.circle.state is CircleState.CLOSED
-            if who.away:
-                keep = True
-                _say(f"you have left; come back with `{called_as()} join --sleeper {who.sleeper_id}`")
-            with trio.CancelScope(deadline=trio.current_time() + GOODBYE_S, shield=True) as goodbye:
+    try:
+        async with sdk_resume(state_file, recording=recording, udp_only=udp_only, core=core) as who:
+            try:
+                with doors.leave:
+                    await doors.admit(who)
+                    yield who, new
+            finally:
+                over = who.circle.state is CircleState.CLOSED
+                if who.away:
+                    keep = True
+                    _say(f"you have left; come back with `{called_as()} join --sleeper {who.sleeper_id}`")
                 if not keep and not over:
-                    try:
-                        await who.leave()
-                        over = True
-                    except errors.HarmoniaError:
-                        pass
-            if over and not goodbye.cancelled_caught:
-                put_by(data_dir, state_file, who.sleeper_id)
+                    over = await _left(who)
+                if over:
+                    who.identity.path = put_by(data_dir, state_file, who.sleeper_id)
+    finally:
+        doors.keep(state_file)
+
+
+async def _left(who: Sleeper) -> bool:
+    """Leaves for good. Where that cannot be, takes everything back, to be told later, and says what else to do."""
+    why = f"the sanctuary did not answer within {GOODBYE_S:g} s"
+    with trio.CancelScope(deadline=trio.current_time() + GOODBYE_S, shield=True):
+        try:
+            await who.leave()
+            return True
+        except (errors.NotPermitted, errors.NotFound):
+            return False  # the credential had ended before
+        except errors.HarmoniaError as error:
+            why = str(error)
+    who.mute()
+    _say(
+        f"warning: you could not leave: {why}. You opted out of everything, and the sanctuary is told so by the next"
+        f" `{called_as()} join --sleeper {who.sleeper_id}`; `{called_as()} circle leave --sleeper {who.sleeper_id}`"
+        " leaves"
+    )
+    return False
 
 
 async def _ticket(data_dir: Path, text: str) -> Ticket:
@@ -524,33 +542,23 @@ async def _stay(
     target: Target,
     seconds: float | None,
     interval_s: float,
-    control: bool,
+    doors: Doors,
     log: ClockLogWriter | None = None,
     sense: Sense | None = None,
-    touch: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Follows the night until it ends, the person leaves, or ``seconds`` are over."""
     target.start(who)
     try:
         async with trio.open_nursery() as nursery:
-            leave = nursery.cancel_scope
             if seconds is not None:
-                leave.deadline = trio.current_time() + seconds
-            nursery.start_soon(_until_signal, leave)
-            nursery.start_soon(_until_ended, who, leave, show)
-            await nursery.start(_mute_on_signal, who)
-            if touch is not None:
-                nursery.start_soon(touch)
+                doors.leave.deadline = min(doors.leave.deadline, trio.current_time() + seconds)
+            nursery.start_soon(_until_ended, who, doors.leave, show)
             if log is not None:
                 nursery.start_soon(log.run)
             if sense is not None:
                 nursery.start_soon(sense, who)
             if show.lively:
                 nursery.start_soon(_look_around, who, show)
-            if control:
-                nursery.start_soon(_obey_lines, who, leave)
-            elif show.keys and sys.stdin.isatty():
-                nursery.start_soon(_obey_keys, who, leave, show)
             with show:
                 while True:
                     show.moment(who, who.now())
@@ -576,24 +584,10 @@ async def _look_around(who: Sleeper, show: "_Quiet") -> None:
         await trio.sleep(LOOK_AGAIN_S)
 
 
-async def _until_signal(leave: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-        async for _ in signals:
-            leave.cancel()
-            return
-
-
-async def _mute_on_signal(who: Sleeper, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
-        task_status.started()
-        async for _ in signals:
-            who.mute()
-
-
 async def _fade_out(who: Sleeper) -> None:
     """Softly, since whatever stops abruptly wakes a sleeper; a second Ctrl-C does not wait."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_until_signal, nursery.cancel_scope)
+        nursery.start_soon(until_signal, nursery.cancel_scope)
         await who.fade_out()
         nursery.cancel_scope.cancel()
 
@@ -604,111 +598,6 @@ async def _until_ended(who: Sleeper, leave: trio.CancelScope, show: "_Quiet") ->
     leave.cancel()
 
 
-async def _obey_lines(who: Sleeper, leave: trio.CancelScope) -> None:
-    """Commands from a program. One that is refused is said on stderr and changes nothing."""
-    buffer = b""
-    while True:
-        await trio.lowlevel.wait_readable(0)
-        received = _read_stdin()
-        if not received:
-            leave.cancel()
-            return
-        *lines, buffer = (buffer + received).split(b"\n")
-        for line in lines:
-            try:
-                if await _obey(who, line.decode(errors="replace").split()):
-                    leave.cancel()
-                    return
-            except errors.HarmoniaError as error:
-                print(f"error: {error}", file=sys.stderr, flush=True)
-
-
-async def _obey(who: Sleeper, words: list[str]) -> bool:
-    match words:
-        case ["optout", *purposes]:
-            await who.opt_out(*map(Purpose.of, purposes))
-        case ["offset", turns]:
-            try:
-                await who.set_offset(float(turns))
-            except ValueError:
-                raise errors.BadInput(f"{turns!r} is not a number of turns") from None
-        case ["rhythm", frequency]:
-            await who.set_own_rhythm(parse_rhythm(frequency))
-        case ["coupling", share]:
-            try:
-                await who.set_coupling(float(share))
-            except ValueError:
-                raise errors.BadInput(f"{share!r} is not a number from 0 to 1") from None
-        case ["grant", *purposes]:
-            await who.grant(*map(Purpose.of, purposes))
-        case ["help", *message]:
-            await who.call_for_help(" ".join(message))
-        case ["awake" | "asleep" as word]:
-            who.sense_awake(word == "awake")
-        case ["wake", *minutes]:
-            try:
-                await who.wake(60.0 * float(minutes[0] if minutes else 1))
-            except ValueError:
-                raise errors.BadInput(f"{minutes[0]!r} is not a number of minutes") from None
-        case ["sleep"]:
-            await who.sleep_on()
-        case ["quit"]:
-            return True
-        case []:
-            pass
-        case _:
-            raise errors.BadInput(
-                f"{' '.join(words)!r} is no command; there are optout, offset, rhythm, coupling, grant, help, awake,"
-                " asleep, wake, sleep and quit"
-            )
-    return False
-
-
-async def _obey_keys(who: Sleeper, leave: trio.CancelScope, show: "_Quiet") -> None:
-    before = termios.tcgetattr(0)
-    tty.setcbreak(0)
-    try:
-        async with trio.open_nursery() as nursery:
-            while True:
-                await trio.lowlevel.wait_readable(0)
-                pressed = _read_stdin()
-                for key in keys(pressed) or [b"q"]:  # nothing: the terminal is gone
-                    if show.choosing and key != b"o":
-                        show.choosing = False
-                        if (purpose := chosen(key)) is not None:
-                            nursery.start_soon(_patiently, who.opt_out, purpose)
-                        continue
-                    match key:
-                        case b"o":
-                            show.choosing = False
-                            nursery.start_soon(_patiently, who.opt_out)
-                        case b"h":
-                            nursery.start_soon(_patiently, who.call_for_help)
-                        case b"a":
-                            nursery.start_soon(_patiently, who.wake)
-                        case b"w":
-                            show.choosing = True
-                        case b"\x1b[C":
-                            nursery.start_soon(_patiently, who.set_offset, who.now().offset_turns + OFFSET_STEP)
-                        case b"\x1b[D":
-                            nursery.start_soon(_patiently, who.set_offset, who.now().offset_turns - OFFSET_STEP)
-                        case b"q":
-                            leave.cancel()
-    finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
-
-
-def keys(pressed: bytes) -> list[bytes]:
-    """What was read, key by key: who presses `o` twice in a hurry has pressed `o`."""
-    return re.findall(rb"\x1b\[[0-9;]*[A-Za-z~]|.", pressed, re.DOTALL)
-
-
-def chosen(pressed: bytes) -> Purpose | None:
-    """The purpose that a key of the menu stands for: a to l, in their order; None for any other key."""
-    place = pressed[0] - ord("a") if len(pressed) == 1 else -1
-    return EVERY_PURPOSE[place] if 0 <= place < len(EVERY_PURPOSE) else None
-
-
 def menu_text(who: Sleeper) -> str:
     """Which key withdraws what of all that is granted."""
     granted = [
@@ -717,17 +606,6 @@ def menu_text(who: Sleeper) -> str:
         if who.consents[purpose].granted
     ]
     return f"withdraw: {'   '.join(granted) or 'nothing is granted'}   (o everything, any other key nothing)"
-
-
-async def _patiently(wish: Any, *arguments: Any) -> None:
-    try:
-        await wish(*arguments)
-    except errors.HarmoniaError as error:
-        click.echo(f"error: {error}", err=True)
-
-
-def _read_stdin() -> bytes:
-    return os.read(0, 4096)
 
 
 def _read_line() -> bytes:

@@ -11,9 +11,12 @@ from harmonia.cli.common import data_option, echo_json, json_option
 from harmonia.cli.ledger_verify import key_option, read_text, verifiers
 from harmonia.ledger.audit import audit
 from harmonia.ledger.note import COSIGNATURE, Checkpoint, Signer, parse_name
-from harmonia.ledger.publishing import Folder, put
+from harmonia.ledger.publishing import Folder, add_signature, held, put
 from harmonia.ledger.publishing import publish as publish_files
 from harmonia.ledger.reading import store_of
+
+NOTHING_YET = "nothing signed yet\n"
+"""What a new witness's last checkpoint says: a file that is gone or empty is no new witness's."""
 
 
 @click.command()
@@ -48,13 +51,17 @@ def publish(data_dir: Path, folder: Path, as_json: bool) -> None:
 def cosign(data_dir: Path, folder: Path, key: str | None, name: str, state: Path, as_json: bool) -> None:
     """Sign the checkpoint in DIR as a witness, if all of DIR follows from it and continues what was signed before."""
     (log,) = verifiers(key, (), data_dir)
-    signer = _witness_key(state, parse_name(name))
+    parse_name(name)
     last = state / "checkpoint"
-    since = {str(last): Checkpoint.parse(read_text(last), str(last))} if last.is_file() else {}
-    checkpoint = audit(Folder(folder), [log], since).checkpoint
-    cosigned = checkpoint.signed(signer.cosign(checkpoint.text, int(time.time())))
-    put(last, str(cosigned).encode())
-    put(folder / "checkpoint", str(cosigned).encode())
+    with held(state, 0o700):
+        signer = _witness_key(state, name)
+        before = read_text(last)
+        since = {} if before == NOTHING_YET else {str(last): Checkpoint.parse(before, str(last))}
+        checkpoint = audit(Folder(folder), [log], since).checkpoint
+        signature = signer.cosign(checkpoint.text, int(time.time()))
+        # First what must not be forgotten: whoever signed this signs nothing that does not continue it.
+        put(last, str(checkpoint.signed(signature)).encode())
+        add_signature(folder, checkpoint, signature)
     if as_json:
         echo_json({"size": checkpoint.size, "witness_key": str(signer.verifier)})
     else:
@@ -62,14 +69,20 @@ def cosign(data_dir: Path, folder: Path, key: str | None, name: str, state: Path
 
 
 def _witness_key(state: Path, name: str) -> Signer:
-    path = state / "witness.key"
+    """The witness's key, made at first, together with a mark that it signed nothing yet."""
+    path, last = state / "witness.key", state / "checkpoint"
     if path.is_file():
         found = Signer.parse(read_text(path), str(path))
         if found.name != name:
             raise errors.BadInput(f"{path} is the key of {found.name}, not of {name}: one folder a witness")
+        if not last.is_file():
+            raise errors.StorageUnreadable(
+                f"{last} is missing, the last checkpoint that {path} signed: restore it, or be a new witness in another"
+                " folder; who forgot what they signed can be shown another history"
+            )
         return found
     signer = Signer(name, secrets.token_bytes(32), COSIGNATURE)
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(f"{signer}\n")
+    if not last.is_file():
+        put(last, NOTHING_YET.encode())
+    put(path, f"{signer}\n".encode(), 0o600)
     return signer

@@ -9,7 +9,7 @@ from harmonia import errors
 from harmonia.cli.common import data_option, echo_json, json_option
 from harmonia.ledger.audit import check_opening
 from harmonia.ledger.leaves import Entry
-from harmonia.ledger.note import Verifier
+from harmonia.ledger.note import COSIGNATURE, ED25519, KINDS, Verifier
 from harmonia.ledger.proof import Proof
 from harmonia.ledger.reading import signer_of
 
@@ -40,7 +40,16 @@ def verifiers(key: str | None, witnesses: tuple[str, ...], data_dir: Path) -> li
         raise errors.BadInput(
             "give the ledger's verifier key with --key: its operator prints it with `harmonia ledger key`"
         ) from None
-    return [first, *map(Verifier.parse, witnesses)]
+    return [_of_kind(ED25519, first), *(_of_kind(COSIGNATURE, Verifier.parse(one)) for one in witnesses)]
+
+
+def _of_kind(kind: int, found: Verifier) -> Verifier:
+    if found.kind != kind:
+        raise errors.BadInput(
+            f"the key of {found.name} is {KINDS[found.kind]}, not {KINDS[kind]}: --key takes a ledger's, --witness a"
+            " witness's"
+        )
+    return found
 
 
 key_option = click.option("--key", metavar="VKEY", help="The ledger's verifier key. [default: the data folder's]")

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from harmonia.cli.advance import wish_text
-from harmonia.cli.common import echo_json, find_sleeper, run
+from harmonia.cli.common import echo_json, find_sleeper, run, tell_kept_withdrawals
 from harmonia.cli.consent import consent_text, listener_text
 from harmonia.cli.times import span_text, wall
 from harmonia.client import Me, SleeperCalls
@@ -19,6 +19,7 @@ def show_me(data_dir: Path, sleeper: str | None, as_json: bool) -> None:
 
     async def work() -> Me:
         async with SleeperCalls(identity) as calls:
+            await tell_kept_withdrawals(data_dir, calls)
             return await calls.me()
 
     me = run(work)

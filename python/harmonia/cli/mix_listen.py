@@ -6,6 +6,7 @@ import click
 import trio
 
 from harmonia.cli.common import data_option, is_short_for, run, stated_options
+from harmonia.cli.doors import open_doors
 from harmonia.cli.join import _present, _shower, _simulated, _stay, waiting_teller
 from harmonia.cli.sounding import Target, device_option
 from harmonia.client import Purpose, Sleeper
@@ -61,20 +62,22 @@ def listen(
 
     async def work() -> None:
         core = _simulated(0.0, 0.0, None, int(rate), max_drift_ppm, max_wander)
-        async with _present(
-            data_dir, circle, None, None, target.file is not None, core, waiting_teller(json_lines)
-        ) as (who, _):
-            # Nothing is heard before it is theirs.
-            await who.set_levels(hearing=0.0, own=0.0)
-            await who.grant(Purpose.PRESENCE, Purpose.HEARING, Purpose.VISIBILITY)
-            name = await _meant(who, sleeper)
-            async with trio.open_nursery() as nursery:
-                await nursery.start(who.listen_in, name)
-                await who.set_levels(hearing=1.0, own=0.0)
-                show = _shower(json_lines, no_view)
-                show.begin(who, True, target)
-                await _stay(who, show, target, seconds, interval_s, control=False)
-                nursery.cancel_scope.cancel()
+        show = _shower(json_lines, no_view)
+        async with open_doors() as doors:
+            wishes = doors.ask(Purpose.PRESENCE, Purpose.HEARING, Purpose.VISIBILITY)
+            recording, tell = target.file is not None, waiting_teller(json_lines)
+            async with _present(doors, data_dir, circle, None, None, recording, core, tell) as (who, _):
+                await doors.listen(False, show)
+                # Nothing is heard before it is theirs.
+                await who.set_levels(hearing=0.0, own=0.0)
+                await doors.grant(*wishes)
+                name = await _meant(who, sleeper)
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(who.listen_in, name)
+                    await who.set_levels(hearing=1.0, own=0.0)
+                    show.begin(who, True, target)
+                    await _stay(who, show, target, seconds, interval_s, doors)
+                    nursery.cancel_scope.cancel()
 
     run(work)
 

@@ -42,19 +42,20 @@ def _answer(data_dir: Path, offer: str, sleeper: str | None, as_json: bool, acce
 
     async def work() -> Offer:
         async with SleeperCalls(identity) as calls:
+            answered = {purpose: one.withdrawal_id for purpose, one in (await calls.consents()).items()}
             fits = [one for one in await calls.offers() if one.offer_id.startswith(offer.lower())]
             if len(fits) != 1:
                 why = "no open offer" if not fits else f"{len(fits)} open offers"
                 raise errors.NotFound(f"{why} begins with {offer!r}; see `harmonia offers`")
-            return await calls.answer_offer(fits[0].offer_id, accept=accept)
+            return await calls.answer_offer(fits[0].offer_id, accept=accept, answered=answered)
 
-    answered = run(work)
+    answer = run(work)
     if as_json:
-        echo_json({"sleeper_id": identity.sleeper_id, **offer_json(answered)})
+        echo_json({"sleeper_id": identity.sleeper_id, **offer_json(answer)})
     elif accept:
-        click.echo(f"{identity.sleeper_id} accepts: {answered.text} (sets {answered.sets})")
+        click.echo(f"{identity.sleeper_id} accepts: {answer.text} (sets {answer.sets})")
     else:
-        click.echo(f"{identity.sleeper_id} declines: {answered.text}")
+        click.echo(f"{identity.sleeper_id} declines: {answer.text}")
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """A sleeper's calls to their sanctuary, each signed by the platform's key. No audio, no clock: see Sleeper for them."""
 
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -218,6 +218,15 @@ class SleeperCalls:
         gate_epoch: int = answer.gate_epoch
         return gate_epoch
 
+    async def tell_withdrawals(self) -> None:
+        """Tells the withdrawals that the identity keeps, oldest first, and drops each that is on the sanctuary's disk.
+
+        It does not write the state file.
+        """
+        for event_id, purposes in list(self.identity.withdrawals.items()):
+            await self.withdraw(event_id, purposes)
+            self.identity.withdrawals.pop(event_id, None)
+
     async def find_stem(self, file: str, sha256: bytes = b"") -> tuple[bytes, int]:
         """Hash and size of a recording that the circle's score names. Raises NotFound if the sanctuary has none."""
         request = stem_pb2.FindStemRequest(sha256=sha256, file=file)
@@ -324,18 +333,18 @@ class SleeperCalls:
         request = offer_pb2.ListOffersRequest()
         return [views.offer(m) for m in (await self._call(self._offer, "OfferService", "ListOffers", request)).offers]
 
-    async def answer_offer(self, offer_id: str, *, accept: bool) -> views.Offer:
+    async def answer_offer(self, offer_id: str, *, accept: bool, answered: Mapping[Purpose, str]) -> views.Offer:
         """Accepts or declines an offer: sets what it says, or nothing.
 
-        What it would allow is granted against the withdrawals that stand now. Raises NotFound, BadInput.
+        ``answered``: of each purpose the newest withdrawal that the person knew of when they decided; a newer one is
+        not overruled. Raises StaleGrant then, NotFound, BadInput.
         """
-        standing = (await self.consents()) if accept else {}
         request = offer_pb2.AnswerOfferRequest(
             offer_id=bytes.fromhex(offer_id),
             accept=accept,
             supersedes=[
-                offer_pb2.AnsweredWithdrawal(purpose=views.purpose_number(purpose), withdrawal_id=one.withdrawal_id)
-                for purpose, one in standing.items()
+                offer_pb2.AnsweredWithdrawal(purpose=views.purpose_number(purpose), withdrawal_id=withdrawal_id)
+                for purpose, withdrawal_id in answered.items()
             ],
             event_id=os.urandom(16),
         )

@@ -16,7 +16,7 @@ from typing import Protocol
 import trio
 
 from harmonia.client.names import Purpose
-from harmonia.errors import BadInput, HarmoniaError, NotFound, StorageError
+from harmonia.errors import BadInput, NotFound, StorageError
 
 TAPS = 3
 WITHIN_S = 2.0
@@ -59,7 +59,13 @@ class Taps:
         return False
 
 
-async def obey_pipe(who: Mutable, pipe: Path, tap_threshold: float | None = None) -> None:
+async def obey_pipe(
+    who: Mutable,
+    pipe: Path,
+    tap_threshold: float | None = None,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
     """Mutes ``who`` for each line that comes through ``pipe``, a named pipe, until cancelled.
 
     ``optout`` or an empty line takes everything back, ``optout PURPOSE...`` those. With ``tap_threshold`` lines
@@ -68,6 +74,7 @@ async def obey_pipe(who: Mutable, pipe: Path, tap_threshold: float | None = None
     """
     taps = None if tap_threshold is None else Taps(tap_threshold)
     descriptor = _open(pipe)
+    task_status.started()
     rest = b""
     try:
         while True:
@@ -85,11 +92,6 @@ async def obey_pipe(who: Mutable, pipe: Path, tap_threshold: float | None = None
         os.close(descriptor)
 
 
-def check_pipe(pipe: Path) -> None:
-    """Raises NotFound, BadInput or StorageError for what is no pipe."""
-    os.close(_open(pipe))
-
-
 def _obey(who: Mutable, line: str, taps: Taps | None) -> None:
     if taps is not None:
         try:
@@ -101,13 +103,16 @@ def _obey(who: Mutable, line: str, taps: Taps | None) -> None:
                 who.mute()
             return
     word, *rest = line.split() or ["optout"]
-    purposes = []
-    if word == "optout":
-        try:
-            purposes = [Purpose.of(name) for name in rest]
-        except HarmoniaError:
-            purposes = []
-    who.mute(*purposes)
+    who.mute(*(meant(rest) if word == "optout" else ()))
+
+
+def meant(names: list[str]) -> list[Purpose]:
+    """The purposes that ``names`` name; none, which is everything to an opt-out, if one of them names no purpose."""
+    try:
+        purposes = [Purpose.of(name) for name in names]
+    except BadInput:
+        return []
+    return [] if Purpose.UNKNOWN in purposes else purposes
 
 
 def _open(pipe: Path) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harmonia import _core
-from harmonia.client.names import CircleState, Purpose
+from harmonia.client.names import EVERY_PURPOSE, CircleState, Purpose
 from harmonia.client.owned import Owned
 from harmonia.client.views import TURN, PlatformState, ScoreText, float32
 from harmonia.errors import BadInput
@@ -40,9 +40,11 @@ class Platform:
         self._stems: Mapping[str, _core.Stem] = {}
         self._rhythm: tuple[Any, ...] | None = None
         self._hears = True
-        self._quiet = False
+        self._noes: dict[Purpose, bytes] = {}
+        """What was withdrawn here, by which withdrawal, until the sanctuary reports it: older reports say yes."""
+        self._withdrawn: frozenset[Purpose] = frozenset()
+        """What of STAYING the sanctuary reports as withdrawn."""
         self._closed = False
-        self._seen_quiet = False
         self._mix = 1.0
         self._room_silent = False
         """Somebody has silenced the room: the gate is closed beside what the person wants."""
@@ -76,16 +78,25 @@ class Platform:
             self.core.open_gate()
 
     def _follow_consent(self, state: PlatformState) -> None:
+        for purpose, event_id in list(self._noes.items()):
+            if state.consents[purpose].withdrawal_id == event_id.hex():
+                del self._noes[purpose]
         self._hears = state.consents[Purpose.HEARING].granted
-        standing = [state.consents[purpose] for purpose in STAYING]
-        self._quiet = all(not consent.granted and consent.withdrawal_id for consent in standing)
-        # A report from before an opt-out here must not open the gate again: first the sanctuary has to have
+        standing = {purpose: state.consents[purpose] for purpose in STAYING}
+        self._withdrawn = frozenset(p for p, one in standing.items() if not one.granted and one.withdrawal_id)
+        # A report from before an opt-out here does not open the gate again: first the sanctuary has to have
         # reported the opt-out itself. An opt-out from another terminal closes the gate here just the same.
-        if self._quiet:
-            self._closed = self._seen_quiet = True
-            self.core.close_gate()
-        elif self._closed and self._seen_quiet:
+        if self._close_if_all_is_withdrawn():
+            return
+        if self._closed and not self._noes.keys() & set(STAYING):
             self.open()
+
+    def _close_if_all_is_withdrawn(self) -> bool:
+        if not self._withdrawn | self._noes.keys() >= set(STAYING):
+            return False
+        self._closed = True
+        self.core.close_gate()
+        return True
 
     def _follow_rhythm(self, state: PlatformState) -> None:
         rhythm = state.own_rhythm or state.circle.rhythm
@@ -117,7 +128,8 @@ class Platform:
 
     def _apply_levels(self) -> None:
         hearing, own = self._levels.value
-        self.core.set_levels(hearing=self._mix * hearing if self._hears else 0.0, own=self._mix * own)
+        hears = self._hears and Purpose.HEARING not in self._noes
+        self.core.set_levels(hearing=self._mix * hearing if hears else 0.0, own=self._mix * own)
 
     def ease(self, mix: float) -> None:
         """How much of the night is heard here, 0 to 1, while its sleeper wakes."""
@@ -164,23 +176,31 @@ class Platform:
     def withdraw(self, event_id: bytes, purposes: Sequence[Purpose], bits: int) -> None:
         """Opts out in the next block, and says so by sealed datagram until it is acknowledged."""
         self.core.withdraw(event_id, bits)
-        if not purposes or set(STAYING) <= set(purposes):
-            self._closed, self._seen_quiet = True, False
+        self._noes.update(dict.fromkeys(purposes or EVERY_PURPOSE, event_id))
+        self._close_if_all_is_withdrawn()
+        self._apply_levels()
 
     def withdrawal_told(self, event_id: bytes) -> None:
         """The withdrawal is on the sanctuary's disk."""
         self.core.set_acknowledged(event_id)
 
+    def granted(self, purpose: Purpose) -> None:
+        """The sanctuary has recorded the person's new grant of it: one of STAYING ends the silence."""
+        self._noes.pop(purpose, None)
+        self._withdrawn -= {purpose}
+        if purpose in STAYING and not self.core.gate_open:
+            self.open()
+
     def open(self) -> None:
         """Fades back in, or once the room is not silent any more. Only a new grant by the person may lead here."""
-        self._closed = self._seen_quiet = False
+        self._closed = False
         if not self._room_silent:
             self.core.open_gate()
 
     @property
     def silent(self) -> bool:
         """Whether the person has opted out of everything that sounds here."""
-        return self._quiet or self._closed or not (self._room_silent or self.core.gate_open)
+        return self._closed or not (self._room_silent or self.core.gate_open)
 
 
 def _as_reported(voice: Sequence[complex]) -> tuple[complex, ...]:

@@ -7,7 +7,7 @@ then the sanctuary hears of it, again and again until it has answered.
 import math
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from harmonia.client.identity import Identity, purpose_bits, write_secret
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.phase import PhaseTracker
-from harmonia.client.platform import STAYING, Platform, parse_score
+from harmonia.client.platform import Platform, parse_score
 from harmonia.client.rooms import HelpCall, Silence
 from harmonia.client.sound import SILENCE, Output, Sound
 from harmonia.client.ticket import Ticket
@@ -61,6 +61,8 @@ _LEAD_RAMP_S = 2.0
 _HOME_S = 2.0
 """How long going back from it may be waited for at the end."""
 FOLLOWING = (Purpose.BIOSIGNAL, Purpose.PULL)
+_LAST_WORD_S = 3.0
+"""How long, at the end, what was withdrawn may take to be told; then the state file keeps it."""
 _VIGIL_S = 0.1
 """Between two looks for advance wishes."""
 _SENSED_S = 60.0
@@ -120,6 +122,7 @@ class Sleeper:
         self._breath: PhaseTracker | None = None
         self._nursery: trio.Nursery | None = None
         self._unsaved = False
+        self._over = False
         self._recording = recording
         self._udp_only = udp_only
         self._blocked: UdpLoss | None = None
@@ -130,6 +133,10 @@ class Sleeper:
         self._settings: outbox.Outbox[None] = outbox.Outbox()
         self._withdrawals: outbox.Outbox[int] = outbox.Outbox(stubborn=True)
         self._help: outbox.Outbox[HelpCall] = outbox.Outbox(stubborn=True)
+        self._withdrawals_made = 0
+        """How many withdrawals this platform has heard of, here or from the sanctuary."""
+        self._known_noes = {""}
+        """Their ids."""
         self._untold_apart: dict[str, tuple[bool | None, bool | None]] = {}
         self._state: PlatformState | None = None
         self._saving = trio.Lock()
@@ -508,21 +515,32 @@ class Sleeper:
 
         ``scope``: to whom, a sleeper's id for `monitoring`; empty: the circle. ``level``: how far, 0 to 1. ``for_s``:
         for so many seconds; None: with the circle. Without any of these, what is allowed already stays as it is.
-        Granting presence, hearing or voice ends the silence after an opt-out of everything.
+        Granting presence, hearing or voice ends the silence after an opt-out of everything. Whatever is withdrawn
+        while this runs stays withdrawn: it stops there, with StaleGrant.
         """
+        withdrawals = self._withdrawals_made
         # An earlier no comes first: a yes can only answer a no that is recorded.
         await self._withdrawals.told()
         until_ns = None if for_s is None else await self._calls.node_time_ns() + round(for_s * 1e9)
         plain = not scope and level is None and until_ns is None
+        # Read once: a yes answers the noes from before it, and none that came while it was told.
+        seen = await self._calls.consents()
+        self._known_noes.update(one.withdrawal_id for one in seen.values())
         for purpose in purposes:
-            standing = (await self._calls.consents())[purpose]
+            self._check_no_newer(withdrawals)
+            standing = seen[purpose]
             if not (plain and standing.granted):
                 standing = await self._calls.grant(
                     purpose, supersedes=standing.withdrawal_id, scope=scope, level=level, until_ns=until_ns
                 )
+                self._check_no_newer(withdrawals)
             self._state = replace(self._known, consents={**self.consents, purpose: standing})
-            if purpose in STAYING and not self.platform.core.gate_open:
-                self.platform.open()
+            self.platform.granted(purpose)
+
+    def _check_no_newer(self, withdrawals: int) -> None:
+        """Raises StaleGrant if something was withdrawn since ``withdrawals`` were."""
+        if self._withdrawals_made != withdrawals:
+            raise errors.StaleGrant("something was withdrawn meanwhile, so that this yes ends here: look again")
 
     async def opt_out(self, *purposes: Purpose) -> int:
         """Withdraws ``purposes``, or everything: silent here in the next block, whatever the network does.
@@ -546,7 +564,13 @@ class Sleeper:
         """Takes something back here, now; whoever calls has to save."""
         self.platform.withdraw(event_id, purposes, purpose_bits(purposes))
         self.identity.withdrawals[event_id] = purposes
-        over = {purpose: replace(self.consents[purpose], granted=False) for purpose in purposes or self.consents}
+        self._unsaved = True
+        self._withdrawals_made += 1
+        self._known_noes.add(event_id.hex())
+        over = {
+            purpose: replace(self.consents[purpose], granted=False, withdrawal_id=event_id.hex())
+            for purpose in purposes or self.consents
+        }
         self._state = replace(self._known, consents=self.consents | over)
         return self._tell_withdrawal(event_id, purposes)
 
@@ -628,8 +652,15 @@ class Sleeper:
         return await self._calls.offers()
 
     async def answer_offer(self, offer_id: str, *, accept: bool) -> Offer:
-        """Accepts an offer, which sets what it says, or declines it, which sets nothing. Raises NotFound, BadInput."""
-        return await self._calls.answer_offer(offer_id, accept=accept)
+        """Accepts an offer, which sets what it says, or declines it, which sets nothing. Raises NotFound, BadInput.
+
+        A yes answers the withdrawals that this sleeper knows of now: StaleGrant if there are newer ones; look again.
+        """
+        withdrawals, answered = self._withdrawals_made, {p: one.withdrawal_id for p, one in self.consents.items()}
+        if accept:
+            await self._withdrawals.told()
+            self._check_no_newer(withdrawals)
+        return await self._calls.answer_offer(offer_id, accept=accept, answered=answered)
 
     async def leave(self, *, come_back: bool = False) -> None:
         """Leaves for good: the voice is gone, the credential ends. With ``come_back``, for a while, until `resume`.
@@ -697,10 +728,15 @@ class Sleeper:
         return self._withdrawals.post(event_id.hex(), tell)
 
     def _save_soon(self) -> None:
-        """Writes the state file without waiting for it; at the latest when this sleeper ends."""
+        """Writes the state file without waiting for it; at the latest when this sleeper ends, and after that here."""
         self._unsaved = True
         if self._nursery is not None:
             self._nursery.start_soon(self._save)
+        elif self._over:
+            try:
+                self.identity.save()
+            except errors.StorageError as error:
+                self.trouble = str(error)
 
     async def _save(self) -> None:
         """Writes the state file. A disk that refuses keeps nobody from opting out; it is only said."""
@@ -712,6 +748,9 @@ class Sleeper:
                 await trio.to_thread.run_sync(write_secret, self.identity.path, self.identity.text())
             except errors.StorageError as error:
                 self.trouble = str(error)
+            except trio.Cancelled:
+                self._unsaved = True
+                raise
 
     # Following the sanctuary
 
@@ -726,8 +765,6 @@ class Sleeper:
         task_status.started()
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                nursery.start_soon(self._withdrawals.run)
                 nursery.start_soon(self._keep_vigil)
                 nursery.start_soon(self._settings.run)
                 nursery.start_soon(self._ease)
@@ -736,14 +773,32 @@ class Sleeper:
                 await self._follow()
                 nursery.cancel_scope.cancel()
         finally:
+            self._settings.abandon(self._why_over())
+            self._help.abandon(self._why_over())
+
+    def _why_over(self) -> errors.HarmoniaError:
+        return self._end_error or errors.NotNow("the night is over; there is nothing to change any more")
+
+    async def _tell_withdrawals(self) -> None:
+        """Tells them for as long as this sleeper runs, and a little longer: an ended credential can still withdraw.
+
+        What is not told even then stays in the state file.
+        """
+        try:
+            async with trio.open_nursery() as self._nursery:
+                await self._withdrawals.run()
+        finally:
             self._nursery = None
-            if self._unsaved:
-                with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=True):
+                with trio.move_on_after(_LAST_WORD_S):
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._withdrawals.run)
+                        await self._withdrawals.told()
+                        nursery.cancel_scope.cancel()
+                while self._unsaved:
                     await self._save()
-            over = self._end_error or errors.NotNow("the night is over; there is nothing to change any more")
-            self._withdrawals.abandon(over)
-            self._settings.abandon(over)
-            self._help.abandon(over)
+            self._withdrawals.abandon(self._why_over())
+            self._over = True
 
     async def _attach(self) -> None:
         self.platform.ask()
@@ -799,11 +854,11 @@ class Sleeper:
 
     async def _mind_the_way(self) -> None:
         """Opens the session anew where datagrams need new keys, or another way: through gRPC, or by UDP again."""
-        probed = trio.current_time()
+        probed, waits_s = trio.current_time(), outbox.backoff_s()
         while True:
             await trio.sleep(1.0)
             loss = loss_of(self.platform.core)
-            if not self.connected:
+            if not (self.connected and self.circle.open):  # of a night that is over nothing more comes, by no way
                 continue
             if loss is not None and loss.reason == "keys":
                 self._session.cancel()
@@ -811,15 +866,20 @@ class Sleeper:
             elif self._blocked is None and loss is not None and not self._udp_only:
                 self._blocked, probed = loss, trio.current_time()
                 self._session.cancel()
-            elif self._tunnel is not None:
-                self.trouble = self._tunnel.trouble
+            elif (tunnel := self._tunnel) is not None:
+                if tunnel.trouble:
+                    # Without the stream there is no data plane at all.
+                    self.trouble = tunnel.trouble
+                    await trio.sleep(next(waits_s))
+                    if self._tunnel is tunnel:
+                        self._session.cancel()
+                elif tunnel.answered:
+                    waits_s = outbox.backoff_s()
                 if trio.current_time() < probed + _PROBE_EVERY_S:
                     continue
                 probed = trio.current_time()
                 if await gets_through(self.identity.endpoint.host, self._udp_port):
                     self._blocked = None
-                    self._session.cancel()
-                elif self._tunnel.trouble:
                     self._session.cancel()
 
     def _close_tunnel(self) -> None:
@@ -830,6 +890,9 @@ class Sleeper:
     def _hear(self, state: PlatformState, follow: Callable[[PlatformState], None]) -> None:
         follow(state)
         self._state = state
+        noes = {one.withdrawal_id for one in state.consents.values()} - self._known_noes
+        self._withdrawals_made += len(noes)
+        self._known_noes |= noes
         before = self.identity.wishes
         self._keep_wishes(state.wishes)
         if self.identity.wishes != before:
@@ -925,8 +988,16 @@ async def resume(
 ) -> AsyncIterator[Sleeper]:
     """Comes back as the sleeper of ``state_file``, without a token; otherwise like `join`."""
     identity = Identity.load(state_file)
+    kept = dict(identity.withdrawals)
     async with calls.SleeperCalls(identity) as coming:
+        # A no of the last run is told before anything that may be refused.
+        with suppress(errors.HarmoniaError):
+            await coming.tell_withdrawals()
+        if identity.withdrawals != kept:
+            with suppress(errors.StorageError):
+                await trio.to_thread.run_sync(identity.save)
         await coming.come_back()
+    identity.withdrawals = kept  # told once more, which changes nothing, so that they hold here from the first sample
     async with _running(Sleeper(identity, core or _core.Platform(), recording=recording, udp_only=udp_only)) as sleeper:
         yield sleeper
 
@@ -935,6 +1006,7 @@ async def resume(
 async def _running(sleeper: Sleeper) -> AsyncIterator[Sleeper]:
     try:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(sleeper._tell_withdrawals)
             await nursery.start(sleeper._run)
             yield sleeper
             nursery.cancel_scope.cancel()

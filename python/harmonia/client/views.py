@@ -212,7 +212,7 @@ class PurposeConsent:
     level: float
     until_ns: int | None
     withdrawal_id: str
-    """The withdrawal in force; empty if never withdrawn, or superseded by a grant."""
+    """The newest withdrawal, whether or not a grant has answered it; empty if never withdrawn."""
 
 
 @dataclass(frozen=True, slots=True)

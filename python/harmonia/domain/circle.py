@@ -283,7 +283,7 @@ def decide_new_offer(circle: Circle, offer: Offer, t_ns: int) -> OfferMade:
 
 def decide_end(circle: Circle, offer_id: bytes, t_ns: int) -> OfferEnded:
     """The event that takes an offer back. Raises NotFound, and BadInput for a mode or a pattern."""
-    offer = offers.require(circle.offers, offer_id, circle.created_ns)
+    offer = offers.require(circle.offers, offer_id, None)
     if offer.kind in (OfferKind.MODE, OfferKind.OFFSETS):
         raise BadInput("a mode or a pattern of offsets is replaced with `circle mode` or `circle syncopate`")
     return OfferEnded(offer_id, t_ns)
@@ -350,8 +350,8 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
             offer = offers.offsets_offer(pattern, t_ns)
             rest = offers.replaced(circle.offers, offer)
             return replace(circle, offered=pattern, offers=rest if pattern else offers.without(rest, offer.offer_id))
-        case OfferMade(offer, _):
-            return replace(circle, offers=(*circle.offers, offer))
+        case OfferMade(offer, t_ns):
+            return replace(circle, offers=(*offers.still_open(circle.offers, t_ns), offer))
         case OfferEnded(offer_id, _):
             return replace(circle, offers=offers.without(circle.offers, offer_id))
         case RoomSilenced(silence_id, message, alarm, by, t_ns):

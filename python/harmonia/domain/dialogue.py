@@ -25,6 +25,8 @@ DIALOGUES_MAX = 100
 """In one circle."""
 WAITING_MAX = 8
 """Petitions of one sleeper that wait at once."""
+WITHDRAWN_MAX = 8
+"""Withdrawn petitions of one sleeper that are still shown to them, the newest."""
 
 
 @dataclass(frozen=True, slots=True)

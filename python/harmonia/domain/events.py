@@ -328,13 +328,16 @@ class PetitionFiled:
 class SleeperJoined:
     """The first event of a person's stream."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     circle_id: str
     sleeper_id: str
     token_hash: bytes
     credential_hash: bytes
     platform_key: bytes
     t_ns: int
+    place: int | None = None
+    """In the order of joining, from 0, so that it stays theirs when somebody before them is forgotten. None: as many as
+    the journal still knows before them. Since version 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -642,7 +645,7 @@ def decode(data: bytes) -> Event:
         )
     try:
         return typing.cast(Event, _from_json(_TYPES[kind], body))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise StorageUnreadable(f"the journal holds a damaged {kind}: restore its folder from a backup") from None
 
 

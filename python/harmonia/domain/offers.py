@@ -104,6 +104,11 @@ def replaced(offers: tuple[Offer, ...], offer: Offer) -> tuple[Offer, ...]:
     return (*(one for one in offers if one.kind is not offer.kind), offer)
 
 
+def still_open(offers: Iterable[Offer], t_ns: int) -> tuple[Offer, ...]:
+    """Those of ``offers`` that can be answered at node time ``t_ns``."""
+    return tuple(one for one in offers if one.open_at(t_ns))
+
+
 def without(offers: tuple[Offer, ...], offer_id: bytes) -> tuple[Offer, ...]:
     """``offers`` without that one. Whoever accepted it keeps what it set."""
     return tuple(one for one in offers if one.offer_id != offer_id)
@@ -123,15 +128,15 @@ def decide_offer(offers: Sequence[Offer], offer: Offer, t_ns: int) -> Offer:
         raise BadInput("an offer names each purpose once")
     for grant in offer.grants:
         parse_level(grant.level)
-    if len(offers) >= OFFERS_MAX:
+    if len(still_open(offers, t_ns)) >= OFFERS_MAX:
         raise NotNow(f"{OFFERS_MAX} offers lie open in this circle, the most: end one first")
     return offer
 
 
-def require(offers: Iterable[Offer], offer_id: bytes, t_ns: int) -> Offer:
-    """The open offer of that id. Raises :class:`NotFound` where there is none (any more)."""
+def require(offers: Iterable[Offer], offer_id: bytes, t_ns: int | None) -> Offer:
+    """The offer of that id that is open at ``t_ns`` (None: whenever). Raises :class:`NotFound` where there is none."""
     for offer in offers:
-        if offer.offer_id == offer_id and offer.open_at(t_ns):
+        if offer.offer_id == offer_id and (t_ns is None or offer.open_at(t_ns)):
             return offer
     raise NotFound(
         f"no offer {offer_id.hex()[:32] or 'without an id'} lies open here: it has ended, or was changed and has"

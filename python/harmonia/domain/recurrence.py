@@ -7,12 +7,12 @@ first date; only their dates matter, and no rule may be finer than a day.
 
 from collections.abc import Collection, Iterator
 from datetime import date, datetime, timedelta, tzinfo
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 
 from dateutil.rrule import DAILY, rrule, rrulestr
 
 from harmonia.domain.moon import MoonPhase, phases
-from harmonia.domain.schedule import local_time, utc_ns
+from harmonia.domain.schedule import YEARS, check_year, local_time, utc_ns
 from harmonia.errors import BadInput
 
 _MOONS = {"full-moon": MoonPhase.FULL, "new-moon": MoonPhase.NEW}
@@ -45,14 +45,17 @@ def parse_rule(rule: str, first: date, zone: tzinfo) -> str:
 def parse_night(text: str) -> str:
     """A date as it is kept. Raises :class:`BadInput`."""
     try:
-        return date.fromisoformat(text).isoformat()
+        night = date.fromisoformat(text)
     except ValueError:
         raise BadInput(f"a night is named by its evening's date, YYYY-MM-DD, not {text[:40]!r}") from None
+    check_year("a night", night)
+    return night.isoformat()
 
 
 def _moons(phase: MoonPhase, first: date, zone: tzinfo) -> Iterator[date]:
     noon_ns, _ = utc_ns(datetime.combine(first, datetime.min.time()) + _HALF_DAY, zone)
-    for t_ns in phases(phase, noon_ns - 1):
+    last_ns, _ = utc_ns(datetime(YEARS[-1], 12, 31), zone)
+    for t_ns in takewhile(lambda t_ns: t_ns < last_ns, phases(phase, noon_ns - 1)):
         yield (local_time(t_ns, zone).replace(tzinfo=None) - _HALF_DAY).date()
 
 

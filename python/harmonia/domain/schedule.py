@@ -21,6 +21,8 @@ NS_PER_S = 1_000_000_000
 GATHER_MAX = timedelta(hours=12)
 NIGHT_MAX = timedelta(hours=24)
 AHEAD_MAX = timedelta(days=366)
+YEARS = range(1900, 9999)
+"""Those that a night may be given in: clocks and calendars go a day beyond either end."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -150,7 +152,14 @@ def _moment(name: str, text: str, after: datetime | None) -> datetime:
         moment = None
     if moment is None or moment.tzinfo is not None or ":" not in text:
         raise BadInput(f"{name} must be {allowed}, local time of its zone, not {text[:40]!r}")
+    check_year(name, moment)
     return moment
+
+
+def check_year(name: str, day: date) -> None:
+    """Raises :class:`BadInput` on a day that no calendar has a night around."""
+    if day.year not in YEARS:
+        raise BadInput(f"{name} must be in a year from {YEARS[0]} to {YEARS[-1]}, not {day.year}")
 
 
 def _time_of_day(text: str) -> time | None:
@@ -185,6 +194,7 @@ def plan_on(night: date, times: TimesOfDay, zone: tzinfo) -> tuple[NightPlan, li
     """The plan of one night of a series. Raises :class:`BadInput` where the clocks leave it no time."""
     day = _time_of_day(times.gather_at)
     assert day is not None, "times are parsed before they are kept"
+    check_year("a night", night)
     gather = datetime.combine(night, day)
     return _plan(times.zone, zone, gather, _moment("lights-out", times.lights_out, gather), times.wake)
 

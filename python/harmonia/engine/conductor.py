@@ -25,6 +25,7 @@ from harmonia.domain.consent import Limits, Purpose
 from harmonia.domain.events import (
     CircleAdvanced,
     CircleEvent,
+    OfferEnded,
     RhythmLed,
     RoomLifted,
     RoomSilenced,
@@ -321,6 +322,14 @@ class Conductor:
         """Takes an offer back."""
         async with self._lock:
             await self._record(decide_end(self.circle, offer_id, self._desk.now_ns()))
+
+    async def end_timed_offers(self) -> None:
+        """Ends every offer that has an end, before the circle is opened: the clock that it lies on is gone."""
+        for offer in self.circle.offers if self.circle.open else ():
+            if offer.until_ns is not None:
+                event = OfferEnded(offer.offer_id, self._desk.now_ns())
+                stream = circle_stream(self.circle.circle_id)
+                self.take_in(event, await self._desk.append(stream, self._position, event))
 
     def timeline(self, rhythm: Rhythm) -> Any:
         """A rhythm as the data plane takes it."""

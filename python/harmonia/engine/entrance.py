@@ -71,12 +71,16 @@ class Entrance:
         self._made: dict[bytes, Position] = {}
         """Where each token was made."""
         self._waiting: dict[bytes, _Waiting] = {}
-        """By their token's hash, in the order in which they come in."""
+        """By their token's hash, in the order in which they come in. Only :meth:`_line_up` and :meth:`_step_out` add to
+        it or take from it."""
+        self._order: dict[bytes, int] = {}
+        """Everybody's number among them, from 1; empty until somebody asks after a change."""
         self._entering = 0
         self.people: dict[str, Person] = {}
         """Who is in the circle, by id, in the order of joining."""
-        self.joined = 0
-        """How many ever came in."""
+        self._came: set[bytes] = set()
+        """The tokens of all who are known to have come in, also of those who are forgotten."""
+        self._next_place = 0
 
     @property
     def present(self) -> int:
@@ -99,7 +103,13 @@ class Entrance:
 
     def take_in_forgotten(self, event: SleeperForgotten) -> None:
         self._tokens[event.token_hash] = Token(0, FORGOTTEN)
-        self._waiting.pop(event.token_hash, None)
+        self._step_out(event.token_hash)
+        self._count(event.token_hash)
+
+    def _count(self, hash: bytes, place: int = -1) -> None:
+        """Somebody has come in with that token, at a place (-1: it is forgotten): nobody else gets it."""
+        self._came.add(hash)
+        self._next_place = max(self._next_place, len(self._came), place + 1)
 
     async def join(self, token: str, platform_key: bytes, *, wait: bool = False) -> Joined | Place:
         """Redeems ``token`` for a credential bound to ``platform_key``. The sleeper allows nothing yet.
@@ -146,7 +156,17 @@ class Entrance:
                 "somebody waits with this join token; each is good for one sleeper: ask the host for another"
             )
         self._check_open()
-        return Place(list(self._waiting).index(hash) + 1, len(self._waiting))
+        if not self._order:
+            self._order = {hash: place for place, hash in enumerate(self._waiting, 1)}
+        return Place(self._order[hash], len(self._waiting))
+
+    def _line_up(self, event: WaitingBegun) -> None:
+        self._waiting.setdefault(event.token_hash, _Waiting(event))
+        self._order = {}
+
+    def _step_out(self, hash: bytes) -> None:
+        self._waiting.pop(hash, None)
+        self._order = {}
 
     @property
     def waiting(self) -> int:
@@ -204,11 +224,11 @@ class Entrance:
         if len(self._waiting) >= WAITING_MAX:
             raise CircleFull(f"{WAITING_MAX} people wait already, the most: ask the host for another circle")
         # Taken before it is written, so that whoever redeems later stands behind.
-        self._waiting[event.token_hash] = _Waiting(event)
+        self._line_up(event)
         try:
             await self._conductor.record(event)
         except (Unavailable, WrongExpectedRevision):  # not written for certain
-            self._waiting.pop(event.token_hash, None)
+            self._step_out(event.token_hash)
             raise
 
     def _has_room(self) -> bool:
@@ -219,9 +239,11 @@ class Entrance:
         held = self._tokens[hash]
         sleeper_id = identifier("sleeper-", self._desk.entropy(10))
         circle_id, now_ns = self._conductor.circle.circle_id, self._desk.now_ns()
-        event = SleeperJoined(circle_id, sleeper_id, hash, credential_hash, platform_key, now_ns)
-        # Taken before it is written, so that of two who hold the same token only one comes in.
+        place = self._next_place
+        event = SleeperJoined(circle_id, sleeper_id, hash, credential_hash, platform_key, now_ns, place)
+        # Taken before it is written: of two who hold the same token only one comes in, and no two get the same place.
         self._tokens[hash] = held.redeemed(sleeper_id)
+        self._next_place += 1
         self._entering += 1
         try:
             position = await self._desk.append(person_stream(sleeper_id), NO_STREAM, event)
@@ -240,16 +262,17 @@ class Entrance:
     def take_in_waiting(self, event: WaitingEvent) -> None:
         """Takes in that somebody waits, or does not any more. Who has come in meanwhile waits no more."""
         if isinstance(event, WaitingEnded):
-            self._waiting.pop(event.token_hash, None)
+            self._step_out(event.token_hash)
         elif not self._tokens[event.token_hash].sleeper_id:
-            self._waiting.setdefault(event.token_hash, _Waiting(event))
+            self._line_up(event)
 
     def take_in_joining(self, event: SleeperJoined, position: Position) -> Person:
         """Takes in a sleeper whose joining is in the journal."""
         self._tokens[event.token_hash] = Token(0, event.sleeper_id)
-        self._waiting.pop(event.token_hash, None)
-        person = Person(self._desk, self._conductor, sleepers.apply(None, event), position)
+        self._step_out(event.token_hash)
+        place = self._next_place if event.place is None else event.place
+        self._count(event.token_hash, place)
+        person = Person(self._desk, self._conductor, sleepers.apply(None, event), position, place)
         self.people[event.sleeper_id] = person
-        self.joined += 1
         self._desk.roll.add(person)
         return person

@@ -71,13 +71,13 @@ class Person:
     Everything but :meth:`narrow` belongs to the engine's thread.
     """
 
-    def __init__(self, desk: Desk, conductor: "Conductor", sleeper: Sleeper, position: Position) -> None:
+    def __init__(self, desk: Desk, conductor: "Conductor", sleeper: Sleeper, position: Position, place: int) -> None:
         self._desk = desk
         self.conductor = conductor
         self.sleeper = sleeper
         self.number = number_of(sleeper.sleeper_id)
-        self.place = conductor.entrance.joined
-        """In the order of joining, from 0; nobody's changes when others leave."""
+        self.place = place
+        """In the order of joining, from 0; nobody's changes when others leave or are forgotten."""
         self.changed = Signal()
         self.on_plane = False
         self.recording = False
@@ -288,6 +288,9 @@ class Person:
         def decide() -> WishMade | None:
             if find(self.sleeper.wishes, wish.wish_id) is not None:
                 return None
+            event_id = wish.event_id(self.sleeper.sleeper_id)
+            if any(event_id in standing.withdrawals for standing in self.sleeper.consent.standings.values()):
+                raise BadInput("a wish of this id has acted, and acts once: choose another id for it, at random")
             if len(self.sleeper.wishes) >= WISHES_MAX:
                 raise BadInput(f"a sleeper has at most {WISHES_MAX} advance wishes: remove one first")
             return WishMade(wish, self._desk.now_ns())

@@ -127,6 +127,9 @@ class Sanctuary:
             self._nursery = nursery
             token = trio.lowlevel.current_trio_token()
             self._doors = self._desk.doors = Doors(self._desk, token.run_sync_soon)
+            for conductor in self._conductors.values():
+                if not conductor.circle.open:  # closed just now, or too suddenly for its wishes to be written
+                    await conductor.wishes.finish()
             nursery.start_soon(self.wall.watch)
             for conductor, score in opened:
                 conductor.open(score)
@@ -318,13 +321,14 @@ class Sanctuary:
         """Withdraws every grant whose end lies on a clock that is gone.
 
         Whether it has passed cannot be told any more: a machine that comes up with its date set back would let it begin
-        again. Wishes to stop after some time act for the same reason. It is written before the new clock is, so that a
-        crash in between leaves no such grant standing.
+        again. For the same reason wishes to stop after some time act, and offers and roles that have an end are over.
+        It is written before the new clock is, so that a crash in between leaves no such grant standing.
         """
         if self._clock_id == self.plane.clock_id:
             return
         for conductor in self._conductors.values():
             await conductor.stewarding.end_timed()
+            await conductor.end_timed_offers()
             for person in list(conductor.entrance.people.values()):
                 standings = person.sleeper.consent.standings.items()
                 timed = tuple(p for p, s in standings if s.grant is not None and s.grant.until_ns is not None)

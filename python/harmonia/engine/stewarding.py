@@ -14,7 +14,7 @@ from harmonia.domain import help as helps
 from harmonia.domain.admission import SECRET_BYTES, identifier, secret_hash, secret_text
 from harmonia.domain.circle import Circle
 from harmonia.domain.consent import Purpose, parse_event_id
-from harmonia.domain.dialogue import Dialogue, Dialogues, Petition
+from harmonia.domain.dialogue import WITHDRAWN_MAX, Dialogue, Dialogues, Petition
 from harmonia.domain.events import (
     AskingEvent,
     CircleEvent,
@@ -129,6 +129,9 @@ class Stewarding:
                 self.petitions.setdefault(petition_id, Petition(petition_id, sleeper_id, event_id, text, t_ns))
             case PetitionWithdrawn(petition_id, _) if (petition := self.petitions.get(petition_id)) is not None:
                 self.petitions[petition_id] = replace(petition, withdrawn=True)
+                gone = [one for one in self.petitions_of(person) if one.withdrawn and not one.dialogue_id]
+                for one in gone[:-WITHDRAWN_MAX]:
+                    del self.petitions[one.petition_id]
         self.changed.send()
 
     def forget(self, sleeper_id: str) -> None:
@@ -321,9 +324,9 @@ class Stewarding:
         if held.dialogue_id or petition_id in self._filing:
             raise NotNow(f"this petition is filed, in {held.dialogue_id or 'a dialogue'}: say there what you think now")
         # From here on it is not filed: an advocate that is faster than the disk finds it gone.
-        self.petitions[petition_id] = replace(held, withdrawn=True)
+        gone = self.petitions[petition_id] = replace(held, withdrawn=True)
         await person.record(PetitionWithdrawn(petition_id, self._desk.now_ns()))
-        return self.petitions[petition_id]
+        return self.petitions.get(petition_id, gone)
 
     def petitions_of(self, person: "Person") -> list[Petition]:
         """A person's own."""

@@ -4,7 +4,8 @@ The sleeper's own platform acts on every wish by itself; this is for the one who
 ordinary withdrawal through the ordinary door: muted at once, then written, and written again until the disk takes it.
 Its event id is the platform's, too, so that both may act and only one withdrawal comes of it.
 
-Wishes whose time came while the sanctuary was down act when it opens, before anybody is on the data plane.
+Wishes whose time came while the sanctuary was down act when it opens, before anybody is on the data plane; also those
+of a circle that is over by then.
 """
 
 import logging

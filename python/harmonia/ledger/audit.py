@@ -10,6 +10,7 @@ withdrawal; nothing else ever makes a yes of a no. The domain's own answer is co
 that no ruling, mode or offer touched anybody's no unseen.
 """
 
+import json
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from harmonia.domain.consent import Purpose
 from harmonia.domain.events import ConsentGranted, ConsentWithdrawn, Event, PersonEvent, decode
 from harmonia.domain.sleeper import Sleeper
 from harmonia.errors import StorageUnreadable
-from harmonia.journal import ALL, SHREDDED, Journal, Record
+from harmonia.journal import ALL, SHREDDED, Journal, Position, Record
 from harmonia.journal.sealing import PERSON
 from harmonia.ledger.leaves import NOES, Entry, Salt, entry_of
 from harmonia.ledger.note import Checkpoint, Verifier
@@ -226,7 +227,25 @@ def _records(journal: Journal) -> Iterator[Record]:
         after = page[-1].position
 
 
-def check_opening(entry: Entry, opening: bytes, source: str) -> None:
-    """Raises StorageUnreadable unless ``opening`` is what ``entry`` commits to."""
+def check_opening(entry: Entry, opening: bytes, source: str) -> Record:
+    """The event that ``entry`` is of, at no place. Raises StorageUnreadable unless ``opening`` makes just that entry.
+
+    A hash that fits is not enough: an entry also says of what kind the event was, by whom and when.
+    """
     if sha256(opening).hexdigest() != entry.commitment:
         raise StorageUnreadable(f"{source} is not the opening of that entry, or was changed: its SHA-256 is another")
+    try:
+        said = json.loads(opening)
+        salt, event_id = bytes.fromhex(said["salt"]), bytes.fromhex(said["event_id"])
+        record = Record(said["stream"], Position(0, 0), event_id, said["event"].encode())
+        made = entry_of(record, lambda _stream, _event_id: salt)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        raise StorageUnreadable(
+            f"{source} is no opening: it is not one line of JSON with salt, stream and event"
+        ) from None
+    if made != entry:
+        raise StorageUnreadable(
+            f"{source} opens to something else than its entry says, a {entry.kind} by a {entry.by} in hour"
+            f" {entry.hour_s}: whoever made this ledger wrote one thing and shows another"
+        )
+    return record

@@ -1,10 +1,11 @@
 """Which events the ledger holds, and how little an entry says.
 
 An entry is one line of JSON: of what kind the event was, whether a person or a circle said it, in which hour of node
-time, and a commitment. No id is in it, no purpose and no level; the hour is not the instant, so that nobody who saw
-somebody press a key at 3:12 finds that entry. What the event was stands in its *opening*, a line of JSON that only its
-person and the operator can make: event, stream and a salt of 32 bytes. The commitment is the plain SHA-256 of the
-opening, so `sha256sum` checks it. Without the salt nobody can try out what was committed to.
+time, and a commitment. No id is in it, no purpose and no level; the hour is not the instant, so that nobody who later
+reads the ledger, and saw somebody press a key at 3:12, finds that entry (who watches it grow may). What the event was
+stands in its *opening*, a line of JSON that only its person and the operator can make: event, stream and a salt of 32
+bytes. The commitment is the plain SHA-256 of the opening, so `sha256sum` checks it. Without the salt nobody can try out
+what was committed to.
 
 A person's salts are derived from their key, a circle's from the ledger's own. Deleting a person's key therefore takes
 the events and the salts at once: those entries can be opened by nobody, and the tree stays whole.
@@ -96,10 +97,16 @@ class Entry:
         try:
             said = json.loads(data)
             version, entry = said.pop("v"), cls(**said)
-        except (ValueError, TypeError, KeyError, AttributeError):
+            if version != 1:
+                raise StorageUnreadable(
+                    f"{source} holds an entry of version {version!s:.20}: a newer Harmonia reads it"
+                )
+            if not isinstance(entry.hour_s, int) or not all(
+                isinstance(one, str) and one.isprintable() for one in (entry.kind, entry.by, entry.commitment)
+            ):
+                raise TypeError
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise StorageUnreadable(f"{source} holds an entry that is none of this ledger's: {data[:60]!r}") from None
-        if version != 1:
-            raise StorageUnreadable(f"{source} holds an entry of version {version}: a newer Harmonia reads it")
         return entry
 
 

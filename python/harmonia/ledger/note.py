@@ -25,16 +25,21 @@ from harmonia.ledger.tree import HASH_BYTES
 ED25519 = 0x01
 COSIGNATURE = 0x04
 KINDS = {ED25519: "a ledger's", COSIGNATURE: "a witness's"}
-_NAME = re.compile(r"[^\s+\x00-\x1f]+\Z")
-_SIGNATURE_LINE = re.compile(r"— (\S+) ([A-Za-z0-9+/]+={0,2})\Z")
+_NAME_CHARACTERS = r"[^\s+\x00-\x1f\x7f-\x9f\ud800-\udfff]+"
+_NAME = re.compile(_NAME_CHARACTERS + r"\Z")
+_SIGNATURE_LINE = re.compile(rf"— ({_NAME_CHARACTERS}) ([A-Za-z0-9+/]+={{0,2}})\Z")
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
 _PRIVATE = "PRIVATE+KEY+"
+_TIME_MAX_S = (1 << 63) - 1
 
 
 def parse_name(name: str) -> str:
     """``name`` if a key may have it. Raises :class:`BadInput`."""
     if not _NAME.match(name):
-        raise BadInput(f"a key's name must be without spaces and plus, for instance example.org/ledger, not {name!r}")
+        raise BadInput(
+            "a key's name must be without spaces, plus and control characters, for instance example.org/ledger, not"
+            f" {name[:80]!r}"
+        )
     return name
 
 
@@ -73,8 +78,10 @@ class Verifier:
         """Whether ``signature`` (behind the key's id) is this key's for the note's ``text``."""
         message = text.encode()
         if self.kind == COSIGNATURE:
-            stamp, signature = signature[:8], signature[8:]
-            message = _cosigned(message, int.from_bytes(stamp, "big"))
+            time_s, signature = int.from_bytes(signature[:8], "big"), signature[8:]
+            if time_s > _TIME_MAX_S:
+                return False
+            message = _cosigned(message, time_s)
         try:
             Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
         except InvalidSignature:

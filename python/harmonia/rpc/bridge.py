@@ -95,12 +95,22 @@ class Bridge:
     async def changes(self, *signals: Signal) -> AsyncIterator["Changes"]:
         """Watches ``signals`` of the engine's."""
         changes = Changes(self._loop)
-        ends = [await self.ask(signal.subscribe, changes.notify) for signal in signals]
+        ends: list[Callable[[], None]] = []
+        """Of the engine's thread, which does things in order: what ends all comes behind what begins it, if it comes at
+        all, so that a watcher who gives up at once leaves nothing behind."""
+
+        def begin() -> None:
+            ends.extend(signal.subscribe(changes.notify) for signal in signals)
+
+        def end() -> None:
+            for one in ends:
+                one()
+
         try:
+            await self.ask(begin)
             yield changes
         finally:
-            for end in ends:
-                self.post(end)
+            self.post(end)
 
     def _send(self, work: Callable[[], None]) -> None:
         if self._token is None:

@@ -27,8 +27,13 @@ class _Answers(asyncio.DatagramProtocol):
         self.changed.set()
 
 
-async def carried(datagrams: AsyncIterator[bytes], host: str, port: int) -> AsyncIterator[bytes]:
-    """Sends ``datagrams`` to ``host:port`` and gives what is answered, until they end. Raises BadInput."""
+async def carried(
+    datagrams: AsyncIterator[bytes], over: asyncio.Future[None], host: str, port: int
+) -> AsyncIterator[bytes]:
+    """Sends ``datagrams`` to ``host:port`` and gives what is answered, until they end or it is ``over``.
+
+    Raises BadInput.
+    """
     loop = asyncio.get_running_loop()
     transport, answers = await loop.create_datagram_endpoint(_Answers, remote_addr=(host, port))
 
@@ -39,14 +44,16 @@ async def carried(datagrams: AsyncIterator[bytes], host: str, port: int) -> Asyn
             transport.sendto(datagram)
 
     sending = asyncio.create_task(send())
-    sending.add_done_callback(lambda _: answers.changed.set())
+    for end in (sending, over):
+        end.add_done_callback(lambda _: answers.changed.set())
     try:
-        while not sending.done():
+        while not (sending.done() or over.done()):
             await answers.changed.wait()
             answers.changed.clear()
             while answers.waiting:
                 yield answers.waiting.popleft()
-        sending.result()
+        if sending.done():
+            sending.result()
     finally:
         sending.cancel()
         with suppress(asyncio.CancelledError, BadInput):

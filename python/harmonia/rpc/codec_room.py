@@ -35,7 +35,7 @@ def role_pass(held: RolePass, circle_open: bool, t_ns: int) -> steward_pb2.RoleP
 def public_circle(conductor: Conductor, t_ns: int) -> steward_pb2.LookAtCircleResponse:
     """What a circle shows to whoever may only look."""
     circle = conductor.circle
-    due = next_due(circle)
+    due = next_due(circle, conductor.planned())
     return steward_pb2.LookAtCircleResponse(
         circle_id=circle.circle_id,
         title=circle.title,

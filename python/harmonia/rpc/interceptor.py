@@ -17,7 +17,30 @@ from harmonia.rpc.errors import abort
 DEADLINE_S = 10.0
 """The longest that a unary call may take, whatever its caller asked for."""
 STREAMS_MAX = 8
-"""Streams of one sleeper or role at once. Each holds a whole answer, score and all, for as long as nobody reads it."""
+"""Streams of one sleeper, role or join token at once. Each holds a whole answer, score and all, until it is read."""
+
+
+class Streams:
+    """How many are open, by whose they are."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def another(self, owner: str, whose: str) -> Iterator[None]:
+        """One more of ``owner``; nobody's, the host's, are not counted. Raises Unreachable beyond the most."""
+        if not owner:
+            yield
+            return
+        if self._open[owner] >= STREAMS_MAX:
+            raise Unreachable(f"{STREAMS_MAX} streams of {whose} are open, the most: end one, then try again")
+        self._open[owner] += 1
+        try:
+            yield
+        finally:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
 
 
 class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -25,8 +48,7 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def __init__(self, gatekeeper: Gatekeeper) -> None:
         self._gatekeeper = gatekeeper
-        self._streams: Counter[str] = Counter()
-        """Open ones by sleeper or role."""
+        self._streams = Streams()
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         """As grpc.aio asks."""
@@ -73,29 +95,13 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         async def around(request: Any, context: Any) -> AsyncIterator[Any]:
             try:
                 self._gatekeeper.admit(method, dict(context.invocation_metadata()))
-                with self._counted(caller().stream_owner):
+                with self._streams.another(owner := caller().stream_owner, owner):
                     async for answer in answers(parsed(request), context):
                         yield answer
             except Exception as error:  # noqa: BLE001 - told to the caller, logged if it is not ours
                 await abort(context, error, method)
 
         return around
-
-    @contextmanager
-    def _counted(self, owner: str) -> Iterator[None]:
-        """One more stream of ``owner``; nobody's, the host's, are not counted. Raises Unreachable beyond the most."""
-        if not owner:
-            yield
-            return
-        if self._streams[owner] >= STREAMS_MAX:
-            raise Unreachable(f"{STREAMS_MAX} streams of {owner} are open, the most: end one, then try again")
-        self._streams[owner] += 1
-        try:
-            yield
-        finally:
-            self._streams[owner] -= 1
-            if not self._streams[owner]:
-                del self._streams[owner]
 
 
 def _parse(deserialise: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

@@ -150,8 +150,9 @@ class CircleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WaitForPlace(self, request, context):
-        """How whoever redeemed a token stands who waits for a place: at once and after every change, until they are in or the
-        circle is closed. No credential needed. Whoever waits keeps their place when this ends.
+        """How whoever redeemed a token stands who waits for a place: at once and after every change, at most once a second,
+        until they are in or the circle is closed; at most 8 of these at once a token. No credential needed. Whoever waits
+        keeps their place when this ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

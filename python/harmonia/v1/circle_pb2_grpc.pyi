@@ -48,8 +48,9 @@ class CircleServiceStub:
     JoinCircle: _grpc.UnaryUnaryMultiCallable[_circle_pb2.JoinCircleRequest, _circle_pb2.JoinCircleResponse]
     """Redeems a join token for a credential that is bound to the platform's key. No credential needed."""
     WaitForPlace: _grpc.UnaryStreamMultiCallable[_circle_pb2.WaitForPlaceRequest, _circle_pb2.WaitForPlaceResponse]
-    """How whoever redeemed a token stands who waits for a place: at once and after every change, until they are in or the
-    circle is closed. No credential needed. Whoever waits keeps their place when this ends.
+    """How whoever redeemed a token stands who waits for a place: at once and after every change, at most once a second,
+    until they are in or the circle is closed; at most 8 of these at once a token. No credential needed. Whoever waits
+    keeps their place when this ends.
     """
     StopWaiting: _grpc.UnaryUnaryMultiCallable[_circle_pb2.StopWaitingRequest, _circle_pb2.StopWaitingResponse]
     """Leaves the waiting list; the token is good again. No credential needed."""
@@ -80,8 +81,9 @@ class CircleServiceAsyncStub(CircleServiceStub):
     JoinCircle: _aio.UnaryUnaryMultiCallable[_circle_pb2.JoinCircleRequest, _circle_pb2.JoinCircleResponse]  # type: ignore[assignment]
     """Redeems a join token for a credential that is bound to the platform's key. No credential needed."""
     WaitForPlace: _aio.UnaryStreamMultiCallable[_circle_pb2.WaitForPlaceRequest, _circle_pb2.WaitForPlaceResponse]  # type: ignore[assignment]
-    """How whoever redeemed a token stands who waits for a place: at once and after every change, until they are in or the
-    circle is closed. No credential needed. Whoever waits keeps their place when this ends.
+    """How whoever redeemed a token stands who waits for a place: at once and after every change, at most once a second,
+    until they are in or the circle is closed; at most 8 of these at once a token. No credential needed. Whoever waits
+    keeps their place when this ends.
     """
     StopWaiting: _aio.UnaryUnaryMultiCallable[_circle_pb2.StopWaitingRequest, _circle_pb2.StopWaitingResponse]  # type: ignore[assignment]
     """Leaves the waiting list; the token is good again. No credential needed."""
@@ -157,8 +159,9 @@ class CircleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _circle_pb2.WaitForPlaceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_circle_pb2.WaitForPlaceResponse], _abc.AsyncIterator[_circle_pb2.WaitForPlaceResponse]]:
-        """How whoever redeemed a token stands who waits for a place: at once and after every change, until they are in or the
-        circle is closed. No credential needed. Whoever waits keeps their place when this ends.
+        """How whoever redeemed a token stands who waits for a place: at once and after every change, at most once a second,
+        until they are in or the circle is closed; at most 8 of these at once a token. No credential needed. Whoever waits
+        keeps their place when this ends.
         """
 
     @_abc_1.abstractmethod

@@ -185,7 +185,7 @@ class PurposeConsent(_message.Message):
     until_ns: _builtins.int
     """Node time at which it ends, nanoseconds; absent: with the circle."""
     withdrawal_id: _builtins.str
-    """The withdrawal in force, empty if it was never withdrawn or a grant superseded it."""
+    """The newest withdrawal, also where a grant has answered it; empty if it was never withdrawn. A grant names it."""
     def __init__(
         self,
         *,

@@ -69,7 +69,7 @@ class LedgerServiceServicer:
     """
 
     def GetLedger(self, request, context):
-        """The verifier key and the newest signed checkpoint. Open to anybody.
+        """The verifier key and the newest signed checkpoint. Open to anybody, who by asking often sees when entries are added.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,7 @@ class LedgerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LedgerServiceAsyncStub: ...
     GetLedger: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetLedgerRequest, _ledger_pb2.GetLedgerResponse]
-    """The verifier key and the newest signed checkpoint. Open to anybody."""
+    """The verifier key and the newest signed checkpoint. Open to anybody, who by asking often sees when entries are added."""
     ListEntries: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListEntriesRequest, _ledger_pb2.ListEntriesResponse]
     """The caller's own entries, oldest first."""
     GetProof: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetProofRequest, _ledger_pb2.GetProofResponse]
@@ -56,7 +56,7 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetLedger: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetLedgerRequest, _ledger_pb2.GetLedgerResponse]  # type: ignore[assignment]
-    """The verifier key and the newest signed checkpoint. Open to anybody."""
+    """The verifier key and the newest signed checkpoint. Open to anybody, who by asking often sees when entries are added."""
     ListEntries: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListEntriesRequest, _ledger_pb2.ListEntriesResponse]  # type: ignore[assignment]
     """The caller's own entries, oldest first."""
     GetProof: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetProofRequest, _ledger_pb2.GetProofResponse]  # type: ignore[assignment]
@@ -79,7 +79,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.GetLedgerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetLedgerResponse, _abc.Awaitable[_ledger_pb2.GetLedgerResponse]]:
-        """The verifier key and the newest signed checkpoint. Open to anybody."""
+        """The verifier key and the newest signed checkpoint. Open to anybody, who by asking often sees when entries are added."""
 
     @_abc_1.abstractmethod
     def ListEntries(

@@ -125,7 +125,8 @@ class PlatformServiceServicer:
 
     def CarryDatagrams(self, request_iterator, context):
         """Carries the data plane's datagrams where UDP is blocked: what is sent goes to the sanctuary's UDP port as it is, and
-        what that answers comes back. Slower than UDP, so that bounds are wider; sealed and timed exactly as there.
+        what that answers comes back, until the credential ends. Slower than UDP, so that bounds are wider; sealed and timed
+        exactly as there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

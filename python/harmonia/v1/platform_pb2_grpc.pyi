@@ -47,7 +47,8 @@ class PlatformServiceStub:
     """Sets how much later than the circle the sleeper wakes; negative: earlier."""
     CarryDatagrams: _grpc.StreamStreamMultiCallable[_platform_pb2.CarryDatagramsRequest, _platform_pb2.CarryDatagramsResponse]
     """Carries the data plane's datagrams where UDP is blocked: what is sent goes to the sanctuary's UDP port as it is, and
-    what that answers comes back. Slower than UDP, so that bounds are wider; sealed and timed exactly as there.
+    what that answers comes back, until the credential ends. Slower than UDP, so that bounds are wider; sealed and timed
+    exactly as there.
     """
     ListenIn: _grpc.UnaryStreamMultiCallable[_platform_pb2.ListenInRequest, _platform_pb2.ListenInResponse]
     """Lets the caller's platform hear what another sleeper of the circle hears, for as long as the stream is open and that
@@ -73,7 +74,8 @@ class PlatformServiceAsyncStub(PlatformServiceStub):
     """Sets how much later than the circle the sleeper wakes; negative: earlier."""
     CarryDatagrams: _aio.StreamStreamMultiCallable[_platform_pb2.CarryDatagramsRequest, _platform_pb2.CarryDatagramsResponse]  # type: ignore[assignment]
     """Carries the data plane's datagrams where UDP is blocked: what is sent goes to the sanctuary's UDP port as it is, and
-    what that answers comes back. Slower than UDP, so that bounds are wider; sealed and timed exactly as there.
+    what that answers comes back, until the credential ends. Slower than UDP, so that bounds are wider; sealed and timed
+    exactly as there.
     """
     ListenIn: _aio.UnaryStreamMultiCallable[_platform_pb2.ListenInRequest, _platform_pb2.ListenInResponse]  # type: ignore[assignment]
     """Lets the caller's platform hear what another sleeper of the circle hears, for as long as the stream is open and that
@@ -138,7 +140,8 @@ class PlatformServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_platform_pb2.CarryDatagramsResponse], _abc.AsyncIterator[_platform_pb2.CarryDatagramsResponse]]:
         """Carries the data plane's datagrams where UDP is blocked: what is sent goes to the sanctuary's UDP port as it is, and
-        what that answers comes back. Slower than UDP, so that bounds are wider; sealed and timed exactly as there.
+        what that answers comes back, until the credential ends. Slower than UDP, so that bounds are wider; sealed and timed
+        exactly as there.
         """
 
     @_abc_1.abstractmethod

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
+from harmonia.domain.admission import secret_hash
 from harmonia.domain.consent import Purpose
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.entrance import Joined
@@ -12,6 +13,7 @@ from harmonia.engine.views import CircleView, SleeperRow
 from harmonia.errors import BadInput, NotNow
 from harmonia.rpc import codec
 from harmonia.rpc.auth import Caller, caller, check_join_proof, sleeper
+from harmonia.rpc.interceptor import Streams
 from harmonia.rpc.services.house import House
 from harmonia.v1 import circle_pb2, circle_pb2_grpc
 
@@ -20,6 +22,8 @@ PAGE_BYTES_MAX = 2 << 20
 """A page of circles is smaller than this, or holds but one: each brings its score, and gRPC clients take 4 MiB."""
 INTERVAL_NS_MIN = 50_000_000
 INTERVAL_NS_DEFAULT = 1_000_000_000
+_WAIT_PACE_S = 1.0
+"""The shortest time between two looks of somebody who waits for a place."""
 
 
 class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
@@ -28,6 +32,8 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
     def __init__(self, house: House) -> None:
         self._house = house
         self._sent: dict[str, tuple[CircleView, bytes]] = {}
+        self._waits = Streams()
+        """Of those who wait for a place, who have no name yet, by their token."""
 
     async def CreateCircle(self, request: Any, _context: Any) -> circle_pb2.CreateCircleResponse:  # noqa: N802
         """Opens a circle in gathering, or as a draft."""
@@ -113,17 +119,19 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
         conductor = self._house.sanctuary.conductor(request.circle_id)
         check_join_proof(request.circle_id, request.token, request.platform_key, request.proof)
         bridge, told = self._house.bridge, None
-        async with bridge.changes(conductor.changed) as changes:
-            while True:
-                found = await bridge.ask(conductor.entrance.standing, request.token, request.platform_key)
-                if found is None:
-                    raise NotNow("nobody waits with this join token: join with it")
-                if found != told:
-                    yield circle_pb2.WaitForPlaceResponse(**codec.standing(found, conductor))
-                if isinstance(found, Joined):
-                    return
-                told = found
-                await changes.wait(None)
+        with self._waits.another(secret_hash(request.token).hex(), "this join token"):
+            async with bridge.changes(conductor.changed) as changes:
+                while True:
+                    found = await bridge.ask(conductor.entrance.standing, request.token, request.platform_key)
+                    if found is None:
+                        raise NotNow("nobody waits with this join token: join with it")
+                    if found != told:
+                        yield circle_pb2.WaitForPlaceResponse(**codec.standing(found, conductor))
+                    if isinstance(found, Joined):
+                        return
+                    told = found
+                    await asyncio.sleep(_WAIT_PACE_S)
+                    await changes.wait(None)
 
     async def StopWaiting(self, request: Any, _context: Any) -> circle_pb2.StopWaitingResponse:  # noqa: N802
         """Takes whoever waits off the list."""

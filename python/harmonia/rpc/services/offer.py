@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+from harmonia.domain.offers import still_open
 from harmonia.engine import offering
 from harmonia.errors import BadInput
 from harmonia.rpc import codec
@@ -41,9 +42,7 @@ class OfferServicer(offer_pb2_grpc.OfferServiceServicer):
             raise BadInput("name the circle whose offers are to be listed")
         circle_id = request.circle_id or (person.sleeper.circle_id if person is not None else "")
         offers, now_ns = self._house.visible_circle(circle_id).circle.offers, self._house.now_ns()
-        return offer_pb2.ListOffersResponse(
-            offers=[codec.offer(offer, person) for offer in offers if offer.open_at(now_ns)]
-        )
+        return offer_pb2.ListOffersResponse(offers=[codec.offer(offer, person) for offer in still_open(offers, now_ns)])
 
     async def AnswerOffer(self, request: Any, _context: Any) -> offer_pb2.AnswerOfferResponse:  # noqa: N802
         """Accepts or declines."""

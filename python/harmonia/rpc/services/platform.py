@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from harmonia.engine.listening import nobody
+from harmonia.engine.person import Person, ended
 from harmonia.errors import NotPermitted
 from harmonia.rpc import codec
 from harmonia.rpc.auth import sleeper
+from harmonia.rpc.bridge import Changes
 from harmonia.rpc.carrier import carried
 from harmonia.rpc.interceptor import parsed
 from harmonia.rpc.services.house import House
@@ -58,11 +60,19 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
     async def CarryDatagrams(  # noqa: N802
         self, requests: AsyncIterator[Any], _context: Any
     ) -> AsyncIterator[platform_pb2.CarryDatagramsResponse]:
-        """The data plane inside a stream, where UDP is blocked."""
-        sleeper()
+        """The data plane inside a stream, where UDP is blocked, for as long as the credential is good."""
+        person = sleeper()
         datagrams = (parsed(request).datagram async for request in requests)
-        async for answer in carried(datagrams, self._house.udp_host, self._house.sanctuary.plane.port):
-            yield platform_pb2.CarryDatagramsResponse(datagram=answer)
+        where = self._house.udp_host, self._house.sanctuary.plane.port
+        async with self._house.bridge.changes(person.changed, person.conductor.moved) as changes:
+            over = asyncio.create_task(_gone(person, changes))
+            try:
+                async for answer in carried(datagrams, over, *where):
+                    yield platform_pb2.CarryDatagramsResponse(datagram=answer)
+            finally:
+                over.cancel()
+        if not person.present:
+            raise ended(person)
 
     async def ListenIn(self, request: Any, _context: Any) -> AsyncIterator[platform_pb2.ListenInResponse]:  # noqa: N802
         """Lets the caller hear what another sleeper hears, for as long as that one allows it and the stream lasts."""
@@ -113,3 +123,10 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
         """Sets how much later than the circle the caller wakes."""
         await self._house.bridge.call(sleeper().set_schedule_offset, request.offset_ns)
         return platform_pb2.SetScheduleOffsetResponse()
+
+
+async def _gone(person: Person, changes: Changes) -> None:
+    """Until a person's credential is good for no stream any more."""
+    while person.present:
+        await changes.wait(None)
+        await asyncio.sleep(_PACE_S)
