@@ -60,6 +60,11 @@ def test_a_local_time_that_exists_is_itself_and_one_that_does_not_lies_behind_th
         assert back == local
 
 
+def test_who_is_refused_for_the_clocks_sake_is_told_so() -> None:
+    with pytest.raises(BadInput, match=r"not within 12 h .*02:30 does not exist in Europe/Berlin"):
+        plan("2027-03-28 02:30", "03:00")
+
+
 @pytest.mark.parametrize(
     ("local", "utc", "said"),
     [

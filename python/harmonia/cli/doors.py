@@ -224,7 +224,7 @@ class Doors:
                             case b"h":
                                 nursery.start_soon(_patiently, who.call_for_help)
                             case b"a":
-                                nursery.start_soon(_patiently, who.wake)
+                                nursery.start_soon(_patiently, who.sleep_on if who.woken else who.wake)
                             case b"w":
                                 menu.choosing = True
                             case b"\x1b[C":

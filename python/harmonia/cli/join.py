@@ -66,6 +66,7 @@ from harmonia.client.words import error_text
 LINE_MAX = 10_000
 LOOK_AGAIN_S = 5.0
 Told = Callable[[Place, Circle, Ticket], None]
+WOKEN = "you are waking: the night fades out here, and your voice for the others; a sleeps on"
 TUNNELLED = "UDP is blocked, so datagrams go through gRPC: all is as ever, but for a wider bound"
 DROPPED = "ALARM: something that sounds here is broken; what was no number was made silence"
 SUSPENDED = "this machine was suspended: the clock began anew, and the sound with it"
@@ -852,6 +853,8 @@ class _View(_Quiet):
             lines.append(f"\n{DROPPED} ({now.sound.dropped} so far)", style="bold red")
         if (output := who.output) is not None and (output.trouble or output.glitches):
             lines.append(f"\n{output.trouble or output}", style="bold yellow")
+        if who.woken:
+            lines.append(f"\n{WOKEN}", style="magenta")
         if now.suspends:
             lines.append(f"\n{SUSPENDED} ({now.suspends} so far)", style="dim")
         if (loss := who.udp_loss) is not None:
@@ -859,7 +862,8 @@ class _View(_Quiet):
         elif who.tunnelled:
             lines.append(f"\n{TUNNELLED}", style="dim")
         if who.open_offers:
-            lines.append(f"\n{who.open_offers} offers lie open; `harmonia offers` shows them", style="dim")
+            lie = "1 offer lies" if who.open_offers == 1 else f"{who.open_offers} offers lie"
+            lines.append(f"\n{lie} open; `harmonia offers` shows them", style="dim")
         if self.choosing:
             lines.append(f"\n{menu_text(who)}", style="bold")
         lines.append(f"\n{who.trouble or KEYS}", style="dim")

@@ -671,6 +671,11 @@ class Sleeper:
         self.away = come_back
         self._finish(None)
 
+    @property
+    def woken(self) -> bool:
+        """Whether this sleeper has woken for themself, by `wake`."""
+        return self._known.edges.awake
+
     async def wake(self, fade_s: float = 60.0) -> None:
         """Wakes softly: the own mix fades out within ``fade_s`` seconds (to an hour), and the voice for the others.
 

@@ -115,7 +115,7 @@ def _plan(
         window = begins.isoformat(), ends.isoformat()
     plan = NightPlan(zone_name, gather.isoformat() if gather else "", lights.isoformat(), *window)
     found, notes = instants(plan, zone)
-    _check(plan, found)
+    _check(plan, found, "".join(f"; {note}" for note in notes))
     return plan, notes
 
 
@@ -123,19 +123,19 @@ def _begins_ns(found: Instants) -> int:
     return found.lights_ns if found.gather_ns is None else found.gather_ns
 
 
-def _check(plan: NightPlan, found: Instants) -> None:
+def _check(plan: NightPlan, found: Instants, notes: str) -> None:
     begins_ns, begins = _begins_ns(found), _text(plan.gather_at or plan.lights_out)
     if not 0 <= found.lights_ns - begins_ns <= _ns(GATHER_MAX):
         raise BadInput(
             f"lights-out at {_text(plan.lights_out)} is not within 12 h after gathering at {begins}: a circle gathers"
-            " first, then its score begins"
+            f" first, then its score begins{notes}"
         )
     if found.wake_from_ns is None or found.wake_until_ns is None:
         return
     if not found.lights_ns < found.wake_from_ns <= found.wake_until_ns <= found.lights_ns + _ns(NIGHT_MAX):
         raise BadInput(
             f"this circle would end before it begins, or last too long: the wake window {_text(plan.wake_from)} to"
-            f" {_text(plan.wake_until)} has to lie within 24 h after lights-out at {_text(plan.lights_out)}"
+            f" {_text(plan.wake_until)} has to lie within 24 h after lights-out at {_text(plan.lights_out)}{notes}"
         )
 
 
