@@ -411,7 +411,7 @@ def test_any_damaged_file_is_named_in_one_line(published: tuple[Path, Verifier])
             good[:-1],
             good[: len(good) // 2],
             bytes([good[0] ^ 1]) + good[1:],
-            good[:-3] + b"x" + good[-2:],
+            good[:-3] + bytes([good[-3] ^ 1]) + good[-2:],
             b"",
         ):
             path.write_bytes(bad)
