@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "BatchRenderer",
+    "ByStream",
     "ClockExchange",
     "ClockReading",
     "IoError",
@@ -23,6 +24,7 @@ __all__ = [
     "NodeEvent",
     "NodeSource",
     "NodeTracking",
+    "PersonKey",
     "Platform",
     "PlatformStatus",
     "Rehearsal",
@@ -697,6 +699,40 @@ class Node:
         the most ticks that any took, the one under way at its arrival not counted.
         """
     def close(self) -> None: ...
+
+@final
+class PersonKey:
+    """The key under which the journal seals what one person said: AES-256-GCM (NIST SP 800-38D)."""
+
+    def __new__(cls, key: bytes) -> PersonKey:
+        """Of 32 bytes. Raises ValueError."""
+
+    def seal(self, nonce: bytes, event_id: bytes, data: bytes) -> bytes:
+        """The nonce, the ciphertext and its tag of 16 bytes. ``nonce``: 12 bytes, never used before under this key.
+
+        Raises ValueError.
+        """
+
+    def open(self, event_id: bytes, sealed: bytes) -> bytes | None:
+        """What was sealed; None if it was not sealed as that event under this key, or is damaged."""
+
+@final
+class ByStream:
+    """A stretch of the journal, taken apart by streams and unsealed: for reading millions of events."""
+
+    def __new__(cls) -> ByStream: ...
+    def add(self, rows: str) -> None:
+        """Gathers more events, one a line: stream, revision, and id and data in hexadecimal, a space between two.
+
+        Raises ValueError for what is no such row, or does not come after those of its stream.
+        """
+
+    def take(self, keys: dict[str, PersonKey]) -> list[tuple[str, list[int], bytes | None]]:
+        """Each stream with its events' revisions and their data, unsealed, a line feed between two. Nothing is left.
+
+        ``keys``: of the streams that are sealed. No data where an event does not open, is empty or has a line feed in
+        it: somebody has to look at each.
+        """
 
 @final
 class ClockReading:

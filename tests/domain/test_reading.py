@@ -3,22 +3,87 @@
 import json
 import typing
 
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harmonia.domain import sleeper as sleepers
 from harmonia.domain.consent import Limits, Purpose, effective
-from harmonia.domain.events import Event, PersonEvent, decode, encode
-from harmonia.domain.reading import decode_all
-from harmonia.domain.sleeper import Recollection
+from harmonia.domain.events import (
+    ApartKept,
+    AwakeSet,
+    ConsentEvent,
+    ConsentGranted,
+    ConsentWithdrawn,
+    Event,
+    PersonEvent,
+    RhythmOwned,
+    ScheduleOffsetSet,
+    SettingEvent,
+    SleeperCameBack,
+    SleeperLeft,
+    SleeperWentAway,
+    WishEvent,
+    WishMade,
+    WishRemoved,
+    decode,
+    encode,
+)
+from harmonia.domain.reading import made, read_all
+from harmonia.domain.recollection import Recollection
+from harmonia.domain.rhythm import Segment
+from harmonia.domain.sleeper import FOLLOWING
 from harmonia.errors import StorageUnreadable
-from tests.domain.test_consent import JOINED, ceilings, fold, instants, person_events
+from tests.domain.test_consent import JOINED, advance_wishes, ceilings, event_ids, fold, instants, person_events
 from tests.domain.test_events import any_of
 
+ending = st.builds(ConsentWithdrawn, st.sampled_from([tuple(FOLLOWING), (Purpose.PULL,)]), event_ids, instants)
+acting = st.builds(  # as the wish acts by itself
+    lambda wish, t_ns: ConsentWithdrawn(wish.purposes, wish.event_id(JOINED.sleeper_id), t_ns), advance_wishes, instants
+)
+
+
+def byhand(segment: int, home_ns: int | None = None) -> RhythmOwned:
+    return RhythmOwned(SEGMENTS[segment], home_ns, 0)
+
+
+def followed(segment: int) -> RhythmOwned:
+    return RhythmOwned(SEGMENTS[segment], None, 0, 2.0)
+
+
+def let_go(segment: int) -> RhythmOwned:
+    """The same rhythm as where ``NO`` ends that one."""
+    return RhythmOwned(fold([*ALLOWED, followed(segment), NO]).own_rhythm.segments, None, 0)
+
+
+ALLOWED = [ConsentGranted(one, "", 1.0, None, b"", bytes([one]) * 16, 0) for one in sorted(FOLLOWING)]
+NO = ConsentWithdrawn((Purpose.PULL,), b"n" * 16, 20)
+SEGMENTS = ((Segment(5, 0, 10**20),), (Segment(6, 0, 10**20),))
+own_rhythms = st.builds(byhand, st.integers(0, 1), st.none() | instants) | st.builds(followed, st.integers(0, 1))
+entangled = st.one_of(own_rhythms, ending, acting, st.builds(WishMade, advance_wishes, instants))
+others = st.sampled_from(["sleeper-b", "sleeper-c"])
+lives = st.one_of(
+    person_events,
+    ending,
+    acting,
+    own_rhythms,
+    st.builds(ApartKept, others, st.booleans(), st.booleans(), instants),
+    st.builds(WishMade, advance_wishes, instants),
+    st.builds(WishRemoved, event_ids, instants),
+    st.builds(AwakeSet, st.booleans(), instants, instants),
+    st.builds(ScheduleOffsetSet, st.integers(-9, 9), instants),
+    st.builds(SleeperLeft, instants),
+    st.builds(SleeperWentAway, instants),
+    st.builds(SleeperCameBack, instants),
+)
+ALONE = typing.get_args(ConsentEvent | SettingEvent | WishEvent)
 any_event = st.one_of([any_of(kind) for kind in typing.get_args(Event)])
 spoilt: st.SearchStrategy[typing.Any] = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just([]) | st.just({})
 )
+
+
+def decode_all(datas: list[bytes]) -> list[Event]:
+    return [made(read) for read in read_all(b"\n".join(datas))]
 
 
 def outcome(read: typing.Callable[[bytes], Event], data: bytes) -> Event | str:
@@ -48,12 +113,52 @@ def test_what_is_damaged_older_or_newer_is_taken_or_refused_alike(event: Event, 
     assert repr(quick) == repr(outcome(decode, text))  # NaN is not even equal to itself
 
 
-@given(st.lists(person_events, max_size=30))
-def test_a_sleeper_is_recalled_as_they_would_have_been_followed(events: list[PersonEvent]) -> None:
+@given(st.lists(lives, max_size=30), st.integers(0, 30))
+def test_a_sleeper_is_recalled_as_they_would_have_been_followed(events: list[PersonEvent], looked_at: int) -> None:
+    check_recalled(events, looked_at)
+
+
+@settings(max_examples=300)
+@given(st.lists(entangled, min_size=4, max_size=12))
+@example([byhand(0), followed(1), NO])
+@example([followed(0), NO, byhand(1), let_go(0)])  # no stray any more, although the rhythm is again as it strayed
+def test_rhythms_and_wishes_that_a_withdrawal_changes_are_recalled_so(events: list[PersonEvent]) -> None:
+    check_recalled([*ALLOWED, *events], 0)
+
+
+def check_recalled(events: list[PersonEvent], looked_at: int) -> None:
     recollection = Recollection(sleepers.apply(None, JOINED))
-    for event in events:
-        recollection.absorb(event)
-    assert recollection.sleeper == fold(events)
+    reads = read_all(b"\n".join(map(encode, events)))
+    for first, some in ((0, reads[:looked_at]), (len(reads[:looked_at]), reads[looked_at:])):
+        for place, told in recollection.absorb(some):
+            assert told == events[first + place]
+        assert recollection.sleeper == fold(events[: first + len(some)])
+
+
+@given(st.lists(any_event, max_size=8))
+def test_what_may_concern_others_is_told_and_what_is_no_persons_changes_nothing(events: list[Event]) -> None:
+    recollection = Recollection(sleepers.apply(None, JOINED))
+    told = list(recollection.absorb(read_all(b"\n".join(map(encode, events)))))
+    assert told == [(place, event) for place, event in enumerate(events) if not isinstance(event, ALONE)]
+    assert recollection.sleeper == fold([event for event in events if isinstance(event, PersonEvent)])
+
+
+@given(person_events, st.sampled_from(["purpose", "purposes", "event_id", "supersedes"]))
+def test_damage_that_is_seen_late_changes_nothing_and_is_refused_alike(event: PersonEvent, name: str) -> None:
+    body = json.loads(encode(event))
+    if name not in body:
+        return
+    body[name] = ["NOBODY"] if isinstance(body[name], list) else "nobody"
+    text = json.dumps(body).encode()
+    recollection = Recollection(sleepers.apply(None, JOINED))
+    before = recollection.sleeper
+
+    def quickly(text: bytes) -> Event:
+        assert not list(recollection.absorb(read_all(text)))
+        return decode(text)
+
+    assert outcome(quickly, text) == outcome(decode, text)
+    assert recollection.sleeper == before
 
 
 @given(st.lists(person_events, max_size=12), ceilings, ceilings, ceilings, instants, st.sampled_from(["", "here"]))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harmonia.errors import StorageUnreadable
 from harmonia.journal import ALL, ANY, NO_STREAM, Journal, Position, Snapshot, Unavailable, WrongExpectedRevision
 from harmonia.journal.memory import MemoryJournal
 from harmonia.journal.opening import open_sealed
@@ -46,6 +47,38 @@ def test_what_was_appended_reads_back_in_order(journal: Journal) -> None:
     assert data_of(journal, "person/nobody") == []
     record = journal.read("person/a")[0]
     assert (record.stream, record.position, record.event_id) == ("person/a", first, b"1")
+
+
+def test_a_page_is_what_is_read_by_streams(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harmonia.journal.page._ROWS", 3)
+    assert journal.page(None, 10) is None
+    streams = ("person/a", "circle/c d", "person/b", "person/a", "sanctuary", "person/b", "person/a")
+    for n, stream in enumerate(streams):
+        journal.append(stream, ANY, b"%d" % n, b'{"n": "%d \xc3\xa9"}' % n)
+    for limit in range(1, 9):
+        after = None
+        while (page := journal.page(after, limit)) is not None:
+            records = journal.read(ALL, after, limit)
+            assert page.end == records[-1].position
+            by_stream = {stream: [one for one in records if one.stream == stream] for stream in streams}
+            assert {
+                strand.stream: list(zip(strand.revisions, strand.lines.split(b"\n"), strict=True))
+                for strand in page.strands
+            } == {
+                stream: [(one.position.revision, one.data) for one in some]
+                for stream, some in by_stream.items()
+                if some
+            }
+            after = page.end
+        assert after == journal.read(ALL)[-1].position
+
+
+def test_a_page_refuses_what_no_event_ever_was(journal: Journal) -> None:
+    journal.append("person/a", ANY, b"1", b"one")
+    journal.append("person/a", ANY, b"2", b"two\nlines")
+    with pytest.raises(StorageUnreadable, match=r"damaged event in person/a, from 1\.1 to 1\.2: restore a backup"):
+        journal.page(None, 10)
+    assert journal.page(None, 1) is not None
 
 
 def test_a_wrong_expectation_writes_nothing(journal: Journal) -> None:

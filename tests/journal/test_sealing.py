@@ -10,16 +10,18 @@ from typing import Any
 
 import apsw
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harmonia._core import PersonKey
 from harmonia.errors import Forgotten, StorageError, StorageUnavailable, StorageUnreadable
 from harmonia.journal import ALL, ANY, NO_STREAM, SHREDDED, Expected, Position, Snapshot
 from harmonia.journal.erasures import Erasures, name_of
 from harmonia.journal.keys import KeyStore
 from harmonia.journal.memory import MemoryJournal
 from harmonia.journal.opening import open_sealed
-from harmonia.journal.sealing import SealedJournal
+from harmonia.journal.sealing import SealedJournal, seal
 
 SECRET = b'{"type":"ConsentGranted","purpose":"VOICE"}'
 
@@ -59,19 +61,37 @@ def test_no_event_passes_for_another(parts: tuple[MemoryJournal, SealedJournal, 
             sealed.read(place[0])
 
 
-@given(st.binary(max_size=200))
-def test_whatever_was_said_reads_back_and_a_changed_byte_does_not(data: bytes) -> None:
-    from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+@given(st.binary(max_size=200), st.binary(min_size=32, max_size=32))
+def test_the_cipher_is_the_one_that_others_have(data: bytes, key: bytes) -> None:
+    other, sealed = AESGCM(key), seal(PersonKey(key), b"id", data)
+    assert other.decrypt(sealed[:12], sealed[12:], b"id") == data
+    assert PersonKey(key).open(b"id", sealed[:12] + other.encrypt(sealed[:12], data, b"id")) == data
+    assert PersonKey(key).open(b"another", sealed) is None
+    with pytest.raises(ValueError, match="must be 32 bytes, not 31"):
+        PersonKey(key[1:])
+    with pytest.raises(ValueError, match="must be 12 bytes, not 2"):
+        PersonKey(key).seal(b"no", b"id", data)
 
-    from harmonia.journal.sealing import seal, unseal
 
-    cipher = AESGCM(b"k" * 32)
-    sealed = seal(cipher, b"id", data)
-    assert unseal(cipher, b"id", sealed) == data
-    for at in range(len(sealed)):
-        with pytest.raises(InvalidTag):
-            unseal(cipher, b"id", sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :])
+def test_a_page_tells_the_forgotten_from_the_damaged(parts: tuple[MemoryJournal, SealedJournal, Path]) -> None:
+    inner, sealed, _ = parts
+    for n in range(40):  # of what is noise now, some has a line feed in it and some not
+        sealed.append("person/ada", ANY, b"%d" % n, SECRET)
+    last = sealed.append("person/bo", ANY, b"1", SECRET)
+    sealed.shred("person/ada")
+    page = sealed.page(None, 100)
+    assert page is not None
+    assert {strand.stream: strand.lines for strand in page.strands} == {"person/ada": SHREDDED, "person/bo": SECRET}
+    good = inner.read("person/bo")[0].data
+    inner.append("person/bo", ANY, b"2", good)
+    with pytest.raises(StorageUnreadable, match="damaged event in person/bo, at 42"):
+        sealed.page(last, 100)
+    inner.append("circle/c", ANY, b"1", b"")
+    with pytest.raises(StorageUnreadable, match=r"the journal's event 1\.43, in circle/c, is empty"):
+        sealed.page(Position(1, 42), 100)
+    inner.append("person/cleo", ANY, b"1", good)
+    with pytest.raises(StorageUnreadable, match="in person/cleo, cannot be read: its person's key is gone"):
+        sealed.page(Position(1, 43), 100)
 
 
 def test_who_is_forgotten_cannot_be_read_or_written_to_nor_come_back(tmp_path: Path) -> None:

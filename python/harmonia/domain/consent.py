@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from harmonia.errors import BadInput, StaleGrant
 
@@ -50,8 +50,7 @@ _NAMES_MAX = 64
 """Withdrawals remembered a purpose. One that is forgotten and repeated applies again: the safe way to err."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """One recorded "yes" to one purpose."""
 
     event_id: bytes
@@ -63,8 +62,7 @@ class Grant:
     """Node time at which it ends; None: with the circle."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where one purpose stands."""
 
     grant: Grant | None = None

@@ -7,7 +7,6 @@ frequency, coupling, voice or consent: there is no such event.
 import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 from harmonia.domain import advance, offers, usage
@@ -19,6 +18,7 @@ from harmonia.domain.edges import FADE_NS, Edges
 from harmonia.domain.events import (
     ApartKept,
     AwakeSet,
+    ConsentEvent,
     ConsentGranted,
     ConsentWithdrawn,
     CouplingSet,
@@ -50,17 +50,7 @@ MAGNITUDE_MAX = 4.0
 FOLLOWING = frozenset({Purpose.BIOSIGNAL, Purpose.PULL})
 """Without both of these nobody's rhythm follows a living signal."""
 
-_SETTINGS: dict[type, tuple[str, ...]] = {
-    OffsetSet: ("offset",),
-    VoiceSet: ("voice",),
-    HearingSet: ("hearing_level", "own_level"),
-    CouplingSet: ("coupling", "weight"),
-}
-"""What is set as the event has it, under the same name."""
-
-_CONSENTS = frozenset({ConsentGranted, ConsentWithdrawn})
 _UNSET = Consent()
-_set = object.__setattr__
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,52 +157,33 @@ def apply(sleeper: Sleeper | None, event: PersonEvent) -> Sleeper:
         named = (event.sleeper_id, event.circle_id, event.token_hash, event.credential_hash, event.platform_key)
         return sleeper or Sleeper(*named, joined_ns=event.t_ns, came_ns=event.t_ns)
     assert sleeper is not None, "a person's first event is joining"
-    changes = _changes(sleeper, event)
-    if type(event) in _CONSENTS:
-        changes["consent"] = sleeper.consent.with_standings(_standings(sleeper.consent, event))
+    changes = changes_after(sleeper, event)
+    if isinstance(event, ConsentEvent):
+        changes["consent"] = sleeper.consent.with_standings(_standings_after(sleeper.consent, event))
     return replace(sleeper, **changes) if changes else sleeper
 
 
-class Recollection:
-    """A sleeper while a journal is read, and nobody else holds them: as :func:`apply`, without a copy an event."""
-
-    __slots__ = ("_standings", "sleeper")
-
-    def __init__(self, sleeper: Sleeper) -> None:
-        self._standings = dict(sleeper.consent.standings)
-        self.sleeper = replace(sleeper, consent=Consent(MappingProxyType(self._standings)))
-        """As far as has been read; no value any more once something is absorbed."""
-
-    def absorb(self, event: PersonEvent) -> None:
-        """Takes in the next event."""
-        sleeper, kind = self.sleeper, type(event)
-        if (names := _SETTINGS.get(kind)) is not None:
-            for name in names:
-                _set(sleeper, name, getattr(event, name))
-            return
-        if kind is not ConsentGranted:
-            for name, value in _changes(sleeper, event).items():
-                _set(sleeper, name, value)
-        if kind in _CONSENTS:
-            self._standings.update(_standings(sleeper.consent, event))
-
-
-def _standings(consent: Consent, event: PersonEvent) -> dict[Purpose, Standing]:
+def _standings_after(consent: Consent, event: ConsentEvent) -> dict[Purpose, Standing]:
     """What ``event`` makes of which purposes. A grant that a withdrawal overtook makes nothing of any."""
     if isinstance(event, ConsentGranted):
         grant = Grant(event.event_id, event.scope, event.level, event.until_ns)
         with suppress(StaleGrant):
             return {event.purpose: consent[event.purpose].granted(event.purpose, grant, event.supersedes)}
-    if isinstance(event, ConsentWithdrawn):
-        return {purpose: consent[purpose].withdrawn(event.event_id) for purpose in event.purposes}
-    return {}
+        return {}
+    return {purpose: consent[purpose].withdrawn(event.event_id) for purpose in event.purposes}
 
 
-def _changes(sleeper: Sleeper, event: PersonEvent) -> dict[str, Any]:
+def changes_after(sleeper: Sleeper, event: PersonEvent) -> dict[str, Any]:
     """What ``event`` makes of which fields but consent."""
-    if (names := _SETTINGS.get(type(event))) is not None:
-        return {name: getattr(event, name) for name in names}
     match event:
+        case OffsetSet(offset, _):
+            return {"offset": offset}
+        case VoiceSet(voice, _):
+            return {"voice": voice}
+        case HearingSet(hearing_level, own_level, _):
+            return {"hearing_level": hearing_level, "own_level": own_level}
+        case CouplingSet(coupling, weight, _):
+            return {"coupling": coupling, "weight": weight}
         case ConsentWithdrawn(purposes, event_id, t_ns):
             consent, own = sleeper.consent, sleeper.own_rhythm
             changed: dict[str, Any] = {}

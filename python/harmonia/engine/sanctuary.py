@@ -8,21 +8,21 @@ import gc
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import cast, get_args
+from contextlib import closing, contextmanager
+from operator import itemgetter
 
 import trio
 
 from harmonia import failpoints
 from harmonia.domain import circle as circles
 from harmonia.domain import series as kept
+from harmonia.domain import sleeper as sleepers
 from harmonia.domain.admission import identifier
 from harmonia.domain.circle import CAPACITY_DEFAULT, REASON_MAX, decide_creation, parse_score_text
 from harmonia.domain.events import (
     CircleCreated,
     CircleEvent,
     ClockBegun,
-    ConsentEvent,
     ConsentWithdrawn,
     Event,
     PersonEvent,
@@ -30,16 +30,14 @@ from harmonia.domain.events import (
     SeriesCreated,
     SeriesEvent,
     SeriesTemplate,
-    SettingEvent,
     SleeperForgotten,
     SleeperJoined,
-    WishEvent,
     decode,
 )
-from harmonia.domain.reading import decode_all
+from harmonia.domain.reading import made, read_all
+from harmonia.domain.recollection import Recollection
 from harmonia.domain.schedule import NightPlan, local_time
 from harmonia.domain.series import decide_series
-from harmonia.domain.sleeper import Recollection
 from harmonia.domain.states import BEFORE
 from harmonia.domain.weaving import Weaving
 from harmonia.engine.conductor import UNREADABLE, Conductor
@@ -52,18 +50,15 @@ from harmonia.engine.scores import ReadScore, ScoreReader, read_score
 from harmonia.engine.series import Keeper, series_stream
 from harmonia.engine.wall import Wall, zone_of
 from harmonia.errors import BadInput, BadScore, NotFound, StorageUnreadable
-from harmonia.journal import ALL, ANY, NO_STREAM, SHREDDED, Journal, Position, Record
-from harmonia.journal.sealing import PERSON
+from harmonia.journal import ANY, NO_STREAM, SHREDDED, Journal, Page, Position, pages
 
 STREAM = "sanctuary"
 CIRCLES_MAX = 1000
 """Circles that are open at once."""
 SERIES_MAX = 200
 """Series that go on at once."""
-_PAGE = 5000
-_PERSONAL = frozenset(get_args(PersonEvent))
-_ALONE = frozenset(get_args(ConsentEvent | SettingEvent | WishEvent))
-"""What concerns nobody but its person: nearly all that there is to read."""
+_PAGE = 250_000
+"""Events that are in memory at once: the more, the more of each person are read together."""
 
 
 class Sanctuary:
@@ -257,45 +252,36 @@ class Sanctuary:
             self.sanctuary_id = founded.sanctuary_id
 
     async def _read_records(self) -> None:
-        people: dict[str, tuple[Recollection, Person]] = {}
+        people: dict[str, Recollection] = {}
         """By their streams."""
-        newest: dict[str, Position] = {}
+        newest: dict[str, int] = {}
+        """Where each stream ends."""
         forgotten: dict[str, Position] = {}
         """Where the stream of each person begins of whom nothing can be read."""
         used, joined = set[bytes](), set[bytes]()
         """The tokens of whom circles know to be forgotten, and of whoever can be read."""
-        after: Position | None = None
-        while page := await self._desk.read(ALL, after, _PAGE):
-            records = list[Record]()  # but an event that is empty elsewhere is damage
-            for record in page:
-                if record.data == SHREDDED and record.stream.startswith(PERSON):
-                    forgotten.setdefault(record.stream, record.position)
-                else:
-                    records.append(record)
-            try:
-                events = decode_all([record.data for record in records])
-            except StorageUnreadable as error:
-                raise _at_its_place(error, records) from None
-            for record, event in zip(records, events, strict=True):
-                stream, position, _, _ = record
-                if (held := people.get(stream)) is not None and type(event) in _PERSONAL:
-                    held[0].absorb(cast(PersonEvent, event))
-                    newest[stream] = position
-                    if type(event) not in _ALONE:
-                        held[1].pass_on(cast(PersonEvent, event))
-                    continue
-                self._take_in(record, event)
-                if isinstance(event, SleeperForgotten):
-                    used.add(event.token_hash)
-                if isinstance(event, SleeperJoined) and (person := self.roll.by_id(event.sleeper_id)) is not None:
-                    people[stream] = Recollection(person.sleeper), person
-                    joined.add(event.token_hash)
-            after = page[-1].position
+        end = Position(0, 0)
+        with closing(pages(self._desk.journal, _PAGE)) as reading:
+            while (page := await self._desk.in_thread(next, reading, None)) is not None:
+                end = page.end
+                newest.update((strand.stream, strand.revisions[-1]) for strand in page.strands)
+                for revision, stream, event in _recollect(page, people, forgotten):
+                    if isinstance(event, PersonEvent) and (person := self._person_of(people.get(stream))) is not None:
+                        person.pass_on(event)
+                        continue
+                    self._take_in(stream, Position(end.epoch, revision), event)
+                    if isinstance(event, SleeperForgotten):
+                        used.add(event.token_hash)
+                    if isinstance(event, SleeperJoined):
+                        joined.add(event.token_hash)
         if len(forgotten) > len(used - joined):
             self._forgotten_until = max(forgotten.values())
-        for stream, position in newest.items():
-            recollection, person = people[stream]
-            person.recall(recollection.sleeper, position)
+        for stream, recollection in people.items():
+            if (person := self._person_of(recollection)) is not None:
+                person.recall(recollection.sleeper, Position(end.epoch, newest[stream]))
+
+    def _person_of(self, recollection: Recollection | None) -> Person | None:
+        return None if recollection is None else self.roll.by_id(recollection.sleeper_id)
 
     async def _settle_doubts(self) -> None:
         """Does what is safe where nobody can tell any more what was said.
@@ -355,27 +341,27 @@ class Sanctuary:
                 behind_s = (circle.entered_ns - now_ns) / 1e9
                 await conductor.fail(f"its clock was lost: after a restart the sanctuary's is {behind_s:.0f} s behind")
 
-    def _take_in(self, record: Record, event: Event) -> None:
-        kind, _, identity = record.stream.partition("/")
+    def _take_in(self, stream: str, position: Position, event: Event) -> None:
+        kind, _, identity = stream.partition("/")
         match event:
             case SanctuaryFounded():
                 self.sanctuary_id = event.sanctuary_id
             case ClockBegun():
                 self._clock_id = event.clock_id
             case CircleCreated():
-                self._admit(event, record.position)
+                self._admit(event, position)
             case SeriesCreated():
                 series = kept.apply(None, event)
                 self._keepers[event.series_id] = Keeper(self._desk, series, self._make_night)
             case _ if isinstance(event, SeriesEvent) and identity in self._keepers:
                 self._keepers[identity].take_in(event)
             case SleeperJoined() if event.circle_id in self._conductors:
-                self._conductors[event.circle_id].entrance.take_in_joining(event, record.position)
+                self._conductors[event.circle_id].entrance.take_in_joining(event, position)
             case _ if kind == "circle" and identity in self._conductors and isinstance(event, CircleEvent):
-                self._conductors[identity].take_in(event, record.position)
+                self._conductors[identity].take_in(event, position)
             case _:
                 raise StorageUnreadable(
-                    f"the journal holds an event in {record.stream} before its beginning: restore a backup"
+                    f"the journal holds an event in {stream} before its beginning: restore a backup"
                 )
 
     def _admit(self, event: CircleCreated, position: Position) -> Conductor:
@@ -407,12 +393,41 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _at_its_place(error: StorageUnreadable, records: list[Record]) -> StorageUnreadable:
-    """``error`` with the name of the first of ``records`` that cannot be read."""
-    for record in records:
+def _recollect(
+    page: Page, people: dict[str, Recollection], forgotten: dict[str, Position]
+) -> list[tuple[int, str, Event]]:
+    """What of ``page`` concerns more than one person, each with its revision and stream, in the order of writing.
+
+    The rest is absorbed by ``people``, by their streams; of whoever is ``forgotten`` there is nothing but where they
+    began. Raises StorageUnreadable.
+    """
+    concerning: list[tuple[int, str, Event]] = []
+    try:
+        for stream, revisions, lines in page.strands:
+            if lines == SHREDDED:
+                forgotten.setdefault(stream, Position(page.end.epoch, revisions[0]))
+                continue
+            reads = read_all(lines)
+            if (one := people.get(stream)) is None and isinstance(first := made(reads[0]), SleeperJoined):
+                one = people[stream] = Recollection(sleepers.apply(None, first))
+            told = enumerate(map(made, reads)) if one is None else one.absorb(reads)
+            concerning += ((revisions[place], stream, event) for place, event in told)
+    except StorageUnreadable as error:
+        raise _at_its_place(error, page) from None
+    return sorted(concerning, key=itemgetter(0))
+
+
+def _at_its_place(error: StorageUnreadable, page: Page) -> StorageUnreadable:
+    """``error`` with the name of the first event of ``page`` that cannot be read."""
+    rows = (
+        (revision, stream, data)
+        for stream, revisions, lines in page.strands
+        for revision, data in zip(revisions, lines.split(b"\n"), strict=False)
+    )
+    for revision, stream, data in sorted(rows):
         try:
-            decode(record.data)
+            decode(data)
         except StorageUnreadable as first:
-            stream, (epoch, revision) = record.stream, record.position
-            return StorageUnreadable(f"{first} (it is event {epoch}.{revision}, in {stream}; nothing was changed)")
+            place = f"{page.end.epoch}.{revision}, in {stream}"
+            return StorageUnreadable(f"{first} (it is event {place}; nothing was changed)")
     return error

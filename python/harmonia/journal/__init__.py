@@ -11,11 +11,13 @@ from harmonia.journal.interface import (
     OutcomeUnknown,
     Position,
     Record,
+    Rows,
     Snapshot,
     Subscription,
     Unavailable,
     WrongExpectedRevision,
 )
+from harmonia.journal.page import Page, Strand, pages
 
 __all__ = [
     "ALL",
@@ -26,10 +28,14 @@ __all__ = [
     "Journal",
     "Listener",
     "OutcomeUnknown",
+    "Page",
     "Position",
     "Record",
+    "Rows",
     "Snapshot",
+    "Strand",
     "Subscription",
     "Unavailable",
     "WrongExpectedRevision",
+    "pages",
 ]

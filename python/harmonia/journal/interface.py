@@ -6,11 +6,14 @@ id within its stream: repeating one returns the first one's position and writes 
 """
 
 from enum import Enum
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from harmonia.errors import StorageOutcomeUnknown as OutcomeUnknown
 from harmonia.errors import StorageUnavailable as Unavailable
 from harmonia.errors import WrongExpectedRevision
+
+if TYPE_CHECKING:
+    from harmonia.journal.page import Page
 
 
 class Position(NamedTuple):
@@ -42,6 +45,15 @@ class Record(NamedTuple):
     position: Position
     event_id: bytes
     data: bytes
+
+
+class Rows(NamedTuple):
+    """A stretch of the journal as text, which costs least to give: see :class:`harmonia._core.ByStream`."""
+
+    end: Position
+    """Where its last event stands."""
+    text: str
+    """One event a line: stream, revision, and id and data in hexadecimal, a space between two."""
 
 
 class Snapshot(NamedTuple):
@@ -81,6 +93,12 @@ class Journal(Protocol):
     def read(self, stream: str | None, after: Position | None = None, limit: int | None = None) -> list[Record]:
         """The events of ``stream`` (:data:`ALL`: of all) after a position, oldest first, at most ``limit``."""
 
+    def rows(self, after: Position | None, limit: int) -> Rows | None:
+        """The next events of all streams after a position, oldest first, at most ``limit``; None: there is none."""
+
+    def page(self, after: Position | None, limit: int) -> "Page | None":
+        """The same, by streams and unsealed; None: there is none. Raises StorageUnreadable."""
+
     def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
         """Keeps ``snapshot`` in place of an earlier one. Losing it costs time, never truth."""
 
@@ -108,6 +126,7 @@ __all__ = [
     "OutcomeUnknown",
     "Position",
     "Record",
+    "Rows",
     "Snapshot",
     "Subscription",
     "Unavailable",

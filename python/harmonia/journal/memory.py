@@ -9,11 +9,13 @@ from harmonia.journal.interface import (
     Expected,
     Position,
     Record,
+    Rows,
     Snapshot,
     Unavailable,
     WrongExpectedRevision,
 )
 from harmonia.journal.live import Bell, PollingSubscription, TopicListener, Topics
+from harmonia.journal.page import Page, gather, whole
 
 
 class MemoryJournal:
@@ -50,6 +52,14 @@ class MemoryJournal:
             self._check_open()
             records = self._records if stream is None else self._streams[stream]
             return [record for record in records if after is None or record.position > after][:limit]
+
+    def rows(self, after: Position | None, limit: int) -> Rows | None:
+        records = self.read(None, after, limit)
+        lines = (f"{stream} {place.revision} {id_.hex()} {data.hex()}" for stream, place, id_, data in records)
+        return Rows(records[-1].position, "\n".join(lines)) if records else None
+
+    def page(self, after: Position | None, limit: int) -> Page | None:
+        return gather(self.rows, after, limit, {}, whole)
 
     def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
         with self._lock:

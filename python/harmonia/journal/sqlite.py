@@ -14,7 +14,6 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -22,9 +21,20 @@ import apsw
 
 from harmonia import failpoints
 from harmonia.errors import StorageError, StorageUnreadable
-from harmonia.journal.interface import ANY, NO_STREAM, Expected, OutcomeUnknown, Position, Record, Snapshot, Unavailable
+from harmonia.journal.interface import (
+    ANY,
+    NO_STREAM,
+    Expected,
+    OutcomeUnknown,
+    Position,
+    Record,
+    Rows,
+    Snapshot,
+    Unavailable,
+)
 from harmonia.journal.live import Bell, PollingSubscription, TopicListener, Topics
 from harmonia.journal.memory import closed, wrong_revision
+from harmonia.journal.page import Page, gather, whole
 
 FORMAT_VERSION = 2
 _GROUP_MAX = 512
@@ -39,6 +49,12 @@ CREATE TABLE snapshots(stream TEXT PRIMARY KEY, revision INTEGER NOT NULL, data 
 """
 _KNOWN = "SELECT revision FROM events WHERE stream = ? AND event_id = ?"
 _INSERT = "INSERT INTO events(stream, event_id, data) VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING revision"
+
+_ROWS = """
+SELECT max(revision), group_concat(stream || ' ' || revision || ' ' || hex(event_id) || ' ' || hex(data), char(10))
+FROM (SELECT stream, revision, event_id, data FROM events WHERE revision > ? ORDER BY revision LIMIT ?)
+"""
+"""One text for all: no object is made of a row, and no lock of Python's taken for it."""
 
 
 class _Append(NamedTuple):
@@ -134,9 +150,15 @@ class SqliteJournal:
         )
         failpoints.hit("journal.read")
         rows = self._query(sql, (*named, after.revision if after else 0, -1 if limit is None else limit))
-        # Twice as fast as naming the fields, and half of what reading a journal costs here.
-        record, position, epoch = partial(tuple.__new__, Record), partial(tuple.__new__, Position), self._epoch
-        return [record((name, position((epoch, revision)), id_, data)) for name, revision, id_, data in rows]
+        return [Record(name, Position(self._epoch, revision), id_, data) for name, revision, id_, data in rows]
+
+    def rows(self, after: Position | None, limit: int) -> Rows | None:
+        failpoints.hit("journal.read")
+        ((end, text),) = self._query(_ROWS, (after.revision if after else 0, limit))
+        return None if end is None else Rows(Position(self._epoch, end), text)
+
+    def page(self, after: Position | None, limit: int) -> Page | None:
+        return gather(self.rows, after, limit, {}, whole)
 
     def load_snapshot(self, stream: str) -> Snapshot | None:
         rows = self._query("SELECT revision, data FROM snapshots WHERE stream = ?", (stream,))

@@ -10,17 +10,18 @@ From the first release on, tests/journal/fixtures holds a file of each format th
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import cast
 
 import apsw
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from harmonia._core import PersonKey
 from harmonia.errors import StorageUnavailable
 from harmonia.journal.erasures import Erasures
-from harmonia.journal.keys import KeyStore
+from harmonia.journal.keys import KEY_BYTES, KeyStore
 from harmonia.journal.sealing import seal
 
 _log = logging.getLogger(__name__)
@@ -73,10 +74,10 @@ def _seal_everybody(connection: apsw.Connection, path: Path, keys: KeyStore, era
         people = [cast(str, stream) for (stream,) in connection.execute(_NEXT_PERSON)]
         keys.ensure(*(stream for stream in people if stream not in erasures))
         for stream in people:
-            key = keys.get(stream) or AESGCM.generate_key(256)  # of somebody forgotten: under a key that nobody keeps
-            cipher = AESGCM(key)
+            # Of somebody forgotten: under a key that nobody keeps.
+            key = PersonKey(keys.get(stream) or os.urandom(KEY_BYTES))
             for revision, event_id, data in list(_events(connection, stream)):
-                sealed = seal(cipher, event_id, data)
+                sealed = seal(key, event_id, data)
                 connection.execute("UPDATE events SET data = ? WHERE revision = ?", (sealed, revision))
         connection.execute("DELETE FROM snapshots WHERE stream LIKE 'person/%'")  # which cost time, never truth
         connection.execute("UPDATE meta SET value = 2 WHERE key = 'format'")

@@ -29,6 +29,8 @@ pub mod held;
 pub mod steering;
 pub mod sample;
 pub mod seal;
+pub mod person_key;
+pub mod by_stream;
 pub mod frame;
 pub mod follower;
 pub mod listener;

@@ -4,9 +4,11 @@
 
 mod batch;
 mod bench;
+mod by_stream;
 mod errors;
 mod filter;
 mod node;
+mod person_key;
 mod platform;
 mod replay;
 mod query;
@@ -30,11 +32,15 @@ mod core_module {
     #[pymodule_export]
     use super::bench::{MixBench, RhythmBench, TimerBench};
     #[pymodule_export]
+    use super::by_stream::ByStream;
+    #[pymodule_export]
     use super::errors::{IoError, RhythmError, ScoreError};
     #[pymodule_export]
     use super::filter::estimates;
     #[pymodule_export]
     use super::node::{Node, NodeEvent, NodeSource, NodeTracking, PlatformStatus, WeaveThread};
+    #[pymodule_export]
+    use super::person_key::PersonKey;
     #[pymodule_export]
     use super::platform::{play_samples, sound_devices, ClockExchange, ClockReading, Platform, TimeKeys};
     #[pymodule_export]

@@ -1,0 +1,41 @@
+//! `ByStream`: a stretch of the journal, by streams.
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+
+use harmonia_core::by_stream::ByStream as Core;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::person_key::PersonKey;
+
+#[pyclass(frozen, module = "harmonia._core")]
+#[derive(Default)]
+pub struct ByStream(Mutex<Core>);
+
+#[pymethods]
+impl ByStream {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn add(&self, py: Python<'_>, rows: &str) -> PyResult<()> {
+        py.detach(|| self.core().add(rows)).map_err(|ragged| PyValueError::new_err(ragged.to_string()))
+    }
+
+    fn take<'py>(&self, py: Python<'py>, keys: HashMap<String, Py<PersonKey>>) -> PyResult<Bound<'py, PyList>> {
+        let strands = py.detach(|| self.core().take(|stream| keys.get(stream).map(|key| &key.get().0)));
+        let each = strands.into_iter().map(|(stream, strand)| {
+            let lines = strand.lines.map(|text| PyBytes::new(py, &text));
+            (stream, strand.revisions, lines)
+        });
+        PyList::new(py, each.collect::<Vec<_>>())
+    }
+}
+
+impl ByStream {
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.0.lock().expect("no panic while it is held")
+    }
+}
