@@ -33,7 +33,7 @@ class Page(NamedTuple):
     strands: list[Strand]
 
 
-def pages(journal: Journal, limit: int) -> Generator[Page]:
+def pages(journal: Journal, limit: int) -> Generator[Page, None, None]:
     """All of ``journal``, at most ``limit`` events a page; the next is read while one is worked on.
 
     Raises StorageError.

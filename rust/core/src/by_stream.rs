@@ -135,14 +135,13 @@ fn unhex(text: &str, bytes: &mut Vec<u8>) -> Option<()> {
     if text.len() % 2 != 0 {
         return None;
     }
-    for pair in text.as_bytes().chunks_exact(2) {
+    let mut all = 0;
+    bytes.extend(text.as_bytes().chunks_exact(2).map(|pair| {
         let (high, low) = (NIBBLES[usize::from(pair[0])], NIBBLES[usize::from(pair[1])]);
-        if (high | low) > 15 {
-            return None;
-        }
-        bytes.push(high << 4 | low);
-    }
-    Some(())
+        all |= high | low;
+        high << 4 | low
+    }));
+    (all < 16).then_some(())
 }
 
 /// What each character stands for; 255: nothing.
