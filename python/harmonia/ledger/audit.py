@@ -122,7 +122,7 @@ def audit_openings(found: Findings, journal: Journal, store: Store, salt: Salt) 
             found.shredded += here
             at += here
             continue
-        entry = entry_of(record, salt)
+        entry = entry_of(record, salt, store.version_at(at))
         if entry is not None and at == size:
             found.behind += 1
         elif (entry is not None) != here:

@@ -43,6 +43,7 @@ class Scribe:
     def start(self) -> None:
         """Compares the ledger with the journal, and goes on writing in a thread. Raises StorageError."""
         self._seen = reconcile(self._journal, self._store)
+        self._store.raise_version()
         if self._store.checkpoint() is None:
             self._store.append([], self._signer)
         self._thread.start()
