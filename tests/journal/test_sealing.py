@@ -162,14 +162,14 @@ def test_an_erasure_that_was_cut_off_is_dropped_and_a_damaged_file_is_said(tmp_p
     first = Erasures(path)
     first.add("person/ada")
     first.close()
-    assert path.read_text() == name_of("person/ada") + "\n"
+    assert path.read_text().splitlines()[1:] == [name_of("person/ada")]
     assert "ada" not in path.read_text()
     path.write_bytes(path.read_bytes() + b"0123")
     second = Erasures(path)
     assert "person/ada" in second and "person/bo" not in second
     second.add("person/bo")
     second.close()
-    assert path.read_text().splitlines() == [name_of("person/ada"), name_of("person/bo")]
+    assert path.read_text().splitlines()[1:] == [name_of("person/ada"), name_of("person/bo")]
     path.write_bytes(b"x" * 65)
     with pytest.raises(StorageUnreadable, match="is damaged"):
         Erasures(path)

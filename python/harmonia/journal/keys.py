@@ -8,6 +8,9 @@ overwritten blocks is beyond a program's reach.
 A key must be on disk before anything that is sealed under it is acknowledged: in the other order a power cut could
 leave an acknowledged event that nobody can read. Making a key therefore returns only once it is committed and synced.
 Those who wait at the same time share a commit.
+
+Beside the keys it is noted how much of which erasure journal there was when one was deleted last, so that its loss is
+noticed.
 """
 
 import os
@@ -20,6 +23,7 @@ from typing import cast
 import apsw
 
 from harmonia.errors import StorageUnavailable, StorageUnreadable
+from harmonia.journal.erasures import Erasures, Extent
 
 FORMAT_VERSION = 1
 KEY_BYTES = 32
@@ -28,6 +32,8 @@ _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE keys(stream TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
 """
+_ERASURES = "CREATE TABLE IF NOT EXISTS erasures(size INTEGER NOT NULL, digest BLOB NOT NULL)"
+"""One row, or none before the first opening."""
 
 
 class KeyStore:
@@ -46,6 +52,7 @@ class KeyStore:
                 if not self._integer("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'"):
                     self._connection.execute(_SCHEMA)
                     self._connection.execute(f"INSERT INTO meta VALUES ('format', {FORMAT_VERSION})")
+                self._connection.execute(_ERASURES)
             version = self._integer("SELECT value FROM meta WHERE key = 'format'")
             if version != FORMAT_VERSION:
                 raise StorageUnreadable(
@@ -53,6 +60,9 @@ class KeyStore:
                     " that wrote it, or a newer one"
                 )
             self._keys = cast("dict[str, bytes]", dict(self._connection.execute("SELECT stream, key FROM keys")))
+            noted = self._connection.execute("SELECT size, digest FROM erasures").fetchone()
+            self.erasures = None if noted is None else Extent(*cast("tuple[int, bytes]", noted))
+            """How much of which erasure journal there was when this was opened; None if nobody noted it."""
         except (OSError, apsw.Error) as error:
             raise self._unavailable(error, "opened") from error
         self._wishes: dict[str, bytes] = {}
@@ -87,12 +97,18 @@ class KeyStore:
                 if any(stream not in self._keys for stream in missing):  # else another thread has written ours too
                     self._commit()
 
-    def delete(self, *streams: str) -> None:
-        """Deletes the keys of ``streams``, beyond recovery from these files. Raises StorageUnavailable."""
+    def delete(self, *streams: str, erasures: Erasures) -> None:
+        """Deletes the keys of ``streams``, beyond recovery from these files. Raises StorageUnavailable.
+
+        Notes how much there is of ``erasures``, which names them already. Repeated, also for nobody, it ends a deletion
+        that died on the way.
+        """
         with self._committing:
             try:
                 with self._connection:
                     self._connection.executemany("DELETE FROM keys WHERE stream = ?", [(stream,) for stream in streams])
+                    self._connection.execute("DELETE FROM erasures")
+                    self._connection.execute("INSERT INTO erasures VALUES (?, ?)", erasures.extent)
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             except apsw.Error as error:
                 raise self._unavailable(error, "written") from error
