@@ -2,8 +2,8 @@
 
 What a journal and its backups have once written cannot be taken back; a key of 32 bytes can. So everything about a
 person is sealed under a key of theirs, the keys are here and nowhere else, and what is deleted here is overwritten
-(``secure_delete``), also in the write-ahead log, which is emptied at once. What a file system or a flash disk keeps of
-overwritten blocks is beyond a program's reach.
+(``secure_delete``), also in the write-ahead log, which is overwritten and emptied at once. What a file system or a flash
+disk keeps of overwritten blocks is beyond a program's reach.
 
 A key must be on disk before anything that is sealed under it is acknowledged: in the other order a power cut could
 leave an acknowledged event that nobody can read. Making a key therefore returns only once it is committed and synced.
@@ -24,6 +24,7 @@ import apsw
 
 from harmonia.errors import StorageUnavailable, StorageUnreadable
 from harmonia.journal.erasures import Erasures, Extent
+from harmonia.journal.wiping import Wiping
 
 FORMAT_VERSION = 1
 KEY_BYTES = 32
@@ -41,10 +42,10 @@ class KeyStore:
 
     def __init__(self, path: Path, *, vfs: str | None = None) -> None:
         """Opens the file, or makes it; ``vfs`` is SQLite's way to it. Raises StorageError."""
-        self._path = path
+        self._path, self._vfs = path, Wiping(vfs)
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            self._connection = apsw.Connection(str(path), vfs=vfs)
+            self._connection = apsw.Connection(str(path), vfs=self._vfs.name)
             self._connection.set_busy_timeout(5_000)
             for pragma in ("secure_delete=ON", "journal_mode=WAL", "synchronous=FULL"):
                 self._connection.execute(f"PRAGMA {pragma}").fetchall()

@@ -35,6 +35,7 @@ def open_sealed(
     except StorageError:
         keys.close()
         raise
+    # Also if it is nobody: what an earlier deletion left in the log goes too.
     keys.delete(*(stream for stream in keys if stream in forgotten), erasures=forgotten)
     upgrade.bring_up_to_date(path, keys, forgotten)
     inner = SqliteJournal(path, bytes_max=bytes_max)
