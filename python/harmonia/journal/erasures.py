@@ -164,8 +164,9 @@ class Erasures:
             else "is gone, or its disk is not mounted"
         )
         return StorageUnreadable(
-            f"the erasure journal {self._path} {what}: without it whoever was forgotten could come back; mount the disk,"
-            " put its newest copy there, or name it with --erasures (to begin another one, `serve --new-erasures` once)"
+            f"the erasure journal {self._path} {what}: without it whoever was forgotten could come back; mount the"
+            " disk, put its newest copy there, or name it with --erasures (to begin another one: `serve --new-erasures`"
+            " once)"
         )
 
     def _unavailable(self, error: OSError) -> StorageUnavailable:

@@ -2,8 +2,8 @@
 
 What a journal and its backups have once written cannot be taken back; a key of 32 bytes can. So everything about a
 person is sealed under a key of theirs, the keys are here and nowhere else, and what is deleted here is overwritten
-(``secure_delete``), also in the write-ahead log, which is overwritten and emptied at once. What a file system or a flash
-disk keeps of overwritten blocks is beyond a program's reach.
+(``secure_delete``), also in the write-ahead log, which is overwritten and emptied at once. What a file system or a
+flash disk keeps of overwritten blocks is beyond a program's reach.
 
 A key must be on disk before anything that is sealed under it is acknowledged: in the other order a power cut could
 leave an acknowledged event that nobody can read. Making a key therefore returns only once it is committed and synced.

@@ -1,7 +1,7 @@
 """A way to files on which nothing is left behind where they end: what is cut off or deleted is overwritten first.
 
-SQLite overwrites what is deleted within its file (``secure_delete``), but its write-ahead log is cut off or deleted as it
-is, and the blocks go back to the file system with everybody's keys in them, legible until something else needs the
+SQLite overwrites what is deleted within its file (``secure_delete``), but its write-ahead log is cut off or deleted as
+it is, and the blocks go back to the file system with everybody's keys in them, legible until something else needs the
 place. So a VFS of our own stands between, which writes zeros and syncs them before either. SQLite does both only once
 all that the log holds is in the file and synced; zeros in its place are no log to it after any crash.
 
@@ -20,7 +20,7 @@ _numbers = itertools.count()
 
 
 class Wiping(apsw.VFS):
-    """The VFS ``base``, or the usual one, in which what goes is overwritten. Keep it as long as a connection uses it."""
+    """The VFS ``base``, or the usual one, in which what goes is overwritten. Keep it while a connection uses it."""
 
     def __init__(self, base: str | None = None) -> None:
         self._base = base or ""
