@@ -349,6 +349,41 @@ def test_a_ledger_from_before_somebody_was_forgotten_signs_no_other_history(tmp_
         pass
 
 
+def test_an_emptied_ledger_is_not_begun_anew_once_somebody_was_forgotten(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 20)
+        ledger.shred("person/1")
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    (tmp_path / STORE_FILE).touch()
+    with (
+        pytest.raises(StorageUnreadable, match=r"ledger\.sqlite is gone, and made anew it may contradict"),
+        awake(tmp_path),
+    ):
+        pass
+
+
+def test_a_ledger_as_long_as_the_one_that_was_noted_and_another_is_refused(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 20)
+        ledger.shred("person/1")
+        root = ledger.checkpoint().root.hex()
+    erasures = tmp_path / "erasures"
+    assert root in erasures.read_text()
+    erasures.write_text(erasures.read_text().replace(root, "0" * 64))
+    open_sealed(tmp_path, new_erasures=True).close()
+    with pytest.raises(StorageUnreadable, match="that was signed when somebody was last forgotten"), awake(tmp_path):
+        pass
+
+
+def test_a_ledger_does_not_go_on_under_another_key(tmp_path: Path) -> None:
+    with awake(tmp_path):
+        pass
+    (tmp_path / "ledger.key").write_text(f"{Signer('example.org/ledger', b'o' * 32)}\n")
+    with pytest.raises(StorageUnreadable, match=r"ledger\.sqlite with .*ledger\.key"), awake(tmp_path):
+        pass
+
+
 def test_what_is_acknowledged_while_somebody_is_forgotten_is_in_the_ledger(tmp_path: Path) -> None:
     with awake(tmp_path) as (journal, ledger):
         fill(journal, 20)

@@ -19,7 +19,8 @@ from hashlib import sha256
 
 from harmonia.domain import sleeper as sleepers
 from harmonia.domain.consent import Purpose
-from harmonia.domain.events import ConsentGranted, ConsentWithdrawn, Event, PersonEvent, decode
+from harmonia.domain.events import ConsentGranted, ConsentWithdrawn, Event, PersonEvent
+from harmonia.domain.reading import decode_all
 from harmonia.domain.sleeper import Sleeper
 from harmonia.errors import StorageUnreadable
 from harmonia.journal import ALL, SHREDDED, Journal, Position, Record
@@ -221,7 +222,7 @@ class Replay:
 
     def take_in(self, record: Record) -> None:
         """Follows one event. Raises StorageUnreadable where a no became a yes by anything but its person's grant."""
-        event, stream = decode(record.data), record.stream
+        (event,), stream = decode_all((record.data,)), record.stream
         if not stream.startswith(PERSON):
             if isinstance(event, PersonEvent):
                 raise _touched(record, "an event of a person's stands where anybody may write")
