@@ -1,8 +1,9 @@
 """A deleted key is nowhere: in no file, not in what SQLite cuts off or deletes, nor after a death on the way."""
 
 import os
+import random
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from harmonia.journal import NO_STREAM
 from harmonia.journal.erasures import Erasures
 from harmonia.journal.keys import KeyStore
 from harmonia.journal.opening import open_sealed
+from harmonia.testing.power_cut import power_cut_disk
 
 SECRET = b"what somebody said, and nobody else is to read"
 
@@ -123,3 +125,34 @@ def test_while_somebody_reads_the_log_nobody_is_told_that_they_were_forgotten(tm
     journal.shred("person/ada")
     assert key not in everywhere(tmp_path)
     journal.close()
+
+
+def test_no_power_cut_takes_a_key_or_brings_one_back(tmp_path: Path) -> None:
+    """Also one that strikes while the log is overwritten, cut off or deleted."""
+    erasures, source = Erasures(tmp_path / "erasures"), random.Random(5)
+    (tmp_path / "disk").mkdir()
+    cuts = 0
+    with power_cut_disk(tmp_path / "disk") as disk:
+        kept: dict[str, bytes] = {}
+        gone: set[str] = set()
+        for life in range(120):
+            store = KeyStore(tmp_path / "disk" / "keys.sqlite", vfs=disk.vfs)
+            assert {name: store.get(name) for name in kept} == kept
+            assert not gone & set(store)
+            disk.fail("cut", source.randint(1, 70))
+            with suppress(StorageUnavailable, apsw.Error), closing(store):
+                for n in range(4):
+                    store.ensure(name := f"person/{life}-{n}")
+                    key = store.get(name)
+                    assert key is not None
+                    kept[name] = key
+                for name in source.sample(sorted(kept), 2):
+                    del kept[name]  # from here on it may be gone
+                    store.delete(name, erasures=erasures)
+                    gone.add(name)
+            if disk.powered:
+                disk.repair()
+            else:
+                cuts += 1
+                disk.survive(source)
+    assert cuts > 60 and len(gone) > 60 and len(kept) > 60
