@@ -15,6 +15,7 @@ from harmonia.journal import NO_STREAM
 from harmonia.journal.erasures import Erasures
 from harmonia.journal.keys import KeyStore
 from harmonia.journal.opening import open_sealed
+from harmonia.journal.wiping import _wipe
 from harmonia.testing.power_cut import power_cut_disk
 
 SECRET = b"what somebody said, and nobody else is to read"
@@ -156,3 +157,29 @@ def test_no_power_cut_takes_a_key_or_brings_one_back(tmp_path: Path) -> None:
                 cuts += 1
                 disk.survive(source)
     assert cuts > 60 and len(gone) > 60 and len(kept) > 60
+
+
+def test_the_logs_header_is_gone_for_certain_before_anything_else_of_it() -> None:
+    did = list[object]()
+    _wipe(lambda data, offset: did.append((offset, data)), lambda: did.append("sync"), 0, 100_000)
+    assert did == [(0, bytes(512)), "sync", (0, bytes(65_536)), (65_536, bytes(34_464)), "sync"]
+
+
+def test_a_log_that_lost_its_end_is_believed_and_one_that_lost_its_header_is_not(tmp_path: Path) -> None:
+    """Why the header goes first: the beginning of a log is older than the file beside it."""
+    store = KeyStore(tmp_path / "keys.sqlite")
+    for n in range(40):
+        store.ensure(f"person/{n}")
+    store._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
+    data, log = ((tmp_path / name).read_bytes() for name in ("keys.sqlite", "keys.sqlite-wal"))
+    store.close()
+    half, found = len(log) // 2, list[int]()
+    for name, left in ("without end", log[:half] + bytes(len(log) - half)), ("without header", bytes(512) + log[512:]):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "keys.sqlite").write_bytes(data)
+        (folder / "keys.sqlite-wal").write_bytes(left)
+        again = KeyStore(folder / "keys.sqlite")
+        found.append(len(list(again)))
+        again.close()
+    assert 0 < found[0] < 40 == found[1]

@@ -63,7 +63,7 @@ class KeyStore:
             self._keys = cast("dict[str, bytes]", dict(self._connection.execute("SELECT stream, key FROM keys")))
             noted = self._connection.execute("SELECT size, digest FROM erasures").fetchone()
             self.erasures = None if noted is None else Extent(*cast("tuple[int, bytes]", noted))
-            """How much of which erasure journal there was when this was opened; None if nobody noted it."""
+            """How much of which erasure journal there was last; None if nobody noted it."""
         except (OSError, apsw.Error) as error:
             raise self._unavailable(error, "opened") from error
         self._wishes: dict[str, bytes] = {}
@@ -108,8 +108,10 @@ class KeyStore:
             try:
                 with self._connection:
                     self._connection.executemany("DELETE FROM keys WHERE stream = ?", [(stream,) for stream in streams])
-                    self._connection.execute("DELETE FROM erasures")
-                    self._connection.execute("INSERT INTO erasures VALUES (?, ?)", erasures.extent)
+                    if (extent := erasures.extent) != self.erasures:
+                        self._connection.execute("DELETE FROM erasures")
+                        self._connection.execute("INSERT INTO erasures VALUES (?, ?)", extent)
+                self.erasures = extent
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             except apsw.Error as error:
                 raise self._unavailable(error, "written") from error
