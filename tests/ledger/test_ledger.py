@@ -494,6 +494,28 @@ def test_a_ledger_that_changed_its_past_is_found_by_whoever_kept_a_checkpoint(tm
             publish(parts.store, tmp_path / "public")
 
 
+def test_a_restored_older_ledger_does_not_pass_for_the_longer_one(tmp_path: Path) -> None:
+    folder, public = tmp_path / "data", tmp_path / "public"
+    with awake(folder) as (journal, ledger):
+        fill(journal, 40)
+        caught_up(journal, ledger)
+    backup = (folder / STORE_FILE).read_bytes()
+    with awake(folder) as (journal, ledger):
+        fill(journal, 20, 40)
+        newer = caught_up(journal, ledger)
+    with store_of(folder) as store:
+        publish(store, public)
+    for path in folder.glob("ledger.sqlite*"):
+        path.unlink()
+    (folder / STORE_FILE).write_bytes(backup)
+    with store_of(folder) as store:
+        with pytest.raises(StorageUnreadable, match=r"public/checkpoint is not continued by this ledger"):
+            publish(store, public)
+        with pytest.raises(StorageUnreadable, match="does not continue newer"):
+            audit(Stored(store), [verifier(folder)], {"newer": newer})
+    assert Folder(public).checkpoint() == newer
+
+
 def test_publishing_again_only_adds(tmp_path: Path) -> None:
     folder, public = tmp_path / "data", tmp_path / "public"
     before: dict[Path, bytes] = {}
@@ -601,7 +623,8 @@ def test_what_was_put_is_on_disk_with_its_name(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("sql", "what"),
     [
-        ("UPDATE events SET event_id = x'00' WHERE revision = 20", "damaged|another event"),
+        ("UPDATE events SET event_id = x'00' WHERE revision = 20", "damaged event in person/1"),
+        ("UPDATE events SET event_id = x'00' WHERE revision = 15", "is of another event than the journal has there"),
         ("DELETE FROM events WHERE revision = 23", "is not in the journal any more"),
         ("DELETE FROM events WHERE revision > 50", "is not in the journal any more"),
         ("UPDATE events SET data = x'' WHERE stream = 'circle/a'", r"in circle/a, is empty, and was not when written"),

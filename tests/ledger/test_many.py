@@ -104,6 +104,17 @@ def test_wherever_a_restored_journal_ends_what_it_lost_is_told_and_orphaned(stor
     assert (store.placed, lost_noes(journal, store)) == (kept, 0)
 
 
+def test_a_second_loss_counts_no_orphans_of_the_first_again(store: Store) -> None:
+    fill(store, journal_of(90), 100)
+    journal = journal_of(60)
+    reconcile(journal, store)
+    journal.append("circle/a", ANY, b"later", encode(OffsetsOffered((1,), 1)))
+    Scribe(journal, store, SIGNER, SALT).write(journal.read(ALL)[60:])
+    assert lost_noes(journal_of(30), store) == 10
+    reconcile(journal_of(30), store)
+    assert store.placed == 30
+
+
 def test_orphans_are_passed_without_a_look_at_each(store: Store) -> None:
     fill(store, journal_of(2 * WIDTH + 90), 100)
     journal = journal_of(10)
