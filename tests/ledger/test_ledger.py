@@ -516,6 +516,22 @@ def test_a_restored_older_ledger_does_not_pass_for_the_longer_one(tmp_path: Path
     assert Folder(public).checkpoint() == newer
 
 
+def test_a_checkpoint_of_anothers_or_unsigned_vouches_for_nothing(published: tuple[Path, Verifier]) -> None:
+    folder, key = published
+    now = Folder(folder).checkpoint()
+    other, unsigned = replace(now, origin="other.example"), replace(now, signatures=())
+    with pytest.raises(StorageUnreadable, match=r"kept is of the ledger other\.example, not of example\.org/ledger"):
+        audit(Folder(folder), [key], {"kept": other})
+    with pytest.raises(StorageUnreadable, match=r"kept is not signed by example\.org/ledger"):
+        audit(Folder(folder), [key], {"kept": unsigned})
+    (folder / "checkpoint").write_text(str(other))
+    with (
+        store_of(folder.parent / "data") as store,
+        pytest.raises(StorageUnreadable, match="checkpoint is not continued by this ledger: it is another's"),
+    ):
+        publish(store, folder)
+
+
 def test_publishing_again_only_adds(tmp_path: Path) -> None:
     folder, public = tmp_path / "data", tmp_path / "public"
     before: dict[Path, bytes] = {}
@@ -690,6 +706,26 @@ def test_a_ledger_that_stopped_is_found_and_consent_is_followed_to_the_journals_
     with held(tmp_path):  # a sanctuary that is still to write them
         result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0 and "10 events behind the checkpoint" in result.output
+
+
+@pytest.mark.parametrize(
+    ("stream", "event", "what"),
+    [
+        (
+            "circle/a",
+            OffsetSet(1, 1),
+            "circle/a, at 7 of the journal: an event of a person's stands where anybody may write",
+        ),
+        (
+            "person/a",
+            OffsetsOffered((1,), 1),
+            "person/a, at 7 .*: an event of somebody else's stands in a person's stream",
+        ),
+    ],
+)
+def test_an_event_in_another_kind_of_stream_is_found(stream: str, event: Event, what: str) -> None:
+    with pytest.raises(StorageUnreadable, match=what):
+        Replay().take_in(Record(stream, Position(1, 7), b"e", encode(event)))
 
 
 def test_a_yes_that_nobody_said_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
