@@ -8,10 +8,12 @@ import pytest
 
 from harmonia.domain.consent import Purpose
 from harmonia.domain.events import ConsentWithdrawn, OffsetsOffered, encode
+from harmonia.errors import NotFound
 from harmonia.journal import ALL, ANY, Position, Record
 from harmonia.journal.memory import MemoryJournal
 from harmonia.ledger.audit import audit, audit_openings
 from harmonia.ledger.leaves import Salt
+from harmonia.ledger.ledger import find
 from harmonia.ledger.note import Signer
 from harmonia.ledger.publishing import Stored
 from harmonia.ledger.scribe import Scribe, lost_noes, reconcile
@@ -122,3 +124,13 @@ def test_orphans_are_passed_without_a_look_at_each(store: Store) -> None:
     journal.reads = 0
     assert reconcile(journal, store) == Position(1, 10)
     assert journal.reads == 1
+
+
+def test_an_entry_is_not_proved_of_the_event_that_took_its_place(store: Store) -> None:
+    fill(store, journal_of(5), 5)
+    journal = journal_of(3)
+    journal.append("circle/a", ANY, b"other", encode(OffsetsOffered((1,), 1)))
+    assert find(journal, store, "2").event_id == (2).to_bytes(16, "big")
+    for lost in ("3", "4"):
+        with pytest.raises(NotFound, match=f"no entry '{lost}'"):
+            find(journal, store, lost)
