@@ -307,6 +307,12 @@ def test_what_is_deleted_is_in_the_ledger_first(tmp_path: Path) -> None:
     assert {n.to_bytes(16, "big") for n in shredded if type(said(n)).__name__ in KINDS and n > 2} <= logged
 
 
+def test_a_new_ledger_signs_that_it_is_empty(tmp_path: Path) -> None:
+    with awake(tmp_path) as (_, ledger):
+        ledger.checkpoint().verify([Verifier.parse(ledger.key)], "first")
+        assert ledger.checkpoint().size == 0
+
+
 def test_a_lost_ledger_is_not_made_anew(tmp_path: Path) -> None:
     with awake(tmp_path) as (journal, ledger):
         fill(journal, 20)
