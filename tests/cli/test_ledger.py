@@ -120,6 +120,29 @@ def test_a_sleeper_proves_what_they_said_and_is_forgotten(harmonia: Run, tmp_pat
     assert "nobody can open it any more" in out
 
 
+def test_an_erasure_journal_kept_apart_is_asked_and_missed(harmonia: Run, tmp_path: Path) -> None:
+    data, apart = tmp_path / "data", tmp_path / "apart"
+    with daemon(data, erasures=apart) as house:
+        sleeper_id, _ = night(house)
+        said(harmonia, "forget", sleeper_id, "--yes", "--data", str(data))
+    here, there = ("--data", str(data)), ("--erasures", str(apart))
+    prove = ("ledger", "prove", "2", "--output", str(tmp_path / "a.tlog-proof"), *here)
+    for command in (prove, ("ledger", "audit", "--openings", *here)):
+        said(harmonia, *command, *there)
+        assert f"{data}/erasures is gone" in refused(harmonia, 6, *command)
+    assert "without --sleeper" in refused(harmonia, 2, *prove, *there, "--sleeper", sleeper_id)
+    kept = apart.read_bytes()
+    apart.unlink()
+    serve = ("serve", "--port", "0", *here, *there)
+    assert f"{apart} is gone, or its disk is not mounted" in refused(harmonia, 6, *serve)
+    assert "--forget-unreadable" in refused(harmonia, 6, *serve, "--new-erasures")
+    apart.write_bytes(kept)
+    assert f"{apart} is not the one" in refused(harmonia, 6, *serve)
+    with daemon(data, erasures=apart, new_erasures=True):
+        pass
+    said(harmonia, *prove, *there)
+
+
 def test_a_ledger_that_grows_while_it_is_audited_is_asked_again(
     harmonia: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

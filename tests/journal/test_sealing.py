@@ -1,12 +1,12 @@
 """What people said is sealed under a key that is on disk first, and is gone with it."""
 
 import resource
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import apsw
 import pytest
@@ -115,7 +115,8 @@ def test_a_deleted_key_is_nowhere_in_the_folder(tmp_path: Path) -> None:
     journal = open_sealed(tmp_path)
     for name in ("ada", "bo", "cleo"):
         journal.append(f"person/{name}", NO_STREAM, b"1", SECRET)
-    keys = dict(sqlite3.connect(tmp_path / "keys.sqlite").execute("SELECT stream, key FROM keys").fetchall())
+    with closing(apsw.Connection(str(tmp_path / "keys.sqlite"))) as other:
+        keys = dict(cast("list[tuple[str, bytes]]", other.execute("SELECT stream, key FROM keys").fetchall()))
 
     def everywhere() -> bytes:
         return b"".join(path.read_bytes() for path in tmp_path.iterdir())
@@ -182,14 +183,14 @@ def test_an_erasure_that_was_cut_off_is_dropped_and_a_damaged_file_is_said(tmp_p
     first = Erasures(path)
     first.add("person/ada")
     first.close()
-    assert path.read_text() == name_of("person/ada") + "\n"
+    assert path.read_text().splitlines()[1:] == [name_of("person/ada")]
     assert "ada" not in path.read_text()
     path.write_bytes(path.read_bytes() + b"0123")
     second = Erasures(path)
     assert "person/ada" in second and "person/bo" not in second
     second.add("person/bo")
     second.close()
-    assert path.read_text().splitlines() == [name_of("person/ada"), name_of("person/bo")]
+    assert path.read_text().splitlines()[1:] == [name_of("person/ada"), name_of("person/bo")]
     path.write_bytes(b"x" * 65)
     with pytest.raises(StorageUnreadable, match="is damaged"):
         Erasures(path)
@@ -303,8 +304,8 @@ def test_a_key_is_on_disk_before_anything_under_it_is_written(tmp_path: Path) ->
 
     def check(stream: str) -> None:
         assert not watched.unsynced, "a power cut now would take the key"
-        (count,) = sqlite3.connect(path).execute("SELECT count(*) FROM keys WHERE stream = ?", (stream,)).fetchone()
-        assert count == 1
+        with closing(apsw.Connection(str(path))) as other:
+            assert other.execute("SELECT count(*) FROM keys WHERE stream = ?", (stream,)).get == 1
         checked.append(stream)
 
     sealed = SealedJournal(Strict(check), keys, Erasures(tmp_path / "erasures"))

@@ -307,6 +307,12 @@ def test_what_is_deleted_is_in_the_ledger_first(tmp_path: Path) -> None:
     assert {n.to_bytes(16, "big") for n in shredded if type(said(n)).__name__ in KINDS and n > 2} <= logged
 
 
+def test_a_new_ledger_signs_that_it_is_empty(tmp_path: Path) -> None:
+    with awake(tmp_path) as (_, ledger):
+        ledger.checkpoint().verify([Verifier.parse(ledger.key)], "first")
+        assert ledger.checkpoint().size == 0
+
+
 def test_a_lost_ledger_is_not_made_anew(tmp_path: Path) -> None:
     with awake(tmp_path) as (journal, ledger):
         fill(journal, 20)
@@ -346,6 +352,41 @@ def test_a_ledger_from_before_somebody_was_forgotten_signs_no_other_history(tmp_
         path.unlink()
     (tmp_path / STORE_FILE).write_bytes(backup)
     with pytest.raises(StorageUnreadable, match="that was signed when somebody was last forgotten"), awake(tmp_path):
+        pass
+
+
+def test_an_emptied_ledger_is_not_begun_anew_once_somebody_was_forgotten(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 20)
+        ledger.shred("person/1")
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    (tmp_path / STORE_FILE).touch()
+    with (
+        pytest.raises(StorageUnreadable, match=r"ledger\.sqlite is gone, and made anew it may contradict"),
+        awake(tmp_path),
+    ):
+        pass
+
+
+def test_a_ledger_as_long_as_the_one_that_was_noted_and_another_is_refused(tmp_path: Path) -> None:
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 20)
+        ledger.shred("person/1")
+        root = ledger.checkpoint().root.hex()
+    erasures = tmp_path / "erasures"
+    assert root in erasures.read_text()
+    erasures.write_text(erasures.read_text().replace(root, "0" * 64))
+    open_sealed(tmp_path, new_erasures=True).close()
+    with pytest.raises(StorageUnreadable, match="that was signed when somebody was last forgotten"), awake(tmp_path):
+        pass
+
+
+def test_a_ledger_does_not_go_on_under_another_key(tmp_path: Path) -> None:
+    with awake(tmp_path):
+        pass
+    (tmp_path / "ledger.key").write_text(f"{Signer('example.org/ledger', b'o' * 32)}\n")
+    with pytest.raises(StorageUnreadable, match=r"ledger\.sqlite with .*ledger\.key"), awake(tmp_path):
         pass
 
 
@@ -459,6 +500,44 @@ def test_a_ledger_that_changed_its_past_is_found_by_whoever_kept_a_checkpoint(tm
             publish(parts.store, tmp_path / "public")
 
 
+def test_a_restored_older_ledger_does_not_pass_for_the_longer_one(tmp_path: Path) -> None:
+    folder, public = tmp_path / "data", tmp_path / "public"
+    with awake(folder) as (journal, ledger):
+        fill(journal, 40)
+        caught_up(journal, ledger)
+    backup = (folder / STORE_FILE).read_bytes()
+    with awake(folder) as (journal, ledger):
+        fill(journal, 20, 40)
+        newer = caught_up(journal, ledger)
+    with store_of(folder) as store:
+        publish(store, public)
+    for path in folder.glob("ledger.sqlite*"):
+        path.unlink()
+    (folder / STORE_FILE).write_bytes(backup)
+    with store_of(folder) as store:
+        with pytest.raises(StorageUnreadable, match=r"public/checkpoint is not continued by this ledger"):
+            publish(store, public)
+        with pytest.raises(StorageUnreadable, match="does not continue newer"):
+            audit(Stored(store), [verifier(folder)], {"newer": newer})
+    assert Folder(public).checkpoint() == newer
+
+
+def test_a_checkpoint_of_anothers_or_unsigned_vouches_for_nothing(published: tuple[Path, Verifier]) -> None:
+    folder, key = published
+    now = Folder(folder).checkpoint()
+    other, unsigned = replace(now, origin="other.example"), replace(now, signatures=())
+    with pytest.raises(StorageUnreadable, match=r"kept is of the ledger other\.example, not of example\.org/ledger"):
+        audit(Folder(folder), [key], {"kept": other})
+    with pytest.raises(StorageUnreadable, match=r"kept is not signed by example\.org/ledger"):
+        audit(Folder(folder), [key], {"kept": unsigned})
+    (folder / "checkpoint").write_text(str(other))
+    with (
+        store_of(folder.parent / "data") as store,
+        pytest.raises(StorageUnreadable, match="checkpoint is not continued by this ledger: it is another's"),
+    ):
+        publish(store, folder)
+
+
 def test_publishing_again_only_adds(tmp_path: Path) -> None:
     folder, public = tmp_path / "data", tmp_path / "public"
     before: dict[Path, bytes] = {}
@@ -566,7 +645,8 @@ def test_what_was_put_is_on_disk_with_its_name(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("sql", "what"),
     [
-        ("UPDATE events SET event_id = x'00' WHERE revision = 20", "damaged|another event"),
+        ("UPDATE events SET event_id = x'00' WHERE revision = 20", "damaged event in person/1"),
+        ("UPDATE events SET event_id = x'00' WHERE revision = 15", "is of another event than the journal has there"),
         ("DELETE FROM events WHERE revision = 23", "is not in the journal any more"),
         ("DELETE FROM events WHERE revision > 50", "is not in the journal any more"),
         ("UPDATE events SET data = x'' WHERE stream = 'circle/a'", r"in circle/a, is empty, and was not when written"),
@@ -632,6 +712,26 @@ def test_a_ledger_that_stopped_is_found_and_consent_is_followed_to_the_journals_
     with held(tmp_path):  # a sanctuary that is still to write them
         result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0 and "10 events behind the checkpoint" in result.output
+
+
+@pytest.mark.parametrize(
+    ("stream", "event", "what"),
+    [
+        (
+            "circle/a",
+            OffsetSet(1, 1),
+            "circle/a, at 7 of the journal: an event of a person's stands where anybody may write",
+        ),
+        (
+            "person/a",
+            OffsetsOffered((1,), 1),
+            "person/a, at 7 .*: an event of somebody else's stands in a person's stream",
+        ),
+    ],
+)
+def test_an_event_in_another_kind_of_stream_is_found(stream: str, event: Event, what: str) -> None:
+    with pytest.raises(StorageUnreadable, match=what):
+        Replay().take_in(Record(stream, Position(1, 7), b"e", encode(event)))
 
 
 def test_a_yes_that_nobody_said_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

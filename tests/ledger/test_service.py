@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from harmonia.cli.main import cli
+from harmonia.journal.keys import KeyStore
+from harmonia.journal.sealing import PERSON
 from harmonia.ledger.leaves import Entry
 from harmonia.ledger.note import Checkpoint, Verifier
 from harmonia.ledger.proof import Proof
+from harmonia.ledger.reading import opened
 from harmonia.v1 import ledger_pb2, ledger_pb2_grpc, types_pb2
 from tests.rpc.daemon import PATIENCE_S, Guest, Running, daemon, reason_of
 
@@ -95,6 +99,9 @@ def test_who_is_forgotten_is_silent_first_and_stays_forgotten(tmp_path: Path, by
             guest.grant(types_pb2.PURPOSE_VOICE)
         assert ada.audible
         before = ledger.entries(bo)
+        said, key = of_person(tmp_path, ada.answer.sleeper_id)
+        assert {b"SleeperJoined", b"ConsentGranted"} <= {data.split(b'"')[3] for data in said}
+        assert key in everywhere(tmp_path) and not any(data in everywhere(tmp_path) for data in said)
         if closed:
             house.advance(circle.circle_id, types_pb2.CIRCLE_STATE_CLOSED)
         if by_host:
@@ -106,12 +113,27 @@ def test_who_is_forgotten_is_silent_first_and_stays_forgotten(tmp_path: Path, by
         assert_forgotten(house, ada, token, open_circle=None if closed else circle.circle_id)
         _, checkpoint = ledger.state()
         assert checkpoint.size == 4, "the circle, two grants, and the withdrawal that came first"
-    assert b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file()).count(b"PURPOSE") == 0
+        assert key not in everywhere(tmp_path), "from when it is acknowledged"
+    left = everywhere(tmp_path)
+    assert key not in left and b"CircleCreated" in left
+    assert not any(word in left for word in (*said, b"ConsentGranted", b"ConsentWithdrawn", b"SleeperJoined"))
     with daemon(tmp_path) as house:
         ledger = Ledger(house)
         assert_forgotten(house, ada, token, open_circle=None if closed else circle.circle_id)
         assert ledger.entries(bo.at(house)) == before
         assert ledger.state()[1] == checkpoint
+
+
+def of_person(folder: Path, sleeper_id: str) -> tuple[list[bytes], bytes]:
+    """What a sleeper said, in the clear, and the key that it is sealed under."""
+    with opened(folder) as parts, closing(KeyStore(folder / "keys.sqlite")) as keys:
+        key = keys.get(PERSON + sleeper_id)
+        assert key is not None
+        return [record.data for record in parts.journal.read(PERSON + sleeper_id)], key
+
+
+def everywhere(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 def assert_forgotten(house: Running, guest: Guest, token: str, open_circle: str | None) -> None:

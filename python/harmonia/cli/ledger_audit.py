@@ -6,7 +6,7 @@ import click
 
 from harmonia import errors
 from harmonia.cli.common import data_option, echo_json, find_sleeper, json_option, run, sleeper_option
-from harmonia.cli.ledger_verify import key_option, read_text, verifiers, witness_option
+from harmonia.cli.ledger_verify import erasures_option, key_option, read_text, verifiers, witness_option
 from harmonia.client import SleeperCalls
 from harmonia.domain.consent import Purpose
 from harmonia.journal.sealing import PERSON
@@ -36,12 +36,7 @@ TRIES = 8
     metavar="FILE",
     help="A checkpoint or proof from earlier, which the ledger must continue; may be repeated.",
 )
-@click.option(
-    "--erasures",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="The erasure journal, if `serve --erasures` keeps it apart; --openings asks it who was forgotten.",
-)
+@erasures_option
 @click.option("--openings", is_flag=True, help="Open every entry too: as the operator, or of --sleeper.")
 @sleeper_option
 @json_option

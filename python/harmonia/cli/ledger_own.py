@@ -11,7 +11,7 @@ import click
 
 from harmonia import errors
 from harmonia.cli.common import data_option, echo_json, find_sleeper, json_option, run, sleeper_option
-from harmonia.cli.ledger_verify import read_text
+from harmonia.cli.ledger_verify import erasures_option, read_text
 from harmonia.client import LedgerEntry, Sanctuary, SleeperCalls
 from harmonia.ledger.leaves import Entry, open_leaf
 from harmonia.ledger.ledger import find, proof_of
@@ -61,10 +61,17 @@ def ls(data_dir: Path, sleeper: str | None, as_json: bool) -> None:
     metavar="FILE",
     help="Prove it under this checkpoint, such as a published one with witnesses' signatures; not with --sleeper.",
 )
+@erasures_option
 @sleeper_option
 @json_option
 def prove(
-    data_dir: Path, id: str, output: Path | None, checkpoint: Path | None, sleeper: str | None, as_json: bool
+    data_dir: Path,
+    id: str,
+    output: Path | None,
+    checkpoint: Path | None,
+    erasures: Path | None,
+    sleeper: str | None,
+    as_json: bool,
 ) -> None:
     """Write a proof that an entry is in the ledger, and beside it what opens the entry (FILE.opening).
 
@@ -72,9 +79,9 @@ def prove(
     was said; whoever gets the proof alone learns that something was. With --sleeper the sanctuary is asked, for what
     that sleeper said.
     """
-    if sleeper is not None and checkpoint is not None:
-        raise errors.BadInput("--checkpoint is for the operator, --sleeper for a sleeper: give one of them")
-    text, opening = _proved(data_dir, id, checkpoint) if sleeper is None else _asked(data_dir, sleeper, id)
+    if sleeper is not None and (checkpoint or erasures) is not None:
+        raise errors.BadInput("--checkpoint and --erasures are for the operator: give them without --sleeper")
+    text, opening = _proved(data_dir, id, checkpoint, erasures) if sleeper is None else _asked(data_dir, sleeper, id)
     proof = Proof.parse(text, "the sanctuary's answer")
     output = output or Path(f"{proof.index}.tlog-proof")
     opening_file = output.with_name(output.name + ".opening") if opening else None
@@ -114,9 +121,9 @@ def _own(data_dir: Path, sleeper: str) -> list[LedgerEntry]:
     return run(work)
 
 
-def _proved(data_dir: Path, id: str, checkpoint: Path | None) -> tuple[str, bytes]:
+def _proved(data_dir: Path, id: str, checkpoint: Path | None, erasures: Path | None) -> tuple[str, bytes]:
     under = None if checkpoint is None else Checkpoint.parse(read_text(checkpoint), str(checkpoint))
-    with opened(data_dir) as ledger:
+    with opened(data_dir, erasures) as ledger:
         record = find(ledger.journal, ledger.store, id)
         return str(proof_of(ledger.store, record, under)), open_leaf(record, ledger.salt) or b""
 

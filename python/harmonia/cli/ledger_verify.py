@@ -56,6 +56,12 @@ key_option = click.option("--key", metavar="VKEY", help="The ledger's verifier k
 witness_option = click.option(
     "--witness", "witnesses", metavar="VKEY", multiple=True, help="A witness who must have signed too; may be repeated."
 )
+erasures_option = click.option(
+    "--erasures",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The erasure journal, if `serve --erasures` keeps it apart: it says who was forgotten.",
+)
 
 
 @click.command()

@@ -83,6 +83,11 @@ from harmonia.rpc.server import serve as run_server
     "was forgotten. [default: `erasures` in the data folder]",
 )
 @click.option(
+    "--new-erasures",
+    is_flag=True,
+    help="Begin another erasure journal, or go on with another one than was used last, in place of refusing to start.",
+)
+@click.option(
     "--forget-unreadable",
     is_flag=True,
     help="Forget, for ever, everybody whose key is missing, in place of refusing to start.",
@@ -106,6 +111,7 @@ def serve(
     journal_bytes_max: int | None,
     metrics_port: int | None,
     erasures: Path | None,
+    new_erasures: bool,
     forget_unreadable: bool,
     as_json: bool,
     with_stdin: bool,
@@ -169,6 +175,7 @@ def serve(
         journal_bytes_max=journal_bytes_max,
         metrics_port=metrics_port,
         erasures=erasures,
+        new_erasures=new_erasures,
         forget_unreadable=forget_unreadable,
         on_ready=on_ready,
     )

@@ -31,6 +31,9 @@ Kept by {sanctuary_id} about one sleeper in {circle_id}; exported at {now}.
 Columns that end in `_ns` are node time in nanoseconds: TAI, counted from 1970; those that end in `_utc` are the same
 instants as people write them. A sleeper is named by a pseudonym; the sanctuary knows no other name. Whoever holds these
 files can read them: keep them as you would a diary.
+
+Petitions are among the events. What was said aloud in a dialogue of the circle is not: it was said as a sleeper, and
+the sanctuary does not know by which. The dialogue itself shows it.
 """
 
 _CONSENTS = ("t_utc", "t_ns", "what", "purpose", "scope", "level", "until_ns", "supersedes", "event_id")

@@ -6,7 +6,7 @@ that everybody's key is there. A key that is missing is not taken for a wish to 
 
 from pathlib import Path
 
-from harmonia.errors import StorageUnreadable
+from harmonia.errors import StorageError, StorageUnreadable
 from harmonia.journal import upgrade
 from harmonia.journal.erasures import Erasures
 from harmonia.journal.keys import KeyStore
@@ -15,18 +15,28 @@ from harmonia.journal.sqlite import SqliteJournal
 
 
 def open_sealed(
-    folder: Path, *, erasures: Path | None = None, bytes_max: int | None = None, shred_unreadable: bool = False
+    folder: Path,
+    *,
+    erasures: Path | None = None,
+    new_erasures: bool = False,
+    bytes_max: int | None = None,
+    shred_unreadable: bool = False,
 ) -> SealedJournal:
     """The journal of a data folder, with its keys: upgraded if it is of an older format, and everybody erased again who
     was forgotten.
 
-    ``erasures`` is the erasure journal, if it is kept apart. Raises StorageError: also where a person's key is missing
-    who was not forgotten, unless ``shred_unreadable`` says that they are to be.
+    ``erasures`` is the erasure journal, if it is kept apart. Raises StorageError: also where that is not the one that
+    was used last, unless ``new_erasures`` says that it may be another; and where a person's key is missing who was not
+    forgotten, unless ``shred_unreadable`` says that they are to be.
     """
-    path, forgotten = folder / "journal.db", Erasures(erasures or folder / "erasures")
-    keys = KeyStore(folder / "keys.sqlite")
-    if again := [stream for stream in keys if stream in forgotten]:
-        keys.delete(*again)
+    path, keys = folder / "journal.db", KeyStore(folder / "keys.sqlite")
+    try:
+        forgotten = Erasures(erasures or folder / "erasures", known=None if new_erasures else keys.erasures)
+    except StorageError:
+        keys.close()
+        raise
+    # Also if it is nobody: what an earlier deletion left in the log goes too.
+    keys.delete(*(stream for stream in keys if stream in forgotten), erasures=forgotten)
     upgrade.bring_up_to_date(path, keys, forgotten)
     inner = SqliteJournal(path, bytes_max=bytes_max)
     missing = [stream for stream in upgrade.person_streams(path) if stream not in keys and stream not in forgotten]
@@ -39,4 +49,6 @@ def open_sealed(
         )
     for stream in missing:
         forgotten.add(stream)
+    if missing:
+        keys.delete(*missing, erasures=forgotten)
     return SealedJournal(inner, keys, forgotten)

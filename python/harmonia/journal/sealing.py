@@ -162,7 +162,7 @@ class SealedJournal:
     def shred(self, stream: str) -> None:
         """Makes what ``stream`` holds unreadable for ever, here and in every copy. Raises StorageUnavailable."""
         self._erasures.add(stream)
-        self._keys.delete(stream)
+        self._keys.delete(stream, erasures=self._erasures)
         self._opening[stream] = None
 
     def _sealing(self, stream: str) -> PersonKey:

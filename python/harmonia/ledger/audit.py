@@ -10,6 +10,7 @@ withdrawal; nothing else ever makes a yes of a no. The domain's own answer is co
 that no ruling, mode or offer touched anybody's no unseen.
 """
 
+import itertools
 import json
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,8 @@ from hashlib import sha256
 
 from harmonia.domain import sleeper as sleepers
 from harmonia.domain.consent import Purpose
-from harmonia.domain.events import ConsentGranted, ConsentWithdrawn, Event, PersonEvent, decode
+from harmonia.domain.events import ConsentGranted, ConsentWithdrawn, Event, PersonEvent
+from harmonia.domain.reading import made, read_all
 from harmonia.domain.sleeper import Sleeper
 from harmonia.errors import StorageUnreadable
 from harmonia.journal import ALL, SHREDDED, Journal, Position, Record
@@ -26,11 +28,20 @@ from harmonia.journal.sealing import PERSON
 from harmonia.ledger.leaves import NOES, Entry, Salt, entry_of
 from harmonia.ledger.note import Checkpoint, Verifier
 from harmonia.ledger.publishing import Files
-from harmonia.ledger.store import Leaf, Store
-from harmonia.ledger.tiles import WIDTH, bundle_path, bundles_of, entries_of, hashes_of, subtree_root, tile_path
-from harmonia.ledger.tree import Read, leaf_hash, root_hash
+from harmonia.ledger.store import Store
+from harmonia.ledger.tiles import (
+    WIDTH,
+    bundle_path,
+    bundles_of,
+    entries_of,
+    hashes_of,
+    reading,
+    subtree_root,
+    tile_path,
+)
+from harmonia.ledger.tree import HASH_BYTES, Read, leaf_hash, root_hash
 
-_PAGE = 1000
+_PAGE = 4 * WIDTH
 REMEMBERED = 64
 """Withdrawals that are known again, a purpose; an older one that is repeated applies again."""
 
@@ -65,13 +76,13 @@ def audit(files: Files, verifiers: Iterable[Verifier], since: Mapping[str, Check
     verifiers = list(verifiers)
     checkpoint.verify(verifiers, source)
     found = Findings(checkpoint)
-    leaves = []
+    tiles = []
     for index, width in bundles_of(checkpoint.size):
         name = files.name(bundle_path(index, width))
-        for entry in entries_of(files.bundle(index, width), width, name):
-            found.kinds[Entry.parse(entry, name).kind] += 1
-            leaves.append(leaf_hash(entry))
-    read = _check_tiles(files, leaves)
+        entries = entries_of(files.bundle(index, width), width, name)
+        found.kinds.update(Entry.parse(entry, name).kind for entry in entries)
+        tiles.append(b"".join(map(leaf_hash, entries)))
+    read = _check_tiles(files, tiles)
     if root_hash(read, checkpoint.size) != checkpoint.root:
         raise StorageUnreadable(f"{source}: the entries beside it have another root than the one that is signed")
     for name, old in since.items():
@@ -83,75 +94,86 @@ def audit(files: Files, verifiers: Iterable[Verifier], since: Mapping[str, Check
     return found
 
 
-def _check_tiles(files: Files, leaves: Sequence[bytes]) -> Read:
-    """Computes every tile from the entries, and compares; returns a way to the hashes that were computed."""
-    level, hashes, levels = 0, list(leaves), [list(leaves)]
-    while hashes:
+def _check_tiles(files: Files, tiles: Sequence[bytes]) -> Read:
+    """Computes every tile from the entries' hashes, and compares; returns a way to the hashes that were computed.
+
+    They are kept as tiles: 32 bytes an entry.
+    """
+    levels = list[Sequence[bytes]]()
+    while tiles:
         above = []
-        for index in range(-(-len(hashes) // WIDTH)):
-            part = hashes[index * WIDTH : (index + 1) * WIDTH]
-            name = files.name(tile_path(level, index, len(part)))
-            if hashes_of(files.tile(level, index, len(part)), len(part), name) != part:
+        for index, tile in enumerate(tiles):
+            width = len(tile) // HASH_BYTES
+            name = files.name(tile_path(len(levels), index, width))
+            hashes = hashes_of(files.tile(len(levels), index, width), width, name)
+            if b"".join(hashes) != tile:
                 raise StorageUnreadable(f"{name} is damaged: it does not follow from the entries")
-            if len(part) == WIDTH:
-                above.append(subtree_root(part))
-        level, hashes = level + 1, above
-        levels.append(above)
+            if width == WIDTH:
+                above.append(subtree_root(hashes))
+        levels.append(tiles)
+        tiles = [b"".join(above[first : first + WIDTH]) for first in range(0, len(above), WIDTH)]
+    return reading(lambda level, index: levels[level][index])
 
-    def read(height: int, index: int) -> bytes:
-        tile_level, rest = divmod(height, 8)
-        return subtree_root(levels[tile_level][index << rest : index + 1 << rest])
 
-    return read
+class _Leaves:
+    """The entries of a store one after the other, of which only a page is held."""
+
+    def __init__(self, store: Store, size: int) -> None:
+        pages = (store.leaves(first, min(first + _PAGE, size)) for first in range(0, size, _PAGE))
+        self._left = itertools.chain.from_iterable(pages)
+        self.at, self.leaf = 0, next(self._left, None)
+
+    def pass_on(self) -> None:
+        """To the next."""
+        self.at, self.leaf = self.at + 1, next(self._left, None)
 
 
 def audit_openings(found: Findings, journal: Journal, store: Store, salt: Salt) -> Findings:
     """What only the operator can check, besides. Raises StorageUnreadable."""
-    size, at = found.checkpoint.size, 0
-    leaves = store.leaves(0, size)
-    replay = Replay()
+    leaves, replay = _Leaves(store, found.checkpoint.size), Replay()
     for record in _records(journal):
-        at = _count_orphans(found, leaves, at)
-        place = leaves[at].position if at < size else None
-        if place is not None and place < record.position:
+        _count_orphans(found, leaves)
+        leaf, at = leaves.leaf, leaves.at
+        if leaf is not None and leaf.position is not None and leaf.position < record.position:
             break
-        here = place == record.position
-        if here and leaves[at].event_id != record.event_id:
+        here = leaf is not None and leaf.position == record.position
+        if leaf is not None and here and leaf.event_id != record.event_id:
             raise StorageUnreadable(f"entry {at} of {store.path} is of another event than the journal has there")
         if record.data == SHREDDED:
-            found.shredded += here
-            at += here
+            if here:
+                found.shredded += 1
+                leaves.pass_on()
             continue
-        entry = entry_of(record, salt)
-        if entry is not None and at == size:
+        entry = entry_of(record, salt, store.version_at(at))
+        if entry is not None and leaf is None:
             found.behind += 1
         elif (entry is not None) != here:
             what = "has no entry for" if entry is not None else "has an entry for"
             raise StorageUnreadable(f"{store.path} {what} the event at {record.position.revision} of the journal")
-        if entry is not None and here:
-            if entry.encode() != leaves[at].entry:
+        if entry is not None and leaf is not None:
+            if entry.encode() != leaf.entry:
                 raise StorageUnreadable(
                     f"entry {at} of {store.path} commits to something else than the journal's event at"
                     f" {record.position.revision}: one of them was changed"
                 )
-            found.opened, at = found.opened + 1, at + 1
+            found.opened += 1
+            leaves.pass_on()
         replay.take_in(record)
-    at = _count_orphans(found, leaves, at)
-    if at != size:
-        raise StorageUnreadable(f"entry {at} of {store.path} is of an event that is not in the journal any more")
+    _count_orphans(found, leaves)
+    if leaves.leaf is not None:
+        raise StorageUnreadable(f"entry {leaves.at} of {store.path} is of an event that is not in the journal any more")
     for said in replay.said.values():
         found.grants, found.stale = found.grants + said.grants, found.stale + said.stale
         found.withdrawals += said.withdrawals
     return found
 
 
-def _count_orphans(found: Findings, leaves: Sequence[Leaf], at: int) -> int:
-    """Counts those that stand at ``at``; returns the place behind them."""
-    while at < len(leaves) and leaves[at].position is None:
+def _count_orphans(found: Findings, leaves: _Leaves) -> None:
+    """Counts those that come next, and passes on behind them."""
+    while leaves.leaf is not None and leaves.leaf.position is None:
         found.orphans += 1
-        found.lost_noes += Entry.parse(leaves[at].entry, f"entry {at}").kind in NOES
-        at += 1
-    return at
+        found.lost_noes += Entry.parse(leaves.leaf.entry, f"entry {leaves.at}").kind in NOES
+        leaves.pass_on()
 
 
 class Said:
@@ -200,7 +222,7 @@ class Replay:
 
     def take_in(self, record: Record) -> None:
         """Follows one event. Raises StorageUnreadable where a no became a yes by anything but its person's grant."""
-        event, stream = decode(record.data), record.stream
+        event, stream = made(read_all(record.data)[0]), record.stream
         if not stream.startswith(PERSON):
             if isinstance(event, PersonEvent):
                 raise _touched(record, "an event of a person's stands where anybody may write")

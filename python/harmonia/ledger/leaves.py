@@ -42,28 +42,33 @@ from harmonia.journal import SHREDDED, Record
 
 HOUR_S = 3600
 
-KINDS: Mapping[str, str] = {
-    ConsentGranted.__name__: "grant",
-    ConsentWithdrawn.__name__: "withdrawal",
-    CircleCreated.__name__: "circle",
-    WeavingSet.__name__: "mode",
-    ScheduleSet.__name__: "schedule",
-    ScoreSet.__name__: "score",
-    RoleGranted.__name__: "role",
-    RoleRevoked.__name__: "role-revoked",
-    RoomSilenced.__name__: "silence",
-    RoomLifted.__name__: "lift",
-    OffsetsOffered.__name__: "offer",
-    OfferMade.__name__: "offer",
-    OfferEnded.__name__: "offer-ended",
-    OfferAnswered.__name__: "answer",
-    WishMade.__name__: "wish",
-    WishRemoved.__name__: "wish-removed",
-}
-"""The events that become entries, by their type in the journal, and what an entry calls them.
-
-An event of a type that is added once ledgers are published needs a version to go by: those from before have no entry.
+VERSIONS: tuple[Mapping[str, str], ...] = (
+    {
+        ConsentGranted.__name__: "grant",
+        ConsentWithdrawn.__name__: "withdrawal",
+        CircleCreated.__name__: "circle",
+        WeavingSet.__name__: "mode",
+        ScheduleSet.__name__: "schedule",
+        ScoreSet.__name__: "score",
+        RoleGranted.__name__: "role",
+        RoleRevoked.__name__: "role-revoked",
+        RoomSilenced.__name__: "silence",
+        RoomLifted.__name__: "lift",
+        OffsetsOffered.__name__: "offer",
+        OfferMade.__name__: "offer",
+        OfferEnded.__name__: "offer-ended",
+        OfferAnswered.__name__: "answer",
+        WishMade.__name__: "wish",
+        WishRemoved.__name__: "wish-removed",
+    },
+)
+"""What became an entry from each version on, beside all that did before: an event's type in the journal, and what an
+entry calls it. What a version says is never changed. A ledger knows from which entry on it has been of which version
+(:meth:`~harmonia.ledger.store.Store.version_at`): an event of a type that came later has no entry before that.
 """
+
+KINDS: Mapping[str, str] = {name: kind for version in VERSIONS for name, kind in version.items()}
+"""All of them."""
 
 NOES = frozenset({"withdrawal", "wish"})
 """Entries by which a person takes something back, or will: if one has no event any more, a yes may stand that ended."""
@@ -110,12 +115,15 @@ class Entry:
         return entry
 
 
-def kind_of(record: Record) -> str | None:
-    """What an entry would call the event; None if it becomes none, or nobody can tell any more."""
+def kind_of(record: Record, version: int | None = None) -> str | None:
+    """What an entry would call the event, in a ledger of ``version`` or the newest; None if it becomes none, or nobody
+    can tell any more.
+    """
     data = record.data
     if not data.startswith(_TYPE):
         return None
-    return KINDS.get(data[len(_TYPE) :].partition(b'"')[0].decode("ascii", "replace"))
+    name = data[len(_TYPE) :].partition(b'"')[0].decode("ascii", "replace")
+    return next((kinds[name] for kinds in VERSIONS[:version] if name in kinds), None)
 
 
 def opening_of(record: Record, salt: bytes) -> bytes:
@@ -129,9 +137,12 @@ def opening_of(record: Record, salt: bytes) -> bytes:
     return json.dumps(said, separators=(",", ":")).encode() + b"\n"
 
 
-def entry_of(record: Record, salt: Salt) -> Entry | None:
-    """The entry of an event; None if it becomes none. Not for one that is shredded."""
-    kind = kind_of(record)
+def entry_of(record: Record, salt: Salt, version: int | None = None) -> Entry | None:
+    """The entry of an event, in a ledger of ``version`` or the newest; None if it becomes none.
+
+    Not for one that is shredded.
+    """
+    kind = kind_of(record, version)
     if kind is None:
         return None
     opened = open_leaf(record, salt)

@@ -49,7 +49,8 @@ def opened(folder: Path, erasures: Path | None = None) -> Iterator[Opened]:
     signer = signer_of(folder)
     journal, keys = _present(folder / "journal.db"), _present(folder / "keys.sqlite")
     with store_of(folder) as store, closing(SqliteJournal(journal)) as inner, closing(KeyStore(keys)) as people:
-        sealed = SealedJournal(inner, people, Erasures(erasures or folder / "erasures", read_only=True))
+        forgotten = Erasures(erasures or folder / "erasures", read_only=True, known=people.erasures)
+        sealed = SealedJournal(inner, people, forgotten)
         yield Opened(sealed, store, signer, salts(signer, sealed))
 
 

@@ -10,12 +10,14 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from harmonia.errors import StorageError, StorageUnavailable
 from harmonia.journal import ALL, Journal, Position, Record, Subscription
 from harmonia.ledger.leaves import NOES, Entry, Salt, entry_of
 from harmonia.ledger.note import Signer
 from harmonia.ledger.store import Leaf, Store
+from harmonia.ledger.tiles import WIDTH
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Scribe:
     def start(self) -> None:
         """Compares the ledger with the journal, and goes on writing in a thread. Raises StorageError."""
         self._seen = reconcile(self._journal, self._store)
+        self._store.raise_version()
         if self._store.checkpoint() is None:
             self._store.append([], self._signer)
         self._thread.start()
@@ -117,7 +120,7 @@ def reconcile(journal: Journal, store: Store) -> Position | None:
 
     Raises StorageError.
     """
-    kept, lost = _compare(journal, store)
+    kept, lost, _ = _compare(journal, store)
     if lost:
         _log.warning("%s: the journal ends before the ledger does; entries from %d on are orphans", store.path, kept)
         store.orphan(kept)
@@ -130,8 +133,7 @@ def lost_noes(journal: Journal, store: Store) -> int:
     Changes nothing: until :func:`reconcile` has made them orphans, the answer is the same after any crash. Raises
     StorageError.
     """
-    _, lost = _compare(journal, store)
-    noes = sum(Entry.parse(leaf.entry, str(store.path)).kind in NOES for leaf in lost)
+    *_, noes = _compare(journal, store)
     if noes:
         _log.warning(
             "%s holds %d withdrawals or wishes that the journal has lost, and nobody can tell whose: everybody's yes is"
@@ -142,21 +144,30 @@ def lost_noes(journal: Journal, store: Store) -> int:
     return noes
 
 
-def _compare(journal: Journal, store: Store) -> tuple[int, list[Leaf]]:
-    """How many entries come before the end of what journal and ledger share, and those behind it that are no orphans.
+class _Compared(NamedTuple):
+    """What journal and ledger share."""
 
-    An entry's event is recognised by its place and its id.
-    """
-    kept, lost = store.size, list[Leaf]()
+    kept: int
+    """Entries before the end of it."""
+    lost: int
+    """Those behind it that are no orphans yet."""
+    noes: int
+    """Withdrawals and wishes among the lost."""
+
+
+def _compare(journal: Journal, store: Store) -> _Compared:
+    """Looks backwards for the newest entry whose event the journal has: it is recognised by its place and its id."""
+    kept, lost, noes = store.placed, 0, 0
     while kept:
-        (leaf,) = store.leaves(kept - 1, kept)
-        record = None if leaf.position is None else event_at(journal, leaf.position)
-        if record is not None and record.event_id == leaf.event_id:
-            break
-        if leaf.position is not None:
-            lost.append(leaf)
-        kept -= 1
-    return kept, lost
+        for leaf in reversed(store.leaves((kept - 1) // WIDTH * WIDTH, kept)):
+            record = None if leaf.position is None else event_at(journal, leaf.position)
+            if record is not None and record.event_id == leaf.event_id:
+                return _Compared(kept, lost, noes)
+            kept -= 1
+            if leaf.position is not None:
+                lost += 1
+                noes += Entry.parse(leaf.entry, str(store.path)).kind in NOES
+    return _Compared(0, lost, noes)
 
 
 def event_at(journal: Journal, position: Position) -> Record | None:

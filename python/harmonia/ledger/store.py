@@ -6,6 +6,12 @@ anybody: an entry's event is known by its place in the journal.
 
 What was ever signed is never taken back. If a backup of the journal is restored that ends before the ledger does, the
 entries behind its end stay, as *orphans*: events that are in the ledger and no longer in the journal.
+
+Of the checkpoints, one each 256 entries is kept. Whoever was given another has it, and it is shown to be of this ledger
+from the tree alone; a copy here would show nothing more.
+
+A newer version of Harmonia may make entries of events that had none before. So the file notes from which entry on it
+has been written by which version, and what belongs before that is judged as it was then.
 """
 
 import os
@@ -19,12 +25,15 @@ import apsw
 
 from harmonia.errors import StorageUnavailable, StorageUnreadable
 from harmonia.journal import Position
+from harmonia.ledger.leaves import VERSIONS
 from harmonia.ledger.note import Checkpoint, Signer
 from harmonia.ledger.tiles import WIDTH, bundle, bundle_path, cut_bundle, entries_of, grown, reading, tile_width
 from harmonia.ledger.tree import Read, leaf_hash, root_hash
 
 FORMAT_VERSION = 1
 _ID_DIGITS = 16
+_SINCE = "version "
+"""Before a version's number, in meta: the first entry that was written by it. Without one it is version 1."""
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -73,11 +82,38 @@ class Store:
                 f"{path} has format {version}, this version of Harmonia reads {FORMAT_VERSION}: start the version that"
                 " wrote it, or a newer one"
             )
+        rows = self._rows("SELECT key, value FROM meta WHERE key LIKE ?", f"{_SINCE}%")
+        self._since = {int(cast(str, key).removeprefix(_SINCE)): cast(int, first) for key, first in rows}
+        if max(self._since, default=1) > len(VERSIONS):
+            raise StorageUnreadable(
+                f"{path} has entries of version {max(self._since)}, this version of Harmonia knows up to"
+                f" {len(VERSIONS)}: start the version that wrote it, or a newer one"
+            )
 
     @property
     def size(self) -> int:
         """How many entries there are."""
         return cast(int, self._one("SELECT coalesce(max(idx) + 1, 0) FROM leaves"))
+
+    @property
+    def placed(self) -> int:
+        """How many there are up to the last one that is no orphan."""
+        last = self._one("SELECT idx FROM leaves WHERE revision IS NOT NULL ORDER BY idx DESC LIMIT 1")
+        return 0 if last is None else cast(int, last) + 1
+
+    def version_at(self, index: int) -> int:
+        """By which of :data:`~harmonia.ledger.leaves.VERSIONS` entry ``index`` was chosen, or what comes before it."""
+        return max((version for version, first in self._since.items() if first <= index), default=1)
+
+    def raise_version(self) -> None:
+        """From the next entry on it is the newest. Raises StorageUnavailable."""
+        newest, size = len(VERSIONS), self.size
+        if newest > max(self._since, default=1):
+            try:
+                self._execute("INSERT INTO meta VALUES (?, ?)", f"{_SINCE}{newest}", size)
+            except apsw.Error as error:
+                raise self._unavailable(error) from error
+            self._since[newest] = size
 
     def read_tile(self, level: int, index: int) -> bytes:
         data = self._one("SELECT data FROM tiles WHERE level = ? AND idx = ?", level, index)
@@ -130,7 +166,7 @@ class Store:
         ]
 
     def checkpoints(self) -> list[Checkpoint]:
-        """All that were signed, oldest first."""
+        """The last that was signed within each full bundle of entries, and the newest; oldest first."""
         rows = self._rows("SELECT note FROM checkpoints ORDER BY size")
         return [Checkpoint.parse(cast(str, note), f"a checkpoint in {self.path}") for (note,) in rows]
 
@@ -154,7 +190,8 @@ class Store:
                         self._execute("INSERT INTO leaves VALUES (?, ?, ?, ?)", at, *leaf.position, leaf.event_id)
                     new = Checkpoint(signer.name, size + len(leaves), root_hash(self.read, size + len(leaves)))
                     signed = str(new.signed(signer.sign(new.text)))
-                    self._execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", new.size, signed)
+                    self._execute("DELETE FROM checkpoints WHERE size >= ?", new.size - new.size % WIDTH)
+                    self._execute("INSERT INTO checkpoints VALUES (?, ?)", new.size, signed)
             except apsw.Error as error:
                 raise self._unavailable(error) from error
 

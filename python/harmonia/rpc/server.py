@@ -120,6 +120,8 @@ class Settings:
     """Prometheus metrics on loopback; 0 for any port, None for none."""
     erasures: Path | None = None
     """The erasure journal, kept apart from the data folder; None for a file in it."""
+    new_erasures: bool = False
+    """Begins another erasure journal where it is not the one that was used last, in place of refusing to start."""
     forget_unreadable: bool = False
     """Forgets whoever's key is missing, in place of refusing to start."""
     plane: PlaneFactory | None = None
@@ -159,6 +161,7 @@ def serve(
     only_authenticated: bool = False,
     metrics_port: int | None = None,
     erasures: Path | None = None,
+    new_erasures: bool = False,
     forget_unreadable: bool = False,
     on_ready: Callable[[Place], None] | None = None,
 ) -> None:
@@ -180,6 +183,7 @@ def serve(
         only_authenticated=only_authenticated,
         metrics_port=metrics_port,
         erasures=erasures,
+        new_erasures=new_erasures,
         forget_unreadable=forget_unreadable,
     )
     asyncio.run(_serve(settings, on_ready))
@@ -229,6 +233,7 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
         journal = open_sealed(
             settings.data_dir,
             erasures=settings.erasures,
+            new_erasures=settings.new_erasures,
             bytes_max=settings.journal_bytes_max,
             shred_unreadable=settings.forget_unreadable,
         )
