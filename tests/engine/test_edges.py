@@ -1,6 +1,7 @@
 """Coming and going softly: nobody hears a jump, nothing withdrawn comes back, and an opt-out waits for none of it."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -20,11 +21,22 @@ def loudness(sanctuary: Sanctuary, person: Person) -> float:
     return abs(plane_of(sanctuary).sleepers[person.number].voice[0])
 
 
-async def rises(sanctuary: Sanctuary, person: Person, seconds: float, steps: int = 40) -> list[float]:
-    """How loud they are over a time."""
+def hearing(sanctuary: Sanctuary, person: Person) -> float:
+    """How loud they hear others, 0 to 1."""
+    return plane_of(sanctuary).sleepers[person.number].hearing
+
+
+async def rises(
+    sanctuary: Sanctuary,
+    person: Person,
+    seconds: float,
+    steps: int = 40,
+    level: Callable[[Sanctuary, Person], float] = loudness,
+) -> list[float]:
+    """How loud they are over a time, or hear."""
     seen = []
     for _ in range(steps):
-        seen.append(loudness(sanctuary, person))
+        seen.append(level(sanctuary, person))
         await trio.sleep(seconds / steps)
     return seen
 
@@ -105,6 +117,39 @@ def test_a_schedule_offset_wakes_its_sleeper_and_nobody_else() -> None:
             assert loudness(sanctuary, person) == 1.0
             with pytest.raises(BadInput, match="at most 12 hours"):
                 await person.set_schedule_offset(13 * HOUR_NS)
+
+    in_virtual_time(scenario)
+
+
+def test_who_wakes_hears_the_others_fade_and_so_does_who_listens_to_what_they_hear() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=0, night_ns=8 * HOUR_NS)
+            person, other = await house.join(conductor), await house.join(conductor)
+            for one in (person, other):
+                await house.grant(one, Purpose.HEARING)
+            await house.grant(person, Purpose.MONITORING)
+            person.watched(1)
+            person.admit(other)
+            person.saw([other.sleeper.sleeper_id])
+            await trio.sleep(3600)
+            await person.set_hearing(0.8, 0.5)
+            await person.set_awake(True, 60 * 10**9)
+            seen = await rises(sanctuary, person, 61, level=hearing)
+            assert seen[0] > 0.75
+            assert seen == sorted(seen, reverse=True)
+            assert max(a - b for a, b in itertools.pairwise(seen)) < 0.05
+            assert hearing(sanctuary, person) == 0.0
+            assert hearing(sanctuary, other) == 1.0
+            assert plane_of(sanctuary).sleepers[other.number].ear == (person.number, 0.0)
+            await person.set_awake(False, 0)
+            await trio.sleep(FADE_NS / 1e9 + 1)
+            assert hearing(sanctuary, person) == 0.8
+            assert plane_of(sanctuary).sleepers[other.number].ear == (person.number, 0.5)
+            await other.set_schedule_offset(-6 * HOUR_NS)
+            assert hearing(sanctuary, other) == 1.0
+            await trio.sleep(3600)
+            assert (hearing(sanctuary, person), hearing(sanctuary, other)) == (0.8, 0.0)
 
     in_virtual_time(scenario)
 

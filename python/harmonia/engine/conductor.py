@@ -168,14 +168,14 @@ class Conductor:
         self._edges_moved.set()
 
     async def _fade_edges(self) -> None:
-        """Lets the voices of those who come or go rise and fall."""
+        """Lets the voices of those who come or go rise and fall, and what they hear."""
         while True:
             self._edges_moved = trio.Event()
             now_ns = self._desk.now_ns()
             changes = [(person, person.edges.next_ns(now_ns)) for person in self.entrance.people.values()]
             for person, t_ns in changes:
                 if (t_ns is not None and t_ns <= now_ns) or person in self._fading:
-                    person.show_voice()
+                    person.show_edges()
             self._fading = {person for person, t_ns in changes if t_ns is not None and t_ns <= now_ns}
             next_ns = min((t_ns for _, t_ns in changes if t_ns is not None), default=None)
             wait_s = math.inf if next_ns is None else max(_FADE_STEP_S, (next_ns - now_ns) / 1e9)

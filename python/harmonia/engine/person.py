@@ -361,13 +361,19 @@ class Person:
         planned = self.conductor.planned() if self.sleeper.schedule_offset_ns else None
         return self.sleeper.edges(self.conductor.circle, planned)
 
-    def show_voice(self) -> None:
-        """Tells the data plane how loud their voice is while they come or go."""
+    def show_edges(self) -> None:
+        """Tells the data plane how loud their voice is, and the others are for them, while they come or go."""
         with self._newest:
-            if self.on_plane:
-                sleeper, circle, now_ns = self.sleeper, self.conductor.circle, self._desk.now_ns()
-                voice = sleeper.allows(Purpose.VOICE, circle, now_ns) * self.edges.voice(now_ns)
-                self._desk.plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
+            if not self.on_plane:
+                return
+            sleeper, circle, now_ns, edges = self.sleeper, self.conductor.circle, self._desk.now_ns(), self.edges
+            voice, hearing = (sleeper.allows(one, circle, now_ns) for one in (Purpose.VOICE, Purpose.HEARING))
+            voice, mix = voice * edges.voice(now_ns), edges.mix(now_ns)
+            self._desk.plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
+            self._desk.plane.set_hearing(self.number, hearing * sleeper.hearing_level * mix)
+            for one in self.listeners.values():
+                if one.flows:
+                    self._set_ear(one.listener, self.number, sleeper.own_level * mix)
 
     async def grant(
         self, purpose: Purpose, *, scope: str, level: float, until_ns: int | None, supersedes: bytes, event_id: bytes
@@ -475,16 +481,12 @@ class Person:
                 return
             plane, sleeper, circle, now_ns = self._desk.plane, self.sleeper, self.conductor.circle, self._desk.now_ns()
             self._keep_listeners(listening.still_allowed(self, now_ns))
-            for one in self.listeners.values():
-                if one.flows:
-                    self._set_ear(one.listener, self.number, sleeper.own_level)
             voice, hearing, recording = (
                 sleeper.allows(purpose, circle, now_ns)
                 for purpose in (Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING)
             )
             plane.set_apart(self.number, *self._apart())
-            self.show_voice()
-            plane.set_hearing(self.number, hearing * sleeper.hearing_level)
+            self.show_edges()
             # A recorder is given the voice as loud as everybody else: not where less than that may be recorded.
             recorded = recording > 0 and recording >= voice
             plane.set_plan(self.number, voice=voice > 0, hearing=hearing > 0, recording=recorded)
