@@ -22,7 +22,7 @@ from harmonia.domain.advance import WISHES_MAX, AdvanceWish, StandingWish, find,
 from harmonia.domain.apart import Apart, about, check_room, parse_other, replaced
 from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, closed_words, require_rhythm
 from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
-from harmonia.domain.edges import FADE_NS, Edges, parse_fade, parse_schedule_offset
+from harmonia.domain.edges import FADE_NS, Edges, parse_fade, parse_schedule_offset, still_there
 from harmonia.domain.events import (
     ApartKept,
     AskingEvent,
@@ -368,7 +368,8 @@ class Person:
                 return
             sleeper, circle, now_ns, edges = self.sleeper, self.conductor.circle, self._desk.now_ns(), self.edges
             voice, hearing = (sleeper.allows(one, circle, now_ns) for one in (Purpose.VOICE, Purpose.HEARING))
-            voice, mix = voice * edges.voice(now_ns), edges.mix(now_ns)
+            voice *= edges.voice(now_ns) * still_there(self.conductor.parting, now_ns)
+            mix = edges.mix(now_ns)
             self._desk.plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
             self._desk.plane.set_hearing(self.number, hearing * sleeper.hearing_level * mix)
             for one in self.listeners.values():
