@@ -421,6 +421,40 @@ def test_the_caller_is_told_that_somebody_is_coming() -> None:
     in_virtual_time(scenario)
 
 
+def test_a_call_is_its_callers_to_take_back_until_it_is_resolved_and_stays_so_over_a_restart() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            person, other = await house.join(conductor), await house.join(conductor)
+            room, events = conductor.stewarding, [house.event_id() for _ in range(3)]
+            # One that the disk refused is not written behind its end.
+            house.journal.full = True
+            with pytest.raises(StorageError):
+                await room.call(person, events[0], "dizzy")
+            (shown,) = room.room(Role.STEWARD).calls
+            with pytest.raises(StorageError):
+                await room.take_back(person, shown.help_id)
+            assert room.calls_of(person) == (shown,)
+            house.journal.full = False
+            gone = await room.take_back(person, shown.help_id)
+            assert gone.taken_back
+            assert await room.call(person, events[0], "dizzy") == gone
+            # One that somebody comes to; and one that is resolved.
+            coming, resolved = [await room.call(person, event_id, "") for event_id in events[1:]]
+            await room.answer(coming.help_id, "Sam", False)
+            coming = await room.take_back(person, coming.help_id)
+            assert (coming.by, coming.taken_back) == ("Sam", True)
+            resolved = await room.answer(resolved.help_id, "Sam", True)
+            assert await room.take_back(person, resolved.help_id) == resolved
+            with pytest.raises(NotFound, match="list your calls"):
+                await room.take_back(other, coming.help_id)
+        async with house.awake() as sanctuary:
+            room = sanctuary.conductor(conductor.circle.circle_id).stewarding
+            assert set(room.room(Role.STEWARD).calls) == {coming, resolved}, "the other was never written"
+
+    in_virtual_time(scenario)
+
+
 def test_bad_calls_are_refused() -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:

@@ -23,6 +23,7 @@ from harmonia.domain.events import (
     DialogueSpoken,
     HelpAnswered,
     HelpCalled,
+    HelpTakenBack,
     PetitionFiled,
     PetitionMade,
     PetitionWithdrawn,
@@ -124,6 +125,9 @@ class Stewarding:
             case HelpCalled(help_id, message, t_ns):
                 called = Call(help_id, sleeper_id, person.place, message, t_ns)
                 self.calls = {**self.calls, help_id: self.calls.get(help_id, called)}
+                self._unwritten.discard(help_id)
+            case HelpTakenBack(help_id, t_ns) if (call := self.calls.get(help_id)) is not None:
+                self.calls = {**self.calls, help_id: call.without(t_ns)}
                 self._unwritten.discard(help_id)
             case PetitionMade(petition_id, event_id, text, t_ns):
                 self.petitions.setdefault(petition_id, Petition(petition_id, sleeper_id, event_id, text, t_ns))
@@ -243,6 +247,15 @@ class Stewarding:
             _log.warning("%s: place %d calls for help", self._conductor.circle.circle_id, held.place + 1)
         if help_id in self._unwritten:
             await person.record(HelpCalled(help_id, held.message, held.called_ns))
+        return self.calls[help_id]
+
+    async def take_back(self, person: "Person", help_id: str) -> Call:
+        """Takes a call back; one that is resolved stays as it is. Raises NotFound, StorageError."""
+        held = self.calls.get(help_id)
+        if held is None or held.sleeper_id != person.sleeper.sleeper_id:
+            raise NotFound(f"you have not called for help as {help_id[:80]!r} in this circle: list your calls")
+        if held.resolved_ns is None:
+            await person.record(HelpTakenBack(help_id, self._desk.now_ns()))
         return self.calls[help_id]
 
     async def answer(self, help_id: str, by: str, resolved: bool) -> Call:
