@@ -145,3 +145,21 @@ def test_who_wakes_early_or_late_is_heard_and_hears_so_and_nobody_else_is_change
     falls(late["late"], WAKES_S + LATER_S, FADE_S)
     falls(late["steady"], WAKES_S, PARTS_S)
     falls(steady["late"], WAKES_S, PARTS_S)
+
+
+def test_who_sleeps_on_sounds_again_after_a_silent_circle_has_closed(tmp_path: Path) -> None:
+    (tmp_path / "night.toml").write_text(SCORE)
+    data = tmp_path / "data"
+    with ExitStack() as stack:
+        stack.enter_context(sanctuary(data))
+        create = ("circle", "create", "--score", str(tmp_path / "night.toml"), "--minutes", "0.1")
+        circle = answer(*create, data=data)["circle_id"]
+        late = Bed(stack, data, circle, "late", "--schedule-offset", "0.002")
+        late.until(lambda said: said.get("lock_state") == "locked")
+        answer("steward", "silence", circle, data=data)
+        late.until(lambda said: said.get("room_silent") is True)
+        answer("circle", "begin", circle, data=data)
+        late.until(lambda said: said.get("circle_state") == "closed")
+        late.until(lambda said: said["event"] == "end" or said.get("level_dbfs", -120) > -80)
+        assert not late.moments[-1]["room_silent"]
+        assert late.moments[-1]["level_dbfs"] > -80

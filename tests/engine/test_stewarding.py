@@ -1,7 +1,7 @@
 """Roles, the silent room, calls for help and dialogues, in virtual time: what holds whoever is host or steward."""
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -81,6 +81,26 @@ def test_nobody_sounds_after_a_restart_until_the_silence_is_lifted() -> None:
             assert not any(audible(sanctuary, one) or hears(sanctuary, one) for one in people)
             await conductor.stewarding.lift(silence.silence_id, "Sam")
             assert all(audible(sanctuary, one) and hears(sanctuary, one) for one in people)
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["on disk", "refused by the disk"])
+@pytest.mark.parametrize("alarm", [True, False], ids=["alarm", "silence"])
+def test_a_silence_ends_with_its_circle_and_an_alarm_does_not(alarm: bool, written: bool) -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake(journal := Picky()) as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=0, night_ns=HOUR_NS)
+            await sounding(house, conductor)
+            with nullcontext() if written else pytest.raises(StorageError):
+                await conductor.stewarding.silence("", alarm, "Sam" if written else "Kim")
+            assert conductor.circle.silence is not None
+            await trio.sleep(2 * 3600)
+            assert not conductor.circle.open
+            assert (conductor.circle.silence is not None) == alarm
+        async with house.awake(journal) as sanctuary:
+            again = sanctuary.conductor(conductor.circle.circle_id)
+            assert (again.circle.silence is not None) == (alarm and written)
 
     in_virtual_time(scenario)
 

@@ -146,7 +146,7 @@ class Stewarding:
 
     def still_silent(self, circle: Circle) -> Circle:
         """``circle`` with the newest silence, where the disk does not know it yet."""
-        return circle if self._silence is None else replace(circle, silence=self._silence)
+        return circle if self._silence is None else circle.silenced(self._silence)
 
     # Roles
 
