@@ -11,6 +11,7 @@ from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish,
 from harmonia.domain.apart import Apart
 from harmonia.domain.circle import Circle
 from harmonia.domain.consent import ALL_PURPOSES, EVENT_ID_BYTES, Consent, Purpose
+from harmonia.domain.controller import Controller
 from harmonia.domain.edges import Edges
 from harmonia.domain.offers import Offer, OfferedGrant, OfferKind
 from harmonia.domain.rhythm import Rhythm, Segment
@@ -355,7 +356,12 @@ def parse_supersedes(messages: Iterable[offer_pb2.AnsweredWithdrawal]) -> dict[P
     return {parse_purpose(one.purpose): parse_withdrawal(one.withdrawal_id) for one in messages}
 
 
-def me(person: Person, sanctuary_id: str, t_ns: int) -> me_pb2.GetMeResponse:
+def controller(value: Controller | None) -> types_pb2.Controller | None:
+    """Who answers for it; None if nobody was stated."""
+    return None if value is None else types_pb2.Controller(**value._asdict())
+
+
+def me(person: Person, sanctuary_id: str, answers: Controller | None, t_ns: int) -> me_pb2.GetMeResponse:
     """What is kept about a person, but for their events."""
     sleeper = person.sleeper
     return me_pb2.GetMeResponse(
@@ -376,6 +382,7 @@ def me(person: Person, sanctuary_id: str, t_ns: int) -> me_pb2.GetMeResponse:
         own_level=sleeper.own_level,
         voice=[types_pb2.Coefficient(re=v.real, im=v.imag) for v in sleeper.voice],
         node_time_ns=t_ns,
+        controller=controller(answers),
     )
 
 

@@ -22,6 +22,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from harmonia import failpoints
+from harmonia.domain.controller import Controller
 from harmonia.engine.plane import DataPlane
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.engine.scores import ScoreReader, read_score
@@ -122,6 +123,8 @@ class Settings:
     """The erasure journal, kept apart from the data folder; None for a file in it."""
     forget_unreadable: bool = False
     """Forgets whoever's key is missing, in place of refusing to start."""
+    controller: Controller | None = None
+    """Who answers for what is kept about people, from this start on; None: who was stated before."""
     plane: PlaneFactory | None = None
     """None: the core's node."""
     scores: ScoreReader = read_score
@@ -160,6 +163,7 @@ def serve(
     metrics_port: int | None = None,
     erasures: Path | None = None,
     forget_unreadable: bool = False,
+    controller: Controller | None = None,
     on_ready: Callable[[Place], None] | None = None,
 ) -> None:
     """Runs a sanctuary until SIGTERM or SIGINT. ``on_ready`` is told where it listens. Raises HarmoniaError."""
@@ -181,6 +185,7 @@ def serve(
         metrics_port=metrics_port,
         erasures=erasures,
         forget_unreadable=forget_unreadable,
+        controller=controller,
     )
     asyncio.run(_serve(settings, on_ready))
 
@@ -240,7 +245,8 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
             await bridge.start()
             ledger = Ledger(journal, settings.data_dir, sanctuary.sanctuary_id, files.write_private)
             closing.callback(ledger.close)
-            house = House(sanctuary, bridge, ledger, _reachable(settings.host))
+            controllers = files.controllers(settings.data_dir, settings.controller, plane.node_time_ns())
+            house = House(sanctuary, bridge, ledger, _reachable(settings.host), controllers)
             credentials = grpc.ssl_server_credentials([pair])
             async with _serving(settings, credentials, token, house) as grpc_port:
                 metrics_port = _open_metrics(settings, house, closing)
