@@ -6,6 +6,7 @@ and waits for the disk; the other ends grants and waits for nothing. A third wri
 
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -471,8 +472,15 @@ class Conductor:
         seen = tuple(row for row in rows if Purpose.VISIBILITY in row.granted)
         shown = frozenset(row.sleeper.sleeper_id for row in seen)
         here = frozenset(row.sleeper.sleeper_id for row in rows if Purpose.PRESENCE in row.granted)
+        private = defaultdict[str, tuple[SleeperRow, ...]](tuple)
+        for row in rows:
+            grant = row.sleeper.consent[Purpose.VISIBILITY].grant
+            if grant and grant.scope and row.sleeper.allows(Purpose.VISIBILITY, self.circle, now_ns, grant.scope):
+                private[grant.scope] += (row,)
         woven, waiting = self._woven(unity, seen, now_ns), self.entrance.waiting
-        return CircleView(self.circle, len(rows), now_ns, seen, here - shown, shown, woven, self.planned(), waiting)
+        return CircleView(
+            self.circle, len(rows), now_ns, seen, here - shown, shown, woven, self.planned(), waiting, private
+        )
 
     def _row(self, person: Person, limits: Limits, t_ns: int) -> SleeperRow:
         number = person.number

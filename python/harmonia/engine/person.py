@@ -21,7 +21,7 @@ from harmonia.domain import sleeper as sleepers
 from harmonia.domain.advance import WISHES_MAX, AdvanceWish, StandingWish, find, parse_wish
 from harmonia.domain.apart import Apart, about, check_room, parse_other, replaced
 from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, closed_words, require_rhythm
-from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
+from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level, parse_scope
 from harmonia.domain.edges import FADE_NS, Edges, parse_fade, parse_schedule_offset, still_there
 from harmonia.domain.events import (
     ApartKept,
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
 _OFF_PLANE = (LookupError, ValueError, OSError)
 """What the data plane raises for somebody who is not on it (any more)."""
 _ATTEMPTS = 16
-SCOPE_MAX = 200
 
 
 class Person:
@@ -385,8 +384,7 @@ class Person:
         """
         now_ns = self._desk.now_ns()
         parse_event_id(event_id)
-        if len(scope) > SCOPE_MAX or not scope.isprintable():
-            raise BadInput(f"a scope must have at most {SCOPE_MAX} printable characters, not {scope[:40]!r}")
+        parse_scope(purpose, scope)
         if until_ns is not None and until_ns <= now_ns:
             raise BadInput(f"a grant must end in the future, after {now_ns} ns of node time, not at {until_ns} ns")
         event = ConsentGranted(purpose, scope, parse_level(level), until_ns, supersedes, event_id, now_ns)

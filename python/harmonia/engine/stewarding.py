@@ -187,9 +187,15 @@ class Stewarding:
         """The room now, for somebody in that role: those who grant visibility are told that it looked."""
         conductor, now_ns = self._conductor, self._desk.now_ns()
         circle, people = conductor.circle, list(conductor.entrance.people.values())
-        rows = [(person, conductor.own_row(person)) for person in people]
-        beds = (bed(person, row, circle, now_ns) for person, row in rows)
-        seen = {person.sleeper.sleeper_id for person, row in rows if Purpose.VISIBILITY in row.granted}
+        seen = {
+            person.sleeper.sleeper_id
+            for person in people
+            if person.sleeper.allows(Purpose.VISIBILITY, circle, now_ns, role.word)
+        }
+        beds = (
+            bed(person, conductor.own_row(person), person.sleeper.sleeper_id in seen, circle, now_ns)
+            for person in people
+        )
         calls = shown_calls(self.calls.values(), now_ns)
         conductor.usage.looked(role.word)
         return Room(

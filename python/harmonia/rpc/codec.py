@@ -152,12 +152,15 @@ def watch_circle(view: CircleView) -> circle_pb2.WatchCircleResponse:
     )
 
 
-def watch_circle_own(view: CircleView, own: SleeperRow | None) -> circle_pb2.WatchCircleResponse:
+def watch_circle_own(view: CircleView, role: str, own: SleeperRow | None) -> circle_pb2.WatchCircleResponse:
     """What differs from caller to caller. Its bytes behind those of :func:`watch_circle` make one message."""
     sleeper_id = own.sleeper.sleeper_id if own is not None else ""
-    rows = [] if own is None or own.sleeper.left or sleeper_id in view.shown else [sleeper_view(own)]
+    rows = list(view.shown_to(role, sleeper_id))
+    if own is not None and not own.sleeper.left and sleeper_id not in view.shown:
+        rows.append(own)
     pull = None if own is None or own.thread is None else own.thread.pull
-    return circle_pb2.WatchCircleResponse(sleepers=rows, hidden=len(view.hidden_ids - {sleeper_id}), own_pull=pull)
+    hidden = view.hidden_ids - {sleeper_id, *(row.sleeper.sleeper_id for row in rows)}
+    return circle_pb2.WatchCircleResponse(sleepers=map(sleeper_view, rows), hidden=len(hidden), own_pull=pull)
 
 
 def purpose_consents(consent: Consent, t_ns: int, purposes: Iterable[Purpose] = ()) -> list[consent_pb2.PurposeConsent]:
