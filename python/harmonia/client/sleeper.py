@@ -61,7 +61,7 @@ _LOOK_S = 0.5
 """Between two looks at a living signal."""
 _LEAD_RAMP_S = 2.0
 _HOME_S = 2.0
-"""How long going back from it may be waited for at the end."""
+"""How long a step of it, and the way back at the end, may be waited for."""
 FOLLOWING = (Purpose.BIOSIGNAL, Purpose.PULL)
 _LAST_WORD_S = 3.0
 """How long, at the end, what was withdrawn may take to be told; then the state file keeps it."""
@@ -466,7 +466,7 @@ class Sleeper:
                 self.following = Following(estimate, missing, pursuit.said_hz)
                 if missing:
                     # The sanctuary has left the signal itself; the way home to the circle's phase is for us to ask.
-                    if asked and await self._lead(None):
+                    if asked and await self._lead_wholly(None):
                         pursuit.forget()
                         asked = False
                 else:
@@ -474,19 +474,24 @@ class Sleeper:
                     wish = pursuit.wish(estimate, self._own_turns(clock.node_ns), now_s)
                     if wish is not None:
                         asked = True  # whether or not the answer comes before the end
-                        if await self._lead(wish):
+                        if await self._lead_wholly(wish):
                             pursuit.said(wish, now_s)
                 await trio.sleep(_LOOK_S)
         finally:
             self.following = self._breath = None
             if asked and not self._ended.is_set():
-                with trio.CancelScope(deadline=trio.current_time() + _HOME_S, shield=True):
-                    await self._lead(None)
+                await self._lead_wholly(None)
 
     def _stands(self, purpose: Purpose) -> bool:
         """Whether it is granted, and no withdrawal of it is under way: a report from before one lets nothing leave."""
         under_way = any(not purposes or purpose in purposes for purposes in self.identity.withdrawals.values())
         return self.consents[purpose].granted and not under_way
+
+    async def _lead_wholly(self, frequency_hz: float | None) -> bool:
+        """As `_lead`, also where whoever follows is cancelled: a call cut off half-way could overtake the way home."""
+        with trio.move_on_after(_HOME_S, shield=True):
+            return await self._lead(frequency_hz)
+        return False
 
     async def _lead(self, frequency_hz: float | None) -> bool:
         """Leads the own rhythm to a signal's frequency, or (None) back; where that cannot be now, says why: False."""
