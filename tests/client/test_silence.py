@@ -152,13 +152,14 @@ async def test_a_call_that_was_never_heard_is_taken_back_and_stays_so_over_a_res
 ) -> None:
     path = tmp_path / "me.json"
     house.refusals |= dict.fromkeys(("CallForHelp", "TakeBackHelp"), errors.Unreachable("no"))
-    async with join(house.invitation(), state_file=path, core=platform(core)) as sleeper, trio.open_nursery() as nursery:
+    joined = join(house.invitation(), state_file=path, core=platform(core))
+    async with joined as sleeper, trio.open_nursery() as nursery:
         nursery.start_soon(sleeper.call_for_help, "dizzy")
         await until(lambda: house.calls["CallForHelp"])
         nursery.start_soon(sleeper.take_back_help)
         await until(lambda: house.calls["TakeBackHelp"])
         nursery.cancel_scope.cancel()
-    (event_id,) = Identity.load(path).helps
+    assert [one.taken_back for one in Identity.load(path).helps.values()] == [True]
     house.refusals = {"TakeBackHelp": errors.NotFound("never heard")}
     async with resume(path, core=platform(FakeCore())) as again:
         await until(lambda: not Identity.load(path).helps)

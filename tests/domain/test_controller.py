@@ -1,5 +1,7 @@
 """Who answers for what is kept: what may be said of them, and that each event keeps the one of its time."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def test_an_event_keeps_who_was_stated_at_its_time_whoever_is_stated_later(
             kept, newest = stated(kept, controller, since_ns), controller or newest
     assert stated_at(kept, t_ns) == newest
     assert loaded(dumped(kept)) == kept
-    assert all(one.controller != other.controller for one, other in zip(kept, kept[1:], strict=False))
+    assert all(one.controller != other.controller for one, other in pairwise(kept))
 
 
 def test_a_controller_is_parsed_whole() -> None:
@@ -54,7 +56,15 @@ def test_a_controller_is_parsed_whole() -> None:
         (("A", "a@b", "x" * 201, None), "--controller-address must have 0 to 200"),
         *(
             (("A", "a@b", None, url), "--privacy-notice must be an address such as https://")
-            for url in ("example.org", "ftp://a.b", "https://", "https://a b", "https://[", "https://a/<b>", "http://a/\u200b")
+            for url in (
+                "example.org",
+                "ftp://a.b",
+                "https://",
+                "https://a b",
+                "https://[",
+                "https://a/<b>",
+                "http://a/\u200b",
+            )
         ),
     ],
 )
@@ -63,7 +73,10 @@ def test_what_nobody_could_be_reached_by_is_refused(words: tuple[str | None, ...
         parse_controller(*words)
 
 
-@pytest.mark.parametrize("text", ["", "{", "3", "[3]", '[{"name": "A"}]', '[{"since_ns": 1}]', '[{"since_ns": "x", "name": "A", "contact": "b"}]'])
+NUMBERED = '[{"since_ns": "x", "name": "A", "contact": "b"}]'
+
+
+@pytest.mark.parametrize("text", ["", "{", "3", "[3]", '[{"name": "A"}]', '[{"since_ns": 1}]', NUMBERED])
 def test_a_damaged_file_is_told_from_a_good_one(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (whoever reads the file says which it is)
         loaded(text)

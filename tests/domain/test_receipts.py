@@ -27,9 +27,7 @@ NAMED = Controller("Sleep e.V.", "post@example.org", "1 Long Lane", "https://exa
 STATED = (Statement(T_NS, NAMED), Statement(T_NS + 1, Controller("Another", "else@example.org")))
 
 
-def expanded(
-    event: ConsentGranted | ConsentWithdrawn, controllers: tuple[Statement, ...] = ()
-) -> dict[str, Any]:
+def expanded(event: ConsentGranted | ConsentWithdrawn, controllers: tuple[Statement, ...] = ()) -> dict[str, Any]:
     document = receipt(event, fold([]), "sanctuary-a", controllers)
     text = json.loads(json.dumps(document))
     (node,) = jsonld.expand(text, {"documentLoader": no_network})

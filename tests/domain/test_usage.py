@@ -55,7 +55,8 @@ def test_merging_hides_no_minute_of_use_and_invents_no_party(found: list[Use]) -
 
 
 def test_what_is_remembered_is_bounded_and_the_oldest_goes_first() -> None:
-    apart = [Use(Purpose.VOICE, "circle", 60 * n * MINUTE_NS, (60 * n + 1) * MINUTE_NS) for n in range(usage.USES_MAX + 5)]
+    hours = range(0, 60 * (usage.USES_MAX + 5), 60)
+    apart = [Use(Purpose.VOICE, "circle", n * MINUTE_NS, (n + 1) * MINUTE_NS) for n in hours]
     kept = merged((), apart)
     assert kept == tuple(apart[5:])
 

@@ -111,8 +111,8 @@ def test_who_wakes_early_or_late_is_heard_and_hears_so_and_nobody_else_is_change
         stack.enter_context(sanctuary(data))
         create = ("circle", "create", "--score", str(tmp_path / "night.toml"), "--capacity", "4")
         circle = answer(*create, "--minutes", str(ENDS_S / 60), data=data)["circle_id"]
-        offsets = {"early": ("--schedule-offset", str(EARLIER_S / 3600)), "late": ("--schedule-offset", str(LATER_S / 3600))}
-        beds = {name: Bed(stack, data, circle, name, *offsets.get(name, ())) for name in NAMES}
+        offsets = dict.fromkeys(NAMES, 0.0) | {"early": EARLIER_S / 3600, "late": LATER_S / 3600}
+        beds = {name: Bed(stack, data, circle, name, "--schedule-offset", str(offsets[name])) for name in NAMES}
         riser_id = beds["riser"].until(lambda said: said["event"] == "joined")["sleeper_id"]
         for bed in beds.values():
             bed.until(lambda said: said.get("lock_state") == "locked")
@@ -141,7 +141,7 @@ def test_who_wakes_early_or_late_is_heard_and_hears_so_and_nobody_else_is_change
     for other in ("steady", "early", "late"):
         falls(before(early[other], ENDS_S), WAKES_S + EARLIER_S, FADE_S)
     # The circle's own end, and that of who sleeps on alone.
-    assert [level for t, level in steady["steady"] if t > ENDS_S + 1][0] < 0.9
+    assert next(level for t, level in steady["steady"] if t > ENDS_S + 1) < 0.9
     falls(late["late"], WAKES_S + LATER_S, FADE_S)
     falls(late["steady"], WAKES_S, PARTS_S)
     falls(steady["late"], WAKES_S, PARTS_S)

@@ -280,7 +280,7 @@ def test_visibility_to_somebody_alone_shows_a_person_to_them_and_to_nobody_else(
             everybody = {"host", "steward", "friend", "other"}
             meant = {"": everybody, "sleeper": {"friend", "other"}, "{friend}": {"friend"}}.get(scope, {scope})
             assert {name for name, is_seen in seen.items() if is_seen} == meant
-            assert not conductor.view().shown_to(Role.SLEEPER.word, person.sleeper.sleeper_id), "nobody sees themself twice"
+            assert not conductor.view().shown_to(Role.SLEEPER.word, person.sleeper.sleeper_id), "that is their own row"
             used = {
                 "host": await used_by(Role.HOST),
                 "friend": await used_by(Role.SLEEPER, friend),

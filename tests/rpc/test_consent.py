@@ -195,7 +195,7 @@ def test_visibility_to_somebody_alone_shows_a_person_to_them_and_to_nobody_else(
     with daemon(tmp_path) as running:
         circle_id = running.create().circle_id
         guests = [running.join(circle_id) for _ in range(3)]
-        person, friend, other = guests
+        person = guests[0]
         mine, theirs, others = (guest.answer.sleeper_id for guest in guests)
         person.grant(types_pb2.PURPOSE_PRESENCE)
 

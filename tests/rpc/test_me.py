@@ -195,5 +195,5 @@ def test_receipts_and_the_overview_name_who_answered_for_the_sanctuary_over_rest
         status: Any = sanctuary_pb2_grpc.SanctuaryServiceStub(running.channel)
         assert status.GetStatus(sanctuary_pb2.GetStatusRequest(), timeout=PATIENCE_S).controller == told
     (tmp_path / "controller.json").write_text("[3]")
-    with pytest.raises(StorageUnreadable, match="controller.json is damaged"), daemon(tmp_path):
+    with pytest.raises(StorageUnreadable, match=r"controller\.json is damaged"), daemon(tmp_path):
         pass

@@ -23,16 +23,14 @@ PATIENCE_S = 30.0
 @click.option("--take-back", is_flag=True, help="Nobody needs to come any more: take your calls back.")
 @click.option("--ls", "only_list", is_flag=True, help="Show who is coming, and call nobody.")
 @json_option
-def help(
-    data_dir: Path, sleeper: str | None, message: str, take_back: bool, only_list: bool, as_json: bool
-) -> None:
+def help(data_dir: Path, sleeper: str | None, message: str, take_back: bool, only_list: bool, as_json: bool) -> None:
     """Call whoever is awake for help; they are told your place, and TEXT.
 
     It needs no consent to anything. Returns once it is on the sanctuary's disk. In the joined terminal the key `h` does
     the same, and `H` takes it back. For how to use Harmonia: `harmonia --help`.
     """
     if take_back and (only_list or message):
-        raise errors.BadInput("--take-back takes back all your calls that wait, and goes with neither --message nor --ls")
+        raise errors.BadInput("--take-back takes back all your calls that wait: give neither --message nor --ls")
     identity, event_id = find_sleeper(data_dir, sleeper), os.urandom(16)
 
     async def work() -> tuple[HelpCall, ...]:

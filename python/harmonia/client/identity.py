@@ -2,7 +2,8 @@
 
 Joining makes an Ed25519 key that never leaves the machine; the credential is bound to it, and every call carries a
 signature over its own method, a fresh nonce and the credential. The state file lets a platform that restarted go on
-without a new token. It also keeps withdrawals and calls for help that the sanctuary has not acknowledged: they outlive the process.
+without a new token. It also keeps withdrawals and calls for help that the sanctuary has not acknowledged: they outlive
+the process.
 """
 
 import base64

@@ -578,9 +578,9 @@ class Sleeper:
         """Allows ``purposes``. Raises BadInput if a withdrawal stands that this sleeper had not heard of: look again.
 
         ``scope``: to whom, a sleeper's id for `monitoring` and `visibility`; empty: the circle. ``level``: how far, 0
-        to 1. ``for_s``: for so many seconds; None: with the circle. Without any of these, what is allowed already stays as it is.
-        Granting presence, hearing or voice ends the silence after an opt-out of everything. Whatever is withdrawn
-        while this runs stays withdrawn: it stops there, with StaleGrant.
+        to 1. ``for_s``: for so many seconds; None: with the circle. Without any of these, what is allowed already stays
+        as it is. Granting presence, hearing or voice ends the silence after an opt-out of everything. Whatever is
+        withdrawn while this runs stays withdrawn: it stops there, with StaleGrant.
         """
         withdrawals = self._withdrawals_made
         # An earlier no comes first: a yes can only answer a no that is recorded.

@@ -209,7 +209,7 @@ SCOPE_MAX = 200
 SLEEPER_ID = "sleeper-"
 """How the ids of sleepers begin."""
 _SCOPED = frozenset({Purpose.MONITORING, Purpose.RECORDING, Purpose.VISIBILITY})
-"""What can be allowed to somebody alone: each is asked for by somebody who is known. The rest goes to a field of all."""
+"""What can be allowed to somebody alone: it is asked for by somebody who is known. The rest goes to a field of all."""
 LOOKING = ("host", "sleeper", "steward")
 """The roles that look at people, which `visibility` can be given to alone."""
 

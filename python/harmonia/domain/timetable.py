@@ -13,7 +13,7 @@ from harmonia.domain.schedule import Instants
 from harmonia.domain.states import SOUNDING, Cause, CircleState
 
 PARTING_NS_MAX = 10_000_000_000
-"""How long all voices go before the score is over: a stop at once would wake who sleeps on; a tenth of a short night."""
+"""How long all voices go before the score is over, at most a tenth of the night: a sudden stop wakes who sleeps on."""
 
 
 class Due(NamedTuple):

@@ -6,9 +6,9 @@ intervals that nearly touch are one. Somebody who listened in is named, as they 
 a role ("host", "steward", "sleeper", "circle").
 
 A :class:`Book` turns what is in use now into what has to be written: a use when it begins (so that a crash hides none),
-again every ten minutes, and when it ends. What a crash loses is at most the last ten minutes of how long one lasted, and
-one that goes on after a short restart is still one interval. All that goes on is written together, so that a night of
-eight hours is some fifty events of a person, however much of theirs is in use.
+again every ten minutes, and when it ends. What a crash loses is at most the last ten minutes of how long one lasted,
+and one that goes on after a short restart is still one interval. All that goes on is written together, so that a night
+of eight hours is some fifty events of a person, however much of theirs is in use.
 """
 
 import bisect
