@@ -5,6 +5,7 @@ import datetime
 import ipaddress
 import math
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from types import SimpleNamespace
@@ -109,6 +110,8 @@ class House(
         self.rhythms: list[tuple[float | None, bool]] = []
         self.wishes: list[tuple[Any, ...]] = []
         self.helps: list[tuple[bytes, str]] = []
+        self.taken_back: list[str] = []
+        self.on_help: Callable[[bytes], None] = lambda _: None
         self.refusals: dict[str, errors.HarmoniaError] = {}
         self.standing = {number: [False, ""] for number in range(1, 13)}
         self.state = platform_pb2.PlatformState(
@@ -295,8 +298,14 @@ class House(
 
     def CallForHelp(self, request: Any, context: Any) -> Any:
         self._enter("/harmonia.v1.StewardService/CallForHelp", context)
+        self.on_help(request.event_id)
         self.helps.append((request.event_id, request.message))
         return steward_pb2.CallForHelpResponse(call=steward_pb2.HelpCall(help_id="help-a", place=1))
+
+    def TakeBackHelp(self, request: Any, context: Any) -> Any:
+        self._enter("/harmonia.v1.StewardService/TakeBackHelp", context)
+        self.taken_back.append(request.help_id)
+        return steward_pb2.TakeBackHelpResponse(call=steward_pb2.HelpCall(help_id=request.help_id, taken_back=True))
 
     def WatchCircle(self, request: Any, context: Any) -> Any:
         """As fast as the reader takes them, numbered in ``hidden``, until the test closes the house."""

@@ -1,14 +1,18 @@
 """A silent room on a sleeper's own platform: closed beside what the person wants, and opened to no more than that."""
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia import _core, errors
-from harmonia.client import Purpose, RoleKey, join
+from harmonia.client import Purpose, RoleKey, join, resume
+from harmonia.client.identity import Identity
 from harmonia.client.platform import STAYING, Platform
 from harmonia.client.views import platform_state
 from harmonia.v1 import consent_pb2, platform_pb2, steward_pb2, types_pb2
@@ -120,6 +124,61 @@ async def test_a_call_for_help_is_repeated_until_it_is_on_disk(house: House, cor
         made = await sleeper.call_for_help()
         assert (made.place, made.by) == (1, "")
         assert {name for name, _ in more} & {first[0]} == set()
+
+
+async def test_a_call_for_help_is_in_the_state_file_before_it_is_sent_and_told_by_the_next_run_once(
+    house: House, core: FakeCore, tmp_path: Path
+) -> None:
+    path, kept = tmp_path / "me.json", []
+    house.on_help = lambda event_id: kept.append(event_id.hex() in path.read_text())
+    house.refusals["CallForHelp"] = errors.StorageError("the disk is full")
+    async with join(house.invitation(), state_file=path, core=platform(core)) as sleeper:
+        with pytest.raises(errors.StorageError):
+            await sleeper.call_for_help("dizzy")
+        assert [one.message for one in sleeper.untold_calls] == ["dizzy"]
+    (event_id,) = Identity.load(path).helps
+    del house.refusals["CallForHelp"]
+    async with resume(path, core=platform(FakeCore())) as again:
+        await until(lambda: not again.untold_calls)
+        await until(lambda: not Identity.load(path).helps)
+    async with resume(path, core=platform(FakeCore())):
+        pass
+    assert house.helps == [(event_id, "dizzy")], "the same id, once"
+    assert kept == [True]
+
+
+async def test_a_call_that_was_never_heard_is_taken_back_and_stays_so_over_a_restart(
+    house: House, core: FakeCore, tmp_path: Path
+) -> None:
+    path = tmp_path / "me.json"
+    house.refusals |= dict.fromkeys(("CallForHelp", "TakeBackHelp"), errors.Unreachable("no"))
+    joined = join(house.invitation(), state_file=path, core=platform(core))
+    async with joined as sleeper, trio.open_nursery() as nursery:
+        nursery.start_soon(sleeper.call_for_help, "dizzy")
+        await until(lambda: house.calls["CallForHelp"])
+        nursery.start_soon(sleeper.take_back_help)
+        await until(lambda: house.calls["TakeBackHelp"])
+        nursery.cancel_scope.cancel()
+    assert [one.taken_back for one in Identity.load(path).helps.values()] == [True]
+    house.refusals = {"TakeBackHelp": errors.NotFound("never heard")}
+    async with resume(path, core=platform(FakeCore())) as again:
+        await until(lambda: not Identity.load(path).helps)
+        made = await again.call_for_help("again")
+        house.refusals.clear()
+        again._state = replace(again._known, calls=(made,))
+        await again.take_back_help()
+    assert [message for _, message in house.helps] == ["again"]
+    assert house.taken_back == [made.help_id]
+
+
+async def test_a_call_that_is_refused_for_good_is_not_repeated(house: House, core: FakeCore, tmp_path: Path) -> None:
+    path = tmp_path / "me.json"
+    house.refusals["CallForHelp"] = errors.BadInput("too long")
+    async with join(house.invitation(), state_file=path, core=platform(core)) as sleeper:
+        with pytest.raises(errors.BadInput):
+            await sleeper.call_for_help("x" * 201)
+        assert not sleeper.untold_calls
+    assert not Identity.load(path).helps
 
 
 def test_a_role_is_one_line_and_its_secret_is_not_shown(house: House) -> None:

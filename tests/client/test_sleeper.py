@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from harmonia import _core, errors
-from harmonia.client import Purpose, join, resume, udp
+from harmonia.client import Purpose, SleeperCalls, join, resume, udp
 from harmonia.client import sleeper as sleepers
 from harmonia.client.phase import PhaseEstimate, PhaseTracker
 from harmonia.v1 import types_pb2
@@ -453,6 +453,7 @@ async def test_the_way_back_from_a_breath_is_the_sanctuarys_to_know(
     house: House, core: FakeCore, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     tracker, both = breathing(monkeypatch), [Purpose.BIOSIGNAL, Purpose.PULL]
+    monkeypatch.setattr(sleepers, "_HOME_S", 60.0)  # a busy machine is as late as it is
     begin(house)
     house.state.own_rhythm.segments.add(start_ns=1000, frequency=types_pb2.Int128(low=2**60))
     async with join(house.invitation(), grants=both, core=platform(core)) as sleeper, trio.open_nursery() as nursery:
@@ -466,10 +467,36 @@ async def test_the_way_back_from_a_breath_is_the_sanctuarys_to_know(
             nursery.cancel_scope.cancel()
         else:
             await sleeper.opt_out(Purpose.PULL)
-            await until(lambda: sleeper.following is not None and sleeper.following.said_hz is None)
+            await until(lambda: house.rhythms[-1][0] is None)
             nursery.cancel_scope.cancel()
     assert house.rhythms[-1] == (None, True), "no frequency of our own memory"
     assert [said for said in house.rhythms if said[0] is None] == [(None, True)], "once"
+
+
+async def test_a_step_after_a_breath_is_told_to_its_end_before_the_way_home_is(
+    house: House, core: FakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, both = breathing(monkeypatch), [Purpose.BIOSIGNAL, Purpose.PULL]
+    monkeypatch.setattr(sleepers, "_HOME_S", 60.0)
+    begun, answered, told = trio.Event(), trio.Event(), list[float | None]()
+
+    async def slowly(_calls: SleeperCalls, frequency_hz: float | None, *_: Any, **__: Any) -> None:
+        begun.set()
+        await answered.wait()
+        told.append(frequency_hz)
+
+    monkeypatch.setattr(SleeperCalls, "set_own_rhythm", slowly)
+    begin(house)
+    async with join(house.invitation(), grants=both, core=platform(core)) as sleeper, trio.open_nursery() as nursery:
+        await until(lambda: house.watching)
+        house.state.circle.title = "granted"
+        house.report()  # the first may be from before the grants
+        await until(lambda: sleeper.circle.title == "granted")
+        nursery.start_soon(sleeper.follow, tracker)
+        await begun.wait()
+        nursery.cancel_scope.cancel()
+        answered.set()
+    assert [hz is None for hz in told] == [False, True]
 
 
 async def test_recording_needs_to_have_been_said(house: House, core: FakeCore, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 from pyld import jsonld
 
 from harmonia.domain.consent import Purpose
+from harmonia.domain.controller import Controller, Statement
 from harmonia.domain.events import ConsentGranted, ConsentWithdrawn, OffsetSet
-from harmonia.domain.receipts import SCHEMA, receipt, record_id, utc
+from harmonia.domain.receipts import SCHEMA, UNNAMED, UNSTATED, receipt, record_id, utc
 from tests.domain.test_consent import fold
 
 DPV = "https://w3id.org/dpv#"
@@ -22,8 +23,12 @@ def no_network(url: str, _options: Any) -> Any:
     raise AssertionError(f"a receipt asks for {url}")
 
 
-def expanded(event: ConsentGranted | ConsentWithdrawn) -> dict[str, Any]:
-    document = receipt(event, fold([]), "sanctuary-a")
+NAMED = Controller("Sleep e.V.", "post@example.org", "1 Long Lane", "https://example.org/privacy")
+STATED = (Statement(T_NS, NAMED), Statement(T_NS + 1, Controller("Another", "else@example.org")))
+
+
+def expanded(event: ConsentGranted | ConsentWithdrawn, controllers: tuple[Statement, ...] = ()) -> dict[str, Any]:
+    document = receipt(event, fold([]), "sanctuary-a", controllers)
     text = json.loads(json.dumps(document))
     (node,) = jsonld.expand(text, {"documentLoader": no_network})
     found: dict[str, Any] = node
@@ -84,10 +89,29 @@ def test_a_withdrawal_names_all_that_it_withdraws() -> None:
 
 
 @pytest.mark.parametrize("event", [GRANT, WITHDRAWAL])
-def test_every_word_is_a_term_and_nothing_is_dropped(event: ConsentGranted | ConsentWithdrawn) -> None:
+def test_a_receipt_names_who_answered_for_it_then_or_says_that_nobody_was_named(
+    event: ConsentGranted | ConsentWithdrawn,
+) -> None:
+    def party(controllers: tuple[Statement, ...]) -> list[Any]:
+        (one,) = expanded(event, controllers)[DPV + "hasEntity"]
+        return [values(one, DPV + term)[0] for term in ("hasName", "hasContact", "hasAddress")]
+
+    assert party(STATED) == ["Sleep e.V.", "post@example.org", "1 Long Lane"]
+    assert party(STATED[1:]) == party(()) == [UNNAMED, UNSTATED, UNSTATED]
+    assert party((Statement(0, Controller("A", "b@c")),)) == ["A", "b@c", UNSTATED]
+    (ours, theirs) = expanded(event, STATED)[DPV + "hasNotice"]
+    assert ours["@type"] == [DPV + "ConsentNotice"]
+    assert (theirs["@id"], theirs["@type"]) == ("https://example.org/privacy", [DPV + "PrivacyNotice"])
+
+
+@pytest.mark.parametrize("controllers", [(), STATED])
+@pytest.mark.parametrize("event", [GRANT, WITHDRAWAL])
+def test_every_word_is_a_term_and_nothing_is_dropped(
+    event: ConsentGranted | ConsentWithdrawn, controllers: tuple[Statement, ...]
+) -> None:
     """A key that no vocabulary knows would vanish in expansion; so would a type that is no IRI."""
-    document = receipt(event, fold([]), "sanctuary-a")
-    back = jsonld.compact(expanded(event), document["@context"], {"documentLoader": no_network})  # type: ignore[index]
+    document = receipt(event, fold([]), "sanctuary-a", controllers)
+    back = jsonld.compact(expanded(event, controllers), document["@context"], {"documentLoader": no_network})  # type: ignore[index]
     assert back == json.loads(json.dumps(_compacted(document)))
     assert len(jsonld.to_rdf(document, {"documentLoader": no_network})["@default"]) > 30
 

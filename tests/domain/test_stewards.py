@@ -12,6 +12,7 @@ from harmonia.domain import dialogue as dialogues
 from harmonia.domain.consent import ALL_PURPOSES, Purpose
 from harmonia.domain.dialogue import Dialogues
 from harmonia.domain.events import (
+    CircleAdvanced,
     CircleCreated,
     DialogueClosed,
     DialogueOpened,
@@ -23,9 +24,11 @@ from harmonia.domain.events import (
 from harmonia.domain.help import Call
 from harmonia.domain.roles import GIVEN, MAY, Access, Role, RolePass, parse_line
 from harmonia.domain.silence import SILENT
+from harmonia.domain.states import CircleState
 from harmonia.errors import BadInput
 
 CREATED = CircleCreated("circle-a", "Night", "n.sbg", "sbg", "", 2, None, 8, None, None, 0)
+CLOSED = CircleAdvanced(CircleState.CLOSED, 1)
 names, instants = st.sampled_from("abc"), st.integers(0, 100)
 silences = st.builds(RoomSilenced, names, st.text(max_size=3), st.booleans(), st.just("Sam"), instants)
 lifts = st.builds(RoomLifted, names, st.just("Sam"), instants)
@@ -84,6 +87,16 @@ def test_a_room_is_silent_from_its_newest_silence_to_the_lift_that_names_it(even
         assert (circle.silence.silence_id if circle.silence else None) == newest
         narrowed = {purpose for purpose in Purpose if circle.safety.level(purpose) == 0}
         assert narrowed == (set() if newest is None else set(ALL_PURPOSES) - set(SILENT.levels))
+
+
+@given(st.lists(silences | lifts, max_size=6), st.lists(silences | lifts, max_size=6))
+def test_what_is_left_of_a_silence_in_a_closed_circle_is_an_alarm(before: Sequence[Any], after: Sequence[Any]) -> None:
+    circle = circles.apply(None, CREATED)
+    for event in (*before, CLOSED, *after):
+        circle = circles.apply(circle, event)
+        assert circle.open or circle.silence is None or circle.silence.alarm
+        if isinstance(event, RoomSilenced) and event.alarm:
+            assert circle.silence is not None, "an alarm is one, also in the last moment of a night"
 
 
 def test_a_silent_room_narrows_sound_and_nothing_else() -> None:

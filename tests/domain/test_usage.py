@@ -10,7 +10,7 @@ from harmonia.domain import sleeper as sleepers
 from harmonia.domain import usage
 from harmonia.domain.consent import Purpose
 from harmonia.domain.events import PersonEvent, UsageNoted
-from harmonia.domain.usage import HOUR_NS, JOIN_NS, MINUTE_NS, Book, Use, merged
+from harmonia.domain.usage import JOIN_NS, MINUTE_NS, Book, Use, merged
 from tests.domain.test_consent import fold, person_events, purposes
 
 minutes = st.integers(0, 120)
@@ -55,7 +55,8 @@ def test_merging_hides_no_minute_of_use_and_invents_no_party(found: list[Use]) -
 
 
 def test_what_is_remembered_is_bounded_and_the_oldest_goes_first() -> None:
-    apart = [Use(Purpose.VOICE, "circle", n * HOUR_NS, n * HOUR_NS + MINUTE_NS) for n in range(usage.USES_MAX + 5)]
+    hours = range(0, 60 * (usage.USES_MAX + 5), 60)
+    apart = [Use(Purpose.VOICE, "circle", n * MINUTE_NS, (n + 1) * MINUTE_NS) for n in hours]
     kept = merged((), apart)
     assert kept == tuple(apart[5:])
 
@@ -75,12 +76,29 @@ def test_everything_that_was_in_use_at_a_look_is_written_in_the_end(looks: list[
             )
 
 
-def test_a_use_is_written_when_it_begins_every_hour_and_when_it_ends() -> None:
+def test_a_use_is_written_when_it_begins_every_ten_minutes_and_when_it_ends() -> None:
     book, party = Book(), (Purpose.VOICE, "circle")
-    written = {n: book.observe(n * MINUTE_NS, [party]) for n in range(130)}
-    assert [n for n, uses in written.items() if uses] == [0, 60, 120]
-    assert written[120] == (Use(*party, 0, 121 * MINUTE_NS),)
-    assert book.observe(130 * MINUTE_NS, []) == (Use(*party, 0, 131 * MINUTE_NS),)
+    written = {n: book.observe(n * MINUTE_NS, [party]) for n in range(25)}
+    assert [n for n, uses in written.items() if uses] == [0, 10, 20]
+    assert written[20] == (Use(*party, 0, 21 * MINUTE_NS),)
+    assert book.observe(25 * MINUTE_NS, []) == (Use(*party, 0, 26 * MINUTE_NS),)
+
+
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=5), st.integers(0, 479))
+def test_a_crash_loses_at_most_ten_minutes_of_a_use_and_a_restart_goes_on_with_it(begins: list[int], last: int) -> None:
+    party, book, written = (Purpose.VOICE, "circle"), Book(), list[tuple[Use, ...]]()
+    others = [((Purpose.MONITORING, f"sleeper-{n}"), begin) for n, begin in enumerate(begins)]
+    for minute in range(last + 1):
+        now = [party, *(other for other, begin in others if begin <= minute)]
+        written.append(book.observe(minute * MINUTE_NS, now))
+    assert sum(map(bool, written)) <= last // 10 + 1 + len(begins), "whatever is in use is written together"
+    whole = merged((), itertools.chain.from_iterable(written))
+    for named, begin in [(party, 0), *others]:
+        if begin <= last:
+            (kept,) = (use for use in whole if (use.purpose, use.by) == named)
+            assert (last - 9) * MINUTE_NS < kept.until_ns
+    restarted = merged(whole, Book().observe((last + 1) * MINUTE_NS, [party]))
+    assert [use.since_ns for use in restarted if use.purpose is Purpose.VOICE] == [0]
 
 
 def test_times_are_whole_minutes() -> None:

@@ -213,3 +213,42 @@ def test_one_key_each_calls_for_help_answers_silences_and_lifts(data: Path) -> N
         steward.until(b"no call waits for that")
         steward.press(b"q")
         assert steward.process.wait(PATIENCE_S) == 0
+
+
+def test_a_call_for_help_outlives_a_dead_sanctuary_and_a_dead_platform_and_is_taken_back(data: Path) -> None:
+    with ExitStack() as stack:
+        daemon, place = stack.enter_context(sanctuary(data))
+        score, state = str(data.parent / "night.toml"), data.parent / "me.json"
+        circle = answer("circle", "create", "--score", score, "--gather", "0", data=data)["circle_id"]
+        join = ("join", circle, "--json-lines", "--interval", "0.1", "--control", "--state", str(state))
+        one = stack.enter_context(terminal(*join, data=data))
+        one.until(connected=True)
+        daemon.end(9)
+        one.until(connected=False)
+        one.tell("help dizzy")
+        while "dizzy" not in state.read_text():
+            one.line()
+        one.end(9)
+        ports = ("--port", str(place["grpc_port"]), "--udp-port", str(place["udp_port"]))
+        stack.enter_context(sanctuary(data, *ports))
+        two = stack.enter_context(terminal(*join, data=data))
+        (call,) = two.until(event="help")["calls"]
+        assert call["message"] == "dizzy"
+        (shown,) = answer("steward", circle, "--once", data=data)["calls"]
+        assert shown["help_id"] == call["help_id"]
+        two.tell("take-back")
+        while not call["taken_back"]:
+            (call,) = two.until(event="help")["calls"]
+        assert answer("steward", circle, "--once", data=data)["calls"][0]["taken_back"]
+        assert answer("help", "--take-back", "--sleeper", str(state), data=data) == []
+        two.end(9)
+        three = stack.enter_context(terminal(*join, data=data))
+        three.until(connected=True)
+        (kept,) = answer("help", "--ls", "--sleeper", str(state), data=data)
+        assert kept["help_id"] == call["help_id"], "shown once"
+        made = answer("help", "--sleeper", str(state), data=data)
+        gone = answer("help", "--take-back", "--sleeper", str(state), data=data)
+        assert [(one["help_id"], one["taken_back"]) for one in gone] == [(made[0]["help_id"], True)]
+        refused = harmonia("help", "--take-back", "--ls", data=data)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith("error: --take-back takes back all your calls that wait")

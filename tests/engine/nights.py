@@ -90,10 +90,11 @@ class House:
         until_ns: int | None = None,
         event_id: bytes | None = None,
         level: float = 1.0,
+        scope: str = "",
     ) -> Consent:
         event_id = event_id or self.event_id()
         return await person.grant(
-            purpose, scope="", level=level, until_ns=until_ns, supersedes=supersedes, event_id=event_id
+            purpose, scope=scope, level=level, until_ns=until_ns, supersedes=supersedes, event_id=event_id
         )
 
 

@@ -7,8 +7,10 @@ import trio
 
 from harmonia.domain.consent import ALL_PURPOSES, Purpose
 from harmonia.domain.events import ConsentWithdrawn, decode, encode
+from harmonia.domain.roles import Role
 from harmonia.domain.states import CircleState
-from harmonia.errors import CredentialEnded, MutedNotRecorded, StaleGrant
+from harmonia.engine.person import Person
+from harmonia.errors import BadInput, CredentialEnded, MutedNotRecorded, StaleGrant
 from harmonia.journal import ANY
 from tests.engine.nights import House, audible, in_virtual_time, plane_of, settle
 
@@ -243,6 +245,73 @@ def test_a_view_shows_those_who_wish_it_and_counts_only_the_present() -> None:
             sanctuary.doors.withdraw(shown, frozenset({Purpose.VISIBILITY}), house.event_id())
             await settle()
             assert conductor.view().rows == ()
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("scope", ["", "host", "steward", "sleeper", "{friend}"])
+def test_visibility_to_somebody_alone_shows_a_person_to_them_and_to_nobody_else(scope: str) -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            person, friend, other = [await house.join(conductor) for _ in range(3)]
+            names = {"friend": friend.sleeper.sleeper_id}
+            await house.grant(person, Purpose.VISIBILITY, scope=scope.format(**names))
+
+            def seen_by(role: Role, who: Person | None = None) -> bool:
+                view, name = conductor.view(), "" if who is None else who.sleeper.sleeper_id
+                rows = (*view.rows, *view.shown_to(role.word, name))
+                assert len(rows) <= 1, "once"
+                return bool(rows)
+
+            async def used_by(role: Role, who: Person | None = None) -> bool:
+                before = [use for use in person.sleeper.uses if use.by == role.word]
+                conductor.usage.looked(role.word, "" if who is None else who.sleeper.sleeper_id)
+                await conductor.usage.note([person])
+                await trio.sleep(3600)
+                return [use for use in person.sleeper.uses if use.by == role.word] != before
+
+            seen = {
+                "host": seen_by(Role.HOST),
+                "steward": any(one.row is not None for one in conductor.stewarding.room(Role.STEWARD).beds),
+                "friend": seen_by(Role.SLEEPER, friend),
+                "other": seen_by(Role.SLEEPER, other),
+            }
+            everybody = {"host", "steward", "friend", "other"}
+            meant = {"": everybody, "sleeper": {"friend", "other"}, "{friend}": {"friend"}}.get(scope, {scope})
+            assert {name for name, is_seen in seen.items() if is_seen} == meant
+            assert not conductor.view().shown_to(Role.SLEEPER.word, person.sleeper.sleeper_id), "that is their own row"
+            used = {
+                "host": await used_by(Role.HOST),
+                "friend": await used_by(Role.SLEEPER, friend),
+                "other": await used_by(Role.SLEEPER, other),
+            }
+            assert {name for name, is_used in used.items() if is_used} == meant - {"steward"}
+            sanctuary.doors.withdraw(person, frozenset({Purpose.VISIBILITY}), house.event_id())
+            await settle()
+            assert not any((seen_by(Role.HOST), seen_by(Role.SLEEPER, friend), seen_by(Role.SLEEPER, other)))
+            assert all(one.row is None for one in conductor.stewarding.room(Role.STEWARD).beds)
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "scope", "said"),
+    [
+        (Purpose.VISIBILITY, "council", "a sleeper's id, host, sleeper, steward, not to 'council'"),
+        (Purpose.MONITORING, "host", "one of a sleeper's id, not to 'host'"),
+        (Purpose.VOICE, "sleeper-b", "voice is allowed to the whole circle or not at all"),
+        (Purpose.VISIBILITY, "sleeper-\n", "printable"),
+        (Purpose.VISIBILITY, "sleeper-" + 200 * "x", "at most 200"),
+    ],
+)
+def test_a_scope_without_a_meaning_is_refused(purpose: Purpose, scope: str, said: str) -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            with pytest.raises(BadInput, match=said):
+                await house.grant(person, purpose, scope=scope)
+            assert person.sleeper.consent[purpose].grant is None
 
     in_virtual_time(scenario)
 

@@ -1,13 +1,17 @@
 """Coming and going softly: nobody hears a jump, nothing withdrawn comes back, and an opt-out waits for none of it."""
 
 import itertools
+from collections.abc import Callable
+from datetime import UTC
 
 import pytest
 import trio
 
 from harmonia.domain.consent import Purpose
 from harmonia.domain.edges import FADE_NS
+from harmonia.domain.schedule import parse_plan
 from harmonia.domain.states import CircleState
+from harmonia.domain.timetable import ends_ns
 from harmonia.engine.person import Person
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.errors import BadInput, NotNow
@@ -20,11 +24,29 @@ def loudness(sanctuary: Sanctuary, person: Person) -> float:
     return abs(plane_of(sanctuary).sleepers[person.number].voice[0])
 
 
-async def rises(sanctuary: Sanctuary, person: Person, seconds: float, steps: int = 40) -> list[float]:
-    """How loud they are over a time."""
+def hearing(sanctuary: Sanctuary, person: Person) -> float:
+    """How loud they hear others, 0 to 1."""
+    return plane_of(sanctuary).sleepers[person.number].hearing
+
+
+async def both(sanctuary: Sanctuary, people: list[Person]) -> list[float]:
+    """How loud they are, a quarter of a second before this returns."""
+    seen = [loudness(sanctuary, one) for one in people]
+    await trio.sleep(0.25)
+    return seen
+
+
+async def rises(
+    sanctuary: Sanctuary,
+    person: Person,
+    seconds: float,
+    steps: int = 40,
+    level: Callable[[Sanctuary, Person], float] = loudness,
+) -> list[float]:
+    """How loud they are over a time, or hear."""
     seen = []
     for _ in range(steps):
-        seen.append(loudness(sanctuary, person))
+        seen.append(level(sanctuary, person))
         await trio.sleep(seconds / steps)
     return seen
 
@@ -105,6 +127,82 @@ def test_a_schedule_offset_wakes_its_sleeper_and_nobody_else() -> None:
             assert loudness(sanctuary, person) == 1.0
             with pytest.raises(BadInput, match="at most 12 hours"):
                 await person.set_schedule_offset(13 * HOUR_NS)
+
+    in_virtual_time(scenario)
+
+
+def test_who_wakes_hears_the_others_fade_and_so_does_who_listens_to_what_they_hear() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=0, night_ns=8 * HOUR_NS)
+            person, other = await house.join(conductor), await house.join(conductor)
+            for one in (person, other):
+                await house.grant(one, Purpose.HEARING)
+            await house.grant(person, Purpose.MONITORING)
+            person.watched(1)
+            person.admit(other)
+            person.saw([other.sleeper.sleeper_id])
+            await trio.sleep(3600)
+            await person.set_hearing(0.8, 0.5)
+            await person.set_awake(True, 60 * 10**9)
+            seen = await rises(sanctuary, person, 61, level=hearing)
+            assert seen[0] > 0.75
+            assert seen == sorted(seen, reverse=True)
+            assert max(a - b for a, b in itertools.pairwise(seen)) < 0.05
+            assert hearing(sanctuary, person) == 0.0
+            assert hearing(sanctuary, other) == 1.0
+            assert plane_of(sanctuary).sleepers[other.number].ear == (person.number, 0.0)
+            await person.set_awake(False, 0)
+            await trio.sleep(FADE_NS / 1e9 + 1)
+            assert hearing(sanctuary, person) == 0.8
+            assert plane_of(sanctuary).sleepers[other.number].ear == (person.number, 0.5)
+            await other.set_schedule_offset(-6 * HOUR_NS)
+            assert hearing(sanctuary, other) == 1.0
+            await trio.sleep(3600)
+            assert (hearing(sanctuary, person), hearing(sanctuary, other)) == (0.8, 0.0)
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("wake", ["06:00", "05:59:58..06:00", "05:00..06:00", ""])
+def test_nobodys_voice_stops_at_once_when_the_score_is_over(wake: str) -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            plan = None
+            if wake:
+                plan, _ = parse_plan("UTC", UTC, "", "2027-01-15 22:00", wake, house.utc_ns())
+            conductor = await house.circle(sanctuary, gather_ns=None if wake else 0, night_ns=8 * HOUR_NS, plan=plan)
+            people = [await house.join(conductor) for _ in range(2)]
+            for one in people:
+                await house.grant(one, Purpose.VOICE)
+            await people[1].set_schedule_offset(HOUR_NS)
+            over_ns = ends_ns(conductor.circle, conductor.planned())
+            assert over_ns is not None
+            await trio.sleep((over_ns - house.now_ns()) / 1e9 - 11)
+            assert [loudness(sanctuary, one) for one in people] == [1.0, 1.0]
+            seen = list(zip(*[await both(sanctuary, people) for _ in range(44)], strict=True))
+            for levels in seen:
+                assert levels == tuple(sorted(levels, reverse=True))
+                assert max(a - b for a, b in itertools.pairwise(levels)) < 0.06
+                assert levels[-1] < 0.06
+        async with house.awake() as again:
+            back = again.roll.by_id(people[0].sleeper.sleeper_id)
+            assert back is not None
+            assert loudness(again, back) < 0.06, "a restart finds it as it was"
+
+    in_virtual_time(scenario)
+
+
+def test_a_host_who_wakes_a_circle_early_lets_the_voices_go_in_its_last_seconds() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=0, night_ns=8 * HOUR_NS)
+            person = await house.join(conductor)
+            await house.grant(person, Purpose.VOICE)
+            await trio.sleep(3600)
+            await conductor.advance(CircleState.WAKING)
+            await trio.sleep(595)
+            assert 0.4 < loudness(sanctuary, person) < 0.6
 
     in_virtual_time(scenario)
 

@@ -54,6 +54,7 @@ def test_the_next_moon_is_made_however_far_and_the_one_after_it_once_it_gathers(
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:
             moon = await begin(house, sanctuary, "full-moon")
+            # Full on 2026-12-24 01:28, 2027-01-22 12:17 and 2027-02-20 23:23 UTC (F. Espenak's tables): noon to noon.
             assert list(moon.made) == ["2026-12-23"]
             assert [night.night for night in moon.coming(3)] == ["2026-12-23", "2027-01-22", "2027-02-20"]
             house.wall_ns += 18 * DAY_S * 10**9  # somebody sets the clock: 22 December

@@ -1,7 +1,7 @@
 """Roles, the silent room, calls for help and dialogues, in virtual time: what holds whoever is host or steward."""
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -81,6 +81,26 @@ def test_nobody_sounds_after_a_restart_until_the_silence_is_lifted() -> None:
             assert not any(audible(sanctuary, one) or hears(sanctuary, one) for one in people)
             await conductor.stewarding.lift(silence.silence_id, "Sam")
             assert all(audible(sanctuary, one) and hears(sanctuary, one) for one in people)
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["on disk", "refused by the disk"])
+@pytest.mark.parametrize("alarm", [True, False], ids=["alarm", "silence"])
+def test_a_silence_ends_with_its_circle_and_an_alarm_does_not(alarm: bool, written: bool) -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake(journal := Picky()) as sanctuary:
+            conductor = await house.circle(sanctuary, gather_ns=0, night_ns=HOUR_NS)
+            await sounding(house, conductor)
+            with nullcontext() if written else pytest.raises(StorageError):
+                await conductor.stewarding.silence("", alarm, "Sam" if written else "Kim")
+            assert conductor.circle.silence is not None
+            await trio.sleep(2 * 3600)
+            assert not conductor.circle.open
+            assert (conductor.circle.silence is not None) == alarm
+        async with house.awake(journal) as sanctuary:
+            again = sanctuary.conductor(conductor.circle.circle_id)
+            assert (again.circle.silence is not None) == (alarm and written)
 
     in_virtual_time(scenario)
 
@@ -417,6 +437,40 @@ def test_the_caller_is_told_that_somebody_is_coming() -> None:
             person.changed.subscribe(lambda: told.append(conductor.stewarding.calls_of(person)[0].by))
             await conductor.stewarding.answer(call.help_id, "Sam", False)
             assert told[-1] == "Sam"
+
+    in_virtual_time(scenario)
+
+
+def test_a_call_is_its_callers_to_take_back_until_it_is_resolved_and_stays_so_over_a_restart() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            person, other = await house.join(conductor), await house.join(conductor)
+            room, events = conductor.stewarding, [house.event_id() for _ in range(3)]
+            # One that the disk refused is not written behind its end.
+            house.journal.full = True
+            with pytest.raises(StorageError):
+                await room.call(person, events[0], "dizzy")
+            (shown,) = room.room(Role.STEWARD).calls
+            with pytest.raises(StorageError):
+                await room.take_back(person, shown.help_id)
+            assert room.calls_of(person) == (shown,)
+            house.journal.full = False
+            gone = await room.take_back(person, shown.help_id)
+            assert gone.taken_back
+            assert await room.call(person, events[0], "dizzy") == gone
+            # One that somebody comes to; and one that is resolved.
+            coming, resolved = [await room.call(person, event_id, "") for event_id in events[1:]]
+            await room.answer(coming.help_id, "Sam", False)
+            coming = await room.take_back(person, coming.help_id)
+            assert (coming.by, coming.taken_back) == ("Sam", True)
+            resolved = await room.answer(resolved.help_id, "Sam", True)
+            assert await room.take_back(person, resolved.help_id) == resolved
+            with pytest.raises(NotFound, match="list your calls"):
+                await room.take_back(other, coming.help_id)
+        async with house.awake() as sanctuary:
+            room = sanctuary.conductor(conductor.circle.circle_id).stewarding
+            assert set(room.room(Role.STEWARD).calls) == {coming, resolved}, "the other was never written"
 
     in_virtual_time(scenario)
 

@@ -4,6 +4,7 @@ import os
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -183,3 +184,36 @@ def test_who_keeps_apart_from_whom_is_told_to_nobody_else_and_outlives_the_daemo
         assert running.plane.hears(ben.number, ann.number)
         assert keep(again, ben_id, unheard=False) == [("zoe-who-comes-later", False, True)]
         assert running.plane.hears(ann.number, ben.number)
+
+
+def test_visibility_to_somebody_alone_shows_a_person_to_them_and_to_nobody_else(tmp_path: Path) -> None:
+    def seen(watching: Any) -> tuple[list[str], int]:
+        answer = next(iter(watching))
+        watching.cancel()
+        return [row.sleeper_id for row in answer.sleepers], answer.hidden
+
+    with daemon(tmp_path) as running:
+        circle_id = running.create().circle_id
+        guests = [running.join(circle_id) for _ in range(3)]
+        person = guests[0]
+        mine, theirs, others = (guest.answer.sleeper_id for guest in guests)
+        person.grant(types_pb2.PURPOSE_PRESENCE)
+
+        def show(scope: str) -> None:
+            request = consent_pb2.GrantRequest(
+                purpose=types_pb2.PURPOSE_VISIBILITY, scope=scope, event_id=os.urandom(16)
+            )
+            assert person.call("Consent", "Grant", request).consent.granted
+
+        def watched() -> list[tuple[list[str], int]]:
+            request = circle_pb2.WatchCircleRequest(circle_id=circle_id)
+            host = running.circles.WatchCircle(request, metadata=running.admin, timeout=PATIENCE_S)
+            return [seen(host), *(seen(guest.call("Circle", "WatchCircle", request)) for guest in guests)]
+
+        show(theirs)
+        assert watched() == [([], 1), ([mine], 0), ([mine, theirs], 0), ([others], 1)]
+        show("host")
+        assert watched() == [([mine], 0), ([mine], 0), ([theirs], 1), ([others], 1)]
+        show("sleeper")
+        assert watched() == [([], 1), ([mine], 0), ([mine, theirs], 0), ([mine, others], 0)]
+        refused(Code.INVALID_ARGUMENT, "BAD_INPUT", show, "council")

@@ -7,9 +7,21 @@ from typing import Any
 
 import pytest
 
+from harmonia.domain.controller import Controller
 from harmonia.domain.events import decode
+from harmonia.domain.receipts import UNNAMED
+from harmonia.errors import StorageUnreadable
 from harmonia.journal.opening import open_sealed
-from harmonia.v1 import circle_pb2, consent_pb2, me_pb2, offer_pb2, platform_pb2, types_pb2
+from harmonia.v1 import (
+    circle_pb2,
+    consent_pb2,
+    me_pb2,
+    offer_pb2,
+    platform_pb2,
+    sanctuary_pb2,
+    sanctuary_pb2_grpc,
+    types_pb2,
+)
 from tests.rpc.daemon import PATIENCE_S, Guest, daemon
 from tests.rpc.test_doors import Code, refused
 
@@ -158,3 +170,30 @@ def test_a_wish_that_cannot_be_kept_is_refused_in_words(
         assert said in refused(Code.INVALID_ARGUMENT, "BAD_INPUT", guest.call, "Consent", "AddAdvanceWish", request)
         gone = consent_pb2.RemoveAdvanceWishRequest(wish_id=b"x" * 16)
         refused(Code.NOT_FOUND, "NOT_FOUND", guest.call, "Consent", "RemoveAdvanceWish", gone)
+
+
+def test_receipts_and_the_overview_name_who_answered_for_the_sanctuary_over_restarts(tmp_path: Path) -> None:
+    def named(guest: Guest) -> list[str]:
+        answer = guest.call("Me", "ListMyReceipts", me_pb2.ListMyReceiptsRequest())
+        return [json.loads(text)["dpv:hasEntity"]["dpv:hasName"] for text in answer.receipts]
+
+    with daemon(tmp_path) as running:
+        guest = running.join(running.create().circle_id)
+        guest.grant(VOICE)
+        assert named(guest) == [UNNAMED]
+        assert not guest.call("Me", "GetMe", me_pb2.GetMeRequest()).HasField("controller")
+    said = Controller("Sleep e.V.", "post@example.org", notice_url="https://example.org/privacy")
+    with daemon(tmp_path, controller=said) as running:
+        guest = guest.at(running)
+        guest.withdraw(VOICE)
+        assert named(guest) == [UNNAMED, "Sleep e.V."]
+    with daemon(tmp_path) as running:
+        guest = guest.at(running)
+        assert named(guest) == [UNNAMED, "Sleep e.V."]
+        told = guest.call("Me", "GetMe", me_pb2.GetMeRequest()).controller
+        assert (told.name, told.contact, told.address, told.notice_url) == tuple(said)
+        status: Any = sanctuary_pb2_grpc.SanctuaryServiceStub(running.channel)
+        assert status.GetStatus(sanctuary_pb2.GetStatusRequest(), timeout=PATIENCE_S).controller == told
+    (tmp_path / "controller.json").write_text("[3]")
+    with pytest.raises(StorageUnreadable, match=r"controller\.json is damaged"), daemon(tmp_path):
+        pass

@@ -54,6 +54,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "LiftSilence": {**CIRCLE, "silence_id": "{silence}"},
     "AnswerHelp": {**CIRCLE, "help_id": "{help}"},
     "CallForHelp": {"event_id": b"h" * 16},
+    "TakeBackHelp": {"help_id": "{help}"},
     "OpenDialogue": {**CIRCLE, "topic": "light"},
     "ListDialogues": CIRCLE,
     "GetDialogue": {**CIRCLE, "dialogue_id": "{dialogue}"},

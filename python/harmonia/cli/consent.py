@@ -80,7 +80,12 @@ def optout(data_dir: Path, circle: str | None, sleeper: str | None, words: tuple
 @click.command()
 @data_option
 @click.argument("purpose", type=purpose_type)
-@click.option("--scope", metavar="WHOM", help="Only to WHOM: a sleeper's id, for monitoring. [default: the circle]")
+@click.option(
+    "--scope",
+    metavar="WHOM",
+    help="Only to WHOM: a sleeper's id, for monitoring, recording and visibility; for the last also host, sleeper or "
+    "steward. [default: the circle]",
+)
 @click.option("--level", type=click.FloatRange(0, 1), help="How far, 0 to 1. [default: 1]")
 @click.option("--for", "for_s", type=SPAN, help="For so long, such as 3h or 90m. [default: with the circle]")
 @click.option("--until", help="Until then: 03:00, or a date and time.")

@@ -178,6 +178,8 @@ class Doors:
                 await who.grant(*map(Purpose.of, names))  # which says what is no purpose
             case ["help", *message]:
                 await who.call_for_help(" ".join(message))
+            case ["take-back"]:
+                await who.take_back_help()
             case ["awake" | "asleep" as word]:
                 who.sense_awake(word == "awake")
             case ["wake", *minutes]:
@@ -194,7 +196,7 @@ class Doors:
             case _:
                 raise errors.BadInput(
                     f"{' '.join(words)!r} is no command; there are optout, offset, rhythm, coupling, grant, help,"
-                    " awake, asleep, wake, sleep and quit"
+                    " take-back, awake, asleep, wake, sleep and quit"
                 )
 
     async def _in_turn(self, commands: trio.MemoryReceiveChannel[Callable[[], Awaitable[None]]]) -> None:
@@ -223,6 +225,8 @@ class Doors:
                                 self.mute()
                             case b"h":
                                 nursery.start_soon(_patiently, who.call_for_help)
+                            case b"H":
+                                nursery.start_soon(_patiently, who.take_back_help)
                             case b"a":
                                 nursery.start_soon(_patiently, who.sleep_on if who.woken else who.wake)
                             case b"w":

@@ -70,7 +70,8 @@ WOKEN = "you are waking: the night fades out here, and your voice for the others
 TUNNELLED = "UDP is blocked, so datagrams go through gRPC: all is as ever, but for a wider bound"
 DROPPED = "ALARM: something that sounds here is broken; what was no number was made silence"
 SUSPENDED = "this machine was suspended: the clock began anew, and the sound with it"
-KEYS = "o opts out, w of one purpose, a wakes, h calls for help, ← → move the offset, q leaves"
+KEYS = "o opts out, w of one purpose, a wakes, h calls for help, H takes it back, ← → move the offset, q leaves"
+UNTOLD = "help: the sanctuary does not answer, so nobody knows of your call yet; call out"
 
 
 def parse_voice(text: str) -> list[complex]:
@@ -244,7 +245,7 @@ def _simulated(
     "--control",
     is_flag=True,
     help="Take commands from standard input, one a line: optout [PURPOSE...], "
-    "offset TURNS, grant PURPOSE, help [TEXT], quit. Its end is a quit.",
+    "offset TURNS, grant PURPOSE, help [TEXT], take-back, quit. Its end is a quit.",
 )
 def join(
     data_dir: Path,
@@ -296,8 +297,8 @@ def join(
     With an INVITATION from anywhere; with a CIRCLE (id, its beginning, or title) on the host's own machine. With - the
     invitation is read from standard input: others who use this machine can see a command's words, and who is faster
     joins. Where there is no place, or the circle does not gather yet, it waits, and comes in by itself. Keys while
-    joined: o opts out of everything, w of one purpose, a wakes softly, h calls for help, left and right move the
-    offset, q leaves. The signal SIGUSR1 opts out of everything, too, and so does what --gesture hears.
+    joined: o opts out of everything, w of one purpose, a wakes softly, h calls for help, H takes that back, left and
+    right move the offset, q leaves. The signal SIGUSR1 opts out of everything, too, and so does what --gesture hears.
 
     Joining is a person's explicit command, so it grants presence, hearing, voice and visibility unless told otherwise,
     and says so. A sleeper who comes back (--state, --sleeper) keeps what they allowed before.
@@ -848,6 +849,8 @@ class _View(_Quiet):
         for call in who.calls:
             if call.waiting:
                 lines.append(f"\n{call_text(call)}", style="bold green" if call.by else "bold red")
+        if not (who.connected or all(one.taken_back for one in who.untold_calls)):
+            lines.append(f"\n{UNTOLD}", style="bold red")
         lines.append(f"\n{meter_text(now, self.calibration)}", style="dim" if now.muted else "")
         if now.sound.dropped:
             lines.append(f"\n{DROPPED} ({now.sound.dropped} so far)", style="bold red")

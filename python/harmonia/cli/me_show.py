@@ -9,7 +9,7 @@ from harmonia.cli.advance import wish_text
 from harmonia.cli.common import echo_json, find_sleeper, run, tell_kept_withdrawals
 from harmonia.cli.consent import consent_text, listener_text
 from harmonia.cli.times import span_text, wall
-from harmonia.client import Me, SleeperCalls
+from harmonia.client import Controller, Me, SleeperCalls
 from harmonia.client.export import me_json
 
 
@@ -29,6 +29,15 @@ def show_me(data_dir: Path, sleeper: str | None, as_json: bool) -> None:
         click.echo("\n".join(me_text(me, datetime.now(UTC))))
 
 
+def controller_text(controller: Controller | None) -> list[str]:
+    """Who answers for it, in lines."""
+    if controller is None:
+        return ["who answers for it: whoever runs this sanctuary has not named anybody; ask the host"]
+    more = [controller.address] if controller.address else []
+    more += [f"privacy notice: {controller.notice_url}"] if controller.notice_url else []
+    return ["; ".join([f"who answers for it: {controller.name}, {controller.contact}", *more])]
+
+
 def me_text(me: Me, now: datetime) -> list[str]:
     """The same for people, line by line."""
 
@@ -37,6 +46,7 @@ def me_text(me: Me, now: datetime) -> list[str]:
         return f"{at:%H:%M}" if at.date() == now.astimezone().date() else f"{at:%Y-%m-%d %H:%M}"
 
     lines = [f"{me.sleeper_id} in {me.circle_id}" + (" (has left)" if me.left else "")]
+    lines += controller_text(me.controller)
     lines.append("what I allow")
     lines += [f"  {purpose.word:<11} {consent_text(one, me.node_time_ns, now)}" for purpose, one in me.consents.items()]
     lines.append("who used it")

@@ -11,6 +11,7 @@ import click
 
 from harmonia import failpoints
 from harmonia.cli.common import data_option, echo_json, read_certificates, stated_options
+from harmonia.domain.controller import parse_controller
 from harmonia.rpc.server import serve as run_server
 
 
@@ -92,6 +93,15 @@ from harmonia.rpc.server import serve as run_server
     is_flag=True,
     help="Forget, for ever, everybody whose key is missing, in place of refusing to start.",
 )
+@click.option(
+    "--controller",
+    metavar="NAME",
+    help="Who answers for what is kept about people: receipts and `harmonia me` name them, from this start on. Kept "
+    "until another is given.",
+)
+@click.option("--contact", metavar="TEXT", help="How to reach them: an e-mail address, a telephone number.")
+@click.option("--controller-address", metavar="TEXT", help="Their postal address.")
+@click.option("--privacy-notice", metavar="URL", help="Their privacy notice.")
 @click.option("--json", "as_json", is_flag=True, help="Say where everything is as one line of JSON.")
 @click.option("--with-stdin", is_flag=True, hidden=True, help="End when standard input ends, with whoever started it.")
 def serve(
@@ -113,6 +123,10 @@ def serve(
     erasures: Path | None,
     new_erasures: bool,
     forget_unreadable: bool,
+    controller: str | None,
+    contact: str | None,
+    controller_address: str | None,
+    privacy_notice: str | None,
     as_json: bool,
     with_stdin: bool,
 ) -> None:
@@ -131,6 +145,7 @@ def serve(
     if cas and not any(upstream.startswith("nts://") for upstream in upstreams):
         raise click.UsageError("--ca is for --upstream nts://HOST.")
     upstream_ca = read_certificates(cas)
+    answers = parse_controller(controller, contact, controller_address, privacy_notice)
     failpoints.arm(os.environ.get(failpoints.VARIABLE, ""))
     if failpoints.armed():
         click.echo(f"warning: {failpoints.VARIABLE} breaks this sanctuary at {', '.join(failpoints.armed())}", err=True)
@@ -177,6 +192,7 @@ def serve(
         erasures=erasures,
         new_erasures=new_erasures,
         forget_unreadable=forget_unreadable,
+        controller=answers,
         on_ready=on_ready,
     )
 

@@ -32,6 +32,8 @@ def status(data_dir: Path, as_json: bool, watch: bool) -> None:
             f"sanctuary {seen['sanctuary_id']}, harmonia {seen['version']}, up {seconds_text(seen['uptime_ns'] / 1e9)}",
             f"{seen['circles']} circles, {seen['sleepers']} sleepers; UDP port {seen['udp_port']}",
         ]
+        if seen["controller"] is not None:
+            lines.append(f"{seen['controller']['name']} answers for it: {seen['controller']['contact']}")
         if seen["voices_dropped"]:
             lines.append(
                 f"ALARM: {seen['voices_dropped']} coefficients or samples were no numbers, made silence on their "

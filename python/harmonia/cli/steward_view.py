@@ -51,6 +51,8 @@ def _call_text(view: RoomView, call: HelpCall) -> str:
     ago = seconds_text((view.node_time_ns - call.called_ns) / 1e9)
     words = f": {call.message}" if call.message else ""
     who = f" ({call.sleeper_id})" if call.sleeper_id else ""
+    if call.taken_back:
+        return f"  taken back: place {call.place}{who}{words}"
     if call.resolved_ns is not None:
         return f"  resolved: place {call.place}{who}{words}, by {call.by}"
     state = f", {call.by} is coming" if call.coming_ns is not None else ""

@@ -272,6 +272,11 @@ class SleeperCalls:
         request = steward_pb2.CallForHelpRequest(event_id=event_id, message=message)
         return rooms.help_call((await self._call(self._steward, "StewardService", "CallForHelp", request)).call)
 
+    async def take_back_help(self, help_id: str) -> HelpCall:
+        """Takes an own call back; one that is resolved stays as it is. Raises NotFound."""
+        request = steward_pb2.TakeBackHelpRequest(help_id=help_id)
+        return rooms.help_call((await self._call(self._steward, "StewardService", "TakeBackHelp", request)).call)
+
     async def look(self) -> rooms.PublicCircle:
         """The circle's public state."""
         request = steward_pb2.LookAtCircleRequest()

@@ -75,6 +75,7 @@ def me_json(me: Me) -> dict[str, Any]:
         "sleeper_id": me.sleeper_id,
         "circle_id": me.circle_id,
         "sanctuary_id": me.sanctuary_id,
+        "controller": None if me.controller is None else asdict(me.controller),
         "node_time_ns": me.node_time_ns,
         "joined_ns": me.joined_ns,
         "left": me.left,

@@ -2,7 +2,8 @@
 
 Joining makes an Ed25519 key that never leaves the machine; the credential is bound to it, and every call carries a
 signature over its own method, a fresh nonce and the credential. The state file lets a platform that restarted go on
-without a new token. It also keeps withdrawals that the sanctuary has not acknowledged: a no outlives the process.
+without a new token. It also keeps withdrawals and calls for help that the sanctuary has not acknowledged: they outlive
+the process.
 """
 
 import base64
@@ -11,7 +12,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -22,6 +23,13 @@ from harmonia.domain.events import WishMade, decode, encode
 from harmonia.errors import BadInput, NotFound, StorageError, StorageUnreadable
 
 _VERSION = 1
+
+
+class UntoldHelp(NamedTuple):
+    """A call for help that the sanctuary has not acknowledged as it is here."""
+
+    message: str
+    taken_back: bool = False
 
 
 @dataclass(slots=True)
@@ -40,6 +48,8 @@ class Identity:
     """What this platform has to take back by itself, as far as it knows."""
     ceiling_dbfs: float | None = None
     """The personal ceiling: it is this platform's own, told to nobody, and outlives a restart."""
+    helps: dict[bytes, UntoldHelp] = field(default_factory=dict)
+    """Calls for help by event id that are not acknowledged yet."""
 
     def __repr__(self) -> str:
         return f"Identity({self.sleeper_id} in {self.circle_id})"
@@ -73,6 +83,7 @@ class Identity:
             "withdrawals": {event.hex(): [p.word for p in purposes] for event, purposes in self.withdrawals.items()},
             "wishes": [[json.loads(encode(WishMade(one.wish, one.set_ns))), one.fired] for one in self.wishes],
             "ceiling_dbfs": self.ceiling_dbfs,
+            "helps": {event.hex(): list(untold) for event, untold in self.helps.items()},
         }
         return json.dumps(content, indent=1)
 
@@ -96,6 +107,7 @@ class Identity:
                 path,
                 tuple(_standing(*one) for one in content.get("wishes", ())),
                 content.get("ceiling_dbfs"),
+                {bytes.fromhex(event): UntoldHelp(*untold) for event, untold in content.get("helps", {}).items()},
             )
         except FileNotFoundError:
             raise NotFound(f"no sleeper's state in {path}") from None

@@ -65,6 +65,8 @@ class HelpCall:
     resolved_ns: int | None
     sleeper_id: str
     """Empty where the caller does not grant visibility."""
+    taken_back: bool = False
+    """By its caller, before it was resolved."""
 
     @property
     def waiting(self) -> bool:
@@ -191,7 +193,9 @@ def help_call(m: steward_pb2.HelpCall) -> HelpCall:
     """The call of a message."""
     coming_ns = m.coming_ns if m.HasField("coming_ns") else None
     resolved_ns = m.resolved_ns if m.HasField("resolved_ns") else None
-    return HelpCall(m.help_id, m.place, m.message, m.called_ns, m.by, coming_ns, resolved_ns, m.sleeper_id)
+    return HelpCall(
+        m.help_id, m.place, m.message, m.called_ns, m.by, coming_ns, resolved_ns, m.sleeper_id, m.taken_back
+    )
 
 
 def help_calls(messages: Iterable[steward_pb2.HelpCall]) -> tuple[HelpCall, ...]:

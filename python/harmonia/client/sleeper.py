@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from harmonia import _core, errors
 from harmonia.client import calls, outbox, stems
 from harmonia.client.calibration import Calibration
 from harmonia.client.following import Following, Pursuit
-from harmonia.client.identity import Identity, purpose_bits, write_secret
+from harmonia.client.identity import Identity, UntoldHelp, purpose_bits, write_secret
 from harmonia.client.invitation import Invitation
 from harmonia.client.names import CircleState, LockState, Purpose
 from harmonia.client.phase import PhaseTracker
@@ -44,6 +45,7 @@ from harmonia.client.views import (
 from harmonia.client.vigil import Reading, Vigil
 from harmonia.domain.advance import AdvanceWish, StandingWish
 from harmonia.domain.edges import STAYING as STAYING_ON
+from harmonia.domain.help import call_id
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +61,7 @@ _LOOK_S = 0.5
 """Between two looks at a living signal."""
 _LEAD_RAMP_S = 2.0
 _HOME_S = 2.0
-"""How long going back from it may be waited for at the end."""
+"""How long a step of it, and the way back at the end, may be waited for."""
 FOLLOWING = (Purpose.BIOSIGNAL, Purpose.PULL)
 _LAST_WORD_S = 3.0
 """How long, at the end, what was withdrawn may take to be told; then the state file keeps it."""
@@ -132,7 +134,7 @@ class Sleeper:
         self._calls = calls.SleeperCalls(identity)
         self._settings: outbox.Outbox[None] = outbox.Outbox()
         self._withdrawals: outbox.Outbox[int] = outbox.Outbox(stubborn=True)
-        self._help: outbox.Outbox[HelpCall] = outbox.Outbox(stubborn=True)
+        self._help: outbox.Outbox[HelpCall | None] = outbox.Outbox(stubborn=True)
         self._withdrawals_made = 0
         """How many withdrawals this platform has heard of, here or from the sanctuary."""
         self._known_noes = {""}
@@ -383,11 +385,68 @@ class Sleeper:
     async def call_for_help(self, message: str = "") -> HelpCall:
         """Calls whoever is awake, with the place and ``message`` (up to 200 characters), whatever is granted.
 
-        It is repeated until the sanctuary has it on disk; then this returns. `calls` says who is coming. Raises
-        BadInput, and StorageError if the sanctuary's disk refuses: the call is shown there, and the telling goes on.
+        It is written into the state file, then repeated until the sanctuary has it on disk, by the next run of this
+        sleeper too; then this returns. `calls` says who is coming. Raises BadInput, NotNow if it is taken back before,
+        and StorageError if the sanctuary's disk refuses: the call is shown there, and the telling goes on.
         """
         event_id = os.urandom(16)
-        return await self._help.post(event_id.hex(), lambda: self._calls.call_for_help(event_id, message)).answer()
+        self.identity.helps[event_id] = UntoldHelp(message)
+        made = await self._tell_help(event_id).answer()
+        if made is None:
+            raise errors.NotNow("this call was taken back before the sanctuary heard of it")
+        return made
+
+    @property
+    def untold_calls(self) -> tuple[UntoldHelp, ...]:
+        """Calls for help, and what was taken back of them, that the sanctuary has not acknowledged yet."""
+        return tuple(self.identity.helps.values())
+
+    async def take_back_help(self, help_id: str = "") -> None:
+        """Takes one of this sleeper's calls for help back, or all that wait; returns once the sanctuary knows.
+
+        One that is resolved stays as it is. Raises NotFound.
+        """
+        untold = {call_id(self.sleeper_id, event_id): event_id for event_id in self.identity.helps}
+        meant = [help_id] if help_id else [*untold, *(one.help_id for one in self.calls if one.waiting)]
+        receipts = []
+        for name in dict.fromkeys(meant):
+            if (event_id := untold.get(name)) is not None:
+                self.identity.helps[event_id] = self.identity.helps[event_id]._replace(taken_back=True)
+                receipts.append(self._tell_help(event_id))
+            else:
+                receipts.append(self._help.post(name, partial(self._calls.take_back_help, name)))
+        for receipt in receipts:
+            await receipt.answer()
+
+    def _tell_help(self, event_id: bytes) -> outbox.Receipt[HelpCall | None]:
+        written = False
+
+        async def tell() -> HelpCall | None:
+            nonlocal written
+            untold, made = self.identity.helps.get(event_id), None
+            if untold is None:
+                return None  # taken back twice
+            if not written:  # it outlives this process before anybody is told
+                await self._save()
+                written = True
+            try:
+                if untold.taken_back:
+                    with suppress(errors.NotFound):  # the call itself was never heard
+                        made = await self._calls.take_back_help(call_id(self.sleeper_id, event_id))
+                else:
+                    made = await self._calls.call_for_help(event_id, untold.message)
+            except (errors.NotPermitted, errors.NotFound, errors.BadInput):
+                await self._help_told(event_id, untold)  # refused for good
+                raise
+            await self._help_told(event_id, untold)
+            return made
+
+        return self._help.post(event_id.hex(), tell)
+
+    async def _help_told(self, event_id: bytes, told: UntoldHelp) -> None:
+        if self.identity.helps[event_id] == told:  # else it was taken back meanwhile, which is still to be told
+            del self.identity.helps[event_id]
+        await self._save()
 
     async def follow(self, tracker: PhaseTracker) -> None:
         """Lets this sleeper's own rhythm follow a living signal, until it is cancelled: their breath becomes their ω.
@@ -407,7 +466,7 @@ class Sleeper:
                 self.following = Following(estimate, missing, pursuit.said_hz)
                 if missing:
                     # The sanctuary has left the signal itself; the way home to the circle's phase is for us to ask.
-                    if asked and await self._lead(None):
+                    if asked and await self._lead_wholly(None):
                         pursuit.forget()
                         asked = False
                 else:
@@ -415,19 +474,24 @@ class Sleeper:
                     wish = pursuit.wish(estimate, self._own_turns(clock.node_ns), now_s)
                     if wish is not None:
                         asked = True  # whether or not the answer comes before the end
-                        if await self._lead(wish):
+                        if await self._lead_wholly(wish):
                             pursuit.said(wish, now_s)
                 await trio.sleep(_LOOK_S)
         finally:
             self.following = self._breath = None
             if asked and not self._ended.is_set():
-                with trio.CancelScope(deadline=trio.current_time() + _HOME_S, shield=True):
-                    await self._lead(None)
+                await self._lead_wholly(None)
 
     def _stands(self, purpose: Purpose) -> bool:
         """Whether it is granted, and no withdrawal of it is under way: a report from before one lets nothing leave."""
         under_way = any(not purposes or purpose in purposes for purposes in self.identity.withdrawals.values())
         return self.consents[purpose].granted and not under_way
+
+    async def _lead_wholly(self, frequency_hz: float | None) -> bool:
+        """As `_lead`, also where whoever follows is cancelled: a call cut off half-way could overtake the way home."""
+        with trio.move_on_after(_HOME_S, shield=True):
+            return await self._lead(frequency_hz)
+        return False
 
     async def _lead(self, frequency_hz: float | None) -> bool:
         """Leads the own rhythm to a signal's frequency, or (None) back; where that cannot be now, says why: False."""
@@ -513,10 +577,10 @@ class Sleeper:
     ) -> None:
         """Allows ``purposes``. Raises BadInput if a withdrawal stands that this sleeper had not heard of: look again.
 
-        ``scope``: to whom, a sleeper's id for `monitoring`; empty: the circle. ``level``: how far, 0 to 1. ``for_s``:
-        for so many seconds; None: with the circle. Without any of these, what is allowed already stays as it is.
-        Granting presence, hearing or voice ends the silence after an opt-out of everything. Whatever is withdrawn
-        while this runs stays withdrawn: it stops there, with StaleGrant.
+        ``scope``: to whom, a sleeper's id for `monitoring` and `visibility`; empty: the circle. ``level``: how far, 0
+        to 1. ``for_s``: for so many seconds; None: with the circle. Without any of these, what is allowed already stays
+        as it is. Granting presence, hearing or voice ends the silence after an opt-out of everything. Whatever is
+        withdrawn while this runs stays withdrawn: it stops there, with StaleGrant.
         """
         withdrawals = self._withdrawals_made
         # An earlier no comes first: a yes can only answer a no that is recorded.
@@ -764,6 +828,8 @@ class Sleeper:
             # A no of the last run that nobody has acknowledged: it holds from the first sample of this one.
             self.platform.withdraw(event_id, purposes, purpose_bits(purposes))
             self._tell_withdrawal(event_id, purposes)
+        for event_id in self.identity.helps:
+            self._tell_help(event_id)
         if self.identity.ceiling_dbfs is not None:
             self.set_ceiling(self.identity.ceiling_dbfs)
         await self._attach()

@@ -280,6 +280,25 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Controller:
+    """Who answers for what a sanctuary keeps about people, as whoever runs it stated."""
+
+    name: str
+    contact: str
+    address: str
+    """Empty where it was not stated; so is the next."""
+    notice_url: str
+
+
+def controller(m: me_pb2.GetMeResponse | sanctuary_pb2.GetStatusResponse) -> Controller | None:
+    """Who answers for it; None if nobody was stated."""
+    if not m.HasField("controller"):
+        return None
+    one = m.controller
+    return Controller(one.name, one.contact, one.address, one.notice_url)
+
+
+@dataclass(frozen=True, slots=True)
 class Me:
     """What a sanctuary keeps about a sleeper, but for their events."""
 
@@ -300,6 +319,8 @@ class Me:
     own_level: float
     voice: tuple[complex, ...]
     node_time_ns: int
+    controller: Controller | None
+    """Who answers for what is kept; None: whoever runs the sanctuary has not named anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,6 +445,8 @@ class SanctuaryStatus:
     sleepers: int
     voices_dropped: int
     """What platforms made silence because it was no number, since the daemon began: an alarm."""
+    controller: Controller | None
+    """Who answers for what is kept about people; None: whoever runs the sanctuary has not named anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -759,6 +782,7 @@ def me(m: me_pb2.GetMeResponse) -> Me:
         own_level=m.own_level,
         voice=tuple(complex(c.re, c.im) for c in m.voice),
         node_time_ns=m.node_time_ns,
+        controller=controller(m),
     )
 
 
@@ -833,6 +857,7 @@ def status(m: sanctuary_pb2.GetStatusResponse) -> SanctuaryStatus:
         m.circles,
         m.sleepers,
         m.voices_dropped,
+        controller(m),
     )
 
 

@@ -29,7 +29,7 @@ from harmonia.domain.events import (
 from harmonia.domain.offers import Offer, OfferKind
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.schedule import NightPlan
-from harmonia.domain.silence import Silence, lifted, safety
+from harmonia.domain.silence import Silence, left_over, lifted, safety
 from harmonia.domain.states import BEFORE, ENDINGS, SOUNDING, TRANSITIONS, Cause, CircleState, Ending, move_between
 from harmonia.domain.weaving import STANDARD, CircleMode, Weaving, parse_pattern, parse_weaving
 from harmonia.errors import BadInput, BadScore, NotNow
@@ -121,6 +121,10 @@ class Circle:
         """What the score allows: voices sound from gathering to the end of waking."""
         sounding = self.state in SOUNDING or self.state is CircleState.GATHERING
         return OPEN if sounding else _WITHOUT_SOUND
+
+    def silenced(self, silence: Silence | None) -> "Circle":
+        """This circle with that silence, as far as it outlasts a circle that is closed."""
+        return replace(self, silence=silence if self.open else left_over(silence))
 
     @property
     def safety(self) -> Ceiling:
@@ -319,7 +323,7 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
             if state is CircleState.GATHERING:
                 return replace(moved, gathered_ns=t_ns)
             if state is CircleState.CLOSED:
-                return replace(moved, ending=ending or Ending.ENDED, reason=reason)
+                return replace(moved, ending=ending or Ending.ENDED, reason=reason).silenced(circle.silence)
             if epoch_ns is None:
                 return moved
             return replace(moved, epoch_ns=epoch_ns, rhythm=Rhythm(segments), rhythm_revision=1)
@@ -355,7 +359,7 @@ def apply(circle: Circle | None, event: CircleEvent) -> Circle:
         case OfferEnded(offer_id, _):
             return replace(circle, offers=offers.without(circle.offers, offer_id))
         case RoomSilenced(silence_id, message, alarm, by, t_ns):
-            return replace(circle, silence=Silence(silence_id, message, alarm, by, t_ns))
+            return circle.silenced(Silence(silence_id, message, alarm, by, t_ns))
         case RoomLifted(silence_id, _, _):
             return replace(circle, silence=lifted(circle.silence, silence_id))
         case _:

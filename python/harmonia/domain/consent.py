@@ -203,6 +203,32 @@ class Limits:
         return allowed
 
 
+SCOPE_MAX = 200
+SLEEPER_ID = "sleeper-"
+"""How the ids of sleepers begin."""
+_SCOPED = frozenset({Purpose.MONITORING, Purpose.RECORDING, Purpose.VISIBILITY})
+"""What can be allowed to somebody alone: it is asked for by somebody who is known. The rest goes to a field of all."""
+LOOKING = ("host", "sleeper", "steward")
+"""The roles that look at people, which `visibility` can be given to alone."""
+
+
+def parse_scope(purpose: Purpose, scope: str) -> str:
+    """``scope`` if a grant of ``purpose`` may carry it: a sleeper's id; of visibility a role, too. Raises BadInput."""
+    if len(scope) > SCOPE_MAX or not scope.isprintable():
+        raise BadInput(f"a scope must have at most {SCOPE_MAX} printable characters, not {scope[:40]!r}")
+    if scope and purpose not in _SCOPED:
+        words = ", ".join(sorted(one.name.lower() for one in _SCOPED))
+        raise BadInput(
+            f"{purpose.name.lower()} is allowed to the whole circle or not at all, not to {scope[:40]!r} alone: only"
+            f" {words} can be"
+        )
+    roles = LOOKING if purpose is Purpose.VISIBILITY else ()
+    if scope and not scope.startswith(SLEEPER_ID) and scope not in roles:
+        allowed = ", ".join(("a sleeper's id", *roles))
+        raise BadInput(f"{purpose.name.lower()} can be allowed to one of {allowed}, not to {scope[:40]!r}")
+    return scope
+
+
 def parse_level(level: float) -> float:
     """``level`` if a grant may carry it. Raises :class:`BadInput`."""
     if not (math.isfinite(level) and 0.0 <= level <= 1.0):

@@ -58,6 +58,11 @@ class Edges(NamedTuple):
         return min(ahead, default=None)
 
 
+def still_there(parting: tuple[int, int] | None, t_ns: int) -> float:
+    """How much there is of all voices together, 0 to 1, where they fade out from one node time to another."""
+    return 1.0 if parting is None else 1.0 - _part(t_ns - parting[0], parting[1] - parting[0])
+
+
 STAYING = Edges()
 """Somebody who came in time and does not go."""
 

@@ -484,6 +484,15 @@ class HelpCalled:
 
 
 @dataclass(frozen=True, slots=True)
+class HelpTakenBack:
+    """A sleeper took a call for help back."""
+
+    VERSION: ClassVar[int] = 1
+    help_id: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class PetitionMade:
     """A sleeper asks for something, through the advocate."""
 
@@ -610,7 +619,7 @@ CircleEvent = CircleCreated | CircleAdvanced | RhythmEvent | EntranceEvent | Pla
 ConsentEvent = ConsentGranted | ConsentWithdrawn
 SettingEvent = OffsetSet | RhythmOwned | CouplingSet | VoiceSet | HearingSet | ApartKept | AwakeSet | ScheduleOffsetSet
 WishEvent = WishMade | WishRemoved | OfferAnswered
-AskingEvent = HelpCalled | PetitionMade | PetitionWithdrawn
+AskingEvent = HelpCalled | HelpTakenBack | PetitionMade | PetitionWithdrawn
 ComingEvent = SleeperJoined | SleeperLeft | SleeperWentAway | SleeperCameBack
 PersonEvent = ComingEvent | ConsentEvent | SettingEvent | WishEvent | AskingEvent | UsageNoted
 SeriesEvent = SeriesCreated | SeriesChanged | NightMissed | SeriesEnded

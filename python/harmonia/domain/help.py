@@ -3,7 +3,8 @@
 A call discloses what its person chose to say and which place they lie at, and takes no purpose: somebody who has
 withdrawn everything calls like anybody else. It is named by its caller, so that it can be repeated until it is
 acknowledged and is still one call. Then somebody says that they are coming, and at last that it is resolved; neither
-can be taken back, and each may be said twice.
+can be taken back, and each may be said twice. Its caller may take the call itself back until then: whoever is coming
+is told so.
 """
 
 import hashlib
@@ -34,11 +35,17 @@ class Call:
     """Who is coming or came; empty while nobody has answered."""
     coming_ns: int | None = None
     resolved_ns: int | None = None
+    """When it was over, also by being taken back."""
+    taken_back: bool = False
 
     def answered(self, by: str, resolved: bool, t_ns: int) -> "Call":
         """The call once somebody is coming, or it is resolved. The first who comes stays named."""
         come = self if self.coming_ns is not None else replace(self, by=by, coming_ns=t_ns)
         return replace(come, resolved_ns=t_ns) if resolved and come.resolved_ns is None else come
+
+    def without(self, t_ns: int) -> "Call":
+        """The call once its caller took it back; one that is resolved stays as it is."""
+        return self if self.resolved_ns is not None else replace(self, resolved_ns=t_ns, taken_back=True)
 
 
 def call_id(sleeper_id: str, event_id: bytes) -> str:

@@ -7,23 +7,27 @@ is here. The context is in the document, so that nobody has to fetch one.
 
 Three things are as they are on purpose. Everybody is named by pseudonym: a sanctuary knows no others. No law is named,
 and no legal basis but an expressed consent: whether and which law applies is not for a program to claim; who runs the
-sanctuary states it, and so their name, address and contact. And what is no standard term, the level and the withdrawal
+sanctuary states it. They may state who answers for it, with a way to reach them; a receipt then names the one who was
+stated when its event happened, and says so where nobody was. And what is no standard term, the level and the withdrawal
 that a grant answers, stands under a namespace of our own.
 
 Times are the sanctuary's: node time is TAI; UTC is 37 s behind it (IERS Bulletin C, since 2017).
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from harmonia.domain.consent import Purpose
+from harmonia.domain.controller import Controller, Statement, stated_at
 from harmonia.domain.events import ConsentGranted, ConsentWithdrawn, Event
 from harmonia.domain.sleeper import Sleeper
 
 TAI_MINUS_UTC_S = 37
 SCHEMA = "https://w3id.org/dpv/schema/dpv-27560#receipt"
+UNNAMED = "whoever runs this sanctuary has not named who answers for it"
+UNSTATED = "not stated; ask the host of the circle"
 _NAMESPACE = uuid.UUID("6e641aec-dac6-4387-b0fc-b969b6bb9765")
 CONTEXT = {
     "dpv": "https://w3id.org/dpv#",
@@ -77,8 +81,13 @@ def record_id(sleeper_id: str, purpose: Purpose) -> str:
     return _urn("record", sleeper_id, purpose.name)
 
 
-def receipt(event: Event, sleeper: Sleeper, sanctuary_id: str) -> dict[str, Any] | None:
-    """The receipt for one event of this sleeper's stream; None for an event that is neither grant nor withdrawal."""
+def receipt(
+    event: Event, sleeper: Sleeper, sanctuary_id: str, controllers: Sequence[Statement] = ()
+) -> dict[str, Any] | None:
+    """The receipt for one event of this sleeper's stream; None for an event that is neither grant nor withdrawal.
+
+    ``controllers``: who answered for this sanctuary, oldest first.
+    """
     match event:
         case ConsentGranted():
             until = "with the circle" if event.until_ns is None else f"until {utc(event.until_ns)}"
@@ -88,11 +97,10 @@ def receipt(event: Event, sleeper: Sleeper, sanctuary_id: str) -> dict[str, Any]
                 "harmonia:supersedes": event.supersedes.hex() or "none",
                 "dct:valid": until,
             }
-            return _document(event, [event.purpose], "ConsentGiven", more, sleeper, sanctuary_id)
+            return _document(event, [event.purpose], "ConsentGiven", more, sleeper, sanctuary_id, controllers)
         case ConsentWithdrawn():
-            return _document(
-                event, event.purposes, "ConsentWithdrawn", {"dct:valid": "for good"}, sleeper, sanctuary_id
-            )
+            more = {"dct:valid": "for good"}
+            return _document(event, event.purposes, "ConsentWithdrawn", more, sleeper, sanctuary_id, controllers)
         case _:
             return None
 
@@ -104,18 +112,18 @@ def _document(
     more: dict[str, Any],
     sleeper: Sleeper,
     sanctuary_id: str,
+    controllers: Sequence[Statement],
 ) -> dict[str, Any]:
-    purposes = sorted(purposes)
+    purposes, stated = sorted(purposes), stated_at(controllers, event.t_ns)
     subject = {"@id": _urn("sleeper", sleeper.sleeper_id), "@type": "dpv:DataSubject"}
     controller_id = _urn("sanctuary", sanctuary_id)
-    unstated = "as stated by who runs this sanctuary; ask the host of the circle"
     controller = {
         "@id": controller_id,
         "@type": "dpv:DataController",
         "dct:identifier": sanctuary_id,
-        "dpv:hasName": sanctuary_id,
-        "dpv:hasAddress": unstated,
-        "dpv:hasContact": unstated,
+        "dpv:hasName": UNNAMED if stated is None else stated.name,
+        "dpv:hasAddress": (stated and stated.address) or UNSTATED,
+        "dpv:hasContact": UNSTATED if stated is None else stated.contact,
     }
     names = ",".join(purpose.name for purpose in purposes)
     receipt_id = _urn("receipt", sleeper.sleeper_id, type(event).__name__, event.event_id.hex(), names)
@@ -145,15 +153,23 @@ def _document(
             }
             for purpose in purposes
         ],
-        "dpv:hasNotice": {
-            "@id": _urn("notice", "docs/consent.md"),
-            "@type": "dpv:ConsentNotice",
-            "dct:title": "What each purpose allows: docs/consent.md of the program that runs this sanctuary",
-            "dct:language": "en",
-        },
+        "dpv:hasNotice": _notices(stated),
         "dpv:hasProcess": [_process(purpose, controller_id, sleeper) for purpose in purposes],
         "dpv:hasConsentStatus": happened,
     }
+
+
+def _notices(stated: Controller | None) -> list[dict[str, Any]]:
+    ours = {
+        "@id": _urn("notice", "docs/consent.md"),
+        "@type": "dpv:ConsentNotice",
+        "dct:title": "What each purpose allows: docs/consent.md of the program that runs this sanctuary",
+        "dct:language": "en",
+    }
+    if stated is None or not stated.notice_url:
+        return [ours]
+    theirs = {"@id": stated.notice_url, "@type": "dpv:PrivacyNotice", "dct:title": f"as {stated.name} states it"}
+    return [ours, theirs]
 
 
 def _process(purpose: Purpose, controller_id: str, sleeper: Sleeper) -> dict[str, Any]:

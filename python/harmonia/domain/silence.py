@@ -6,6 +6,9 @@ safety does, through a minimum. Whatever people allow, withdraw or set meanwhile
 
 A lift names the silence that it ends. One that was on its way while somebody silenced the room anew names an older one
 and ends nothing: of two who act at once, the one who wants it silent is obeyed.
+
+A silence ends with its circle, as the roles do that could lift it: somebody who sleeps on alone would else never hear
+anything again. An alarm does not: everybody was to wake.
 """
 
 from dataclasses import dataclass
@@ -34,6 +37,11 @@ class Silence:
 def safety(silence: Silence | None) -> Ceiling:
     """How far safety lets each purpose go."""
     return OPEN if silence is None else SILENT
+
+
+def left_over(silence: Silence | None) -> Silence | None:
+    """What is left of ``silence`` once its circle is closed."""
+    return silence if silence is not None and silence.alarm else None
 
 
 def lifted(silence: Silence | None, silence_id: str) -> Silence | None:

@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 from harmonia.domain.circle import DIALOGUE_NS_MAX, EDGE_NS_MAX, LEAD_NS, WAIT_NS_MAX, Circle
 from harmonia.domain.schedule import Instants
-from harmonia.domain.states import Cause, CircleState
+from harmonia.domain.states import SOUNDING, Cause, CircleState
+
+PARTING_NS_MAX = 10_000_000_000
+"""How long all voices go before the score is over, at most a tenth of the night: a sudden stop wakes who sleeps on."""
 
 
 class Due(NamedTuple):
@@ -76,6 +79,15 @@ def ends_ns(circle: Circle, planned: Instants | None = None) -> int | None:
         return planned.wake_until_ns
     begins = begins_ns(circle, planned)
     return None if begins is None or circle.length_ns is None else begins + circle.length_ns
+
+
+def parting(circle: Circle, planned: Instants | None = None) -> tuple[int, int] | None:
+    """From when to when all voices fade out, node time; None while nobody knows when the score is over."""
+    if circle.state not in SOUNDING:
+        return None
+    due = next_due(circle, planned)
+    over_ns = due.t_ns if due is not None and circle.state is CircleState.WAKING else ends_ns(circle, planned)
+    return None if over_ns is None else (over_ns - _tenth(circle, planned, PARTING_NS_MAX), over_ns)
 
 
 def gathers_ns(circle: Circle, planned: Instants | None = None) -> int | None:

@@ -6,7 +6,9 @@ intervals that nearly touch are one. Somebody who listened in is named, as they 
 a role ("host", "steward", "sleeper", "circle").
 
 A :class:`Book` turns what is in use now into what has to be written: a use when it begins (so that a crash hides none),
-again every hour, and when it ends. What a crash loses is at most the last hour of how long one lasted.
+again every ten minutes, and when it ends. What a crash loses is at most the last ten minutes of how long one lasted,
+and one that goes on after a short restart is still one interval. All that goes on is written together, so that a night
+of eight hours is some fifty events of a person, however much of theirs is in use.
 """
 
 import bisect
@@ -16,9 +18,10 @@ from dataclasses import dataclass, replace
 from harmonia.domain.consent import Purpose
 
 MINUTE_NS = 60_000_000_000
-HOUR_NS = 60 * MINUTE_NS
 JOIN_NS = 10 * MINUTE_NS
 """Intervals that are no farther apart are one."""
+AGAIN_NS = JOIN_NS
+"""Between two writings of what goes on."""
 USES_MAX = 500
 """Intervals remembered a sleeper; the oldest are forgotten first, and are still in the journal."""
 
@@ -78,12 +81,11 @@ class Book:
         for party in [party for party in self._open if party not in present]:
             since_ns, _ = self._open.pop(party)
             uses.append(Use(*party, since_ns, minute_ns + MINUTE_NS))
-        for party in sorted(present):
-            since_ns, written_ns = self._open.get(party, (minute_ns, None))
-            if written_ns is None or minute_ns - written_ns >= HOUR_NS:
+        if any(party not in self._open or minute_ns - self._open[party][1] >= AGAIN_NS for party in present):
+            for party in sorted(present):
+                since_ns, _ = self._open.get(party, (minute_ns, 0))
                 uses.append(Use(*party, since_ns, minute_ns + MINUTE_NS))
-                written_ns = minute_ns
-            self._open[party] = (since_ns, written_ns)
+                self._open[party] = (since_ns, minute_ns)
         return tuple(uses)
 
     def keep(self, uses: tuple[Use, ...]) -> None:

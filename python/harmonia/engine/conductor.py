@@ -6,6 +6,7 @@ and waits for the disk; the other ends grants and waits for nothing. A third wri
 
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.schedule import Instants, NightPlan
 from harmonia.domain.sleeper import limits_of
 from harmonia.domain.states import Cause, CircleState
-from harmonia.domain.timetable import Due, next_due
+from harmonia.domain.timetable import Due, next_due, parting
 from harmonia.domain.weaving import CircleMode, Thread, Woven, woven
 from harmonia.engine.desk import Desk, circle_stream
 from harmonia.engine.entrance import Entrance
@@ -98,6 +99,8 @@ class Conductor:
         self._released = trio.Event()
         self._room = trio.Event()
         self._edges_moved = trio.Event()
+        self.parting: tuple[int, int] | None = None
+        """From when to when all voices fade out, node time; None while nobody knows."""
         self._fading: set[Person] = set()
         self._on_plane = False
         self._ended_ns = desk.now_ns()
@@ -133,6 +136,7 @@ class Conductor:
         self._on_plane = True
         self._show_rhythm()
         self._show_weaving()
+        self._look_at_end()
         for person in self.entrance.people.values():
             person.end_following()
             self.wishes.act(person)
@@ -163,21 +167,28 @@ class Conductor:
         self._wake.set()
         self.look_at_edges()
 
+    def _look_at_end(self) -> None:
+        self.parting = parting(self.circle, self.planned())
+
     def look_at_edges(self) -> None:
         """Somebody comes or goes at another time than before."""
         self._edges_moved.set()
 
     async def _fade_edges(self) -> None:
-        """Lets the voices of those who come or go rise and fall."""
+        """Lets the voices of those who come or go rise and fall, and what they hear."""
         while True:
             self._edges_moved = trio.Event()
-            now_ns = self._desk.now_ns()
+            self._look_at_end()
+            now_ns, parting_ns = self._desk.now_ns(), None
+            if self.parting is not None and now_ns < self.parting[1]:
+                parting_ns = max(self.parting[0], now_ns)
+            all_go = parting_ns is not None and parting_ns <= now_ns
             changes = [(person, person.edges.next_ns(now_ns)) for person in self.entrance.people.values()]
-            for person, t_ns in changes:
-                if (t_ns is not None and t_ns <= now_ns) or person in self._fading:
-                    person.show_voice()
-            self._fading = {person for person, t_ns in changes if t_ns is not None and t_ns <= now_ns}
-            next_ns = min((t_ns for _, t_ns in changes if t_ns is not None), default=None)
+            moving = {person for person, t_ns in changes if all_go or (t_ns is not None and t_ns <= now_ns)}
+            for person in moving | self._fading:
+                person.show_edges()
+            self._fading = moving
+            next_ns = min((t_ns for t_ns in (parting_ns, *(t for _, t in changes)) if t_ns is not None), default=None)
             wait_s = math.inf if next_ns is None else max(_FADE_STEP_S, (next_ns - now_ns) / 1e9)
             with trio.move_on_after(wait_s):
                 await self._edges_moved.wait()
@@ -461,8 +472,15 @@ class Conductor:
         seen = tuple(row for row in rows if Purpose.VISIBILITY in row.granted)
         shown = frozenset(row.sleeper.sleeper_id for row in seen)
         here = frozenset(row.sleeper.sleeper_id for row in rows if Purpose.PRESENCE in row.granted)
+        private = defaultdict[str, tuple[SleeperRow, ...]](tuple)
+        for row in rows:
+            grant = row.sleeper.consent[Purpose.VISIBILITY].grant
+            if grant and grant.scope and row.sleeper.allows(Purpose.VISIBILITY, self.circle, now_ns, grant.scope):
+                private[grant.scope] += (row,)
         woven, waiting = self._woven(unity, seen, now_ns), self.entrance.waiting
-        return CircleView(self.circle, len(rows), now_ns, seen, here - shown, shown, woven, self.planned(), waiting)
+        return CircleView(
+            self.circle, len(rows), now_ns, seen, here - shown, shown, woven, self.planned(), waiting, private
+        )
 
     def _row(self, person: Person, limits: Limits, t_ns: int) -> SleeperRow:
         number = person.number

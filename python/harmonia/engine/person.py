@@ -21,8 +21,8 @@ from harmonia.domain import sleeper as sleepers
 from harmonia.domain.advance import WISHES_MAX, AdvanceWish, StandingWish, find, parse_wish
 from harmonia.domain.apart import Apart, about, check_room, parse_other, replaced
 from harmonia.domain.circle import LEAD_NS, RAMP_NS_DEFAULT, closed_words, require_rhythm
-from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level
-from harmonia.domain.edges import FADE_NS, Edges, parse_fade, parse_schedule_offset
+from harmonia.domain.consent import Consent, Grant, Purpose, parse_event_id, parse_level, parse_scope
+from harmonia.domain.edges import FADE_NS, Edges, parse_fade, parse_schedule_offset, still_there
 from harmonia.domain.events import (
     ApartKept,
     AskingEvent,
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
 _OFF_PLANE = (LookupError, ValueError, OSError)
 """What the data plane raises for somebody who is not on it (any more)."""
 _ATTEMPTS = 16
-SCOPE_MAX = 200
 
 
 class Person:
@@ -361,13 +360,20 @@ class Person:
         planned = self.conductor.planned() if self.sleeper.schedule_offset_ns else None
         return self.sleeper.edges(self.conductor.circle, planned)
 
-    def show_voice(self) -> None:
-        """Tells the data plane how loud their voice is while they come or go."""
+    def show_edges(self) -> None:
+        """Tells the data plane how loud their voice is, and the others are for them, while they come or go."""
         with self._newest:
-            if self.on_plane:
-                sleeper, circle, now_ns = self.sleeper, self.conductor.circle, self._desk.now_ns()
-                voice = sleeper.allows(Purpose.VOICE, circle, now_ns) * self.edges.voice(now_ns)
-                self._desk.plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
+            if not self.on_plane:
+                return
+            sleeper, circle, now_ns, edges = self.sleeper, self.conductor.circle, self._desk.now_ns(), self.edges
+            voice, hearing = (sleeper.allows(one, circle, now_ns) for one in (Purpose.VOICE, Purpose.HEARING))
+            voice *= edges.voice(now_ns) * still_there(self.conductor.parting, now_ns)
+            mix = edges.mix(now_ns)
+            self._desk.plane.set_voice(self.number, [voice * v for v in sleeper.voice_of(circle.channels)])
+            self._desk.plane.set_hearing(self.number, hearing * sleeper.hearing_level * mix)
+            for one in self.listeners.values():
+                if one.flows:
+                    self._set_ear(one.listener, self.number, sleeper.own_level * mix)
 
     async def grant(
         self, purpose: Purpose, *, scope: str, level: float, until_ns: int | None, supersedes: bytes, event_id: bytes
@@ -378,8 +384,7 @@ class Person:
         """
         now_ns = self._desk.now_ns()
         parse_event_id(event_id)
-        if len(scope) > SCOPE_MAX or not scope.isprintable():
-            raise BadInput(f"a scope must have at most {SCOPE_MAX} printable characters, not {scope[:40]!r}")
+        parse_scope(purpose, scope)
         if until_ns is not None and until_ns <= now_ns:
             raise BadInput(f"a grant must end in the future, after {now_ns} ns of node time, not at {until_ns} ns")
         event = ConsentGranted(purpose, scope, parse_level(level), until_ns, supersedes, event_id, now_ns)
@@ -475,16 +480,12 @@ class Person:
                 return
             plane, sleeper, circle, now_ns = self._desk.plane, self.sleeper, self.conductor.circle, self._desk.now_ns()
             self._keep_listeners(listening.still_allowed(self, now_ns))
-            for one in self.listeners.values():
-                if one.flows:
-                    self._set_ear(one.listener, self.number, sleeper.own_level)
             voice, hearing, recording = (
                 sleeper.allows(purpose, circle, now_ns)
                 for purpose in (Purpose.VOICE, Purpose.HEARING, Purpose.RECORDING)
             )
             plane.set_apart(self.number, *self._apart())
-            self.show_voice()
-            plane.set_hearing(self.number, hearing * sleeper.hearing_level)
+            self.show_edges()
             # A recorder is given the voice as loud as everybody else: not where less than that may be recorded.
             recorded = recording > 0 and recording >= voice
             plane.set_plan(self.number, voice=voice > 0, hearing=hearing > 0, recording=recorded)

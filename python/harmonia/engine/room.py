@@ -60,9 +60,9 @@ class Room(NamedTuple):
     """In the whole house."""
 
 
-def bed(person: Person, row: SleeperRow, circle: Circle, t_ns: int) -> Bed | None:
-    """How ``person`` is shown; None if they are not."""
-    if Purpose.VISIBILITY in row.granted:
+def bed(person: Person, row: SleeperRow, visible: bool, circle: Circle, t_ns: int) -> Bed | None:
+    """How ``person`` is shown to somebody to whom they are ``visible`` or not; None if they are not shown."""
+    if visible:
         return Bed(person.place, row, troubles(row, circle, t_ns))
     return Bed(person.place, None, ()) if Purpose.PRESENCE in row.granted else None
 

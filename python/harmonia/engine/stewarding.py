@@ -23,6 +23,7 @@ from harmonia.domain.events import (
     DialogueSpoken,
     HelpAnswered,
     HelpCalled,
+    HelpTakenBack,
     PetitionFiled,
     PetitionMade,
     PetitionWithdrawn,
@@ -125,6 +126,9 @@ class Stewarding:
                 called = Call(help_id, sleeper_id, person.place, message, t_ns)
                 self.calls = {**self.calls, help_id: self.calls.get(help_id, called)}
                 self._unwritten.discard(help_id)
+            case HelpTakenBack(help_id, t_ns) if (call := self.calls.get(help_id)) is not None:
+                self.calls = {**self.calls, help_id: call.without(t_ns)}
+                self._unwritten.discard(help_id)
             case PetitionMade(petition_id, event_id, text, t_ns):
                 self.petitions.setdefault(petition_id, Petition(petition_id, sleeper_id, event_id, text, t_ns))
             case PetitionWithdrawn(petition_id, _) if (petition := self.petitions.get(petition_id)) is not None:
@@ -142,7 +146,7 @@ class Stewarding:
 
     def still_silent(self, circle: Circle) -> Circle:
         """``circle`` with the newest silence, where the disk does not know it yet."""
-        return circle if self._silence is None else replace(circle, silence=self._silence)
+        return circle if self._silence is None else circle.silenced(self._silence)
 
     # Roles
 
@@ -183,9 +187,15 @@ class Stewarding:
         """The room now, for somebody in that role: those who grant visibility are told that it looked."""
         conductor, now_ns = self._conductor, self._desk.now_ns()
         circle, people = conductor.circle, list(conductor.entrance.people.values())
-        rows = [(person, conductor.own_row(person)) for person in people]
-        beds = (bed(person, row, circle, now_ns) for person, row in rows)
-        seen = {person.sleeper.sleeper_id for person, row in rows if Purpose.VISIBILITY in row.granted}
+        seen = {
+            person.sleeper.sleeper_id
+            for person in people
+            if person.sleeper.allows(Purpose.VISIBILITY, circle, now_ns, role.word)
+        }
+        beds = (
+            bed(person, conductor.own_row(person), person.sleeper.sleeper_id in seen, circle, now_ns)
+            for person in people
+        )
         calls = shown_calls(self.calls.values(), now_ns)
         conductor.usage.looked(role.word)
         return Room(
@@ -243,6 +253,15 @@ class Stewarding:
             _log.warning("%s: place %d calls for help", self._conductor.circle.circle_id, held.place + 1)
         if help_id in self._unwritten:
             await person.record(HelpCalled(help_id, held.message, held.called_ns))
+        return self.calls[help_id]
+
+    async def take_back(self, person: "Person", help_id: str) -> Call:
+        """Takes a call back; one that is resolved stays as it is. Raises NotFound, StorageError."""
+        held = self.calls.get(help_id)
+        if held is None or held.sleeper_id != person.sleeper.sleeper_id:
+            raise NotFound(f"you have not called for help as {help_id[:80]!r} in this circle: list your calls")
+        if held.resolved_ns is None:
+            await person.record(HelpTakenBack(help_id, self._desk.now_ns()))
         return self.calls[help_id]
 
     async def answer(self, help_id: str, by: str, resolved: bool) -> Call:

@@ -121,7 +121,9 @@ class UsageKeeper:
             parties.add((Purpose.PULL, CIRCLE))
         if sleeper.own_rhythm.set_hz is not None and not sleeper.may_follow(circle, now_ns):
             parties.add((Purpose.BIOSIGNAL, OWN_RHYTHM))
-        if sleeper.allows(Purpose.VISIBILITY, circle, now_ns):
-            looking = (role for role, names in looked.items() if names - {sleeper.sleeper_id})
-            parties |= {(Purpose.VISIBILITY, role) for role in looking}
+        for role, names in looked.items():
+            others = names - {sleeper.sleeper_id}
+            scopes = (role, *others) if others else ()
+            if any(sleeper.allows(Purpose.VISIBILITY, circle, now_ns, scope) for scope in scopes):
+                parties.add((Purpose.VISIBILITY, role))
         return parties

@@ -1,5 +1,7 @@
 """What may be seen of a circle, and by whom."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from harmonia.domain.circle import Circle
@@ -52,6 +54,13 @@ class CircleView(NamedTuple):
     """The instants of the circle's plan in node time, as of now."""
     waiting: int = 0
     """How many wait for a place."""
+    private: Mapping[str, tuple[SleeperRow, ...]] = MappingProxyType({})
+    """Those who grant visibility to somebody alone, by whom: a sleeper's id, or a role."""
+
+    def shown_to(self, role: str, sleeper_id: str = "") -> tuple[SleeperRow, ...]:
+        """Those beside ``rows`` whom somebody sees who is in that role; each of them but once, and nobody themself."""
+        found = (*self.private.get(role, ()), *self.private.get(sleeper_id, ()))
+        return tuple(row for row in found if row.sleeper.sleeper_id != sleeper_id)
 
 
 def row_of(

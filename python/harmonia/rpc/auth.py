@@ -98,6 +98,7 @@ _ACCESS: Mapping[str, Access] = {
     "StewardService/LiftSilence": Access.TEND,
     "StewardService/AnswerHelp": Access.TEND,
     "StewardService/CallForHelp": Access.SLEEPER,
+    "StewardService/TakeBackHelp": Access.SLEEPER,
     "DialogueService/OpenDialogue": Access.LEAD,
     "DialogueService/ListDialogues": Access.READ,
     "DialogueService/GetDialogue": Access.READ,

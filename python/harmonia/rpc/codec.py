@@ -11,6 +11,7 @@ from harmonia.domain.advance import AdvanceWish, LevelUnit, Since, StandingWish,
 from harmonia.domain.apart import Apart
 from harmonia.domain.circle import Circle
 from harmonia.domain.consent import ALL_PURPOSES, EVENT_ID_BYTES, Consent, Purpose
+from harmonia.domain.controller import Controller
 from harmonia.domain.edges import Edges
 from harmonia.domain.offers import Offer, OfferedGrant, OfferKind
 from harmonia.domain.rhythm import Rhythm, Segment
@@ -151,12 +152,15 @@ def watch_circle(view: CircleView) -> circle_pb2.WatchCircleResponse:
     )
 
 
-def watch_circle_own(view: CircleView, own: SleeperRow | None) -> circle_pb2.WatchCircleResponse:
+def watch_circle_own(view: CircleView, role: str, own: SleeperRow | None) -> circle_pb2.WatchCircleResponse:
     """What differs from caller to caller. Its bytes behind those of :func:`watch_circle` make one message."""
     sleeper_id = own.sleeper.sleeper_id if own is not None else ""
-    rows = [] if own is None or own.sleeper.left or sleeper_id in view.shown else [sleeper_view(own)]
+    rows = list(view.shown_to(role, sleeper_id))
+    if own is not None and not own.sleeper.left and sleeper_id not in view.shown:
+        rows.append(own)
     pull = None if own is None or own.thread is None else own.thread.pull
-    return circle_pb2.WatchCircleResponse(sleepers=rows, hidden=len(view.hidden_ids - {sleeper_id}), own_pull=pull)
+    hidden = view.hidden_ids - {sleeper_id, *(row.sleeper.sleeper_id for row in rows)}
+    return circle_pb2.WatchCircleResponse(sleepers=map(sleeper_view, rows), hidden=len(hidden), own_pull=pull)
 
 
 def purpose_consents(consent: Consent, t_ns: int, purposes: Iterable[Purpose] = ()) -> list[consent_pb2.PurposeConsent]:
@@ -355,7 +359,12 @@ def parse_supersedes(messages: Iterable[offer_pb2.AnsweredWithdrawal]) -> dict[P
     return {parse_purpose(one.purpose): parse_withdrawal(one.withdrawal_id) for one in messages}
 
 
-def me(person: Person, sanctuary_id: str, t_ns: int) -> me_pb2.GetMeResponse:
+def controller(value: Controller | None) -> types_pb2.Controller | None:
+    """Who answers for it; None if nobody was stated."""
+    return None if value is None else types_pb2.Controller(**value._asdict())
+
+
+def me(person: Person, sanctuary_id: str, answers: Controller | None, t_ns: int) -> me_pb2.GetMeResponse:
     """What is kept about a person, but for their events."""
     sleeper = person.sleeper
     return me_pb2.GetMeResponse(
@@ -376,6 +385,7 @@ def me(person: Person, sanctuary_id: str, t_ns: int) -> me_pb2.GetMeResponse:
         own_level=sleeper.own_level,
         voice=[types_pb2.Coefficient(re=v.real, im=v.imag) for v in sleeper.voice],
         node_time_ns=t_ns,
+        controller=controller(answers),
     )
 
 

@@ -74,6 +74,7 @@ def call(value: Call, sleeper_id: str) -> steward_pb2.HelpCall:
         coming_ns=value.coming_ns,
         resolved_ns=value.resolved_ns,
         sleeper_id=sleeper_id,
+        taken_back=value.taken_back,
     )
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harmonia import failpoints
+from harmonia.domain.controller import Controller, Statement, dumped, loaded, stated
 from harmonia.errors import FolderInUse, StorageError, StorageUnreadable
 
 PRIVATE = 0o600
@@ -87,6 +88,29 @@ def admin_token(folder: Path) -> str:
     token = "ha_" + secrets.token_urlsafe(24)
     write_private(path, token.encode() + b"\n")
     return token
+
+
+def controllers(folder: Path, controller: Controller | None, t_ns: int) -> tuple[Statement, ...]:
+    """Who answers for this sanctuary, as it was stated at this start, node time ``t_ns``, and before.
+
+    Raises StorageError, StorageUnreadable.
+    """
+    path = folder / "controller.json"
+    try:
+        kept = loaded(path.read_text())
+    except FileNotFoundError:
+        kept = ()
+    except OSError as error:
+        raise StorageError(f"cannot read {path} ({error.strerror}): check it") from None
+    except ValueError:
+        raise StorageUnreadable(f"{path} is damaged: restore it, or delete it and state --controller anew") from None
+    now = stated(kept, controller, t_ns)
+    if now != kept:
+        try:
+            write_private(path, dumped(now).encode())
+        except OSError as error:
+            raise StorageError(f"cannot write {path} ({error.strerror}): free some space or check it") from None
+    return now
 
 
 def write_place(folder: Path, place: dict[str, str | int]) -> None:

@@ -22,6 +22,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from harmonia import failpoints
+from harmonia.domain.controller import Controller
 from harmonia.engine.plane import DataPlane
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.engine.scores import ScoreReader, read_score
@@ -124,6 +125,8 @@ class Settings:
     """Begins another erasure journal where it is not the one that was used last, in place of refusing to start."""
     forget_unreadable: bool = False
     """Forgets whoever's key is missing, in place of refusing to start."""
+    controller: Controller | None = None
+    """Who answers for what is kept about people, from this start on; None: who was stated before."""
     plane: PlaneFactory | None = None
     """None: the core's node."""
     scores: ScoreReader = read_score
@@ -163,6 +166,7 @@ def serve(
     erasures: Path | None = None,
     new_erasures: bool = False,
     forget_unreadable: bool = False,
+    controller: Controller | None = None,
     on_ready: Callable[[Place], None] | None = None,
 ) -> None:
     """Runs a sanctuary until SIGTERM or SIGINT. ``on_ready`` is told where it listens. Raises HarmoniaError."""
@@ -185,6 +189,7 @@ def serve(
         erasures=erasures,
         new_erasures=new_erasures,
         forget_unreadable=forget_unreadable,
+        controller=controller,
     )
     asyncio.run(_serve(settings, on_ready))
 
@@ -245,7 +250,8 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
             await bridge.start()
             ledger = Ledger(journal, settings.data_dir, sanctuary.sanctuary_id, files.write_private)
             closing.callback(ledger.close)
-            house = House(sanctuary, bridge, ledger, _reachable(settings.host))
+            controllers = files.controllers(settings.data_dir, settings.controller, plane.node_time_ns())
+            house = House(sanctuary, bridge, ledger, _reachable(settings.host), controllers)
             credentials = grpc.ssl_server_credentials([pair])
             async with _serving(settings, credentials, token, house) as grpc_port:
                 metrics_port = _open_metrics(settings, house, closing)

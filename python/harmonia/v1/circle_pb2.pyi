@@ -700,7 +700,7 @@ class WatchCircleResponse(_message.Message):
     def circle(self) -> _types_pb2.Circle: ...
     @_builtins.property
     def sleepers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SleeperView]:
-        """Sleepers who grant visibility, and the caller's own."""
+        """Sleepers who grant visibility, to all or to the caller, and the caller's own."""
 
     @_builtins.property
     def woven(self) -> Global___Woven:

@@ -179,7 +179,7 @@ class PurposeConsent(_message.Message):
     purpose: _types_pb2.Purpose.ValueType
     granted: _builtins.bool
     scope: _builtins.str
-    """To whom or what it extends; empty: this circle."""
+    """To whom it extends; empty: this circle."""
     level: _builtins.float
     """0 to 1; how far."""
     until_ns: _builtins.int
@@ -218,6 +218,9 @@ class GrantRequest(_message.Message):
     EVENT_ID_FIELD_NUMBER: _builtins.int
     purpose: _types_pb2.Purpose.ValueType
     scope: _builtins.str
+    """To whom alone: a sleeper's id, for monitoring and the recording that belongs to it, and for visibility; for
+    visibility also `host`, `steward` or `sleeper`. Empty: the whole circle.
+    """
     level: _builtins.float
     """0 to 1; absent: 1. A voice is recorded only where recording reaches the voice's own level."""
     until_ns: _builtins.int

@@ -26,7 +26,7 @@ from harmonia.v1 import consent_pb2 as harmonia_dot_v1_dot_consent__pb2
 from harmonia.v1 import types_pb2 as harmonia_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14harmonia/v1/me.proto\x12\x0bharmonia.v1\x1a\x19harmonia/v1/consent.proto\x1a\x17harmonia/v1/types.proto\"\\\n\x03Use\x12%\n\x07purpose\x18\x01 \x01(\x0e\x32\x14.harmonia.v1.Purpose\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x10\n\x08since_ns\x18\x03 \x01(\x03\x12\x10\n\x08until_ns\x18\x04 \x01(\x03\"\x0e\n\x0cGetMeRequest\"\xce\x03\n\rGetMeResponse\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x11\n\tcircle_id\x18\x02 \x01(\t\x12\x14\n\x0csanctuary_id\x18\x03 \x01(\t\x12\x11\n\tjoined_ns\x18\x04 \x01(\x03\x12\x0c\n\x04left\x18\x05 \x01(\x08\x12-\n\x08purposes\x18\x06 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\x12(\n\tlisteners\x18\x07 \x03(\x0b\x32\x15.harmonia.v1.Listener\x12(\n\x06wishes\x18\x08 \x03(\x0b\x32\x18.harmonia.v1.AdvanceWish\x12!\n\x05\x61part\x18\t \x03(\x0b\x32\x12.harmonia.v1.Apart\x12\x1e\n\x04uses\x18\n \x03(\x0b\x32\x10.harmonia.v1.Use\x12\x0e\n\x06offset\x18\x0b \x01(\x10\x12\x10\n\x08\x63oupling\x18\x0c \x01(\x01\x12\x0e\n\x06weight\x18\r \x01(\x01\x12\x15\n\rhearing_level\x18\x0e \x01(\x02\x12\x11\n\town_level\x18\x0f \x01(\x02\x12\'\n\x05voice\x18\x10 \x03(\x0b\x32\x18.harmonia.v1.Coefficient\x12\x14\n\x0cnode_time_ns\x18\x11 \x01(\x03\")\n\x07MyEvent\x12\x10\n\x08position\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\"<\n\x13ListMyEventsRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\"U\n\x14ListMyEventsResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.harmonia.v1.MyEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x15ListMyReceiptsRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\"C\n\x16ListMyReceiptsResponse\x12\x10\n\x08receipts\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xfb\x01\n\tMeService\x12>\n\x05GetMe\x12\x19.harmonia.v1.GetMeRequest\x1a\x1a.harmonia.v1.GetMeResponse\x12S\n\x0cListMyEvents\x12 .harmonia.v1.ListMyEventsRequest\x1a!.harmonia.v1.ListMyEventsResponse\x12Y\n\x0eListMyReceipts\x12\".harmonia.v1.ListMyReceiptsRequest\x1a#.harmonia.v1.ListMyReceiptsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14harmonia/v1/me.proto\x12\x0bharmonia.v1\x1a\x19harmonia/v1/consent.proto\x1a\x17harmonia/v1/types.proto\"\\\n\x03Use\x12%\n\x07purpose\x18\x01 \x01(\x0e\x32\x14.harmonia.v1.Purpose\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x10\n\x08since_ns\x18\x03 \x01(\x03\x12\x10\n\x08until_ns\x18\x04 \x01(\x03\"\x0e\n\x0cGetMeRequest\"\xfb\x03\n\rGetMeResponse\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\x12\x11\n\tcircle_id\x18\x02 \x01(\t\x12\x14\n\x0csanctuary_id\x18\x03 \x01(\t\x12\x11\n\tjoined_ns\x18\x04 \x01(\x03\x12\x0c\n\x04left\x18\x05 \x01(\x08\x12-\n\x08purposes\x18\x06 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\x12(\n\tlisteners\x18\x07 \x03(\x0b\x32\x15.harmonia.v1.Listener\x12(\n\x06wishes\x18\x08 \x03(\x0b\x32\x18.harmonia.v1.AdvanceWish\x12!\n\x05\x61part\x18\t \x03(\x0b\x32\x12.harmonia.v1.Apart\x12\x1e\n\x04uses\x18\n \x03(\x0b\x32\x10.harmonia.v1.Use\x12\x0e\n\x06offset\x18\x0b \x01(\x10\x12\x10\n\x08\x63oupling\x18\x0c \x01(\x01\x12\x0e\n\x06weight\x18\r \x01(\x01\x12\x15\n\rhearing_level\x18\x0e \x01(\x02\x12\x11\n\town_level\x18\x0f \x01(\x02\x12\'\n\x05voice\x18\x10 \x03(\x0b\x32\x18.harmonia.v1.Coefficient\x12\x14\n\x0cnode_time_ns\x18\x11 \x01(\x03\x12+\n\ncontroller\x18\x12 \x01(\x0b\x32\x17.harmonia.v1.Controller\")\n\x07MyEvent\x12\x10\n\x08position\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\"<\n\x13ListMyEventsRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\"U\n\x14ListMyEventsResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.harmonia.v1.MyEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x15ListMyReceiptsRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\"C\n\x16ListMyReceiptsResponse\x12\x10\n\x08receipts\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xfb\x01\n\tMeService\x12>\n\x05GetMe\x12\x19.harmonia.v1.GetMeRequest\x1a\x1a.harmonia.v1.GetMeResponse\x12S\n\x0cListMyEvents\x12 .harmonia.v1.ListMyEventsRequest\x1a!.harmonia.v1.ListMyEventsResponse\x12Y\n\x0eListMyReceipts\x12\".harmonia.v1.ListMyReceiptsRequest\x1a#.harmonia.v1.ListMyReceiptsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,17 +38,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMEREQUEST']._serialized_start=183
   _globals['_GETMEREQUEST']._serialized_end=197
   _globals['_GETMERESPONSE']._serialized_start=200
-  _globals['_GETMERESPONSE']._serialized_end=662
-  _globals['_MYEVENT']._serialized_start=664
-  _globals['_MYEVENT']._serialized_end=705
-  _globals['_LISTMYEVENTSREQUEST']._serialized_start=707
-  _globals['_LISTMYEVENTSREQUEST']._serialized_end=767
-  _globals['_LISTMYEVENTSRESPONSE']._serialized_start=769
-  _globals['_LISTMYEVENTSRESPONSE']._serialized_end=854
-  _globals['_LISTMYRECEIPTSREQUEST']._serialized_start=856
-  _globals['_LISTMYRECEIPTSREQUEST']._serialized_end=918
-  _globals['_LISTMYRECEIPTSRESPONSE']._serialized_start=920
-  _globals['_LISTMYRECEIPTSRESPONSE']._serialized_end=987
-  _globals['_MESERVICE']._serialized_start=990
-  _globals['_MESERVICE']._serialized_end=1241
+  _globals['_GETMERESPONSE']._serialized_end=707
+  _globals['_MYEVENT']._serialized_start=709
+  _globals['_MYEVENT']._serialized_end=750
+  _globals['_LISTMYEVENTSREQUEST']._serialized_start=752
+  _globals['_LISTMYEVENTSREQUEST']._serialized_end=812
+  _globals['_LISTMYEVENTSRESPONSE']._serialized_start=814
+  _globals['_LISTMYEVENTSRESPONSE']._serialized_end=899
+  _globals['_LISTMYRECEIPTSREQUEST']._serialized_start=901
+  _globals['_LISTMYRECEIPTSREQUEST']._serialized_end=963
+  _globals['_LISTMYRECEIPTSRESPONSE']._serialized_start=965
+  _globals['_LISTMYRECEIPTSRESPONSE']._serialized_end=1032
+  _globals['_MESERVICE']._serialized_start=1035
+  _globals['_MESERVICE']._serialized_end=1286
 # @@protoc_insertion_point(module_scope)

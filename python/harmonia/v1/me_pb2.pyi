@@ -88,6 +88,7 @@ class GetMeResponse(_message.Message):
     OWN_LEVEL_FIELD_NUMBER: _builtins.int
     VOICE_FIELD_NUMBER: _builtins.int
     NODE_TIME_NS_FIELD_NUMBER: _builtins.int
+    CONTROLLER_FIELD_NUMBER: _builtins.int
     sleeper_id: _builtins.str
     circle_id: _builtins.str
     sanctuary_id: _builtins.str
@@ -116,6 +117,10 @@ class GetMeResponse(_message.Message):
 
     @_builtins.property
     def voice(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Coefficient]: ...
+    @_builtins.property
+    def controller(self) -> _types_pb2.Controller:
+        """Who answers for what is kept. Absent: whoever runs this sanctuary has not named anybody."""
+
     def __init__(
         self,
         *,
@@ -136,10 +141,11 @@ class GetMeResponse(_message.Message):
         own_level: _builtins.float = ...,
         voice: _abc.Iterable[_types_pb2.Coefficient] | None = ...,
         node_time_ns: _builtins.int = ...,
+        controller: _types_pb2.Controller | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apart", b"apart", "circle_id", b"circle_id", "coupling", b"coupling", "hearing_level", b"hearing_level", "joined_ns", b"joined_ns", "left", b"left", "listeners", b"listeners", "node_time_ns", b"node_time_ns", "offset", b"offset", "own_level", b"own_level", "purposes", b"purposes", "sanctuary_id", b"sanctuary_id", "sleeper_id", b"sleeper_id", "uses", b"uses", "voice", b"voice", "weight", b"weight", "wishes", b"wishes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apart", b"apart", "circle_id", b"circle_id", "controller", b"controller", "coupling", b"coupling", "hearing_level", b"hearing_level", "joined_ns", b"joined_ns", "left", b"left", "listeners", b"listeners", "node_time_ns", b"node_time_ns", "offset", b"offset", "own_level", b"own_level", "purposes", b"purposes", "sanctuary_id", b"sanctuary_id", "sleeper_id", b"sleeper_id", "uses", b"uses", "voice", b"voice", "weight", b"weight", "wishes", b"wishes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -97,6 +97,7 @@ class GetStatusResponse(_message.Message):
     CIRCLES_FIELD_NUMBER: _builtins.int
     SLEEPERS_FIELD_NUMBER: _builtins.int
     VOICES_DROPPED_FIELD_NUMBER: _builtins.int
+    CONTROLLER_FIELD_NUMBER: _builtins.int
     sanctuary_id: _builtins.str
     version: _builtins.str
     node_time_ns: _builtins.int
@@ -111,6 +112,10 @@ class GetStatusResponse(_message.Message):
     """Coefficients and samples that platforms made silence because they were no numbers, since the daemon began. More
     than 0 is an alarm: something that sings here is broken. It does not say whose.
     """
+    @_builtins.property
+    def controller(self) -> _types_pb2.Controller:
+        """Who answers for what is kept about people here. Absent: whoever runs this sanctuary has not named anybody."""
+
     def __init__(
         self,
         *,
@@ -122,10 +127,11 @@ class GetStatusResponse(_message.Message):
         circles: _builtins.int = ...,
         sleepers: _builtins.int = ...,
         voices_dropped: _builtins.int = ...,
+        controller: _types_pb2.Controller | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["circles", b"circles", "node_time_ns", b"node_time_ns", "sanctuary_id", b"sanctuary_id", "sleepers", b"sleepers", "udp_port", b"udp_port", "uptime_ns", b"uptime_ns", "version", b"version", "voices_dropped", b"voices_dropped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circles", b"circles", "controller", b"controller", "node_time_ns", b"node_time_ns", "sanctuary_id", b"sanctuary_id", "sleepers", b"sleepers", "udp_port", b"udp_port", "uptime_ns", b"uptime_ns", "version", b"version", "voices_dropped", b"voices_dropped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from harmonia.v1 import types_pb2 as harmonia_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19harmonia/v1/steward.proto\x12\x0bharmonia.v1\x1a\x17harmonia/v1/types.proto\"\x8d\x01\n\x08RolePass\x12\x0f\n\x07role_id\x18\x01 \x01(\t\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.harmonia.v1.Role\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x15\n\x08until_ns\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0f\n\x07made_ns\x18\x05 \x01(\x03\x12\x0c\n\x04over\x18\x06 \x01(\tB\x0b\n\t_until_ns\"x\n\x10GrantRoleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.harmonia.v1.Role\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x15\n\x08until_ns\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_until_ns\"L\n\x11GrantRoleResponse\x12#\n\x04role\x18\x01 \x01(\x0b\x32\x15.harmonia.v1.RolePass\x12\x12\n\ncredential\x18\x02 \x01(\t\"%\n\x10ListRolesRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\"9\n\x11ListRolesResponse\x12$\n\x05roles\x18\x01 \x03(\x0b\x32\x15.harmonia.v1.RolePass\"7\n\x11RevokeRoleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x0f\n\x07role_id\x18\x02 \x01(\t\"9\n\x12RevokeRoleResponse\x12#\n\x04role\x18\x01 \x01(\x0b\x32\x15.harmonia.v1.RolePass\"(\n\x13LookAtCircleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\"\x89\x02\n\x14LookAtCircleResponse\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.harmonia.v1.CircleState\x12\x14\n\x0cnode_time_ns\x18\x04 \x01(\x03\x12\x12\n\ncreated_ns\x18\x05 \x01(\x03\x12\x12\n\nentered_ns\x18\x06 \x01(\x03\x12\x15\n\x08\x65poch_ns\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07next_ns\x18\x08 \x01(\x03H\x01\x88\x01\x01\x12\x10\n\x08\x63\x61pacity\x18\t \x01(\r\x12\x10\n\x08sleepers\x18\n \x01(\rB\x0b\n\t_epoch_nsB\n\n\x08_next_ns\"[\n\x07Silence\x12\x12\n\nsilence_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x61larm\x18\x03 \x01(\x08\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12\x10\n\x08since_ns\x18\x05 \x01(\x03\"\xbe\x01\n\x08HelpCall\x12\x0f\n\x07help_id\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\r\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x11\n\tcalled_ns\x18\x04 \x01(\x03\x12\n\n\x02\x62y\x18\x05 \x01(\t\x12\x16\n\tcoming_ns\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x0bresolved_ns\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\nsleeper_id\x18\x08 \x01(\tB\x0c\n\n_coming_nsB\x0e\n\x0c_resolved_ns\"\xe7\x01\n\x03\x42\x65\x64\x12\r\n\x05place\x18\x01 \x01(\r\x12\x0f\n\x07visible\x18\x02 \x01(\x08\x12\x12\n\nsleeper_id\x18\x03 \x01(\t\x12&\n\x08troubles\x18\x04 \x03(\x0e\x32\x14.harmonia.v1.Trouble\x12*\n\nlock_state\x18\x05 \x01(\x0e\x32\x16.harmonia.v1.LockState\x12\x10\n\x08\x62ound_ns\x18\x06 \x01(\x03\x12\x11\n\tsilent_ns\x18\x07 \x01(\x03\x12\x12\n\nlevel_dbfs\x18\x08 \x01(\x02\x12\r\n\x05muted\x18\t \x01(\x08\x12\x10\n\x08suspends\x18\n \x01(\r\"%\n\x10WatchRoomRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\"\x8b\x02\n\x11WatchRoomResponse\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.harmonia.v1.CircleState\x12\x14\n\x0cnode_time_ns\x18\x04 \x01(\x03\x12\x10\n\x08sleepers\x18\x05 \x01(\r\x12%\n\x07silence\x18\x06 \x01(\x0b\x32\x14.harmonia.v1.Silence\x12$\n\x05\x63\x61lls\x18\x07 \x03(\x0b\x32\x15.harmonia.v1.HelpCall\x12\x1e\n\x04\x62\x65\x64s\x18\x08 \x03(\x0b\x32\x10.harmonia.v1.Bed\x12\x16\n\x0evoices_dropped\x18\t \x01(\x04\"G\n\x12SilenceRoomRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x61larm\x18\x03 \x01(\x08\"<\n\x13SilenceRoomResponse\x12%\n\x07silence\x18\x01 \x01(\x0b\x32\x14.harmonia.v1.Silence\";\n\x12LiftSilenceRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x12\n\nsilence_id\x18\x02 \x01(\t\"\x15\n\x13LiftSilenceResponse\"I\n\x11\x41nswerHelpRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x0f\n\x07help_id\x18\x02 \x01(\t\x12\x10\n\x08resolved\x18\x03 \x01(\x08\"9\n\x12\x41nswerHelpResponse\x12#\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x15.harmonia.v1.HelpCall\"7\n\x12\x43\x61llForHelpRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\x12\x0f\n\x07message\x18\x02 \x01(\t\":\n\x13\x43\x61llForHelpResponse\x12#\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x15.harmonia.v1.HelpCall*\x95\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_HOST\x10\x01\x12\x10\n\x0cROLE_STEWARD\x10\x02\x12\x0f\n\x0bROLE_WEAVER\x10\x03\x12\x10\n\x0cROLE_COUNCIL\x10\x04\x12\x11\n\rROLE_ADVOCATE\x10\x05\x12\x10\n\x0cROLE_SLEEPER\x10\x06\x12\x0e\n\nROLE_GUEST\x10\x07*\x8d\x01\n\x07Trouble\x12\x17\n\x13TROUBLE_UNSPECIFIED\x10\x00\x12\x16\n\x12TROUBLE_NO_SESSION\x10\x01\x12\x12\n\x0eTROUBLE_SILENT\x10\x02\x12\x14\n\x10TROUBLE_UNLOCKED\x10\x03\x12\x11\n\rTROUBLE_BOUND\x10\x04\x12\x14\n\x10TROUBLE_SOUNDING\x10\x05\x32\xdf\x05\n\x0eStewardService\x12J\n\tGrantRole\x12\x1d.harmonia.v1.GrantRoleRequest\x1a\x1e.harmonia.v1.GrantRoleResponse\x12J\n\tListRoles\x12\x1d.harmonia.v1.ListRolesRequest\x1a\x1e.harmonia.v1.ListRolesResponse\x12M\n\nRevokeRole\x12\x1e.harmonia.v1.RevokeRoleRequest\x1a\x1f.harmonia.v1.RevokeRoleResponse\x12S\n\x0cLookAtCircle\x12 .harmonia.v1.LookAtCircleRequest\x1a!.harmonia.v1.LookAtCircleResponse\x12L\n\tWatchRoom\x12\x1d.harmonia.v1.WatchRoomRequest\x1a\x1e.harmonia.v1.WatchRoomResponse0\x01\x12P\n\x0bSilenceRoom\x12\x1f.harmonia.v1.SilenceRoomRequest\x1a .harmonia.v1.SilenceRoomResponse\x12P\n\x0bLiftSilence\x12\x1f.harmonia.v1.LiftSilenceRequest\x1a .harmonia.v1.LiftSilenceResponse\x12M\n\nAnswerHelp\x12\x1e.harmonia.v1.AnswerHelpRequest\x1a\x1f.harmonia.v1.AnswerHelpResponse\x12P\n\x0b\x43\x61llForHelp\x12\x1f.harmonia.v1.CallForHelpRequest\x1a .harmonia.v1.CallForHelpResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19harmonia/v1/steward.proto\x12\x0bharmonia.v1\x1a\x17harmonia/v1/types.proto\"\x8d\x01\n\x08RolePass\x12\x0f\n\x07role_id\x18\x01 \x01(\t\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.harmonia.v1.Role\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x15\n\x08until_ns\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0f\n\x07made_ns\x18\x05 \x01(\x03\x12\x0c\n\x04over\x18\x06 \x01(\tB\x0b\n\t_until_ns\"x\n\x10GrantRoleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.harmonia.v1.Role\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x15\n\x08until_ns\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_until_ns\"L\n\x11GrantRoleResponse\x12#\n\x04role\x18\x01 \x01(\x0b\x32\x15.harmonia.v1.RolePass\x12\x12\n\ncredential\x18\x02 \x01(\t\"%\n\x10ListRolesRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\"9\n\x11ListRolesResponse\x12$\n\x05roles\x18\x01 \x03(\x0b\x32\x15.harmonia.v1.RolePass\"7\n\x11RevokeRoleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x0f\n\x07role_id\x18\x02 \x01(\t\"9\n\x12RevokeRoleResponse\x12#\n\x04role\x18\x01 \x01(\x0b\x32\x15.harmonia.v1.RolePass\"(\n\x13LookAtCircleRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\"\x89\x02\n\x14LookAtCircleResponse\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.harmonia.v1.CircleState\x12\x14\n\x0cnode_time_ns\x18\x04 \x01(\x03\x12\x12\n\ncreated_ns\x18\x05 \x01(\x03\x12\x12\n\nentered_ns\x18\x06 \x01(\x03\x12\x15\n\x08\x65poch_ns\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07next_ns\x18\x08 \x01(\x03H\x01\x88\x01\x01\x12\x10\n\x08\x63\x61pacity\x18\t \x01(\r\x12\x10\n\x08sleepers\x18\n \x01(\rB\x0b\n\t_epoch_nsB\n\n\x08_next_ns\"[\n\x07Silence\x12\x12\n\nsilence_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x61larm\x18\x03 \x01(\x08\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12\x10\n\x08since_ns\x18\x05 \x01(\x03\"\xd2\x01\n\x08HelpCall\x12\x0f\n\x07help_id\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\r\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x11\n\tcalled_ns\x18\x04 \x01(\x03\x12\n\n\x02\x62y\x18\x05 \x01(\t\x12\x16\n\tcoming_ns\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x0bresolved_ns\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\nsleeper_id\x18\x08 \x01(\t\x12\x12\n\ntaken_back\x18\t \x01(\x08\x42\x0c\n\n_coming_nsB\x0e\n\x0c_resolved_ns\"\xe7\x01\n\x03\x42\x65\x64\x12\r\n\x05place\x18\x01 \x01(\r\x12\x0f\n\x07visible\x18\x02 \x01(\x08\x12\x12\n\nsleeper_id\x18\x03 \x01(\t\x12&\n\x08troubles\x18\x04 \x03(\x0e\x32\x14.harmonia.v1.Trouble\x12*\n\nlock_state\x18\x05 \x01(\x0e\x32\x16.harmonia.v1.LockState\x12\x10\n\x08\x62ound_ns\x18\x06 \x01(\x03\x12\x11\n\tsilent_ns\x18\x07 \x01(\x03\x12\x12\n\nlevel_dbfs\x18\x08 \x01(\x02\x12\r\n\x05muted\x18\t \x01(\x08\x12\x10\n\x08suspends\x18\n \x01(\r\"%\n\x10WatchRoomRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\"\x8b\x02\n\x11WatchRoomResponse\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.harmonia.v1.CircleState\x12\x14\n\x0cnode_time_ns\x18\x04 \x01(\x03\x12\x10\n\x08sleepers\x18\x05 \x01(\r\x12%\n\x07silence\x18\x06 \x01(\x0b\x32\x14.harmonia.v1.Silence\x12$\n\x05\x63\x61lls\x18\x07 \x03(\x0b\x32\x15.harmonia.v1.HelpCall\x12\x1e\n\x04\x62\x65\x64s\x18\x08 \x03(\x0b\x32\x10.harmonia.v1.Bed\x12\x16\n\x0evoices_dropped\x18\t \x01(\x04\"G\n\x12SilenceRoomRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x61larm\x18\x03 \x01(\x08\"<\n\x13SilenceRoomResponse\x12%\n\x07silence\x18\x01 \x01(\x0b\x32\x14.harmonia.v1.Silence\";\n\x12LiftSilenceRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x12\n\nsilence_id\x18\x02 \x01(\t\"\x15\n\x13LiftSilenceResponse\"I\n\x11\x41nswerHelpRequest\x12\x11\n\tcircle_id\x18\x01 \x01(\t\x12\x0f\n\x07help_id\x18\x02 \x01(\t\x12\x10\n\x08resolved\x18\x03 \x01(\x08\"9\n\x12\x41nswerHelpResponse\x12#\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x15.harmonia.v1.HelpCall\"7\n\x12\x43\x61llForHelpRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\x12\x0f\n\x07message\x18\x02 \x01(\t\":\n\x13\x43\x61llForHelpResponse\x12#\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x15.harmonia.v1.HelpCall\"&\n\x13TakeBackHelpRequest\x12\x0f\n\x07help_id\x18\x01 \x01(\t\";\n\x14TakeBackHelpResponse\x12#\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x15.harmonia.v1.HelpCall*\x95\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_HOST\x10\x01\x12\x10\n\x0cROLE_STEWARD\x10\x02\x12\x0f\n\x0bROLE_WEAVER\x10\x03\x12\x10\n\x0cROLE_COUNCIL\x10\x04\x12\x11\n\rROLE_ADVOCATE\x10\x05\x12\x10\n\x0cROLE_SLEEPER\x10\x06\x12\x0e\n\nROLE_GUEST\x10\x07*\x8d\x01\n\x07Trouble\x12\x17\n\x13TROUBLE_UNSPECIFIED\x10\x00\x12\x16\n\x12TROUBLE_NO_SESSION\x10\x01\x12\x12\n\x0eTROUBLE_SILENT\x10\x02\x12\x14\n\x10TROUBLE_UNLOCKED\x10\x03\x12\x11\n\rTROUBLE_BOUND\x10\x04\x12\x14\n\x10TROUBLE_SOUNDING\x10\x05\x32\xb4\x06\n\x0eStewardService\x12J\n\tGrantRole\x12\x1d.harmonia.v1.GrantRoleRequest\x1a\x1e.harmonia.v1.GrantRoleResponse\x12J\n\tListRoles\x12\x1d.harmonia.v1.ListRolesRequest\x1a\x1e.harmonia.v1.ListRolesResponse\x12M\n\nRevokeRole\x12\x1e.harmonia.v1.RevokeRoleRequest\x1a\x1f.harmonia.v1.RevokeRoleResponse\x12S\n\x0cLookAtCircle\x12 .harmonia.v1.LookAtCircleRequest\x1a!.harmonia.v1.LookAtCircleResponse\x12L\n\tWatchRoom\x12\x1d.harmonia.v1.WatchRoomRequest\x1a\x1e.harmonia.v1.WatchRoomResponse0\x01\x12P\n\x0bSilenceRoom\x12\x1f.harmonia.v1.SilenceRoomRequest\x1a .harmonia.v1.SilenceRoomResponse\x12P\n\x0bLiftSilence\x12\x1f.harmonia.v1.LiftSilenceRequest\x1a .harmonia.v1.LiftSilenceResponse\x12M\n\nAnswerHelp\x12\x1e.harmonia.v1.AnswerHelpRequest\x1a\x1f.harmonia.v1.AnswerHelpResponse\x12P\n\x0b\x43\x61llForHelp\x12\x1f.harmonia.v1.CallForHelpRequest\x1a .harmonia.v1.CallForHelpResponse\x12S\n\x0cTakeBackHelp\x12 .harmonia.v1.TakeBackHelpRequest\x1a!.harmonia.v1.TakeBackHelpResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'harmonia.v1.steward_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=2235
-  _globals['_ROLE']._serialized_end=2384
-  _globals['_TROUBLE']._serialized_start=2387
-  _globals['_TROUBLE']._serialized_end=2528
+  _globals['_ROLE']._serialized_start=2356
+  _globals['_ROLE']._serialized_end=2505
+  _globals['_TROUBLE']._serialized_start=2508
+  _globals['_TROUBLE']._serialized_end=2649
   _globals['_ROLEPASS']._serialized_start=68
   _globals['_ROLEPASS']._serialized_end=209
   _globals['_GRANTROLEREQUEST']._serialized_start=211
@@ -57,29 +57,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SILENCE']._serialized_start=935
   _globals['_SILENCE']._serialized_end=1026
   _globals['_HELPCALL']._serialized_start=1029
-  _globals['_HELPCALL']._serialized_end=1219
-  _globals['_BED']._serialized_start=1222
-  _globals['_BED']._serialized_end=1453
-  _globals['_WATCHROOMREQUEST']._serialized_start=1455
-  _globals['_WATCHROOMREQUEST']._serialized_end=1492
-  _globals['_WATCHROOMRESPONSE']._serialized_start=1495
-  _globals['_WATCHROOMRESPONSE']._serialized_end=1762
-  _globals['_SILENCEROOMREQUEST']._serialized_start=1764
-  _globals['_SILENCEROOMREQUEST']._serialized_end=1835
-  _globals['_SILENCEROOMRESPONSE']._serialized_start=1837
-  _globals['_SILENCEROOMRESPONSE']._serialized_end=1897
-  _globals['_LIFTSILENCEREQUEST']._serialized_start=1899
-  _globals['_LIFTSILENCEREQUEST']._serialized_end=1958
-  _globals['_LIFTSILENCERESPONSE']._serialized_start=1960
-  _globals['_LIFTSILENCERESPONSE']._serialized_end=1981
-  _globals['_ANSWERHELPREQUEST']._serialized_start=1983
-  _globals['_ANSWERHELPREQUEST']._serialized_end=2056
-  _globals['_ANSWERHELPRESPONSE']._serialized_start=2058
-  _globals['_ANSWERHELPRESPONSE']._serialized_end=2115
-  _globals['_CALLFORHELPREQUEST']._serialized_start=2117
-  _globals['_CALLFORHELPREQUEST']._serialized_end=2172
-  _globals['_CALLFORHELPRESPONSE']._serialized_start=2174
-  _globals['_CALLFORHELPRESPONSE']._serialized_end=2232
-  _globals['_STEWARDSERVICE']._serialized_start=2531
-  _globals['_STEWARDSERVICE']._serialized_end=3266
+  _globals['_HELPCALL']._serialized_end=1239
+  _globals['_BED']._serialized_start=1242
+  _globals['_BED']._serialized_end=1473
+  _globals['_WATCHROOMREQUEST']._serialized_start=1475
+  _globals['_WATCHROOMREQUEST']._serialized_end=1512
+  _globals['_WATCHROOMRESPONSE']._serialized_start=1515
+  _globals['_WATCHROOMRESPONSE']._serialized_end=1782
+  _globals['_SILENCEROOMREQUEST']._serialized_start=1784
+  _globals['_SILENCEROOMREQUEST']._serialized_end=1855
+  _globals['_SILENCEROOMRESPONSE']._serialized_start=1857
+  _globals['_SILENCEROOMRESPONSE']._serialized_end=1917
+  _globals['_LIFTSILENCEREQUEST']._serialized_start=1919
+  _globals['_LIFTSILENCEREQUEST']._serialized_end=1978
+  _globals['_LIFTSILENCERESPONSE']._serialized_start=1980
+  _globals['_LIFTSILENCERESPONSE']._serialized_end=2001
+  _globals['_ANSWERHELPREQUEST']._serialized_start=2003
+  _globals['_ANSWERHELPREQUEST']._serialized_end=2076
+  _globals['_ANSWERHELPRESPONSE']._serialized_start=2078
+  _globals['_ANSWERHELPRESPONSE']._serialized_end=2135
+  _globals['_CALLFORHELPREQUEST']._serialized_start=2137
+  _globals['_CALLFORHELPREQUEST']._serialized_end=2192
+  _globals['_CALLFORHELPRESPONSE']._serialized_start=2194
+  _globals['_CALLFORHELPRESPONSE']._serialized_end=2252
+  _globals['_TAKEBACKHELPREQUEST']._serialized_start=2254
+  _globals['_TAKEBACKHELPREQUEST']._serialized_end=2292
+  _globals['_TAKEBACKHELPRESPONSE']._serialized_start=2294
+  _globals['_TAKEBACKHELPRESPONSE']._serialized_end=2353
+  _globals['_STEWARDSERVICE']._serialized_start=2652
+  _globals['_STEWARDSERVICE']._serialized_end=3472
 # @@protoc_insertion_point(module_scope)

@@ -386,6 +386,7 @@ class HelpCall(_message.Message):
     COMING_NS_FIELD_NUMBER: _builtins.int
     RESOLVED_NS_FIELD_NUMBER: _builtins.int
     SLEEPER_ID_FIELD_NUMBER: _builtins.int
+    TAKEN_BACK_FIELD_NUMBER: _builtins.int
     help_id: _builtins.str
     place: _builtins.int
     """Where the caller lies: 1 for who joined first."""
@@ -395,8 +396,11 @@ class HelpCall(_message.Message):
     """Who is coming or came; empty while nobody has answered."""
     coming_ns: _builtins.int
     resolved_ns: _builtins.int
+    """Also when the caller took it back."""
     sleeper_id: _builtins.str
     """Empty where the caller does not grant visibility."""
+    taken_back: _builtins.bool
+    """The caller took it back before anybody said that it is resolved."""
     def __init__(
         self,
         *,
@@ -408,10 +412,11 @@ class HelpCall(_message.Message):
         coming_ns: _builtins.int | None = ...,
         resolved_ns: _builtins.int | None = ...,
         sleeper_id: _builtins.str = ...,
+        taken_back: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_coming_ns", b"_coming_ns", "_resolved_ns", b"_resolved_ns", "coming_ns", b"coming_ns", "resolved_ns", b"resolved_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coming_ns", b"_coming_ns", "_resolved_ns", b"_resolved_ns", "by", b"by", "called_ns", b"called_ns", "coming_ns", b"coming_ns", "help_id", b"help_id", "message", b"message", "place", b"place", "resolved_ns", b"resolved_ns", "sleeper_id", b"sleeper_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coming_ns", b"_coming_ns", "_resolved_ns", b"_resolved_ns", "by", b"by", "called_ns", b"called_ns", "coming_ns", b"coming_ns", "help_id", b"help_id", "message", b"message", "place", b"place", "resolved_ns", b"resolved_ns", "sleeper_id", b"sleeper_id", "taken_back", b"taken_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__coming_ns: _TypeAlias = _typing.Literal["coming_ns"]  # noqa: Y015
     _WhichOneofArgType__coming_ns: _TypeAlias = _typing.Literal["_coming_ns", b"_coming_ns"]  # noqa: Y015
@@ -721,3 +726,42 @@ class CallForHelpResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallForHelpResponse: _TypeAlias = CallForHelpResponse  # noqa: Y015
+
+@_typing.final
+class TakeBackHelpRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELP_ID_FIELD_NUMBER: _builtins.int
+    help_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        help_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["help_id", b"help_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeBackHelpRequest: _TypeAlias = TakeBackHelpRequest  # noqa: Y015
+
+@_typing.final
+class TakeBackHelpResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def call(self) -> Global___HelpCall: ...
+    def __init__(
+        self,
+        *,
+        call: Global___HelpCall | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeBackHelpResponse: _TypeAlias = TakeBackHelpResponse  # noqa: Y015

@@ -82,6 +82,11 @@ class StewardServiceStub:
                 request_serializer=harmonia_dot_v1_dot_steward__pb2.CallForHelpRequest.SerializeToString,
                 response_deserializer=harmonia_dot_v1_dot_steward__pb2.CallForHelpResponse.FromString,
                 _registered_method=True)
+        self.TakeBackHelp = channel.unary_unary(
+                '/harmonia.v1.StewardService/TakeBackHelp',
+                request_serializer=harmonia_dot_v1_dot_steward__pb2.TakeBackHelpRequest.SerializeToString,
+                response_deserializer=harmonia_dot_v1_dot_steward__pb2.TakeBackHelpResponse.FromString,
+                _registered_method=True)
 
 
 class StewardServiceServicer:
@@ -155,6 +160,13 @@ class StewardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TakeBackHelp(self, request, context):
+        """Takes an own call back, so that nobody needs to come any more. A call that is resolved stays as it is. Sleeper only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StewardServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -202,6 +214,11 @@ def add_StewardServiceServicer_to_server(servicer, server):
                     servicer.CallForHelp,
                     request_deserializer=harmonia_dot_v1_dot_steward__pb2.CallForHelpRequest.FromString,
                     response_serializer=harmonia_dot_v1_dot_steward__pb2.CallForHelpResponse.SerializeToString,
+            ),
+            'TakeBackHelp': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeBackHelp,
+                    request_deserializer=harmonia_dot_v1_dot_steward__pb2.TakeBackHelpRequest.FromString,
+                    response_serializer=harmonia_dot_v1_dot_steward__pb2.TakeBackHelpResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -450,6 +467,33 @@ class StewardService:
             '/harmonia.v1.StewardService/CallForHelp',
             harmonia_dot_v1_dot_steward__pb2.CallForHelpRequest.SerializeToString,
             harmonia_dot_v1_dot_steward__pb2.CallForHelpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeBackHelp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/harmonia.v1.StewardService/TakeBackHelp',
+            harmonia_dot_v1_dot_steward__pb2.TakeBackHelpRequest.SerializeToString,
+            harmonia_dot_v1_dot_steward__pb2.TakeBackHelpResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,8 @@ class StewardServiceStub:
     """Calls for help. Takes no purpose: it tells whoever is awake the place and the message. Repeat it with the same event
     id until it is answered: then it is on disk. Sleeper only.
     """
+    TakeBackHelp: _grpc.UnaryUnaryMultiCallable[_steward_pb2.TakeBackHelpRequest, _steward_pb2.TakeBackHelpResponse]
+    """Takes an own call back, so that nobody needs to come any more. A call that is resolved stays as it is. Sleeper only."""
 
 @_typing.type_check_only
 class StewardServiceAsyncStub(StewardServiceStub):
@@ -89,6 +91,8 @@ class StewardServiceAsyncStub(StewardServiceStub):
     """Calls for help. Takes no purpose: it tells whoever is awake the place and the message. Repeat it with the same event
     id until it is answered: then it is on disk. Sleeper only.
     """
+    TakeBackHelp: _aio.UnaryUnaryMultiCallable[_steward_pb2.TakeBackHelpRequest, _steward_pb2.TakeBackHelpResponse]  # type: ignore[assignment]
+    """Takes an own call back, so that nobody needs to come any more. A call that is resolved stays as it is. Sleeper only."""
 
 class StewardServiceServicer(metaclass=_abc_1.ABCMeta):
     """A circle's roles, and the room at night: who needs help, silence, the alarm. The host's token opens it, a role's
@@ -171,5 +175,13 @@ class StewardServiceServicer(metaclass=_abc_1.ABCMeta):
         """Calls for help. Takes no purpose: it tells whoever is awake the place and the message. Repeat it with the same event
         id until it is answered: then it is on disk. Sleeper only.
         """
+
+    @_abc_1.abstractmethod
+    def TakeBackHelp(
+        self,
+        request: _steward_pb2.TakeBackHelpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_steward_pb2.TakeBackHelpResponse, _abc.Awaitable[_steward_pb2.TakeBackHelpResponse]]:
+        """Takes an own call back, so that nobody needs to come any more. A call that is resolved stays as it is. Sleeper only."""
 
 def add_StewardServiceServicer_to_server(servicer: StewardServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

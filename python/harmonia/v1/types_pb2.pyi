@@ -603,3 +603,36 @@ class Coefficient(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Coefficient: _TypeAlias = Coefficient  # noqa: Y015
+
+@_typing.final
+class Controller(_message.Message):
+    """Who answers for what a sanctuary keeps about people, as whoever runs it stated."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CONTACT_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    NOTICE_URL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    contact: _builtins.str
+    """How to reach them."""
+    address: _builtins.str
+    """Empty where it was not stated; so is the next."""
+    notice_url: _builtins.str
+    """Their privacy notice."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        contact: _builtins.str = ...,
+        address: _builtins.str = ...,
+        notice_url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "contact", b"contact", "name", b"name", "notice_url", b"notice_url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Controller: _TypeAlias = Controller  # noqa: Y015

@@ -167,7 +167,7 @@ class CircleServicer(circle_pb2_grpc.CircleServiceServicer):
         async with self._house.bridge.changes(conductor.changed) as changes:
             while True:
                 view, own = await self._house.bridge.ask(_look, conductor, who)
-                yield self._serialised(view) + codec.watch_circle_own(view, own).SerializeToString()
+                yield self._serialised(view) + codec.watch_circle_own(view, who.role.word, own).SerializeToString()
                 if not view.circle.open or (own is not None and own.sleeper.left):
                     return
                 # Changes come in storms; whoever watches gets the newest at a pace that they can read.

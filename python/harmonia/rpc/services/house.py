@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from harmonia.domain.controller import Statement
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.sanctuary import Sanctuary
 from harmonia.ledger.ledger import Ledger
@@ -18,6 +19,8 @@ class House:
     ledger: Ledger
     udp_host: str = "127.0.0.1"
     """Where this machine reaches the data plane's port."""
+    controllers: tuple[Statement, ...] = ()
+    """Who answers for what is kept about people, oldest first."""
 
     def now_ns(self) -> int:
         """Node time."""

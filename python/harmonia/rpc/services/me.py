@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from harmonia.domain.controller import stated_at
 from harmonia.domain.events import decode, encode
 from harmonia.domain.receipts import receipt
 from harmonia.rpc import codec
@@ -25,7 +26,9 @@ class MeServicer(me_pb2_grpc.MeServiceServicer):
         """What the caller allows and has set, and who used what."""
         person = sleeper()
         await self._house.bridge.call(person.conductor.usage.note, [person])
-        return codec.me(person, self._house.sanctuary.sanctuary_id, self._house.now_ns())
+        now_ns = self._house.now_ns()
+        controller = stated_at(self._house.controllers, now_ns)
+        return codec.me(person, self._house.sanctuary.sanctuary_id, controller, now_ns)
 
     async def ListMyEvents(self, request: Any, _context: Any) -> me_pb2.ListMyEventsResponse:  # noqa: N802
         """The caller's stream of the journal."""
@@ -51,7 +54,7 @@ class MeServicer(me_pb2_grpc.MeServiceServicer):
         records = await self._house.bridge.call(person.events, codec.parse_page_token(request.page_token), limit)
         last = request.page_token
         for record in records:
-            document = receipt(decode(record.data), person.sleeper, sanctuary_id)
+            document = receipt(decode(record.data), person.sleeper, sanctuary_id, self._house.controllers)
             if document is not None:
                 text = json.dumps(document, ensure_ascii=False)
                 size += len(text)

@@ -3,6 +3,7 @@
 from importlib import metadata
 from typing import Any
 
+from harmonia.domain.controller import stated_at
 from harmonia.rpc import codec
 from harmonia.rpc.services.house import House
 from harmonia.v1 import sanctuary_pb2, sanctuary_pb2_grpc
@@ -32,6 +33,7 @@ class SanctuaryServicer(sanctuary_pb2_grpc.SanctuaryServiceServicer):
             udp_port=sanctuary.plane.port,
             circles=circles,
             sleepers=sleepers,
+            controller=codec.controller(stated_at(self._house.controllers, now_ns)),
         )
 
     async def GetTracking(self, _request: Any, _context: Any) -> sanctuary_pb2.GetTrackingResponse:  # noqa: N802

@@ -87,6 +87,12 @@ class StewardServicer(steward_pb2_grpc.StewardServiceServicer):
         call = await self._house.bridge.call(call_for_help, person, request.event_id, request.message)
         return steward_pb2.CallForHelpResponse(call=codec.call(call, person.sleeper.sleeper_id))
 
+    async def TakeBackHelp(self, request: Any, _context: Any) -> steward_pb2.TakeBackHelpResponse:  # noqa: N802
+        """Takes an own call back."""
+        person = sleeper()
+        call = await self._house.bridge.call(person.conductor.stewarding.take_back, person, request.help_id)
+        return steward_pb2.TakeBackHelpResponse(call=codec.call(call, person.sleeper.sleeper_id))
+
 
 def _look(conductor: Conductor, who: Caller) -> Room:
     if who.held is not None:
