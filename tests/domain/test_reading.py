@@ -22,16 +22,18 @@ from harmonia.domain.events import (
     SleeperCameBack,
     SleeperLeft,
     SleeperWentAway,
+    UsageNoted,
     WishEvent,
     WishMade,
     WishRemoved,
     decode,
     encode,
 )
-from harmonia.domain.reading import made, read_all
+from harmonia.domain.reading import Read, made, read_all
 from harmonia.domain.recollection import Recollection
 from harmonia.domain.rhythm import Segment
 from harmonia.domain.sleeper import FOLLOWING
+from harmonia.domain.usage import MINUTE_NS, Use
 from harmonia.errors import StorageUnreadable
 from tests.domain.test_consent import JOINED, advance_wishes, ceilings, event_ids, fold, instants, person_events
 from tests.domain.test_events import any_of
@@ -60,6 +62,13 @@ NO = ConsentWithdrawn((Purpose.PULL,), b"n" * 16, 20)
 SEGMENTS = ((Segment(5, 0, 10**20),), (Segment(6, 0, 10**20),))
 own_rhythms = st.builds(byhand, st.integers(0, 1), st.none() | instants) | st.builds(followed, st.integers(0, 1))
 entangled = st.one_of(own_rhythms, ending, acting, st.builds(WishMade, advance_wishes, instants))
+noted = st.builds(  # near enough to touch, and not
+    lambda purpose, by, since, until: Use(purpose, by, since * MINUTE_NS, (since + until) * MINUTE_NS),
+    st.sampled_from([Purpose.VOICE, Purpose.HEARING]),
+    st.sampled_from(["host", "steward"]),
+    st.integers(0, 60),
+    st.integers(1, 9),
+)
 others = st.sampled_from(["sleeper-b", "sleeper-c"])
 lives = st.one_of(
     person_events,
@@ -71,11 +80,12 @@ lives = st.one_of(
     st.builds(WishRemoved, event_ids, instants),
     st.builds(AwakeSet, st.booleans(), instants, instants),
     st.builds(ScheduleOffsetSet, st.integers(-9, 9), instants),
+    st.builds(UsageNoted, st.lists(noted, max_size=3).map(tuple), instants),
     st.builds(SleeperLeft, instants),
     st.builds(SleeperWentAway, instants),
     st.builds(SleeperCameBack, instants),
 )
-ALONE = typing.get_args(ConsentEvent | SettingEvent | WishEvent)
+ALONE = typing.get_args(ConsentEvent | SettingEvent | WishEvent | UsageNoted)
 any_event = st.one_of([any_of(kind) for kind in typing.get_args(Event)])
 spoilt: st.SearchStrategy[typing.Any] = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just([]) | st.just({})
@@ -83,7 +93,11 @@ spoilt: st.SearchStrategy[typing.Any] = (
 
 
 def decode_all(datas: list[bytes]) -> list[Event]:
-    return [made(read) for read in read_all(b"\n".join(datas))]
+    return [made(read) for read in read_all(b"\n".join(datas))] if datas else []
+
+
+def reads_of(events: typing.Sequence[Event]) -> list[Read]:
+    return read_all(b"\n".join(map(encode, events))) if events else []
 
 
 def outcome(read: typing.Callable[[bytes], Event], data: bytes) -> Event | str:
@@ -128,7 +142,7 @@ def test_rhythms_and_wishes_that_a_withdrawal_changes_are_recalled_so(events: li
 
 def check_recalled(events: list[PersonEvent], looked_at: int) -> None:
     recollection = Recollection(sleepers.apply(None, JOINED))
-    reads = read_all(b"\n".join(map(encode, events)))
+    reads = reads_of(events)
     for first, some in ((0, reads[:looked_at]), (len(reads[:looked_at]), reads[looked_at:])):
         for place, told in recollection.absorb(some):
             assert told == events[first + place]
@@ -138,7 +152,7 @@ def check_recalled(events: list[PersonEvent], looked_at: int) -> None:
 @given(st.lists(any_event, max_size=8))
 def test_what_may_concern_others_is_told_and_what_is_no_persons_changes_nothing(events: list[Event]) -> None:
     recollection = Recollection(sleepers.apply(None, JOINED))
-    told = list(recollection.absorb(read_all(b"\n".join(map(encode, events)))))
+    told = list(recollection.absorb(reads_of(events)))
     assert told == [(place, event) for place, event in enumerate(events) if not isinstance(event, ALONE)]
     assert recollection.sleeper == fold([event for event in events if isinstance(event, PersonEvent)])
 

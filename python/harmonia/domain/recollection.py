@@ -29,15 +29,17 @@ from harmonia.domain.events import (
     RhythmOwned,
     ScheduleOffsetSet,
     SettingEvent,
+    UsageNoted,
     VoiceSet,
     WishEvent,
 )
 from harmonia.domain.reading import Read, made, reading
 from harmonia.domain.sleeper import Sleeper, apply, changes_after
+from harmonia.domain.usage import Use, merged
 from harmonia.errors import StaleGrant
 
 _PERSONAL = frozenset(typing.get_args(PersonEvent))
-_ALONE = frozenset(typing.get_args(ConsentEvent | SettingEvent | WishEvent))
+_ALONE = frozenset(typing.get_args(ConsentEvent | SettingEvent | WishEvent | UsageNoted))
 """What concerns nobody but its person: nearly all that there is to read."""
 _PURPOSES = dict(Purpose.__members__)
 _UNSET = Standing()
@@ -46,7 +48,7 @@ _UNSET = Standing()
 class Recollection:
     """One sleeper, as far as their events have been read."""
 
-    __slots__ = ("_apart", "_last", "_plain", "_sleeper", "_standings")
+    __slots__ = ("_apart", "_last", "_plain", "_sleeper", "_standings", "_uses")
 
     def __init__(self, sleeper: Sleeper) -> None:
         self._become(sleeper)
@@ -60,6 +62,7 @@ class Recollection:
     def sleeper(self) -> Sleeper:
         """As far as has been read."""
         changes: dict[str, Any] = {"apart": self._apart, "consent": Consent(MappingProxyType({**self._standings}))}
+        changes["uses"] = merged(self._sleeper.uses, (Use(*party, until) for party, until in self._uses.items()))
         for read in self._last.values():
             changes |= changes_after(self._sleeper, typing.cast(PersonEvent, made(read)))
         return replace(self._sleeper, **changes)
@@ -93,6 +96,8 @@ class Recollection:
         self._sleeper = sleeper
         self._standings = dict(sleeper.consent.standings)
         self._apart = sleeper.apart
+        self._uses: dict[tuple[Purpose, str, int], int] = {}
+        """Until when each was noted last that began then: what was noted before of it is no other."""
         self._last: dict[type, Read] = {}
         """Of each setting the newest, for none of which it matters what was before."""
         self._plain = not (sleeper.wishes or sleeper.strayed or sleeper.own_rhythm.set_hz is not None)
@@ -121,6 +126,12 @@ class Recollection:
         self._apart = replaced(self._apart, Apart(read.other_id, read.unheard, read.unhearing))
         return True
 
+    def _use(self, read: Read) -> bool:
+        noted = {(_PURPOSES[use.purpose], use.by, use.since_ns): use.until_ns for use in read.uses}
+        for began, until_ns in noted.items():
+            self._uses[began] = max(until_ns, self._uses.get(began, until_ns))
+        return True
+
 
 _SETTINGS = frozenset(map(reading, (OffsetSet, VoiceSet, HearingSet, CouplingSet, AwakeSet, ScheduleOffsetSet)))
 _QUICK: dict[type, Callable[[Recollection, Read], bool]] = {
@@ -128,5 +139,6 @@ _QUICK: dict[type, Callable[[Recollection, Read], bool]] = {
     reading(ConsentGranted): Recollection._grant,
     reading(ConsentWithdrawn): Recollection._withdraw,
     reading(ApartKept): Recollection._keep_apart,
+    reading(UsageNoted): Recollection._use,
 }
 """Each says whether it has taken the event in; where it has not, nothing was changed."""
