@@ -19,6 +19,7 @@ from typing import cast
 
 import apsw
 
+from harmonia import failpoints
 from harmonia.errors import StorageUnavailable, StorageUnreadable
 
 FORMAT_VERSION = 1
@@ -93,7 +94,10 @@ class KeyStore:
             try:
                 with self._connection:
                     self._connection.executemany("DELETE FROM keys WHERE stream = ?", [(stream,) for stream in streams])
+                    failpoints.hit("keys.delete")
+                failpoints.hit("keys.deleted")
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                failpoints.hit("keys.emptied")
             except apsw.Error as error:
                 raise self._unavailable(error, "written") from error
             for stream in streams:
@@ -111,6 +115,8 @@ class KeyStore:
         try:
             with self._connection:
                 self._connection.executemany("INSERT INTO keys VALUES (?, ?)", wishes.items())
+                failpoints.hit("keys.commit")
+            failpoints.hit("keys.committed")
         except apsw.Error as error:
             raise self._unavailable(error, "written") from error
         self._keys.update(wishes)

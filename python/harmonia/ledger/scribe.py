@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from harmonia import failpoints
 from harmonia.errors import StorageError, StorageUnavailable
 from harmonia.journal import ALL, Journal, Position, Record, Subscription
 from harmonia.ledger.leaves import NOES, Entry, Salt, entry_of
@@ -42,6 +43,7 @@ class Scribe:
 
     def start(self) -> None:
         """Compares the ledger with the journal, and goes on writing in a thread. Raises StorageError."""
+        failpoints.hit("ledger.start")
         self._seen = reconcile(self._journal, self._store)
         if self._store.checkpoint() is None:
             self._store.append([], self._signer)
@@ -75,6 +77,7 @@ class Scribe:
             if (entry := entry_of(record, self._salt)) is not None
         ]
         if leaves:
+            failpoints.hit("ledger.batch")
             self._store.append(leaves, self._signer)
         with self._moved:
             self._seen = records[-1].position
