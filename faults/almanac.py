@@ -14,9 +14,7 @@ _SERIES_MAX = 3
 _RULE = "FREQ=DAILY;INTERVAL=5;COUNT=2"
 _FIRST_AGO = timedelta(days=3)
 _NIGHT_NS = 8 * 3600 * 1_000_000_000
-_SCORE = types_pb2.Score(
-    name="series.sbg", format=types_pb2.SCORE_FORMAT_SBG, text="theta: 200+5/20\nNOW theta\n"
-)
+_SCORE = types_pb2.Score(name="series.sbg", format=types_pb2.SCORE_FORMAT_SBG, text="theta: 200+5/20\nNOW theta\n")
 
 
 class Almanac(Caller):

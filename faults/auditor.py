@@ -65,7 +65,7 @@ def _wrongly_readable(ledger: Opened, sleepers: list[Sleeper]) -> list[str]:
             (shredded if record.data == SHREDDED else readable).add(record.stream)
         after = page[-1].position
     gone = {stream for stream, forgotten in streams.items() if forgotten}
-    here = {stream for stream, forgotten in streams.items() if forgotten is False}
+    maybe = {stream for stream, forgotten in streams.items() if forgotten is None}
     wrong = [f"{stream} was forgotten, and can be read" for stream in gone & readable]
-    wrong += [f"{stream} was joined by, and is not in the journal" for stream in streams.keys() - readable - shredded]
-    return wrong + [f"{stream} was not forgotten, and cannot be read" for stream in shredded - streams.keys() | here & shredded]
+    wrong += [f"{stream} was not forgotten, and cannot be read" for stream in shredded - gone - maybe]
+    return wrong + [f"{stream} is gone from the journal" for stream in streams.keys() - readable - shredded]

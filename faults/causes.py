@@ -1,4 +1,4 @@
-"""What leads to each failpoint: the wish of somebody, or the circumstances in which the sanctuary comes there by itself.
+"""What leads to each failpoint: somebody's wish, or the circumstances in which the sanctuary comes there by itself.
 
 Every kind of event and every call that changes something has its line here. A kind or a call that is added without one
 is refused by a test: nobody could say that what it promises survives a death.
@@ -109,6 +109,19 @@ WISHES: Mapping[str, str] = {
 }
 """What leads to a place, by the last part of its name; whoever leaves joins again."""
 
+UNCHANGING: Mapping[str, tuple[str, ...]] = {
+    "it is asked, and nothing is different afterwards": (
+        *("GetStatus", "GetTracking", "GetCircle", "ListCircles", "LookAtCircle", "GetRhythm", "ListSeries"),
+        *("GetConsent", "ListOffers", "ListRoles", "ListDialogues", "GetDialogue", "ListOwnPetitions", "ListPetitions"),
+        *("GetMe", "ListMyEvents", "ListMyReceipts", "GetLedger", "ListEntries", "GetProof", "FindStem", "ReadStem"),
+    ),
+    "it shows what others change, for as long as its caller looks": (
+        *("WatchCircle", "WatchPlatform", "WatchRoom", "WaitForPlace"),
+    ),
+    "it lasts as long as its stream, and promises nothing beyond": ("ListenIn", "CarryDatagrams"),
+}
+"""Calls for which nobody wishes here, by the reason."""
+
 _KINDS: Mapping[str, str] = {
     "datagram": "withdraw_sealed",
     "erasures": "forget",
@@ -142,7 +155,7 @@ ONCE = FOUNDING | OPENING | CLOCK | CLOSING | USING
 
 
 def wish_for(name: str) -> str:
-    """The operation that leads to the failpoint ``name``; empty where no wish does. Raises KeyError on an unknown one."""
+    """The operation that leads to the failpoint ``name``; empty where none does. Raises KeyError on an unknown one."""
     kind, _, last = name.partition(".")
     if name in ONCE or name in PUBLISHING:
         return ""

@@ -92,7 +92,7 @@ class Door(Caller):
 
     def _waiting(self) -> int:
         """How many wait."""
-        return len(self.ledger.facts.get("line", ())) - self.ledger.facts.get("room", 0)
+        return len(self.ledger.facts.get("line", ())) - int(self.ledger.facts.get("room", 0))
 
     def _settled(self) -> types_pb2.Circle:
         """The circle, once all are in for whom there is room."""

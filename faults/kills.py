@@ -1,8 +1,9 @@
 """The campaign of sudden deaths: random wishes of several people, kill -9 at a named place, and what is there after it.
 
-A round starts the daemon on the folder that the last one left, audits what it has published and signed, compares all
-that it shows with the ledgers, lets everybody wish at the same time, and ends with the death at its failpoint. Each place has its turn before any
-has a second. What a person wishes follows from the seed; how the wishes of several interleave does not.
+A round starts the daemon on the folder that the last one left, audits its ledger, compares all that it shows with the
+ledgers of everybody, lets all wish at the same time, and ends with the death at its failpoint. Each place has its turn
+before any has a second. A house that has lost something is left: what it shows later would say nothing more. What a
+person wishes follows from the seed; how the wishes of several interleave does not.
 """
 
 import random
@@ -26,9 +27,10 @@ from harmonia.failpoints import NAMES
 from harmonia.v1 import types_pb2
 
 SLEEPERS = 4
-_ROUNDS_A_HOUSE = 40
+_ROUNDS_A_HOUSE = 30
 _WISHES = 8
 _PROVOCATIONS = 60
+
 
 @dataclass
 class Report:
@@ -142,7 +144,7 @@ class _Street:
         """While the sanctuary is closed; somebody had given a grant with an end."""
         wrong = self.prepare()
         (self.house.folder / "clock").unlink()
-        for one in (self.steward, *self.sleepers):
+        for one in self.people:
             one.clock_was_lost()
         return wrong
 
@@ -168,6 +170,9 @@ def run(folder: Path, kills: int, seed: int, names: list[str] | None = None, mod
         report.rounds += 1
         words = _round(street, name, _count(source, name), report)
         report.lost += [f"round {report.rounds}, before {name}: {one}" for one in words]
+        if words:
+            _leave(street, report)
+            street = None
     if street is not None:
         _end(street, report)
     return report
@@ -241,6 +246,10 @@ def _end(street: _Street, report: Report) -> None:
         street.house.end(signal.SIGTERM)
     else:
         report.lost.append(f"{street.house.folder.name} does not open any more: {street.house.log()[-400:]}")
+    _leave(street, report)
+
+
+def _leave(street: _Street, report: Report) -> None:
     street.close()
     for one in street.people:
         report.acknowledged += one.ledger.acknowledged

@@ -2,8 +2,8 @@
 
 Everybody does one thing at a time. So after a death there is at most one wish of each whose outcome is unknown: what a
 restarted sanctuary shows must be the ledger, or the ledger with that one wish wholly granted. Anything else is a loss,
-or a change that nobody asked for. Where the sanctuary does two things for one wish, a no first, the wish names what may be
-there already when the rest is not.
+or a change that nobody asked for. Where the sanctuary does two things for one wish, a no first, the wish names what may
+be there already when the rest is not.
 """
 
 import random
@@ -102,6 +102,9 @@ class Caller:
     def connect(self) -> None:
         """To the daemon that runs now."""
         raise NotImplementedError
+
+    def clock_was_lost(self) -> None:
+        """The sanctuary's next clock is another one: whether what has an end has ended is not known any more."""
 
     def verify(self) -> list[str]:
         """What is wrong with what the sanctuary shows of theirs, which from here on is what holds."""

@@ -100,7 +100,7 @@ class Sleeper(Caller):
         self._uses: list[me_pb2.Use] = []
         """What they were told of who used what they allow."""
         self.streams: dict[str, bool | None] = {}
-        """The journal's streams of whoever this person was: whether they are forgotten; None while that is not answered."""
+        """The journal's streams of whoever this person was: whether they are forgotten; None: it was not answered."""
         self.shown: Checkpoint | None = None
         """The newest checkpoint of the ledger that this person was shown."""
         self.offered = 0
@@ -162,7 +162,7 @@ class Sleeper(Caller):
         return wrong
 
     def clock_was_lost(self) -> None:
-        """Whether the end of a grant has passed is not known any more: all that have one are to be withdrawn."""
+        """All grants that have an end are to be withdrawn."""
         for facts in (self.ledger.facts, self.ledger.wish):
             for name, value in facts.items():
                 if name.startswith("consent") and value[3] is not None:
@@ -498,7 +498,7 @@ class Sleeper(Caller):
         else:
             return [f"the ledger grew {_PROOFS_MAX} times while it was audited, though nobody did anything"]
         try:
-            own = audit_own(self._stream, shown, [Verifier.parse(answer.verifier_key, "the sanctuary's key")])
+            own = audit_own(self._stream, shown, [Verifier.parse(answer.verifier_key)])
             own.compare(
                 types_pb2.Purpose.Name(one).removeprefix("PURPOSE_").lower()
                 for one in types_pb2.Purpose.values()

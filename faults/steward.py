@@ -1,11 +1,11 @@
-"""Whoever is awake in a campaign: gives roles and takes them back, silences the room, answers calls, leads dialogues."""
+"""Whoever is awake in a campaign: gives and takes roles, silences the room, answers calls, leads dialogues."""
 
 import time
 from typing import Any
 
 from faults.host import Host
 from faults.house import House
-from faults.ledger import ANYTHING, NOTHING, Caller, Facts, Gone, Surprise
+from faults.ledger import ANYTHING, NOTHING, Caller, Facts, Surprise
 from harmonia.v1 import dialogue_pb2, dialogue_pb2_grpc, steward_pb2, steward_pb2_grpc
 
 _ROLES = (
@@ -110,9 +110,7 @@ class Steward(Caller):
     def lift(self) -> None:
         if "silence" not in self.ledger.facts:
             self.silence()
-        request = steward_pb2.LiftSilenceRequest(
-            circle_id=self._host.main, silence_id=self.ledger.facts["silence"][0]
-        )
+        request = steward_pb2.LiftSilenceRequest(circle_id=self._host.main, silence_id=self.ledger.facts["silence"][0])
         self.ledger.wish = {"silence": NOTHING}
         self._ask(self._room.LiftSilence, request, steward_pb2.ROLE_STEWARD)
         self.ledger.granted(self.ledger.wish)
@@ -222,7 +220,8 @@ class Steward(Caller):
 
     def _wrong_credentials(self) -> list[str]:
         wrong = []
-        for name, credential in list(self._credentials.items()):
+        there = {name: held for name, held in self._credentials.items() if f"role {name}" in self.ledger.facts}
+        for name, credential in there.items():
             role, _, over = self.ledger.facts[f"role {name}"]
             if self._lets_in(role, credential) is bool(over):
                 wrong.append(f"the role {name} {over or 'is good'}, and is {'let in' if over else 'refused'}")

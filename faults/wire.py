@@ -24,12 +24,13 @@ class Wire:
 
     def carry(self, death: int) -> None:
         """Waits for one datagram from either side and carries it over, or until ``death`` can be read."""
-        ready, _, _ = select.select([self._near, self._far, death], [], [])
+        near, far = self._near.fileno(), self._far.fileno()
+        ready, _, _ = select.select([near, far, death], [], [])
         try:
-            if self._near in ready:
+            if near in ready:
                 data, self._platform = self._near.recvfrom(_DATAGRAM_MAX)
                 self._far.send(data)
-            if self._far in ready:
+            if far in ready:
                 self._near.sendto(self._far.recv(_DATAGRAM_MAX), self._platform)
         except ConnectionRefusedError:
             return  # nobody listens there any more
