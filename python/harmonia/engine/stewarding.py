@@ -129,8 +129,8 @@ class Stewarding:
         match event:
             case HelpCalled(help_id, message, t_ns):
                 called = Call(help_id, sleeper_id, person.place, message, t_ns)
-                for one in self._answered.pop(help_id, ()):
-                    called = called.answered(one.by, one.resolved, one.t_ns)
+                for said in self._answered.pop(help_id, ()):
+                    called = called.answered(said.by, said.resolved, said.t_ns)
                 self.calls = {**self.calls, help_id: self.calls.get(help_id, called)}
                 self._unwritten.discard(help_id)
             case PetitionMade(petition_id, event_id, text, t_ns):
