@@ -108,10 +108,10 @@ class _Street:
             thread.join()
         return surprises
 
-    def provoke(self, name: str, times: int = _PROVOCATIONS) -> None:
-        """Does what leads to a place so often. Raises Gone when the sanctuary is."""
+    def provoke(self, name: str) -> None:
+        """Does what leads to a place until the sanctuary is gone, which raises Gone; in vain if there is nothing."""
         if wish := wish_for(name):
-            for _ in range(times):
+            for _ in range(_PROVOCATIONS):
                 self.do(wish)
 
     def do(self, wish: str) -> None:
