@@ -208,12 +208,15 @@ def _count(source: random.Random, name: str) -> int:
 
 def _round(street: _Street, name: str, count: int, report: Report) -> list[str]:
     """One life of the daemon, and its death at ``name``; what was wrong at its beginning or in between."""
-    wrong: list[str] = []
-    if name in CLOCK:
-        wrong += street.lose_clock()
-    if name in USING:
-        wrong += street.prepare(types_pb2.PURPOSE_VOICE)
-    killed = False
+    wrong, killed = list[str](), False
+    try:
+        if name in CLOCK:
+            wrong += street.lose_clock()
+        if name in USING:
+            wrong += street.prepare(types_pb2.PURPOSE_VOICE)
+    except (Gone, Surprise) as error:
+        street.house.end(signal.SIGTERM)
+        return [*wrong, repr(error)]
     if street.house.start("" if name in PUBLISHING else f"{name}=kill@{count}"):
         try:
             wrong += street.settle()
@@ -229,6 +232,8 @@ def _round(street: _Street, name: str, count: int, report: Report) -> list[str]:
         code = street.house.end(signal.SIGTERM)
     else:
         code = street.house.code
+        if code != -signal.SIGKILL:
+            wrong.append(_closed(street))
     if killed or code == -signal.SIGKILL:
         report.kills[name] += 1
     else:
@@ -245,8 +250,12 @@ def _end(street: _Street, report: Report) -> None:
             report.lost.append(f"at the end of {street.house.folder.name}: {error!r}")
         street.house.end(signal.SIGTERM)
     else:
-        report.lost.append(f"{street.house.folder.name} does not open any more: {street.house.log()[-400:]}")
+        report.lost.append(_closed(street))
     _leave(street, report)
+
+
+def _closed(street: _Street) -> str:
+    return f"{street.house.folder.name} does not open any more: {street.house.log()[-400:]}"
 
 
 def _leave(street: _Street, report: Report) -> None:
