@@ -23,7 +23,7 @@ class Door(Caller):
         super().__init__(house, seed)
         self._circle_id = ""
         self._people: dict[str, tuple[Stranger, str]] = {}
-        """Everybody who ever waited there, with their token."""
+        """Everybody who ever waited there, in the order of their coming, with their token."""
 
     def connect(self) -> None:
         """To the daemon that runs now."""
@@ -35,7 +35,7 @@ class Door(Caller):
         """What is wrong with the line that is there."""
         if not self._circle_id:
             return []
-        known = (*self.ledger.facts["line"], *self.ledger.wish.get("line", ()))
+        known = (*self.ledger.facts["line"], *self._people)  # those who have stepped out as well
         circle = self._settled()
         places = {name: place for name in dict.fromkeys(known) if (place := self._place(name)) is not None}
         line = tuple(sorted(places, key=lambda name: places[name]))  # whoever is in stays in the order of the ledger
@@ -88,6 +88,7 @@ class Door(Caller):
         """A new circle with nobody at its door; the one before is nobody's concern any more."""
         request = circle_pb2.CreateCircleRequest(title="door", score=_SCORE, capacity=1, draft=True)
         self._circle_id = self._ask(self._circles.CreateCircle, request).circle.circle_id
+        self._people = {}
         self.ledger.granted({"room": 0, "line": ()})
 
     def _waiting(self) -> int:
