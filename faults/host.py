@@ -1,7 +1,8 @@
-"""The host of a campaign: opens, moves and closes circles, leads, weaves, offers, invites, gives music."""
+"""The host of a campaign: opens, changes, moves and closes circles, leads, weaves, offers, invites, gives music."""
 
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from faults.house import House
@@ -9,6 +10,8 @@ from faults.ledger import ANYTHING, NOTHING, Caller
 from harmonia.v1 import (
     circle_pb2,
     circle_pb2_grpc,
+    ledger_pb2,
+    ledger_pb2_grpc,
     offer_pb2,
     offer_pb2_grpc,
     rhythm_pb2,
@@ -28,7 +31,10 @@ _RULES_MAX = 12
 class Host(Caller):
     """Facts are circles by their titles, and stems by their names."""
 
-    OPERATIONS = ("create", "advance", "lead", "weave", "offer", "rule", "end_rule", "invite", "stem")
+    OPERATIONS = (
+        *("create", "advance", "retitle", "resize", "reschedule", "rescore"),
+        *("lead", "weave", "offer", "rule", "end_rule", "invite", "stem"),
+    )
 
     def __init__(self, house: House, seed: int) -> None:
         super().__init__(house, seed)
@@ -47,6 +53,7 @@ class Host(Caller):
         self._rhythms = rhythm_pb2_grpc.RhythmServiceStub(channel)
         self._stems = stem_pb2_grpc.StemServiceStub(channel)
         self._offers = offer_pb2_grpc.OfferServiceStub(channel)
+        self._ledgers = ledger_pb2_grpc.LedgerServiceStub(channel)
 
     def verify(self) -> list[str]:
         """What is wrong with the circles and stems that are there."""
@@ -54,7 +61,8 @@ class Host(Caller):
         page = circle_pb2.ListCirclesRequest()
         while True:
             answer = self._ask(self._circles.ListCircles, page)
-            seen.update((circle.title, _plain(circle)) for circle in answer.circles)
+            mine = (circle for circle in answer.circles if circle.title.startswith("circle "))
+            seen.update((circle.title, _plain(circle)) for circle in mine)
             if not answer.next_page_token:
                 break
             page.page_token = answer.next_page_token
@@ -80,13 +88,14 @@ class Host(Caller):
         self.ledger.facts = {**self.ledger.facts, "offer": seen}
         return [] if seen in (wished, held) else [f"offer: {held} was acknowledged, {seen} is there"]
 
-    def create(self) -> None:
+    def create(self, draft: bool = False) -> types_pb2.Circle:
         self._made += 1
         title = f"circle {self._made}"
         weaving = types_pb2.Weaving(mode=types_pb2.CIRCLE_MODE_WOVEN, strength_rad_s=50.0)
         score = types_pb2.Score(name="faults.sbg", format=types_pb2.SCORE_FORMAT_SBG, text=SCORE)
         request = circle_pb2.CreateCircleRequest(title=title, score=score, capacity=1000, weaving=weaving)
-        self._change(title, lambda: self._ask(self._circles.CreateCircle, request).circle)
+        request.draft = draft
+        return self._change(title, lambda: self._ask(self._circles.CreateCircle, request).circle)
 
     def open_main(self) -> None:
         """Before everything else."""
@@ -100,10 +109,47 @@ class Host(Caller):
 
     def advance(self) -> None:
         aside = [circle for circle in self._open() if circle.circle_id != self.main]
-        if not aside:
-            self.create()
-        else:
-            self._advance(self.random.choice(aside))
+        self._advance(self.random.choice(aside) if aside else self.create())
+
+    def retitle(self) -> None:
+        """Of a circle that has not begun."""
+        circle = self._one_in(types_pb2.CIRCLE_STATE_GATHERING, types_pb2.CIRCLE_STATE_DRAFT)
+        self._made += 1
+        title = f"circle {self._made}"
+        self.ledger.wish = {circle.title: NOTHING, title: ANYTHING}
+        request = circle_pb2.EditCircleRequest(circle_id=circle.circle_id, title=title)
+        changed = self._ask(self._circles.EditCircle, request).circle
+        self.ledger.granted({circle.title: NOTHING, title: _plain(changed)})
+
+    def resize(self) -> None:
+        circle = self.random.choice(self._open())
+        self._edit(circle, capacity=self.random.randint(100, 2000))
+
+    def reschedule(self) -> None:
+        """To a night in civil time; what of it is seen at once is its plan."""
+        circle = self._one_in(types_pb2.CIRCLE_STATE_GATHERING, types_pb2.CIRCLE_STATE_DRAFT)
+        night = datetime.now(UTC).date() + timedelta(days=self.random.randint(10, 300))
+        wish = types_pb2.NightWish(zone="Europe/Berlin", gather_at=f"{night} 21:00", lights_out="22:00", wake="07:00")
+        self._edit(circle, schedule=circle_pb2.ScheduleWish(wish=wish))
+
+    def rescore(self) -> None:
+        """Of a draft."""
+        circle = self._one_in(types_pb2.CIRCLE_STATE_DRAFT)
+        self._made += 1
+        name = f"score-{self._made}.sbg"
+        self._edit(circle, score=types_pb2.Score(name=name, format=types_pb2.SCORE_FORMAT_SBG, text=SCORE))
+
+    def _one_in(self, *states: types_pb2.CircleState.ValueType) -> types_pb2.Circle:
+        aside = [circle for circle in self._open() if circle.circle_id != self.main and circle.state in states]
+        return self.random.choice(aside) if aside else self.create(draft=True)
+
+    def _edit(self, circle: types_pb2.Circle, **changes: Any) -> None:
+        request = circle_pb2.EditCircleRequest(circle_id=circle.circle_id, **changes)
+        self._change(circle.title, lambda: self._ask(self._circles.EditCircle, request).circle)
+
+    def forget_sleeper(self, sleeper_id: str) -> None:
+        """Called by that sleeper, who has it in their own ledger."""
+        self._ask(self._ledgers.ForgetSleeper, ledger_pb2.ForgetSleeperRequest(sleeper_id=sleeper_id))
 
     def lead(self) -> None:
         request = rhythm_pb2.SetRhythmRequest(circle_id=self.main, frequency_hz=self.random.randint(1, 40) / 2)
@@ -182,9 +228,11 @@ class Host(Caller):
         request = circle_pb2.AdvanceCircleRequest(circle_id=circle.circle_id, state=state)
         self._change(circle.title, lambda: self._ask(self._circles.AdvanceCircle, request).circle)
 
-    def _change(self, title: str, change: Callable[[], types_pb2.Circle]) -> None:
+    def _change(self, title: str, change: Callable[[], types_pb2.Circle]) -> types_pb2.Circle:
         self.ledger.wish = {title: ANYTHING}
-        self.ledger.granted({title: _plain(change())})
+        changed = change()
+        self.ledger.granted({title: _plain(changed)})
+        return changed
 
     def _open(self) -> list[types_pb2.Circle]:
         kept = (types_pb2.Circle.FromString(v) for k, v in self.ledger.facts.items() if k.startswith("circle "))
@@ -195,6 +243,9 @@ class Host(Caller):
 
 
 def _plain(circle: types_pb2.Circle) -> bytes:
-    """Without how many are in it, which is their own doing."""
+    """Without how many are in it, which is their own doing, and without what a plan's times are expected to be."""
     circle.ClearField("sleepers")
+    if circle.HasField("plan"):
+        for moving in ("gathers_ns", "begins_ns", "wakes_ns", "ends_ns"):
+            circle.ClearField(moving)
     return circle.SerializeToString(deterministic=True)

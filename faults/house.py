@@ -22,7 +22,9 @@ class House:
     def __init__(self, folder: Path, module: str = "harmonia.cli") -> None:
         self.folder, self._module = folder, module
         self._process: subprocess.Popen[str] | None = None
-        self._errors: list[str] = []
+        self.death = -1
+        """A descriptor that can be read once the daemon is dead."""
+        self._log = folder.parent / f"{folder.name}.log"
         self.channel: grpc.Channel | None = None
         self.place = Sanctuary("", 0, b"", "")
         self.code = 0
@@ -30,14 +32,8 @@ class House:
 
     def start(self, failpoints: str = "") -> bool:
         """Starts the daemon; False if it died before it listened."""
-        command = [sys.executable, "-m", self._module, "serve", "--data", str(self.folder), "--port", "0", "--json"]
-        self._process = subprocess.Popen(
-            command,
-            env={**os.environ, VARIABLE: failpoints, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'python'}"},
-            stdout=subprocess.PIPE,
-            stderr=(self.folder.parent / f"{self.folder.name}.log").open("a"),
-            text=True,
-        )
+        self._process = self._run(["serve", "--port", "0", "--json"], failpoints)
+        self.death = os.pidfd_open(self._process.pid)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -47,6 +43,21 @@ class House:
         self.place = Sanctuary.read(self.folder)
         self.channel = self.place.channel()
         return True
+
+    def publish(self, folder: Path, failpoints: str = "") -> int:
+        """Publishes the ledger, as its operator does; returns the exit code, negative for a signal."""
+        with self._run(["ledger", "publish", str(folder)], failpoints) as process:
+            return process.wait(ENDS_WITHIN_S)
+
+    def _run(self, arguments: list[str], failpoints: str) -> subprocess.Popen[str]:
+        with self._log.open("a") as errors:
+            return subprocess.Popen(
+                [sys.executable, "-m", self._module, *arguments, "--data", str(self.folder)],
+                env={**os.environ, VARIABLE: failpoints, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'python'}"},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
 
     @property
     def alive(self) -> bool:
@@ -59,6 +70,7 @@ class House:
         if number is not None and process.poll() is None:
             process.send_signal(number)
         code = process.wait(ENDS_WITHIN_S)
+        os.close(self.death)
         process.stdout.close()
         if self.channel is not None:
             self.channel.close()
@@ -67,4 +79,4 @@ class House:
 
     def log(self) -> str:
         """What its daemons have said on standard error."""
-        return (self.folder.parent / f"{self.folder.name}.log").read_text()
+        return self._log.read_text()

@@ -1,8 +1,9 @@
 """The campaign of sudden deaths: random wishes of several people, kill -9 at a named place, and what is there after it.
 
-A round starts the daemon on the folder that the last one left, compares all that it shows with the ledgers, lets a host
-and several sleepers wish at the same time, and ends with the death at its failpoint. Each place has its turn before any
-has a second. What a person wishes follows from the seed; how the wishes of several interleave does not.
+A round starts the daemon on the folder that the last one left, audits its ledger, compares all that it shows with the
+ledgers of everybody, lets all wish at the same time, and ends with the death at its failpoint. Each place has its turn
+before any has a second. A house that has lost something is left: what it shows later would say nothing more. What a
+person wishes follows from the seed; how the wishes of several interleave does not.
 """
 
 import random
@@ -13,78 +14,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faults.almanac import Almanac
+from faults.auditor import Auditor
+from faults.causes import CLOCK, CLOSING, FOUNDING, ONCE, PUBLISHING, USING, wish_for
+from faults.door import Door
 from faults.host import Host
 from faults.house import House
 from faults.ledger import Caller, Gone, Surprise
 from faults.sleeper import Sleeper
+from faults.steward import Steward
 from harmonia.failpoints import NAMES
 from harmonia.v1 import types_pb2
 
 SLEEPERS = 4
-_ROUNDS_A_HOUSE = 40
-_WISHES = 12
+_ROUNDS_A_HOUSE = 30
+_WISHES = 8
 _PROVOCATIONS = 60
-
-_FOUNDING = {"journal.schema", "append.SanctuaryFounded", "appended.SanctuaryFounded"} | {
-    name for name in NAMES if name.startswith("tls.")
-}
-"""Reached only where nothing is there yet."""
-_OPENING = {"journal.open", "journal.read"} | {name for name in NAMES if name.startswith("start.")}
-_CLOCK = {f"{when}.{what}" for when in ("append", "appended") for what in ("ClockBegun", "ConsentWithdrawn")}
-"""Reached at a start on another clock: then timed grants end."""
-_CLOSING = {"journal.close"}
-_USING = {"append.UsageNoted", "appended.UsageNoted"}
-"""Reached at a start where somebody is heard."""
-
-_CAUSES = {
-    "AddAdvanceWish": "wish",
-    "AdvanceCircle": "advance",
-    "AnswerOffer": "answer",
-    "ApartKept": "keep_apart",
-    "AttachPlatform": "attach",
-    "CircleAdvanced": "advance",
-    "CircleCreated": "create",
-    "ConsentGranted": "grant",
-    "CouplingSet": "couple",
-    "CreateCircle": "create",
-    "CreateJoinTokens": "invite",
-    "EndOffer": "end_rule",
-    "Grant": "grant",
-    "HearingSet": "hear",
-    "JoinCircle": "leave",
-    "KeepApart": "keep_apart",
-    "LeaveCircle": "leave",
-    "MakeOffer": "end_rule",
-    "OfferAnswered": "answer",
-    "OfferEnded": "end_rule",
-    "OfferMade": "end_rule",
-    "OfferOffsets": "offer",
-    "OffsetSet": "offset",
-    "OffsetsOffered": "offer",
-    "RemoveAdvanceWish": "unwish",
-    "RhythmLed": "lead",
-    "RhythmOwned": "own_rhythm",
-    "SetCoupling": "couple",
-    "SetHearing": "hear",
-    "SetOwnRhythm": "own_rhythm",
-    "SetPhaseOffset": "offset",
-    "SetRhythm": "lead",
-    "SetVoice": "voice",
-    "SetWeaving": "weave",
-    "SleeperJoined": "leave",
-    "SleeperLeft": "leave",
-    "TokensCreated": "invite",
-    "VoiceSet": "voice",
-    "WeavingSet": "weave",
-    "WishMade": "wish",
-    "WishRemoved": "unwish",
-    "Withdraw": "withdraw",
-    "WriteStem": "stem",
-    "checkpoint": "write_much",
-    "checkpointed": "write_much",
-}
-"""What leads to a place, by the last part of its name; whoever leaves joins again."""
-_CAUSES_OF_KINDS = {"datagram": "withdraw_sealed", "withdrawal": "withdraw", "stem": "stem", "files": "stem"}
 
 
 @dataclass
@@ -121,22 +66,23 @@ class _Street:
     def __init__(self, folder: Path, seed: int, module: str) -> None:
         self.house = House(folder, module)
         self.host = Host(self.house, seed)
-        self.sleepers = [Sleeper(self.house, self.host, seed + 1 + n) for n in range(SLEEPERS)]
-
-    @property
-    def people(self) -> list[Caller]:
-        return [self.host, *self.sleepers]
+        self.steward = Steward(self.house, self.host, seed + 1)
+        self.sleepers = [Sleeper(self.house, self.host, self.steward, seed + 2 + n) for n in range(SLEEPERS)]
+        others = Almanac(self.house, seed + 2 + SLEEPERS), Door(self.house, seed + 3 + SLEEPERS)
+        self.people: list[Caller] = [self.host, self.steward, *others, *self.sleepers]
+        self.auditor = Auditor(self.house)
 
     def settle(self) -> list[str]:
         """Everybody compares; then there is a circle to sleep in and a few tokens. Raises Gone."""
         for one in self.people:
             one.connect()
-        wrong = [f"host: {words}" for words in self.host.verify()]
-        self.host.open_main()
-        while len(self.host.tokens) < 4 * SLEEPERS:
-            self.host.invite()
-        for n, sleeper in enumerate(self.sleepers):
-            wrong += [f"sleeper {n}: {words}" for words in sleeper.verify()]
+        wrong = self.auditor.verify(self.sleepers)
+        for one in self.people:
+            wrong += [f"{type(one).__name__.lower()}: {words}" for words in one.verify()]
+            if one is self.host:  # everybody else needs these
+                self.host.open_main()
+                while len(self.host.tokens) < 4 * SLEEPERS:
+                    self.host.invite()
         for sleeper in self.sleepers:
             sleeper.do("attach")
         wrong += self.host.check_offer(self.sleepers[0].offered)
@@ -162,26 +108,34 @@ class _Street:
             thread.join()
         return surprises
 
-    def provoke(self, name: str, times: int = _PROVOCATIONS) -> None:
-        """Does what leads to a place so often. Raises Gone when the sanctuary is."""
-        kind, _, last = name.partition(".")
-        cause = _CAUSES.get(last) or _CAUSES_OF_KINDS.get(kind, "offset")
-        who: Caller = self.host if hasattr(self.host, cause) else self.sleepers[0]
-        for _ in range(times):
-            if cause == "leave" and not self.host.tokens:
-                self.host.invite()
-            if cause == "answer":
-                self.host.do("rule")
-                who.do("leave")  # who is new has answered nothing
-            if cause in ("weave", "advance") and self.host.random.random() < 0.2:
-                self.host.do("create")
-            who.do(cause)
+    def provoke(self, name: str) -> None:
+        """Does what leads to a place until the sanctuary is gone, which raises Gone; in vain if there is nothing."""
+        if wish := wish_for(name):
+            for _ in range(_PROVOCATIONS):
+                self.do(wish)
+
+    def do(self, wish: str) -> None:
+        """What somebody wishes, and before it what that takes. Raises Gone when the sanctuary is."""
+        who = next(one for one in self.people if hasattr(one, wish))
+        if len(self.host.tokens) < SLEEPERS:
+            self.host.do("invite")
+        if wish == "answer":
+            self.host.do("rule")
+            who.do("leave")  # who is new has answered nothing
+        if wish in ("weave", "advance") and self.host.random.random() < 0.2:
+            self.host.do("create")
+        if wish == "answer_help":
+            self.sleepers[0].do("call_for_help")
+        if wish == "file":
+            self.sleepers[0].do("petition")
+        who.do(wish)
 
     def prepare(self, purpose: types_pb2.Purpose.ValueType | None = None) -> list[str]:
         """A life in which somebody allows something, with an end if no purpose is named. Raises Gone or Surprise."""
         wrong: list[str] = []
         if self.house.start():
             wrong = self.settle()
+            self.steward.unsilence()
             self.sleepers[0].grant(timed=purpose is None, purpose=purpose)
             self.house.end(signal.SIGTERM)
         return wrong
@@ -190,8 +144,8 @@ class _Street:
         """While the sanctuary is closed; somebody had given a grant with an end."""
         wrong = self.prepare()
         (self.house.folder / "clock").unlink()
-        for sleeper in self.sleepers:
-            sleeper.clock_was_lost()
+        for one in self.people:
+            one.clock_was_lost()
         return wrong
 
     def close(self) -> None:
@@ -209,13 +163,16 @@ def run(folder: Path, kills: int, seed: int, names: list[str] | None = None, mod
         if not pending:
             pending = source.sample(every := sorted(names or NAMES), len(every))
         name = pending.pop()
-        if street is None or name in _FOUNDING or report.rounds % _ROUNDS_A_HOUSE == 0:
+        if street is None or name in FOUNDING or report.rounds % _ROUNDS_A_HOUSE == 0:
             if street is not None:
                 _end(street, report)
             street = _Street(folder / f"house-{report.rounds}", source.getrandbits(32), module)
         report.rounds += 1
         words = _round(street, name, _count(source, name), report)
         report.lost += [f"round {report.rounds}, before {name}: {one}" for one in words]
+        if words:
+            _leave(street, report)
+            street = None
     if street is not None:
         _end(street, report)
     return report
@@ -232,8 +189,9 @@ def reached(folder: Path, seed: int) -> set[str]:
         assert street.house.start(everywhere), street.house.log()
         street.settle()
         if not again:
-            for name in sorted(NAMES):
-                street.provoke(name, times=1)
+            for wish in sorted({wish_for(name) for name in NAMES} - {""}):
+                street.do(wish)
+            street.auditor.log_publishing(everywhere)
             while "failpoint journal.checkpointed\n" not in street.house.log():
                 street.host.write_much()
         street.house.end(signal.SIGTERM)
@@ -243,23 +201,29 @@ def reached(folder: Path, seed: int) -> set[str]:
 
 
 def _count(source: random.Random, name: str) -> int:
-    if name in _FOUNDING | _OPENING | _CLOCK | _CLOSING | _USING or "checkpoint" in name:
+    if name in ONCE or name in PUBLISHING or "checkpoint" in name:
         return 1
     return source.randint(1, 40 if name.startswith("journal.") else 2)
 
 
 def _round(street: _Street, name: str, count: int, report: Report) -> list[str]:
     """One life of the daemon, and its death at ``name``; what was wrong at its beginning or in between."""
-    wrong: list[str] = []
-    if name in _CLOCK:
-        wrong += street.lose_clock()
-    if name in _USING:
-        wrong += street.prepare(types_pb2.PURPOSE_VOICE)
-    if street.house.start(f"{name}=kill@{count}"):
+    wrong, killed = list[str](), False
+    try:
+        if name in CLOCK:
+            wrong += street.lose_clock()
+        if name in USING:
+            wrong += street.prepare(types_pb2.PURPOSE_VOICE)
+    except (Gone, Surprise) as error:
+        street.house.end(signal.SIGTERM)
+        return [*wrong, repr(error)]
+    if street.house.start("" if name in PUBLISHING else f"{name}=kill@{count}"):
         try:
             wrong += street.settle()
             wrong += street.live(_WISHES)
-            if name not in _CLOSING and street.house.alive:
+            if name in PUBLISHING:
+                killed = street.auditor.dies_publishing(name, count)
+            elif name not in CLOSING and street.house.alive:
                 street.provoke(name)
         except Gone:
             pass
@@ -268,7 +232,9 @@ def _round(street: _Street, name: str, count: int, report: Report) -> list[str]:
         code = street.house.end(signal.SIGTERM)
     else:
         code = street.house.code
-    if code == -signal.SIGKILL:
+        if code != -signal.SIGKILL:
+            wrong.append(_closed(street))
+    if killed or code == -signal.SIGKILL:
         report.kills[name] += 1
     else:
         report.missed.append(name)
@@ -284,7 +250,15 @@ def _end(street: _Street, report: Report) -> None:
             report.lost.append(f"at the end of {street.house.folder.name}: {error!r}")
         street.house.end(signal.SIGTERM)
     else:
-        report.lost.append(f"{street.house.folder.name} does not open any more: {street.house.log()[-400:]}")
+        report.lost.append(_closed(street))
+    _leave(street, report)
+
+
+def _closed(street: _Street) -> str:
+    return f"{street.house.folder.name} does not open any more: {street.house.log()[-400:]}"
+
+
+def _leave(street: _Street, report: Report) -> None:
     street.close()
     for one in street.people:
         report.acknowledged += one.ledger.acknowledged

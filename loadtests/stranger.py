@@ -84,14 +84,18 @@ class Stranger:
         self._key = Ed25519PrivateKey.generate()
         self._credential = ""
 
+    def redeeming(self, circle_id: str, token: str) -> dict[str, Any]:
+        """The fields of a request by which a token is redeemed, or waited with."""
+        return {
+            "circle_id": circle_id,
+            "token": token,
+            "platform_key": self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw),
+            "proof": self._key.sign(b"harmonia join\0" + circle_id.encode() + b"\0" + token.encode()),
+        }
+
     def join(self, channel: grpc.Channel, circle_id: str, token: str) -> circle_pb2.JoinCircleResponse:
         """Redeems a token."""
-        request = circle_pb2.JoinCircleRequest(
-            circle_id=circle_id,
-            token=token,
-            platform_key=self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw),
-            proof=self._key.sign(b"harmonia join\0" + circle_id.encode() + b"\0" + token.encode()),
-        )
+        request = circle_pb2.JoinCircleRequest(**self.redeeming(circle_id, token))
         answer = circle_pb2_grpc.CircleServiceStub(channel).JoinCircle(request, timeout=CALL_TIMEOUT_S)
         self._credential = answer.credential
         return answer

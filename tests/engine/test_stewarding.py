@@ -427,6 +427,25 @@ def test_a_call_for_help_needs_no_purpose_waits_for_no_disk_and_outlives_a_resta
     in_virtual_time(scenario)
 
 
+def test_an_answer_that_the_disk_took_before_the_call_outlives_a_restart() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            person, event_id = await house.join(conductor), house.event_id()
+            house.journal.full = True
+            with pytest.raises(StorageError):
+                await conductor.stewarding.call(person, event_id, "dizzy")
+            house.journal.full = False
+            (shown,) = conductor.stewarding.room(Role.STEWARD).calls
+            coming = await conductor.stewarding.answer(shown.help_id, "Sam", False)
+            assert await conductor.stewarding.call(person, event_id, "dizzy") == coming
+        async with house.awake() as sanctuary:
+            room = sanctuary.conductor(conductor.circle.circle_id).stewarding
+            assert room.room(Role.STEWARD).calls == (coming,)
+
+    in_virtual_time(scenario)
+
+
 def test_the_caller_is_told_that_somebody_is_coming() -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:

@@ -1,6 +1,8 @@
 """Failpoints: known by name, harmless when off, and reached by what the campaigns do."""
 
+import importlib
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -11,14 +13,28 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import harmonia.v1
 from faults import kills
+from faults.almanac import Almanac
+from faults.causes import ONCE, PUBLISHING, UNCHANGING, WISHES, wish_for
+from faults.door import Door
+from faults.host import Host
+from faults.sleeper import Sleeper
+from faults.steward import Steward
 from harmonia import failpoints
 from harmonia.cli.serve import serve
 from harmonia.domain.events import Event
 from harmonia.errors import BadInput, StorageOutcomeUnknown
-from harmonia.v1 import circle_pb2, consent_pb2, offer_pb2, platform_pb2, rhythm_pb2, stem_pb2
 
-FILES = [one.DESCRIPTOR for one in (circle_pb2, consent_pb2, offer_pb2, platform_pb2, rhythm_pb2, stem_pb2)]
+PEOPLE = (Host, Steward, Almanac, Door, Sleeper)
+
+
+def _methods() -> list[str]:
+    """Every call of the API."""
+    names = [one.name for one in pkgutil.iter_modules(harmonia.v1.__path__) if one.name.endswith("_pb2")]
+    files = [importlib.import_module(f"harmonia.v1.{name}").DESCRIPTOR for name in names]
+    services = [service for file in files for service in file.services_by_name.values()]
+    return [method.name for service in services for method in service.methods]
 
 
 @pytest.fixture(autouse=True)
@@ -78,13 +94,26 @@ def test_what_serve_does_not_know_ends_it_in_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def test_there_are_many_places_and_each_is_of_something_that_exists() -> None:
-    assert set(failpoints.EVENTS) <= {kind.__name__ for kind in typing.get_args(Event)}
-    methods = {
-        method.name for file in FILES for service in file.services_by_name.values() for method in service.methods
-    }
-    assert set(failpoints.METHODS) <= methods
-    assert len(failpoints.NAMES) >= 100
+def test_every_kind_of_event_has_a_place_before_its_writing_and_one_behind_it() -> None:
+    assert sorted(failpoints.EVENTS) == sorted(kind.__name__ for kind in typing.get_args(Event))
+
+
+def test_every_call_changes_something_and_is_wished_for_or_is_said_to_change_nothing() -> None:
+    unchanging = [name for names in UNCHANGING.values() for name in names]
+    assert sorted([*failpoints.METHODS, *unchanging]) == sorted(_methods())
+
+
+def test_every_place_is_wished_for_by_somebody_or_has_its_circumstances() -> None:
+    for name in failpoints.NAMES - ONCE - PUBLISHING:
+        assert any(hasattr(person, wish_for(name)) for person in PEOPLE), name
+    assert {wish_for(name) for name in ONCE | PUBLISHING} == {""}
+    assert ONCE | PUBLISHING <= failpoints.NAMES
+
+
+def test_whatever_somebody_may_wish_at_random_exists_and_every_wish_for_an_event_is_among_it() -> None:
+    at_random = {operation: person for person in PEOPLE for operation in person.OPERATIONS}
+    assert all(callable(getattr(person, operation)) for operation, person in at_random.items())
+    assert set(WISHES.values()) - {"write_much"} <= set(at_random)
 
 
 def test_the_campaigns_reach_every_place(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 import trio
 
-from harmonia import _core, errors
+from harmonia import _core, errors, failpoints
 from harmonia.client import (
     Circle,
     CircleState,
@@ -51,6 +51,13 @@ data_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 sleeper_option = click.option("--sleeper", help="Which sleeper of this machine: their id or its beginning.")
+
+
+def arm_failpoints(what: str) -> None:
+    """Takes failpoints from the environment, for tests, and says on standard error what they break. Raises BadInput."""
+    failpoints.arm(os.environ.get(failpoints.VARIABLE, ""))
+    if failpoints.armed():
+        click.echo(f"warning: {failpoints.VARIABLE} breaks this {what} at {', '.join(failpoints.armed())}", err=True)
 
 
 MAX_DRIFT_PPM = 500.0

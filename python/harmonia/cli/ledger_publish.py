@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harmonia import errors
-from harmonia.cli.common import data_option, echo_json, json_option
+from harmonia.cli.common import arm_failpoints, data_option, echo_json, json_option
 from harmonia.cli.ledger_verify import key_option, read_text, verifiers
 from harmonia.ledger.audit import audit
 from harmonia.ledger.note import COSIGNATURE, Checkpoint, Signer, parse_name
@@ -28,6 +28,7 @@ def publish(data_dir: Path, folder: Path, as_json: bool) -> None:
 
     Again and again into the same DIR: what is there stays, what is new is added, the checkpoint last.
     """
+    arm_failpoints("publishing")
     with store_of(data_dir) as store:
         done = publish_files(store, folder)
     if as_json:

@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from harmonia import failpoints
-from harmonia.cli.common import data_option, echo_json, read_certificates, stated_options
+from harmonia.cli.common import arm_failpoints, data_option, echo_json, read_certificates, stated_options
 from harmonia.domain.controller import parse_controller
 from harmonia.rpc.server import serve as run_server
 
@@ -146,9 +145,7 @@ def serve(
         raise click.UsageError("--ca is for --upstream nts://HOST.")
     upstream_ca = read_certificates(cas)
     answers = parse_controller(controller, contact, controller_address, privacy_notice)
-    failpoints.arm(os.environ.get(failpoints.VARIABLE, ""))
-    if failpoints.armed():
-        click.echo(f"warning: {failpoints.VARIABLE} breaks this sanctuary at {', '.join(failpoints.armed())}", err=True)
+    arm_failpoints("sanctuary")
     if with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
 

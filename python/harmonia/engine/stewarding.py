@@ -86,6 +86,8 @@ class Stewarding:
         """Anything that a view of the room shows beside the circle's own changes."""
         self._unwritten: set[str] = set()
         """Calls that are shown and not on disk."""
+        self._answered: dict[str, list[HelpAnswered]] = {}
+        """Answers that the journal has before their calls, which were shown and not on disk."""
         self._filing: set[str] = set()
         """Petitions that are on their way into a dialogue."""
         self._silence: Silence | None = None
@@ -105,7 +107,11 @@ class Stewarding:
             case RoomSilenced(silence_id) | RoomLifted(silence_id):
                 if self._silence is not None and self._silence.silence_id == silence_id:
                     self._silence = None
-            case HelpAnswered(help_id, by, resolved, t_ns) if (call := self.calls.get(help_id)) is not None:
+            case HelpAnswered(help_id) if help_id not in self.calls:
+                self._answered.setdefault(help_id, []).append(event)
+                return
+            case HelpAnswered(help_id, by, resolved, t_ns):
+                call = self.calls[help_id]
                 self.calls = {**self.calls, help_id: call.answered(by, resolved, t_ns)}
                 self._tell(call.sleeper_id)
             case DialogueOpened() | DialogueSpoken() | DialogueClosed():
@@ -124,6 +130,8 @@ class Stewarding:
         match event:
             case HelpCalled(help_id, message, t_ns):
                 called = Call(help_id, sleeper_id, person.place, message, t_ns)
+                for said in self._answered.pop(help_id, ()):
+                    called = called.answered(said.by, said.resolved, said.t_ns)
                 self.calls = {**self.calls, help_id: self.calls.get(help_id, called)}
                 self._unwritten.discard(help_id)
             case HelpTakenBack(help_id, t_ns) if (call := self.calls.get(help_id)) is not None:

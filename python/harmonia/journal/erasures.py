@@ -25,6 +25,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from harmonia import failpoints
 from harmonia.errors import StorageUnavailable, StorageUnreadable
 
 _LINE = re.compile(rb"([0-9a-f]{64})|ledger ([0-9a-f]{8}) ([0-9]{1,19}) ([0-9a-f]{64})|journal [0-9a-f]{32}")
@@ -112,7 +113,9 @@ class Erasures:
             name = name_of(stream)
             if name in self._names:
                 return
+            failpoints.hit("erasures.name")
             self._write(name)
+            failpoints.hit("erasures.named")
             self._names.add(name)
 
     def mark(self, key_id: bytes) -> Mark | None:
@@ -124,7 +127,9 @@ class Erasures:
         with self._lock:
             id, mark = key_id.hex(), Mark(size, root.hex())
             if self._marks.get(id) != mark:
+                failpoints.hit("erasures.mark")
                 self._write(f"ledger {id} {mark.size} {mark.root}")
+                failpoints.hit("erasures.marked")
                 self._marks[id] = mark
 
     def _write(self, line: str) -> None:
@@ -135,6 +140,7 @@ class Erasures:
                 self._file.truncate()  # what an earlier failure may have left
                 if self._file.write(data) != len(data):
                     raise OSError(errno.ENOSPC, "only a part of a line fits")
+                failpoints.hit("erasures.written")
                 os.fsync(self._file.fileno())
             except OSError:
                 self._file.seek(whole)

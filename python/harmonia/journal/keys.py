@@ -22,6 +22,7 @@ from typing import cast
 
 import apsw
 
+from harmonia import failpoints
 from harmonia.errors import StorageUnavailable, StorageUnreadable
 from harmonia.journal.erasures import Erasures, Extent
 from harmonia.journal.wiping import Wiping
@@ -111,8 +112,11 @@ class KeyStore:
                     if (extent := erasures.extent) != self.erasures:
                         self._connection.execute("DELETE FROM erasures")
                         self._connection.execute("INSERT INTO erasures VALUES (?, ?)", extent)
+                    failpoints.hit("keys.delete")
                 self.erasures = extent
+                failpoints.hit("keys.deleted")
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                failpoints.hit("keys.emptied")
             except apsw.Error as error:
                 raise self._unavailable(error, "written") from error
             for stream in streams:
@@ -130,6 +134,8 @@ class KeyStore:
         try:
             with self._connection:
                 self._connection.executemany("INSERT INTO keys VALUES (?, ?)", wishes.items())
+                failpoints.hit("keys.commit")
+            failpoints.hit("keys.committed")
         except apsw.Error as error:
             raise self._unavailable(error, "written") from error
         self._keys.update(wishes)

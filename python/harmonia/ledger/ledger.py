@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from harmonia import failpoints
 from harmonia.errors import BadInput, NotFound, StorageError, StorageUnavailable, StorageUnreadable
 from harmonia.journal import ALL, Journal, Record
 from harmonia.journal.sealing import PERSON, SealedJournal
@@ -45,6 +46,7 @@ class Ledger:
     def __init__(self, journal: SealedJournal, folder: Path, name: str, write: WritePrivate) -> None:
         """Opens the ledger in ``folder``, or makes it, and its key for ``name``. Raises StorageError."""
         self._journal = journal
+        failpoints.hit("ledger.open")
         self._store = _open_store(journal, folder)
         self._signer = signing_key(folder / KEY_FILE, name, write)
         self._salt = salts(self._signer, journal)
@@ -165,6 +167,7 @@ def signing_key(path: Path, name: str, write: WritePrivate) -> Signer:
     """The key in ``path``; made there for ``name`` if there is none. Raises StorageError."""
     if path.exists():
         return read_signer(path)
+    failpoints.hit("ledger.key")
     signer = Signer(parse_name(name), secrets.token_bytes(32))
     try:
         write(path, f"{signer}\n".encode())

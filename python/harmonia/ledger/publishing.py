@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from harmonia import failpoints
 from harmonia.errors import NotFound, NotNow, StorageError, StorageUnreadable
 from harmonia.ledger.note import Checkpoint, Signature
 from harmonia.ledger.store import Store
@@ -111,13 +112,16 @@ def publish(store: Store, folder: Path) -> Published:
     """Writes the ledger's files into ``folder``. Raises StorageError, naming the file."""
     files = Stored(store)
     with held(folder):
+        failpoints.hit("publish.begun")
         checkpoint = _continued(files.checkpoint(), store, folder)
         size, written = checkpoint.size, 0
         for level, index, width in tiles_of(size):
             written += _add(folder / tile_path(level, index, width), files.tile(level, index, width), store)
         for index, width in bundles_of(size):
             written += _add(folder / bundle_path(index, width), files.bundle(index, width), store)
+        failpoints.hit("publish.checkpoint")
         written += put(folder / "checkpoint", str(checkpoint).encode())
+        failpoints.hit("publish.published")
     return Published(checkpoint, written)
 
 
@@ -156,6 +160,7 @@ def put(path: Path, data: bytes, mode: int = 0o666) -> bool:
     """Makes ``path`` hold ``data``, at once, whole and on disk; whether that took writing."""
     if path.is_file() and path.read_bytes() == data:
         return False
+    failpoints.hit("publish.file")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)
@@ -163,6 +168,7 @@ def put(path: Path, data: bytes, mode: int = 0o666) -> bool:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    failpoints.hit("publish.draft")
     draft.replace(path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

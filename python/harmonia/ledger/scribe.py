@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from harmonia import failpoints
 from harmonia.errors import StorageError, StorageUnavailable
 from harmonia.journal import ALL, Journal, Position, Record, Subscription
 from harmonia.ledger.leaves import NOES, Entry, Salt, entry_of
@@ -44,6 +45,7 @@ class Scribe:
 
     def start(self) -> None:
         """Compares the ledger with the journal, and goes on writing in a thread. Raises StorageError."""
+        failpoints.hit("ledger.start")
         self._seen = reconcile(self._journal, self._store)
         self._store.raise_version()
         if self._store.checkpoint() is None:
@@ -78,6 +80,7 @@ class Scribe:
             if (entry := entry_of(record, self._salt)) is not None
         ]
         if leaves:
+            failpoints.hit("ledger.batch")
             self._store.append(leaves, self._signer)
         with self._moved:
             self._seen = records[-1].position

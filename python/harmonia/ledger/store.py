@@ -23,6 +23,7 @@ from typing import NamedTuple, cast
 
 import apsw
 
+from harmonia import failpoints
 from harmonia.errors import StorageUnavailable, StorageUnreadable
 from harmonia.journal import Position
 from harmonia.ledger.leaves import VERSIONS
@@ -182,6 +183,7 @@ class Store:
             tiles = grown(self.read_tile, size, [leaf_hash(leaf.entry) for leaf in leaves])
             try:
                 with self._connection:
+                    failpoints.hit("ledger.begun")
                     for (level, index), data in tiles.items():
                         self._execute("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", level, index, data)
                     self._extend_bundles(size, [leaf.entry for leaf in leaves])
@@ -189,9 +191,12 @@ class Store:
                         assert leaf.position is not None, "what is written is in the journal"
                         self._execute("INSERT INTO leaves VALUES (?, ?, ?, ?)", at, *leaf.position, leaf.event_id)
                     new = Checkpoint(signer.name, size + len(leaves), root_hash(self.read, size + len(leaves)))
+                    failpoints.hit("ledger.sign")
                     signed = str(new.signed(signer.sign(new.text)))
                     self._execute("DELETE FROM checkpoints WHERE size >= ?", new.size - new.size % WIDTH)
                     self._execute("INSERT INTO checkpoints VALUES (?, ?)", new.size, signed)
+                    failpoints.hit("ledger.commit")
+                failpoints.hit("ledger.committed")
             except apsw.Error as error:
                 raise self._unavailable(error) from error
 
