@@ -73,6 +73,7 @@ class Sleeper(Caller):
         "wake",
         "wake_later",
         "call_for_help",
+        "need_no_help",
         "petition",
         "take_back",
         "prove",
@@ -278,8 +279,7 @@ class Sleeper(Caller):
 
     def call_for_help(self) -> None:
         """Whoever has called often enough leaves, and somebody else calls."""
-        calls = self._state().calls
-        if sum(not call.HasField("resolved_ns") for call in calls) >= _WAITING_MAX:
+        if len(self._calling()) >= _WAITING_MAX:
             self.leave()
         if not self._sleeper_id:
             return
@@ -288,6 +288,18 @@ class Sleeper(Caller):
         request = steward_pb2.CallForHelpRequest(event_id=self.random.randbytes(16), message=message)
         self.call(self._room.CallForHelp, request)
         self.ledger.granted(self.ledger.wish)
+
+    def need_no_help(self) -> None:
+        """Of a call that nobody has resolved."""
+        if not self._calling():
+            self.call_for_help()
+        for call in self._calling()[:1] if self._sleeper_id else ():
+            self.ledger.wish = {f"call {call.message}": False}
+            self.call(self._room.TakeBackHelp, steward_pb2.TakeBackHelpRequest(help_id=call.help_id))
+            self.ledger.granted(self.ledger.wish)
+
+    def _calling(self) -> list[steward_pb2.HelpCall]:
+        return [call for call in self._state().calls if not call.HasField("resolved_ns")]
 
     def petition(self) -> None:
         if len(self._waiting()) >= _WAITING_MAX:
@@ -549,7 +561,7 @@ class Sleeper(Caller):
             "awake": (state.edges.awake, state.edges.turn_ns),
             "later": state.schedule_offset_ns,
         }
-        facts |= {f"call {call.message}": True for call in state.calls}
+        facts |= {f"call {call.message}": not call.taken_back for call in state.calls}
         facts |= {f"petition {one.text}": True for one in self._petitions() if not one.withdrawn}
         facts |= {f"apart {one.sleeper_id}": (one.unheard, one.unhearing) for one in state.apart}
         facts |= {_name(one.purpose): _standing(one) for one in state.purposes}

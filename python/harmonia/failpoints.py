@@ -28,7 +28,7 @@ EVENTS = [
     *("ConsentGranted", "ConsentWithdrawn", "WishMade", "WishRemoved", "OfferAnswered", "UsageNoted"),
     *("OffsetSet", "RhythmOwned", "CouplingSet", "VoiceSet", "HearingSet", "ApartKept"),
     *("AwakeSet", "ScheduleOffsetSet"),
-    *("HelpCalled", "PetitionMade", "PetitionWithdrawn"),
+    *("HelpCalled", "HelpTakenBack", "PetitionMade", "PetitionWithdrawn"),
     *("SeriesCreated", "SeriesChanged", "NightMissed", "SeriesEnded"),
 ]
 """What the engine writes, every kind that there is; each has a place before and one behind its writing."""
@@ -40,7 +40,7 @@ METHODS = [
     *("Grant", "Withdraw", "KeepApart", "AddAdvanceWish", "RemoveAdvanceWish"),
     *("AttachPlatform", "SetVoice", "SetHearing", "SetAwake", "SetScheduleOffset"),
     *("MakeOffer", "EndOffer", "AnswerOffer"),
-    *("GrantRole", "RevokeRole", "SilenceRoom", "LiftSilence", "CallForHelp", "AnswerHelp"),
+    *("GrantRole", "RevokeRole", "SilenceRoom", "LiftSilence", "CallForHelp", "TakeBackHelp", "AnswerHelp"),
     *("OpenDialogue", "Say", "CloseDialogue", "MakePetition", "WithdrawPetition", "FilePetition"),
     *("CreateSeries", "ChangeSeries", "EndSeries"),
     *("ForgetMe", "ForgetSleeper"),
