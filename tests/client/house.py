@@ -109,6 +109,8 @@ class House(
         self.rhythms: list[tuple[float | None, bool]] = []
         self.wishes: list[tuple[Any, ...]] = []
         self.helps: list[tuple[bytes, str]] = []
+        self.shown = 0
+        """How many views of the circle have been sent."""
         self.refusals: dict[str, errors.HarmoniaError] = {}
         self.standing = {number: [False, ""] for number in range(1, 13)}
         self.state = platform_pb2.PlatformState(
@@ -305,6 +307,7 @@ class House(
             if not context.is_active():
                 return
             yield circle_pb2.WatchCircleResponse(circle=self.state.circle, hidden=number)
+            self.shown = number
 
 
 class FakeCore:
