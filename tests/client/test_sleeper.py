@@ -148,6 +148,7 @@ async def test_a_tunnel_that_breaks_is_opened_anew_at_once_and_hides_no_other_tr
         return udp.loss_of(core)
 
     monkeypatch.setattr(sleepers, "loss_of", look)
+    monkeypatch.setattr(sleepers, "_WAY_S", 0.05)
     async with join(house.invitation(), state_file=tmp_path / "me.json", core=platform(core)) as sleeper:
         await until(lambda: house.watching)
         house.refusals["CarryDatagrams"] = errors.Unreachable("no way through")
@@ -276,7 +277,10 @@ async def test_opting_out_returns_the_gate_epoch(house: House, core: FakeCore) -
     assert house.withdrawn[0][1] == (Purpose.VOICE,)
 
 
-async def test_a_no_that_nobody_heard_outlives_the_process(house: House, core: FakeCore, tmp_path: Path) -> None:
+async def test_a_no_that_nobody_heard_outlives_the_process(
+    house: House, core: FakeCore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sleepers, "_LAST_WORD_S", 0.2)
     path = tmp_path / "me.json"
     house.refusals["Withdraw"] = errors.StorageError("disk full")
     async with join(house.invitation(), state_file=path, core=platform(core)) as sleeper:
@@ -448,6 +452,7 @@ async def test_nothing_of_a_breath_leaves_once_it_is_withdrawn_here_whatever_a_l
         assert sleeper.following is not None
         assert sleeper.following.missing == ("biosignal", "pull")
         assert house.rhythms == []
+        house.refusals.clear()  # the last word is heard
         nursery.cancel_scope.cancel()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from harmonia.client import AdvanceWish, Calibration, Identity, LevelUnit, Purpose, Sleeper, WishKind, join, resume
+from harmonia.client import sleeper as sleepers
 from harmonia.client.views import wish_message
 from harmonia.domain import consent
 from harmonia.v1 import types_pb2
@@ -146,8 +147,9 @@ async def test_the_circles_waking_is_a_reason_here_too(house: House, core: Sensi
 
 
 async def test_a_gesture_mutes_before_it_returns_and_is_not_lost_if_all_ends_at_once(
-    house: House, core: SensingCore, tmp_path: Path
+    house: House, core: SensingCore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sleepers, "_LAST_WORD_S", 0.2)
     path = tmp_path / "me.json"
     async with join(house.invitation(), state_file=path, grants=[Purpose.VOICE], core=platform(core)) as sleeper:
         house.close()
