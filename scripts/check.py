@@ -2,6 +2,9 @@
 
 One line a check, with its seconds; what a check printed is shown only if it failed. Stops at the first failure unless
 told to keep going. The last line counts the tests of the Rust and Python suites and each other check as one.
+
+Half of the Python suite is processes that wait for each other, and leaves a core idle; so it runs in a process of its
+own beside the rest. Everything else runs alone, since load and benchmarks are measured.
 """
 
 import argparse
