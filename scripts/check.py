@@ -4,7 +4,7 @@ One line a check, with its seconds; what a check printed is shown only if it fai
 told to keep going. The last line counts the tests of the Rust and Python suites and each other check as one.
 
 Half of the Python suite is processes that wait for each other, and leaves a core idle; so it runs in a process of its
-own beside the rest. Everything else runs alone, since load and benchmarks are measured.
+own beside the rest. Every other check has the machine to itself.
 """
 
 import argparse
