@@ -2,6 +2,9 @@
 
 One line a check, with its seconds; what a check printed is shown only if it failed. Stops at the first failure unless
 told to keep going. The last line counts the tests of the Rust and Python suites and each other check as one.
+
+Half of the Python suite is processes that wait for each other, and leaves a core idle; so it runs in a process of its
+own beside the rest. Every other check has the machine to itself.
 """
 
 import argparse
@@ -12,9 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
@@ -42,6 +47,12 @@ class Check:
     command: list[str]
     count: Callable[[str], Counts] | None = None
     lint: bool = False
+    shares: tuple[tuple[str, ...], ...] = ((),)
+    """What to add to the command for each of the processes that do the whole side by side."""
+
+    def commands(self, extra: list[str]) -> list[list[str]]:
+        """What runs at once; whoever adds arguments says themself what to run, in one process."""
+        return [[*self.command, *arguments] for arguments in ([extra] if extra else self.shares)]
 
 
 def count_cargo(output: str) -> Counts:
@@ -57,6 +68,9 @@ def count_pytest(output: str) -> Counts:
     failed = numbers.get("failed", 0) + numbers.get("error", 0) + numbers.get("errors", 0)
     return Counts(numbers.get("passed", 0), failed, numbers.get("skipped", 0))
 
+
+WAITING = ("tests/e2e",)
+"""Their tests are real processes that mostly wait for each other, for sound to come in and for clocks to settle."""
 
 # harmonia-py is left out of cargo test: an extension module has no interpreter to link a test program against. What it
 # does is tested from Python.
@@ -76,45 +90,58 @@ CHECKS = [
     ),
     Check("clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], lint=True),
     Check("cargo", ["cargo", "test", "--workspace", "--exclude", "harmonia-py", "--locked"], count_cargo),
-    Check("pytest", [PYTHON, "-m", "pytest", "--ignore=tests/house"], count_pytest),
+    Check(
+        "pytest",
+        [PYTHON, "-m", "pytest"],
+        count_pytest,
+        shares=(tuple(f"--ignore={folder}" for folder in ("tests/house", *WAITING)), WAITING),
+    ),
     Check("load", [PYTHON, "-m", "loadtests.load", "--sleepers", "200", "--seconds", "60"]),
 ]
+
+
+@contextmanager
+def begun(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """A command that runs, and what it prints; it and all that it started end with the block."""
+    with tempfile.TemporaryFile() as sink:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            yield process, sink
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 def run(check: Check, extra: list[str]) -> tuple[bool, Counts]:
     """Runs one check and reports it in a line; True if it succeeded."""
     print(f"{check.name:9} ", end="", flush=True)
     started = time.monotonic()
-    with tempfile.TemporaryFile() as sink:
-        process = subprocess.Popen(
-            [*check.command, *extra], cwd=ROOT, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        stuck = False
-        try:
-            code = process.wait(timeout=STUCK_AFTER_S)
-        except subprocess.TimeoutExpired:
-            stuck, code = True, -1
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        sink.seek(0)
-        output = sink.read().decode(errors="replace")
-    counts = check.count(output) if check.count else Counts(passed=1) if code == 0 else Counts(failed=1)
-    if check.count and not counts.passed:
-        code = code or -1  # a suite in which nothing ran has shown nothing
-    if code and not counts.failed:
-        counts += Counts(failed=1)  # it broke before it could count, for instance while compiling
-    detail = f"{counts.passed} passed" if check.count and not code else "ok" if not code else "FAILED"
+    counts, broken = Counts(), []
+    with ExitStack() as stack:
+        commands = check.commands(extra)
+        for command, (process, sink) in [(command, stack.enter_context(begun(command))) for command in commands]:
+            stuck = ""
+            try:
+                code = process.wait(timeout=max(0.0, started + STUCK_AFTER_S - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                stuck, code = f"{check.name} was ended after {STUCK_AFTER_S} s\n", -1
+            sink.seek(0)
+            output = sink.read().decode(errors="replace")
+            seen = check.count(output) if check.count else Counts(passed=1) if code == 0 else Counts(failed=1)
+            if check.count and not seen.passed:
+                code = code or -1  # a suite in which nothing ran has shown nothing
+            if code and not seen.failed:
+                seen += Counts(failed=1)  # it broke before it could count, for instance while compiling
+            if code:
+                broken.append(f"{output}\n{check.name} failed: {' '.join(command)}\n{stuck}")
+            counts += seen
+    detail = "FAILED" if broken else f"{counts.passed} passed" if check.count else "ok"
     if counts.skipped:
         detail += f", {counts.skipped} skipped"
     print(f"{detail:24} {time.monotonic() - started:6.1f} s", flush=True)
-    if code:
-        print(output)
-        print(f"{check.name} failed: {' '.join([*check.command, *extra])}")
-        if stuck:
-            print(f"{check.name} was ended after {STUCK_AFTER_S} s")
-    return code == 0, counts
+    print("".join(broken), end="", flush=True)
+    return not broken, counts
 
 
 def main() -> int:
@@ -135,7 +162,7 @@ def main() -> int:
     chosen = [check for check in CHECKS if check.name in names and (check.lint or not options.lint)]
     if options.list:
         for check in chosen:
-            print(f"{check.name:9} {' '.join(check.command)}")
+            print(f"{check.name:9} " + "\n          ".join(map(" ".join, check.commands([]))))
         return 0
     os.environ["PYO3_PYTHON"] = PYTHON
     # The same cases in every run, so that a red run is the change's doing. Longer campaigns take seeds of their own.

@@ -1,13 +1,8 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import settings
 
 from harmonia.cli.main import main
-
-# A busy machine is no reason to fail.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
 
 Run = Callable[..., tuple[int, str, str]]
 

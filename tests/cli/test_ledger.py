@@ -289,9 +289,9 @@ def test_forgetting_asks_first(harmonia: Run, data: Path, monkeypatch: pytest.Mo
     assert "nobody can undo it" in out
 
 
-def test_an_outsider_who_follows_the_page_succeeds(data: Path, tmp_path: Path, harmonia: Run) -> None:
-    if shutil.which("go") is None or not Path("/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog").is_dir():
-        pytest.skip("Go or its packages are not here: install golang-go and golang-golang-x-mod-dev")
+def test_an_outsider_who_follows_the_page_succeeds(
+    data: Path, tmp_path: Path, harmonia: Run, go: dict[str, str]
+) -> None:
     folder = tmp_path / "outsider"
     (folder / "bin").mkdir(parents=True)
     here = ("--data", str(data))
@@ -301,8 +301,7 @@ def test_an_outsider_who_follows_the_page_succeeds(data: Path, tmp_path: Path, h
     command = folder / "bin" / "harmonia"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m harmonia.cli "$@"\n')
     command.chmod(0o755)
-    path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
-    go = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": str(tmp_path / "cache")}
+    path = f"{command.parent}{os.pathsep}{go['PATH']}"
     key = said(harmonia, "ledger", "key", *here).strip()
     page = (ROOT / "docs/ledger.md").read_text()
     lines = [line.removeprefix("$ ") for block in EXAMPLE.findall(page) for line in block.splitlines()]
@@ -310,7 +309,7 @@ def test_an_outsider_who_follows_the_page_succeeds(data: Path, tmp_path: Path, h
     shown = subprocess.run(
         ["sh", "-ec", "\n".join(lines)],
         cwd=folder,
-        env={**os.environ, **go, "PATH": path, "VKEY": key, "HARMONIA_DATA": str(tmp_path / "nowhere")},
+        env={**go, "PATH": path, "VKEY": key, "HARMONIA_DATA": str(tmp_path / "nowhere")},
         capture_output=True,
         text=True,
         check=False,

@@ -112,6 +112,8 @@ class House(
         self.helps: list[tuple[bytes, str]] = []
         self.taken_back: list[str] = []
         self.on_help: Callable[[bytes], None] = lambda _: None
+        self.shown = 0
+        """How many views of the circle have been sent."""
         self.refusals: dict[str, errors.HarmoniaError] = {}
         self.standing = {number: [False, ""] for number in range(1, 13)}
         self.state = platform_pb2.PlatformState(
@@ -314,6 +316,7 @@ class House(
             if not context.is_active():
                 return
             yield circle_pb2.WatchCircleResponse(circle=self.state.circle, hidden=number)
+            self.shown = number
 
 
 class FakeCore:

@@ -148,6 +148,7 @@ async def test_a_tunnel_that_breaks_is_opened_anew_at_once_and_hides_no_other_tr
         return udp.loss_of(core)
 
     monkeypatch.setattr(sleepers, "loss_of", look)
+    monkeypatch.setattr(sleepers, "_WAY_S", 0.05)
     async with join(house.invitation(), state_file=tmp_path / "me.json", core=platform(core)) as sleeper:
         await until(lambda: house.watching)
         house.refusals["CarryDatagrams"] = errors.Unreachable("no way through")
@@ -276,7 +277,10 @@ async def test_opting_out_returns_the_gate_epoch(house: House, core: FakeCore) -
     assert house.withdrawn[0][1] == (Purpose.VOICE,)
 
 
-async def test_a_no_that_nobody_heard_outlives_the_process(house: House, core: FakeCore, tmp_path: Path) -> None:
+async def test_a_no_that_nobody_heard_outlives_the_process(
+    house: House, core: FakeCore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sleepers, "_LAST_WORD_S", 0.2)
     path = tmp_path / "me.json"
     house.refusals["Withdraw"] = errors.StorageError("disk full")
     async with join(house.invitation(), state_file=path, core=platform(core)) as sleeper:
@@ -409,12 +413,14 @@ class Breath:
     """Sure of itself, as a living signal seldom is."""
 
     band_hz = (0.1, 0.5)
+    looks = 0
 
     def at(self, _platform_ns: int) -> PhaseEstimate:
+        self.looks += 1
         return PhaseEstimate(0.0, 0.25, 0.9)
 
 
-def breathing(monkeypatch: pytest.MonkeyPatch) -> PhaseTracker:
+def breathing(monkeypatch: pytest.MonkeyPatch) -> tuple[Breath, PhaseTracker]:
     """A breath that is looked at often, on a clock that goes."""
     monkeypatch.setattr("harmonia.client.sleeper._LOOK_S", 0.01)
     monkeypatch.setattr("harmonia.client.following.SAID_EVERY_S", 0.0)
@@ -423,13 +429,14 @@ def breathing(monkeypatch: pytest.MonkeyPatch) -> PhaseTracker:
         return SimpleNamespace(platform_ns=time.monotonic_ns(), node_ns=time.monotonic_ns())
 
     monkeypatch.setattr(FakeCore, "clock", clock, raising=False)
-    return cast(PhaseTracker, Breath())
+    breath = Breath()
+    return breath, cast(PhaseTracker, breath)
 
 
 async def test_nothing_of_a_breath_leaves_once_it_is_withdrawn_here_whatever_a_late_report_says(
     house: House, core: FakeCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tracker, both = breathing(monkeypatch), [Purpose.BIOSIGNAL, Purpose.PULL]
+    (breath, tracker), both = breathing(monkeypatch), [Purpose.BIOSIGNAL, Purpose.PULL]
     async with join(house.invitation(), grants=both, core=platform(core)) as sleeper, trio.open_nursery() as nursery:
         await until(lambda: house.watching)
         late = house.snapshot()
@@ -440,11 +447,12 @@ async def test_nothing_of_a_breath_leaves_once_it_is_withdrawn_here_whatever_a_l
         house.report(late)
         await until(lambda: sleeper.circle.title == "late")
         nursery.start_soon(sleeper.follow, tracker)
-        await until(lambda: sleeper.following)
-        await trio.sleep(0.2)
+        # What a look has to say, the sanctuary has heard before the next look.
+        await until(lambda: breath.looks > 3)
         assert sleeper.following is not None
         assert sleeper.following.missing == ("biosignal", "pull")
         assert house.rhythms == []
+        house.refusals.clear()  # the last word is heard
         nursery.cancel_scope.cancel()
 
 
@@ -452,7 +460,7 @@ async def test_nothing_of_a_breath_leaves_once_it_is_withdrawn_here_whatever_a_l
 async def test_the_way_back_from_a_breath_is_the_sanctuarys_to_know(
     house: House, core: FakeCore, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
-    tracker, both = breathing(monkeypatch), [Purpose.BIOSIGNAL, Purpose.PULL]
+    (_, tracker), both = breathing(monkeypatch), [Purpose.BIOSIGNAL, Purpose.PULL]
     monkeypatch.setattr(sleepers, "_HOME_S", 60.0)  # a busy machine is as late as it is
     begin(house)
     house.state.own_rhythm.segments.add(start_ns=1000, frequency=types_pb2.Int128(low=2**60))
@@ -476,7 +484,7 @@ async def test_the_way_back_from_a_breath_is_the_sanctuarys_to_know(
 async def test_a_step_after_a_breath_is_told_to_its_end_before_the_way_home_is(
     house: House, core: FakeCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tracker, both = breathing(monkeypatch), [Purpose.BIOSIGNAL, Purpose.PULL]
+    (_, tracker), both = breathing(monkeypatch), [Purpose.BIOSIGNAL, Purpose.PULL]
     monkeypatch.setattr(sleepers, "_HOME_S", 60.0)
     begun, answered, told = trio.Event(), trio.Event(), list[float | None]()
 

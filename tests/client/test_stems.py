@@ -187,16 +187,22 @@ async def test_of_two_sleepers_of_one_machine_one_fetches_and_both_hear(tmp_path
     wanted = score('file = "river.wav"')
     said: list[str] = []
     found: list[stems.Found] = []
+    both_wait = trio.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        if sum("another sleeper" in line for line in said) == 2:
+            both_wait.set()
 
     class Slow(Cupboard):
         async def read_stem(self, sha256: bytes, offset: int) -> bytes:
-            await trio.sleep(0.05)
+            await both_wait.wait()
             return await super().read_stem(sha256, offset)
 
     slow = Slow(tmp_path / "house")
 
     async def one() -> None:
-        found.append(await stems.fetch(wanted, [], slow, cache, said.append))
+        found.append(await stems.fetch(wanted, [], slow, cache, say))
 
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import trio
 
 from harmonia.client import AdvanceWish, Calibration, Identity, LevelUnit, Purpose, Sleeper, WishKind, join, resume
+from harmonia.client import sleeper as sleepers
 from harmonia.client.views import wish_message
 from harmonia.domain import consent
 from harmonia.v1 import types_pb2
@@ -19,7 +19,7 @@ LOUD = AdvanceWish(b"w" * 16, WishKind.LOUD, EVERYTHING, level=-20.0)
 
 
 class SensingCore(FakeCore):
-    """A core with a clock and a level that the test sets."""
+    """A core with a clock and a level that the test sets. ``looks`` counts how often the vigil has read them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,11 +27,13 @@ class SensingCore(FakeCore):
         self.node_ns = 0
         self.lock_state = 3
         self.ceilings: list[float] = []
+        self.looks = 0
 
     def clock(self) -> Any:
         return SimpleNamespace(lock_state=self.lock_state, node_ns=self.node_ns, platform_ns=self.node_ns)
 
     def level_dbfs(self) -> float:
+        self.looks += 1
         return self.level
 
     def set_ceiling(self, dbfs: float) -> None:
@@ -46,6 +48,12 @@ def wishing(house: House, *wishes: AdvanceWish) -> None:
 
 def acted(sleeper: Sleeper) -> list[bool]:
     return [one.fired for one in sleeper.wishes]
+
+
+async def a_look(core: SensingCore) -> None:
+    """Returns after the vigil has looked and acted: it does both before anybody else gets a turn."""
+    before = core.looks
+    await until(lambda: core.looks > before)
 
 
 @pytest.fixture
@@ -78,10 +86,11 @@ async def test_it_acts_once_whatever_a_late_report_says(house: House, core: Sens
     async with join(house.invitation(), grants=[Purpose.VOICE], core=platform(core)) as sleeper:
         core.level = -10.0
         await until(lambda: house.withdrawn)
-        wishing(house, LOUD)  # from before it acted
-        await sleeper.changed()
-        await trio.sleep(0.3)
-        assert acted(sleeper) == [True]
+        unfired = AdvanceWish(b"x" * 16, WishKind.WAKING, EVERYTHING)
+        wishing(house, LOUD, unfired)  # LOUD from before it acted; the other one keeps the vigil looking
+        await until(lambda: len(sleeper.wishes) == 2)
+        await a_look(core)
+        assert acted(sleeper) == [True, False]
         assert len(core.did("withdraw")) == 1
 
 
@@ -110,9 +119,8 @@ async def test_a_wish_names_what_it_takes_back_and_no_more(house: House, core: S
     wishing(house, AdvanceWish(b"w" * 16, WishKind.AFTER, (consent.Purpose.RECORDING,), after_ns=10))
     house.state.joined_ns = 5
     async with join(house.invitation(), grants=[Purpose.VOICE, Purpose.RECORDING], core=platform(core)) as sleeper:
-        house.report()
         core.node_ns, core.lock_state = 15, 2
-        await trio.sleep(0.3)
+        await a_look(core)
         assert acted(sleeper) == [False]  # a clock that is still acquiring says nothing
         core.lock_state = 4
         await until(lambda: house.withdrawn)
@@ -124,7 +132,7 @@ async def test_decibels_at_the_bed_are_read_once_the_platform_is_calibrated(hous
     wishing(house, AdvanceWish(b"w" * 16, WishKind.LOUD, EVERYTHING, level=50.0, unit=LevelUnit.DB_SPL))
     async with join(house.invitation(), grants=[Purpose.VOICE], core=platform(core)) as sleeper:
         core.level = -40.0
-        await trio.sleep(0.3)
+        await a_look(core)
         assert acted(sleeper) == [False]
         sleeper.calibration = Calibration(full_scale_spl_db=95.0)
         await until(lambda: house.withdrawn)
@@ -139,8 +147,9 @@ async def test_the_circles_waking_is_a_reason_here_too(house: House, core: Sensi
 
 
 async def test_a_gesture_mutes_before_it_returns_and_is_not_lost_if_all_ends_at_once(
-    house: House, core: SensingCore, tmp_path: Path
+    house: House, core: SensingCore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sleepers, "_LAST_WORD_S", 0.2)
     path = tmp_path / "me.json"
     async with join(house.invitation(), state_file=path, grants=[Purpose.VOICE], core=platform(core)) as sleeper:
         house.close()

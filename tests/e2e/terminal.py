@@ -45,7 +45,8 @@ class Terminal:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self._lines: Queue[str | None] = Queue()
-        Thread(target=self._read, daemon=True).start()
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -84,6 +85,12 @@ class Terminal:
         self.process.send_signal(how)
         return self.process.wait(PATIENCE_S)
 
+    def close(self) -> None:
+        """Ends it whatever it does, and reads to the end: a pipe is not to be closed under its reader."""
+        self.process.kill()
+        self._reader.join(PATIENCE_S)
+        assert not self._reader.is_alive(), "a process that it started still holds its output"
+
 
 @contextmanager
 def terminal(*arguments: str, data: Path) -> Iterator[Terminal]:
@@ -97,10 +104,11 @@ def terminal(*arguments: str, data: Path) -> Iterator[Terminal]:
         env={**os.environ, "HARMONIA_DATA": str(data)},
         start_new_session=True,
     ) as process:
+        shown = Terminal(process)
         try:
-            yield Terminal(process)
+            yield shown
         finally:
-            process.kill()
+            shown.close()
 
 
 @contextmanager

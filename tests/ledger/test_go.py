@@ -1,7 +1,5 @@
 """What is proved here, Go's own packages believe: golang.org/x/mod/sumdb/note and tlog."""
 
-import os
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -12,21 +10,15 @@ from harmonia.ledger.note import COSIGNATURE, Signer
 from tests.ledger.test_note import LOG, checkpoint, proof
 
 ROOT = Path(__file__).resolve().parents[2]
-GOPATH = Path("/usr/share/gocode")
 
 
 @pytest.fixture(scope="module")
-def verify(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example's program, built without a network."""
-    if shutil.which("go") is None:
-        pytest.skip("Go is not here: install golang-go")
-    if not (GOPATH / "src/golang.org/x/mod/sumdb/tlog").is_dir():
-        pytest.skip("Go's packages are not here: install golang-golang-x-mod-dev")
+def verify(tmp_path_factory: pytest.TempPathFactory, go: dict[str, str]) -> Path:
+    """The example's program."""
     folder = tmp_path_factory.mktemp("go")
     program = folder / "verify"
-    environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GOPATH), "GOCACHE": str(folder / "cache")}
     source = ROOT / "examples/ledger/verify.go"
-    subprocess.run(["go", "build", "-o", program, source], check=True, env=environment, cwd=folder)
+    subprocess.run(["go", "build", "-o", program, source], check=True, env=go, cwd=folder)
     return program
 
 

@@ -72,6 +72,8 @@ _SENSED_S = 60.0
 _AWAKE = (CircleState.WAKING, CircleState.DIALOGUE, CircleState.CLOSED)
 _RENEW_S = 60.0
 """Between two renewals of keys: whoever forges refusals on the way must not keep everybody busy."""
+_WAY_S = 1.0
+"""Between two looks at how the datagrams fare."""
 _PROBE_EVERY_S = 60.0
 """Between two looks whether UDP gets through again."""
 
@@ -927,7 +929,7 @@ class Sleeper:
         """Opens the session anew where datagrams need new keys, or another way: through gRPC, or by UDP again."""
         probed, waits_s = trio.current_time(), outbox.backoff_s()
         while True:
-            await trio.sleep(1.0)
+            await trio.sleep(_WAY_S)
             loss = loss_of(self.platform.core)
             if not (self.connected and self.circle.open):  # of a night that is over nothing more comes, by no way
                 continue
