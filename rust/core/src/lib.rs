@@ -29,6 +29,7 @@ pub mod held;
 pub mod steering;
 pub mod sample;
 pub mod seal;
+pub mod hush;
 pub mod frame;
 pub mod follower;
 pub mod listener;
