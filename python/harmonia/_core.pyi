@@ -642,9 +642,7 @@ class Node:
         Raises RuntimeError if they are in another circle: a mute reaches one.
         """
     def remove_sleeper(self, sleeper: int) -> None: ...
-    def attach(
-        self, sleeper: int, session_id: int, secret: bytes, recording: bool, hears_hush: bool = True
-    ) -> None:
+    def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool, hears_hush: bool = True) -> None:
         """Opens a session, in place of the sleeper's earlier one. Id and secret must be drawn anew for each.
 
         A platform that does not ``hears_hush`` gets frames that say nothing of a silent room, as before they did.

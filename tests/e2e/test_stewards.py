@@ -54,6 +54,14 @@ def still(one: Terminal) -> bool:
     raise AssertionError("it never fell silent")
 
 
+def silence_told(one: Terminal) -> dict[str, Any]:
+    """The next silence of which it is known who said so: frames may have been faster, and do not say."""
+    silence: dict[str, Any] = one.until(event="silenced")["silence"]
+    while not silence["by"]:
+        silence = one.until(event="silenced")["silence"]
+    return silence
+
+
 def test_a_steward_silences_a_room_answers_a_call_and_lifts(data: Path) -> None:
     role = str(data.parent / "sam.role")
     with ExitStack() as stack:
@@ -84,7 +92,7 @@ def test_a_steward_silences_a_room_answers_a_call_and_lifts(data: Path) -> None:
 
         # A silent room, over a crash of the sanctuary.
         silence = answer("steward", "alarm", role, "--message", "fire", data=data)
-        said = one.until(event="silenced")["silence"]
+        said = silence_told(one)
         assert (said["message"], said["by"], said["alarm"]) == ("fire", "Sam", True)
         moment = one.until(room_silent=True)
         assert moment["light"] == 0.5
@@ -99,7 +107,7 @@ def test_a_steward_silences_a_room_answers_a_call_and_lifts(data: Path) -> None:
         answer("steward", "lift", role, data=data)
         assert one.until(event="silenced")["silence"] is None
         assert loud(one)
-        assert two.until(event="silenced")["silence"]["by"] == "Sam"
+        assert silence_told(two)["by"] == "Sam"
         assert two.until(room_silent=False)["muted"], "a lift is nobody's yes"
         harmonia("circle", "role", "revoke", circle, granted["role_id"], data=data)
         refused = harmonia("steward", "silence", role, data=data)

@@ -199,9 +199,7 @@ class FakePlane:
     def remove_sleeper(self, sleeper: int) -> None:
         del self.sleepers[sleeper]
 
-    def attach(
-        self, sleeper: int, session_id: int, secret: bytes, recording: bool, hears_hush: bool = True
-    ) -> None:
+    def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool, hears_hush: bool = True) -> None:
         assert len(secret) == 32
         self._held(sleeper).session, self._held(sleeper).hears_hush = (session_id, secret, recording), hears_hush
 
