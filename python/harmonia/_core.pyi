@@ -645,7 +645,7 @@ class Node:
     def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool, hears_hush: bool = True) -> None:
         """Opens a session, in place of the sleeper's earlier one. Id and secret must be drawn anew for each.
 
-        A platform that does not ``hears_hush`` gets frames that say nothing of a silent room, as before they did.
+        Without ``hears_hush`` frames say nothing of a silent room: for a platform from before they did.
         Raises RuntimeError if a session with this id is open: nonces would repeat.
         """
     def time_keys(self) -> TimeKeys:
