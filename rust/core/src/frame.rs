@@ -157,8 +157,9 @@ impl MixFrame {
     pub fn encode(&self, out: &mut [u8]) -> usize {
         assert!(self.others.len() <= CHANNELS_MAX, "a frame holds at most {CHANNELS_MAX} channels");
         let mut w = Writer { out, len: 0 };
+        let cut = u8::from(self.cut) * FLAG_CUT;
         let hush = self.hush.map_or(0, |hush| hush as u8) << HUSH_SHIFT;
-        w.put([u8::from(self.cut) * FLAG_CUT | hush, self.others.len() as u8])
+        w.put([cut | hush, self.others.len() as u8])
             .put(self.gate_epoch.to_be_bytes())
             .put(self.taken.ns().to_be_bytes())
             .put(self.phase.bits().to_be_bytes())

@@ -34,7 +34,7 @@ struct House {
 
 /// Whether the platform of `who` understands what frames say of the room: one in three is from before they did.
 fn hears_hush(who: usize) -> bool {
-    who % 3 > 0
+    !who.is_multiple_of(3)
 }
 
 /// What a listener was told: who (from 0, all circles through), the gate epoch, whether marked as a cut, how many heard.
