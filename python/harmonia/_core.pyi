@@ -627,6 +627,11 @@ class Node:
         """The rhythm whose phase and frequency this circle's frames carry."""
     def set_strength(self, circle: int, strength_rad_s: float, lag_rad: float) -> None:
         """How far the circle pulls those who let it: K (0 to 100 rad/s) and α (-π to π rad). Raises ValueError."""
+    def set_hush(self, circle: int, *, silent: bool, alarm: bool) -> int:
+        """Says in every frame whether the room is silent, at once; voices are for ``set_plan`` to take out.
+
+        Returns the gate epoch from which frames say so, or something newer.
+        """
     def set_own_rhythm(self, sleeper: int, own: Rhythm | None) -> None:
         """A sleeper's own timeline; None for the circle's."""
     def set_coupling(self, sleeper: int, coupling: float, weight: float) -> None:
@@ -639,9 +644,10 @@ class Node:
         Raises RuntimeError if they are in another circle: a mute reaches one.
         """
     def remove_sleeper(self, sleeper: int) -> None: ...
-    def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool) -> None:
+    def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool, hears_hush: bool = True) -> None:
         """Opens a session, in place of the sleeper's earlier one. Id and secret must be drawn anew for each.
 
+        Without ``hears_hush`` frames say nothing of a silent room: for a platform from before they did.
         Raises RuntimeError if a session with this id is open: nonces would repeat.
         """
     def time_keys(self) -> TimeKeys:
@@ -891,7 +897,16 @@ class Platform:
     def close_gate(self) -> None:
         """Silent from the next block on, without telling anybody: for a withdrawal made elsewhere."""
     @property
-    def gate_open(self) -> bool: ...
+    def gate_open(self) -> bool:
+        """The person's own gate. Nothing is played in a silent room, either."""
+    def set_hush(self, *, silent: bool, alarm: bool, epoch: int | None) -> None:
+        """What is said over gRPC of whether the room is silent; heard from the next block on.
+
+        Frames of gate epoch ``epoch`` and higher ones say so, or something newer, and then count; None: they say
+        nothing.
+        """
+    def hush(self) -> tuple[bool, bool, bool]:
+        """Whether the room is silent; whether it is an alarm; whether that is what ``set_hush`` said last."""
     def level_dbfs(self) -> float: ...
     def sound(self) -> dict[str, Any]:
         """What is played now: momentary_lufs (ITU-R BS.1770, 400 ms), peak_dbfs, gain_db of the limiter, ceiling_dbfs;
@@ -899,7 +914,8 @@ class Platform:
         """
     def light(self, brightest: float) -> float:
         """The relative luminance that a lamp is to show now, 0 to ``brightest`` (at most 1): it glows at this sleeper's
-        beat, is dark in silence, and flashes fewer than three times a second whatever happens (WCAG 2.3.1).
+        beat, is dark in silence, and flashes fewer than three times a second whatever happens (WCAG 2.3.1). In an
+        alarm it is ``brightest``.
         """
     def fade_out(self) -> None:
         """Goes out softly, in five seconds; ``sound()["faded"]`` says when. Not to be undone: for the end."""

@@ -326,6 +326,8 @@ class FakeCore:
         self.told: list[tuple[Any, ...]] = []
         self.offset = 0
         self.gate_open = True
+        self.hushed = (False, False, False)
+        self.hush_epoch: int | None = None
         self.levels = (1.0, 1.0)
         self.unanswered: dict[str, Any] | None = None
 
@@ -377,6 +379,17 @@ class FakeCore:
 
     def set_acknowledged(self, event_id: bytes) -> None:
         self.told.append(("acknowledged", event_id))
+
+    def set_hush(self, *, silent: bool, alarm: bool, epoch: int | None) -> None:
+        self.hushed, self.hush_epoch = (silent, alarm, True), epoch
+
+    def hush(self) -> tuple[bool, bool, bool]:
+        return self.hushed
+
+    @property
+    def sounds(self) -> bool:
+        """Whether anything may be played."""
+        return self.gate_open and not self.hushed[0]
 
     def close_gate(self) -> None:
         self.told.append(("close",))

@@ -26,12 +26,12 @@ async def test_a_silence_closes_the_gate_and_a_lift_opens_it(house: House, core:
         house.state.silence.CopyFrom(steward_pb2.Silence(silence_id="silence-a", message="quiet", by="Sam"))
         house.report()
         await until(lambda: sleeper.silence is not None)
-        assert not core.gate_open
+        assert not core.sounds
         assert not sleeper.platform.silent, "the person has not opted out"
         house.state.ClearField("silence")
         house.report()
         await until(lambda: sleeper.silence is None)
-        assert core.gate_open
+        assert core.sounds
 
 
 async def test_a_lift_does_not_open_the_gate_of_who_opted_out_meanwhile(house: House, core: FakeCore) -> None:
@@ -44,7 +44,7 @@ async def test_a_lift_does_not_open_the_gate_of_who_opted_out_meanwhile(house: H
         house.state.ClearField("silence")
         house.report()
         await until(lambda: sleeper.silence is None)
-        assert not core.gate_open
+        assert not core.sounds
         assert sleeper.platform.silent
 
 
@@ -55,19 +55,40 @@ async def test_a_grant_in_a_silent_room_is_heard_once_it_is_lifted(house: House,
         house.report()
         await until(lambda: sleeper.silence is not None)
         await sleeper.grant(Purpose.VOICE)
-        assert not core.gate_open
+        assert not core.sounds
         house.state.ClearField("silence")
         house.report()
-        await until(lambda: core.gate_open)
+        await until(lambda: core.sounds)
 
 
-async def test_an_alarm_lights_a_lamp_as_far_as_its_person_lets_it(house: House, core: FakeCore) -> None:
+async def test_what_only_frames_know_is_a_silence_of_nobody_and_what_they_lift_is_none(
+    house: House, core: FakeCore
+) -> None:
     async with join(house.invitation(), core=platform(core)) as sleeper:
         await until(lambda: house.watching)
+        house.state.silence.CopyFrom(steward_pb2.Silence(silence_id="silence-a", message="quiet", by="Sam"))
+        house.state.hush_epoch = 7
+        house.report()
+        await until(lambda: core.hush_epoch == 7)
+        told = sleeper.silence
+        assert told is not None
+        assert (told.message, told.by, told.alarm) == ("quiet", "Sam", False)
+        core.hushed = (False, False, False)  # as a newer frame would have it
+        assert sleeper.silence is None
+        core.hushed = (True, True, False)
+        unknown = sleeper.silence
+        assert unknown is not None
+        assert (unknown.silence_id, unknown.message, unknown.by, unknown.alarm) == ("", "", "", True)
+
+
+async def test_a_sanctuary_whose_frames_do_not_say_is_believed_by_its_word(house: House, core: FakeCore) -> None:
+    async with join(house.invitation(), core=platform(core)):
+        await until(lambda: house.watching)
+        assert core.hush_epoch is None
         house.state.silence.CopyFrom(steward_pb2.Silence(silence_id="silence-a", alarm=True))
         house.report()
-        await until(lambda: sleeper.silence is not None)
-        assert [sleeper.light(most) for most in (0.3, 0.0, 7.0)] == [0.3, 0.0, 1.0]
+        await until(lambda: core.hushed == (True, True, True))
+        assert core.hush_epoch is None
 
 
 STEPS = st.lists(st.sampled_from(["silence", "lift", "withdraw", "report", "grant"]), max_size=12)
@@ -91,7 +112,7 @@ def test_the_gate_is_open_exactly_where_the_person_and_the_room_let_it(steps: li
                 one.open()
         house = SimpleNamespace(silent=silent, out=out, withdrawal=withdrawal)
         one.follow(platform_state(_state(house)))
-        assert core.gate_open == (not silent and not out), step
+        assert core.sounds == (not silent and not out), step
         assert one.silent == out
 
 

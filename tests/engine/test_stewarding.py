@@ -68,6 +68,61 @@ def test_a_silence_is_in_force_for_all_before_it_is_written_and_stays_if_the_dis
     in_virtual_time(scenario)
 
 
+def said(sanctuary: Sanctuary, conductor: Conductor) -> tuple[bool, bool]:
+    """What frames say of the room: silent, alarm; and platforms are told the same, of the same gate epoch."""
+    silent, alarm, epoch = plane_of(sanctuary).hushes[conductor.number]
+    silence = conductor.circle.silence
+    assert conductor.hushed == (silence, epoch)
+    assert (silence is not None, silence is not None and silence.alarm) == (silent, alarm)
+    return silent, alarm
+
+
+def test_frames_say_that_the_room_is_silent_before_the_disk_knows_and_after_a_restart_until_it_is_lifted() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            assert said(sanctuary, conductor) == (False, False)
+            house.journal.full = True
+            with pytest.raises(StorageError):
+                await conductor.stewarding.silence("", False, "Sam")
+            assert said(sanctuary, conductor) == (True, False)
+            house.journal.full = False
+            _, before = conductor.hushed
+            await conductor.stewarding.silence("", False, "Kim")
+            assert conductor.hushed[1] == before, "as silent as it was"
+            await conductor.stewarding.silence("fire", True, "Sam")
+            assert said(sanctuary, conductor) == (True, True)
+            assert conductor.hushed[1] != before
+        async with house.awake() as sanctuary:
+            conductor = sanctuary.conductor(conductor.circle.circle_id)
+            assert said(sanctuary, conductor) == (True, True)
+            silence = conductor.circle.silence
+            assert silence is not None
+            house.journal.full = True
+            with pytest.raises(StorageError):
+                await conductor.stewarding.lift(silence.silence_id, "Sam")
+            assert said(sanctuary, conductor) == (True, True), "a lift is written first"
+            house.journal.full = False
+            await conductor.stewarding.lift(silence.silence_id, "Sam")
+            assert said(sanctuary, conductor) == (False, False)
+
+    in_virtual_time(scenario)
+
+
+def test_a_circle_that_closes_in_silence_stays_silent_and_has_no_frames_to_say_so() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            silence = await conductor.stewarding.silence("", False, "Sam")
+            assert conductor.hushed[1] is not None
+            await conductor.advance(CircleState.CLOSED)
+            assert conductor.hushed == (silence, None)
+        async with house.awake() as sanctuary:
+            assert sanctuary.conductor(conductor.circle.circle_id).hushed == (silence, None)
+
+    in_virtual_time(scenario)
+
+
 def test_nobody_sounds_after_a_restart_until_the_silence_is_lifted() -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:

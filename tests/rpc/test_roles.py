@@ -11,8 +11,9 @@ import pytest
 from google.protobuf import message_factory
 
 from harmonia.domain.roles import GIVEN, MAY, Access, Role
+from harmonia.engine.plane import number_of
 from harmonia.rpc.auth import ACCESS, PACKAGE
-from harmonia.v1 import dialogue_pb2, steward_pb2, types_pb2
+from harmonia.v1 import dialogue_pb2, platform_pb2, steward_pb2, types_pb2
 from tests.rpc.daemon import PATIENCE_S, Guest, Running, daemon, reason_of
 from tests.rpc.test_doors import PROTOS
 
@@ -312,7 +313,13 @@ def test_a_silence_is_in_force_when_it_is_answered(running: Running) -> None:
     request = steward_pb2.SilenceRoomRequest(message="quiet", alarm=True)
     silence = house.send("StewardService/SilenceRoom", request, house.metadata(Role.STEWARD, "")).silence
     assert not guest.audible
-    assert guest.attach().state.silence == silence
+    state = guest.attach().state
+    assert state.silence == silence
+    *_, epoch = running.plane.hushes[number_of(house.circle_id)]
+    assert state.hush_epoch == epoch > 0
+    assert not running.plane.sleepers[guest.number].hears_hush, "a platform that does not ask for it"
+    guest.call("Platform", "AttachPlatform", platform_pb2.AttachPlatformRequest(hears_hush=True))
+    assert running.plane.sleepers[guest.number].hears_hush
     assert (silence.by, silence.message, silence.alarm) == ("steward", "quiet", True)
     lift = steward_pb2.LiftSilenceRequest(silence_id=silence.silence_id)
     house.send("StewardService/LiftSilence", lift, house.metadata(Role.STEWARD, ""))

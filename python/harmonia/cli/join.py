@@ -874,9 +874,10 @@ class _View(_Quiet):
 
 
 def silence_text(silence: Silence) -> str:
-    """That the room is silent, and why."""
+    """That the room is silent, and why, as far as it is known."""
     what = "ALARM" if silence.alarm else "the room is silent"
-    return f"{what}, by {silence.by}{': ' if silence.message else ''}{silence.message}"
+    who = f", by {silence.by}" if silence.by else ""
+    return f"{what}{who}{': ' if silence.message else ''}{silence.message}"
 
 
 def following_text(following: Following) -> str:

@@ -99,7 +99,7 @@ class SleeperCalls:
 
     async def attach(self, *, recording: bool) -> views.Attachment:
         """Opens a data-plane session. ``recording``: the platform keeps what it plays, and is given less for it."""
-        request = platform_pb2.AttachPlatformRequest(recording=recording)
+        request = platform_pb2.AttachPlatformRequest(recording=recording, hears_hush=True)
         return views.attachment(await self._call(self._platform, "PlatformService", "AttachPlatform", request))
 
     def carry_datagrams(self, datagrams: Iterator[platform_pb2.CarryDatagramsRequest]) -> Any:

@@ -46,8 +46,6 @@ class Platform:
         """What of STAYING the sanctuary reports as withdrawn."""
         self._closed = False
         self._mix = 1.0
-        self._room_silent = False
-        """Somebody has silenced the room: the gate is closed beside what the person wants."""
 
     def ask(self) -> None:
         """A new stream of states is about to be asked for."""
@@ -62,20 +60,19 @@ class Platform:
 
     def follow(self, state: PlatformState) -> None:
         """Takes over what changed. Raises BadInput if the core refuses the score, which the sanctuary had accepted."""
-        was_silent, self._room_silent = self._room_silent, state.silence is not None
-        if self._room_silent and not was_silent:
-            self.core.close_gate()
+        self._follow_consent(state)
+        # Frames say so too, and the core knows which of both is newer.
+        silence = state.silence
+        alarm = silence is not None and silence.alarm
+        self.core.set_hush(silent=silence is not None, alarm=alarm, epoch=state.hush_epoch)
         if self._offset.hear(state.offset_bits):
             self.core.set_offset(state.offset_bits / TURN)
         if state.voice and self._voice.hear(state.voice):
             self.core.set_voice(state.voice)
         self._levels.hear((state.hearing_level, state.own_level))
-        self._follow_consent(state)
         self._follow_rhythm(state)
         self._follow_score(state)
         self._apply_levels()
-        if was_silent and not self._room_silent and not self._closed:
-            self.core.open_gate()
 
     def _follow_consent(self, state: PlatformState) -> None:
         for purpose, event_id in list(self._noes.items()):
@@ -194,13 +191,12 @@ class Platform:
     def open(self) -> None:
         """Fades back in, or once the room is not silent any more. Only a new grant by the person may lead here."""
         self._closed = False
-        if not self._room_silent:
-            self.core.open_gate()
+        self.core.open_gate()
 
     @property
     def silent(self) -> bool:
         """Whether the person has opted out of everything that sounds here."""
-        return self._closed or not (self._room_silent or self.core.gate_open)
+        return self._closed or not self.core.gate_open
 
 
 def _as_reported(voice: Sequence[complex]) -> tuple[complex, ...]:

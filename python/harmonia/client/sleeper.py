@@ -192,7 +192,7 @@ class Sleeper:
             level_dbfs=core.level_dbfs(),
             muted=self.platform.silent,
             suspends=core.suspends()[0],
-            room_silent=self.silence is not None,
+            room_silent=core.hush()[0],
             sound=Sound.of(core),
         )
 
@@ -296,7 +296,7 @@ class Sleeper:
         core = self.platform.core
         core.fade_out()
         with trio.move_on_after(_FADE_MAX_S):
-            while core.gate_open and not (core.sound()["faded"] or self.platform.silent):  # noqa: ASYNC110 (a Rust thread fades)
+            while not (core.sound()["faded"] or core.hush()[0] or self.platform.silent):  # noqa: ASYNC110 (a Rust thread fades)
                 await trio.sleep(_POLL_S)
 
     def set_ceiling(self, dbfs: float) -> None:
@@ -318,8 +318,6 @@ class Sleeper:
         It glows at this sleeper's beat and is dark in silence. Whatever happens it flashes fewer than three times a
         second (WCAG 2.3.1), so what is faster than a breath is paler. In an alarm it is ``brightest``, and steady.
         """
-        if self.silence is not None and self.silence.alarm:
-            return min(max(brightest, 0.0), 1.0)
         return self.platform.core.light(brightest)
 
     # What the person wants. Each first takes effect here; awaiting it waits until the sanctuary has recorded it, and
@@ -376,8 +374,14 @@ class Sleeper:
 
     @property
     def silence(self) -> Silence | None:
-        """Somebody has silenced the room, with a message or an alarm; None while it sounds."""
-        return None if self._state is None else self._state.silence
+        """Somebody has silenced the room, with a message or an alarm; None while it sounds.
+
+        Where nothing but mix frames say so, nobody knows by whom, since when and with which message: these are empty.
+        """
+        silent, alarm, told = self.platform.core.hush()
+        if not silent:
+            return None
+        return self._known.silence if told else Silence(silence_id="", message="", alarm=alarm, by="", since_ns=0)
 
     @property
     def calls(self) -> tuple[HelpCall, ...]:

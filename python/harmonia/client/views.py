@@ -356,6 +356,8 @@ class PlatformState:
     joined_ns: int = 0
     silence: Silence | None = None
     """The room is silent."""
+    hush_epoch: int | None = None
+    """From which gate epoch on mix frames say of the room what is said here, or something newer; None: they do not."""
     calls: tuple[HelpCall, ...] = ()
     """The sleeper's own calls for help: those that wait, and those of the last hour."""
 
@@ -692,6 +694,7 @@ def platform_state(message: platform_pb2.PlatformState) -> PlatformState:
         apart=apart(message.apart),
         listeners=listeners(message.listeners),
         silence=rooms.silence(message.silence) if message.HasField("silence") else None,
+        hush_epoch=message.hush_epoch if message.HasField("hush_epoch") else None,
         calls=rooms.help_calls(message.calls),
         wishes=wishes(message.wishes),
         away=message.away,

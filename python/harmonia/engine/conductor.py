@@ -41,6 +41,7 @@ from harmonia.domain.events import (
 from harmonia.domain.offers import Offer, OfferedGrant, OfferKind
 from harmonia.domain.rhythm import Rhythm
 from harmonia.domain.schedule import Instants, NightPlan
+from harmonia.domain.silence import Silence
 from harmonia.domain.sleeper import limits_of
 from harmonia.domain.states import Cause, CircleState
 from harmonia.domain.timetable import Due, next_due, parting
@@ -103,6 +104,8 @@ class Conductor:
         """From when to when all voices fade out, node time; None while nobody knows."""
         self._fading: set[Person] = set()
         self._on_plane = False
+        self.hushed: tuple[Silence | None, int | None] = (None, None)
+        """The silence in force, and from which gate epoch frames say so (None: they say nothing). Replaced whole."""
         self._ended_ns = desk.now_ns()
         """Up to this node time every grant that had an end has ended on the data plane too."""
         self._view: CircleView | None = None
@@ -114,6 +117,8 @@ class Conductor:
         """Takes in an event of the journal."""
         self.stewarding.take_in(event)
         self.circle = self.stewarding.still_silent(circles.apply(self.circle, event))
+        if not self._on_plane:
+            self.hushed = (self.circle.silence, None)
         self._position = position
         match event:
             case TokensCreated():
@@ -134,6 +139,7 @@ class Conductor:
         weight = 1.0 / math.sqrt(self.circle.voices)  # so many unlike voices are as loud as one voice
         self._desk.plane.add_circle(self.number, self.circle.channels, weight)
         self._on_plane = True
+        self._show_hush()
         self._show_rhythm()
         self._show_weaving()
         self._look_at_end()
@@ -454,7 +460,16 @@ class Conductor:
             self._desk.plane.remove_circle(self.number)
         self._show_plans()
 
+    def _show_hush(self) -> None:
+        """Tells the data plane whether the room is silent, for its frames to say so."""
+        silence, epoch = self.circle.silence, None
+        if self._on_plane:
+            alarm = silence is not None and silence.alarm
+            epoch = self._desk.plane.set_hush(self.number, silent=silence is not None, alarm=alarm)
+        self.hushed = (silence, epoch)
+
     def _show_plans(self) -> None:
+        self._show_hush()
         for person in self.entrance.people.values():
             person.show_plan()
 

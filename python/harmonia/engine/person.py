@@ -501,8 +501,11 @@ class Person:
         unheard = [number_of(wish.other_id) for wish in wishes if wish.unheard]
         return unheard, [number_of(wish.other_id) for wish in wishes if wish.unhearing]
 
-    def attach(self, recording: bool) -> tuple[int, bytes]:
-        """Opens a data-plane session, in place of an earlier one: its id and its secret."""
+    def attach(self, recording: bool, hears_hush: bool = True) -> tuple[int, bytes]:
+        """Opens a data-plane session, in place of an earlier one: its id and its secret.
+
+        ``hears_hush``: the platform understands frames that say whether the room is silent.
+        """
         self.check_present()
         if not self.on_plane:
             raise NotNow("this sleeper has left for a while: come back first")
@@ -514,7 +517,7 @@ class Person:
             heard.tell()
         session_id = int.from_bytes(self._desk.entropy(8), "big")
         secret = self._desk.entropy(32)
-        self._desk.plane.attach(self.number, session_id, secret, recording)
+        self._desk.plane.attach(self.number, session_id, secret, recording, hears_hush)
         return session_id, secret
 
     def _release(self) -> None:

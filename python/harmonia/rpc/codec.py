@@ -190,6 +190,7 @@ def apart(wishes: Iterable[Apart]) -> list[consent_pb2.Apart]:
 def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
     """Everything that a platform has to follow."""
     sleeper, conductor = person.sleeper, person.conductor
+    silence, hush_epoch = conductor.hushed
     voice = sleeper.voice_of(conductor.circle.channels)
     shared = conductor.circle.rhythm
     own = None if shared is None else sleeper.own_rhythm.over(shared)
@@ -206,7 +207,8 @@ def platform_state(person: Person, t_ns: int) -> platform_pb2.PlatformState:
         offered_offset=offered_to(conductor.circle.offered, person.place),
         apart=apart(sleeper.apart),
         listeners=listeners(person),
-        silence=codec_room.silence(conductor.circle.silence),
+        silence=codec_room.silence(silence),
+        hush_epoch=hush_epoch,
         calls=[codec_room.call(one, one.sleeper_id) for one in conductor.stewarding.calls_of(person)],
         wishes=wishes(sleeper.wishes),
         joined_ns=sleeper.joined_ns,

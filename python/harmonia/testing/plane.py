@@ -76,6 +76,7 @@ class FakeSleeper:
     unheard: frozenset[int] = frozenset()
     unhearing: frozenset[int] = frozenset()
     session: tuple[int, bytes, bool] | None = None
+    hears_hush: bool = False
     acknowledged: list[bytes] = field(default_factory=list)
 
 
@@ -114,6 +115,8 @@ class FakePlane:
         self._events: queue.SimpleQueue[FakeEvent] = queue.SimpleQueue()
         self.gate_epoch = 1
         self.circles: dict[int, int] = {}
+        self.hushes: dict[int, tuple[bool, bool, int]] = {}
+        """Of each circle: whether it is silent, whether it is an alarm, and since which gate epoch."""
         self.weights: dict[int, float] = {}
         self.sleepers: dict[int, FakeSleeper] = {}
         self.rhythms: dict[int, Rhythm] = {}
@@ -157,6 +160,7 @@ class FakePlane:
         assert channels > 0
         assert voice_weight > 0
         self.circles[circle] = channels
+        self.hushes[circle] = (False, False, 0)
         self.weights[circle] = voice_weight
 
     def remove_circle(self, circle: int) -> None:
@@ -170,6 +174,12 @@ class FakePlane:
     def set_strength(self, circle: int, strength_rad_s: float, lag_rad: float) -> None:
         assert circle in self.circles
         self.strengths[circle] = (strength_rad_s, lag_rad)
+
+    def set_hush(self, circle: int, *, silent: bool, alarm: bool) -> int:
+        if self.hushes[circle][:2] != (silent, alarm):
+            self.gate_epoch += 1
+            self.hushes[circle] = (silent, alarm, self.gate_epoch)
+        return self.hushes[circle][2]
 
     def set_own_rhythm(self, sleeper: int, own: Rhythm | None) -> None:
         self._held(sleeper).own_rhythm = own
@@ -189,9 +199,9 @@ class FakePlane:
     def remove_sleeper(self, sleeper: int) -> None:
         del self.sleepers[sleeper]
 
-    def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool) -> None:
+    def attach(self, sleeper: int, session_id: int, secret: bytes, recording: bool, hears_hush: bool = True) -> None:
         assert len(secret) == 32
-        self._held(sleeper).session = (session_id, secret, recording)
+        self._held(sleeper).session, self._held(sleeper).hears_hush = (session_id, secret, recording), hears_hush
 
     def time_keys(self) -> FakeTimeKeys:
         return FakeTimeKeys()

@@ -27,7 +27,7 @@ from harmonia.v1 import steward_pb2 as harmonia_dot_v1_dot_steward__pb2
 from harmonia.v1 import types_pb2 as harmonia_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aharmonia/v1/platform.proto\x12\x0bharmonia.v1\x1a\x19harmonia/v1/consent.proto\x1a\x19harmonia/v1/steward.proto\x1a\x17harmonia/v1/types.proto\"*\n\x15\x41ttachPlatformRequest\x12\x11\n\trecording\x18\x01 \x01(\x08\"\xa3\x01\n\x16\x41ttachPlatformResponse\x12\x12\n\nsession_id\x18\x01 \x01(\x06\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x10\n\x08udp_port\x18\x03 \x01(\r\x12)\n\x05state\x18\x04 \x01(\x0b\x32\x1a.harmonia.v1.PlatformState\x12(\n\ttime_keys\x18\x05 \x01(\x0b\x32\x15.harmonia.v1.TimeKeys\"[\n\x08TimeKeys\x12\x16\n\x0e\x61\x65\x61\x64_algorithm\x18\x01 \x01(\r\x12\x12\n\nclient_key\x18\x02 \x01(\x0c\x12\x12\n\nserver_key\x18\x03 \x01(\x0c\x12\x0f\n\x07\x63ookies\x18\x04 \x03(\x0c\"\x16\n\x14WatchPlatformRequest\"B\n\x15WatchPlatformResponse\x12)\n\x05state\x18\x01 \x01(\x0b\x32\x1a.harmonia.v1.PlatformState\"\xfa\x04\n\rPlatformState\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\x12\x0e\n\x06offset\x18\x02 \x01(\x10\x12\'\n\x05voice\x18\x03 \x03(\x0b\x32\x18.harmonia.v1.Coefficient\x12\x15\n\rhearing_level\x18\x04 \x01(\x02\x12\x11\n\town_level\x18\x05 \x01(\x02\x12-\n\x08purposes\x18\x06 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\x12\'\n\nown_rhythm\x18\x07 \x01(\x0b\x32\x13.harmonia.v1.Rhythm\x12\x10\n\x08\x63oupling\x18\x08 \x01(\x02\x12\x0e\n\x06weight\x18\t \x01(\x02\x12\x1b\n\x0eoffered_offset\x18\n \x01(\x10H\x00\x88\x01\x01\x12!\n\x05\x61part\x18\x0b \x03(\x0b\x32\x12.harmonia.v1.Apart\x12(\n\tlisteners\x18\x0c \x03(\x0b\x32\x15.harmonia.v1.Listener\x12(\n\x06wishes\x18\r \x03(\x0b\x32\x18.harmonia.v1.AdvanceWish\x12\x13\n\x0bopen_offers\x18\x0e \x01(\r\x12\x11\n\tjoined_ns\x18\x0f \x01(\x03\x12\x0c\n\x04\x61way\x18\x10 \x01(\x08\x12\x1a\n\x12schedule_offset_ns\x18\x11 \x01(\x03\x12!\n\x05\x65\x64ges\x18\x12 \x01(\x0b\x32\x12.harmonia.v1.Edges\x12%\n\x07silence\x18\x14 \x01(\x0b\x32\x14.harmonia.v1.Silence\x12$\n\x05\x63\x61lls\x18\x15 \x03(\x0b\x32\x15.harmonia.v1.HelpCallB\x11\n\x0f_offered_offset\"\x95\x01\n\x05\x45\x64ges\x12\r\n\x05\x61wake\x18\x01 \x01(\x08\x12\x16\n\tturned_ns\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x0f\n\x07turn_ns\x18\x03 \x01(\x03\x12\x15\n\x08wakes_ns\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\x08woken_ns\x18\x05 \x01(\x03H\x02\x88\x01\x01\x42\x0c\n\n_turned_nsB\x0b\n\t_wakes_nsB\x0b\n\t_woken_ns\"1\n\x0fSetAwakeRequest\x12\r\n\x05\x61wake\x18\x01 \x01(\x08\x12\x0f\n\x07\x66\x61\x64\x65_ns\x18\x02 \x01(\x03\"\x12\n\x10SetAwakeResponse\"-\n\x18SetScheduleOffsetRequest\x12\x11\n\toffset_ns\x18\x01 \x01(\x03\"\x1b\n\x19SetScheduleOffsetResponse\":\n\x0fSetVoiceRequest\x12\'\n\x05voice\x18\x01 \x03(\x0b\x32\x18.harmonia.v1.Coefficient\"\x12\n\x10SetVoiceResponse\"=\n\x11SetHearingRequest\x12\x15\n\rhearing_level\x18\x01 \x01(\x02\x12\x11\n\town_level\x18\x02 \x01(\x02\"\x14\n\x12SetHearingResponse\")\n\x15\x43\x61rryDatagramsRequest\x12\x10\n\x08\x64\x61tagram\x18\x01 \x01(\x0c\"*\n\x16\x43\x61rryDatagramsResponse\x12\x10\n\x08\x64\x61tagram\x18\x01 \x01(\x0c\"%\n\x0fListenInRequest\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\"E\n\x10ListenInResponse\x12\x0f\n\x07hearing\x18\x01 \x01(\x08\x12\x10\n\x08since_ns\x18\x02 \x01(\x03\x12\x0e\n\x06offset\x18\x03 \x01(\x10\x32\xb5\x05\n\x0fPlatformService\x12Y\n\x0e\x41ttachPlatform\x12\".harmonia.v1.AttachPlatformRequest\x1a#.harmonia.v1.AttachPlatformResponse\x12X\n\rWatchPlatform\x12!.harmonia.v1.WatchPlatformRequest\x1a\".harmonia.v1.WatchPlatformResponse0\x01\x12G\n\x08SetVoice\x12\x1c.harmonia.v1.SetVoiceRequest\x1a\x1d.harmonia.v1.SetVoiceResponse\x12M\n\nSetHearing\x12\x1e.harmonia.v1.SetHearingRequest\x1a\x1f.harmonia.v1.SetHearingResponse\x12G\n\x08SetAwake\x12\x1c.harmonia.v1.SetAwakeRequest\x1a\x1d.harmonia.v1.SetAwakeResponse\x12\x62\n\x11SetScheduleOffset\x12%.harmonia.v1.SetScheduleOffsetRequest\x1a&.harmonia.v1.SetScheduleOffsetResponse\x12]\n\x0e\x43\x61rryDatagrams\x12\".harmonia.v1.CarryDatagramsRequest\x1a#.harmonia.v1.CarryDatagramsResponse(\x01\x30\x01\x12I\n\x08ListenIn\x12\x1c.harmonia.v1.ListenInRequest\x1a\x1d.harmonia.v1.ListenInResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aharmonia/v1/platform.proto\x12\x0bharmonia.v1\x1a\x19harmonia/v1/consent.proto\x1a\x19harmonia/v1/steward.proto\x1a\x17harmonia/v1/types.proto\">\n\x15\x41ttachPlatformRequest\x12\x11\n\trecording\x18\x01 \x01(\x08\x12\x12\n\nhears_hush\x18\x02 \x01(\x08\"\xa3\x01\n\x16\x41ttachPlatformResponse\x12\x12\n\nsession_id\x18\x01 \x01(\x06\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x10\n\x08udp_port\x18\x03 \x01(\r\x12)\n\x05state\x18\x04 \x01(\x0b\x32\x1a.harmonia.v1.PlatformState\x12(\n\ttime_keys\x18\x05 \x01(\x0b\x32\x15.harmonia.v1.TimeKeys\"[\n\x08TimeKeys\x12\x16\n\x0e\x61\x65\x61\x64_algorithm\x18\x01 \x01(\r\x12\x12\n\nclient_key\x18\x02 \x01(\x0c\x12\x12\n\nserver_key\x18\x03 \x01(\x0c\x12\x0f\n\x07\x63ookies\x18\x04 \x03(\x0c\"\x16\n\x14WatchPlatformRequest\"B\n\x15WatchPlatformResponse\x12)\n\x05state\x18\x01 \x01(\x0b\x32\x1a.harmonia.v1.PlatformState\"\xa2\x05\n\rPlatformState\x12#\n\x06\x63ircle\x18\x01 \x01(\x0b\x32\x13.harmonia.v1.Circle\x12\x0e\n\x06offset\x18\x02 \x01(\x10\x12\'\n\x05voice\x18\x03 \x03(\x0b\x32\x18.harmonia.v1.Coefficient\x12\x15\n\rhearing_level\x18\x04 \x01(\x02\x12\x11\n\town_level\x18\x05 \x01(\x02\x12-\n\x08purposes\x18\x06 \x03(\x0b\x32\x1b.harmonia.v1.PurposeConsent\x12\'\n\nown_rhythm\x18\x07 \x01(\x0b\x32\x13.harmonia.v1.Rhythm\x12\x10\n\x08\x63oupling\x18\x08 \x01(\x02\x12\x0e\n\x06weight\x18\t \x01(\x02\x12\x1b\n\x0eoffered_offset\x18\n \x01(\x10H\x00\x88\x01\x01\x12!\n\x05\x61part\x18\x0b \x03(\x0b\x32\x12.harmonia.v1.Apart\x12(\n\tlisteners\x18\x0c \x03(\x0b\x32\x15.harmonia.v1.Listener\x12(\n\x06wishes\x18\r \x03(\x0b\x32\x18.harmonia.v1.AdvanceWish\x12\x13\n\x0bopen_offers\x18\x0e \x01(\r\x12\x11\n\tjoined_ns\x18\x0f \x01(\x03\x12\x0c\n\x04\x61way\x18\x10 \x01(\x08\x12\x1a\n\x12schedule_offset_ns\x18\x11 \x01(\x03\x12!\n\x05\x65\x64ges\x18\x12 \x01(\x0b\x32\x12.harmonia.v1.Edges\x12%\n\x07silence\x18\x14 \x01(\x0b\x32\x14.harmonia.v1.Silence\x12\x17\n\nhush_epoch\x18\x16 \x01(\x04H\x01\x88\x01\x01\x12$\n\x05\x63\x61lls\x18\x15 \x03(\x0b\x32\x15.harmonia.v1.HelpCallB\x11\n\x0f_offered_offsetB\r\n\x0b_hush_epoch\"\x95\x01\n\x05\x45\x64ges\x12\r\n\x05\x61wake\x18\x01 \x01(\x08\x12\x16\n\tturned_ns\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x0f\n\x07turn_ns\x18\x03 \x01(\x03\x12\x15\n\x08wakes_ns\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\x08woken_ns\x18\x05 \x01(\x03H\x02\x88\x01\x01\x42\x0c\n\n_turned_nsB\x0b\n\t_wakes_nsB\x0b\n\t_woken_ns\"1\n\x0fSetAwakeRequest\x12\r\n\x05\x61wake\x18\x01 \x01(\x08\x12\x0f\n\x07\x66\x61\x64\x65_ns\x18\x02 \x01(\x03\"\x12\n\x10SetAwakeResponse\"-\n\x18SetScheduleOffsetRequest\x12\x11\n\toffset_ns\x18\x01 \x01(\x03\"\x1b\n\x19SetScheduleOffsetResponse\":\n\x0fSetVoiceRequest\x12\'\n\x05voice\x18\x01 \x03(\x0b\x32\x18.harmonia.v1.Coefficient\"\x12\n\x10SetVoiceResponse\"=\n\x11SetHearingRequest\x12\x15\n\rhearing_level\x18\x01 \x01(\x02\x12\x11\n\town_level\x18\x02 \x01(\x02\"\x14\n\x12SetHearingResponse\")\n\x15\x43\x61rryDatagramsRequest\x12\x10\n\x08\x64\x61tagram\x18\x01 \x01(\x0c\"*\n\x16\x43\x61rryDatagramsResponse\x12\x10\n\x08\x64\x61tagram\x18\x01 \x01(\x0c\"%\n\x0fListenInRequest\x12\x12\n\nsleeper_id\x18\x01 \x01(\t\"E\n\x10ListenInResponse\x12\x0f\n\x07hearing\x18\x01 \x01(\x08\x12\x10\n\x08since_ns\x18\x02 \x01(\x03\x12\x0e\n\x06offset\x18\x03 \x01(\x10\x32\xb5\x05\n\x0fPlatformService\x12Y\n\x0e\x41ttachPlatform\x12\".harmonia.v1.AttachPlatformRequest\x1a#.harmonia.v1.AttachPlatformResponse\x12X\n\rWatchPlatform\x12!.harmonia.v1.WatchPlatformRequest\x1a\".harmonia.v1.WatchPlatformResponse0\x01\x12G\n\x08SetVoice\x12\x1c.harmonia.v1.SetVoiceRequest\x1a\x1d.harmonia.v1.SetVoiceResponse\x12M\n\nSetHearing\x12\x1e.harmonia.v1.SetHearingRequest\x1a\x1f.harmonia.v1.SetHearingResponse\x12G\n\x08SetAwake\x12\x1c.harmonia.v1.SetAwakeRequest\x1a\x1d.harmonia.v1.SetAwakeResponse\x12\x62\n\x11SetScheduleOffset\x12%.harmonia.v1.SetScheduleOffsetRequest\x1a&.harmonia.v1.SetScheduleOffsetResponse\x12]\n\x0e\x43\x61rryDatagrams\x12\".harmonia.v1.CarryDatagramsRequest\x1a#.harmonia.v1.CarryDatagramsResponse(\x01\x30\x01\x12I\n\x08ListenIn\x12\x1c.harmonia.v1.ListenInRequest\x1a\x1d.harmonia.v1.ListenInResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,43 +35,43 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'harmonia.v1.platform_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ATTACHPLATFORMREQUEST']._serialized_start=122
-  _globals['_ATTACHPLATFORMREQUEST']._serialized_end=164
-  _globals['_ATTACHPLATFORMRESPONSE']._serialized_start=167
-  _globals['_ATTACHPLATFORMRESPONSE']._serialized_end=330
-  _globals['_TIMEKEYS']._serialized_start=332
-  _globals['_TIMEKEYS']._serialized_end=423
-  _globals['_WATCHPLATFORMREQUEST']._serialized_start=425
-  _globals['_WATCHPLATFORMREQUEST']._serialized_end=447
-  _globals['_WATCHPLATFORMRESPONSE']._serialized_start=449
-  _globals['_WATCHPLATFORMRESPONSE']._serialized_end=515
-  _globals['_PLATFORMSTATE']._serialized_start=518
-  _globals['_PLATFORMSTATE']._serialized_end=1152
-  _globals['_EDGES']._serialized_start=1155
-  _globals['_EDGES']._serialized_end=1304
-  _globals['_SETAWAKEREQUEST']._serialized_start=1306
-  _globals['_SETAWAKEREQUEST']._serialized_end=1355
-  _globals['_SETAWAKERESPONSE']._serialized_start=1357
-  _globals['_SETAWAKERESPONSE']._serialized_end=1375
-  _globals['_SETSCHEDULEOFFSETREQUEST']._serialized_start=1377
-  _globals['_SETSCHEDULEOFFSETREQUEST']._serialized_end=1422
-  _globals['_SETSCHEDULEOFFSETRESPONSE']._serialized_start=1424
-  _globals['_SETSCHEDULEOFFSETRESPONSE']._serialized_end=1451
-  _globals['_SETVOICEREQUEST']._serialized_start=1453
-  _globals['_SETVOICEREQUEST']._serialized_end=1511
-  _globals['_SETVOICERESPONSE']._serialized_start=1513
-  _globals['_SETVOICERESPONSE']._serialized_end=1531
-  _globals['_SETHEARINGREQUEST']._serialized_start=1533
-  _globals['_SETHEARINGREQUEST']._serialized_end=1594
-  _globals['_SETHEARINGRESPONSE']._serialized_start=1596
-  _globals['_SETHEARINGRESPONSE']._serialized_end=1616
-  _globals['_CARRYDATAGRAMSREQUEST']._serialized_start=1618
-  _globals['_CARRYDATAGRAMSREQUEST']._serialized_end=1659
-  _globals['_CARRYDATAGRAMSRESPONSE']._serialized_start=1661
-  _globals['_CARRYDATAGRAMSRESPONSE']._serialized_end=1703
-  _globals['_LISTENINREQUEST']._serialized_start=1705
-  _globals['_LISTENINREQUEST']._serialized_end=1742
-  _globals['_LISTENINRESPONSE']._serialized_start=1744
-  _globals['_LISTENINRESPONSE']._serialized_end=1813
-  _globals['_PLATFORMSERVICE']._serialized_start=1816
-  _globals['_PLATFORMSERVICE']._serialized_end=2509
+  _globals['_ATTACHPLATFORMREQUEST']._serialized_end=184
+  _globals['_ATTACHPLATFORMRESPONSE']._serialized_start=187
+  _globals['_ATTACHPLATFORMRESPONSE']._serialized_end=350
+  _globals['_TIMEKEYS']._serialized_start=352
+  _globals['_TIMEKEYS']._serialized_end=443
+  _globals['_WATCHPLATFORMREQUEST']._serialized_start=445
+  _globals['_WATCHPLATFORMREQUEST']._serialized_end=467
+  _globals['_WATCHPLATFORMRESPONSE']._serialized_start=469
+  _globals['_WATCHPLATFORMRESPONSE']._serialized_end=535
+  _globals['_PLATFORMSTATE']._serialized_start=538
+  _globals['_PLATFORMSTATE']._serialized_end=1212
+  _globals['_EDGES']._serialized_start=1215
+  _globals['_EDGES']._serialized_end=1364
+  _globals['_SETAWAKEREQUEST']._serialized_start=1366
+  _globals['_SETAWAKEREQUEST']._serialized_end=1415
+  _globals['_SETAWAKERESPONSE']._serialized_start=1417
+  _globals['_SETAWAKERESPONSE']._serialized_end=1435
+  _globals['_SETSCHEDULEOFFSETREQUEST']._serialized_start=1437
+  _globals['_SETSCHEDULEOFFSETREQUEST']._serialized_end=1482
+  _globals['_SETSCHEDULEOFFSETRESPONSE']._serialized_start=1484
+  _globals['_SETSCHEDULEOFFSETRESPONSE']._serialized_end=1511
+  _globals['_SETVOICEREQUEST']._serialized_start=1513
+  _globals['_SETVOICEREQUEST']._serialized_end=1571
+  _globals['_SETVOICERESPONSE']._serialized_start=1573
+  _globals['_SETVOICERESPONSE']._serialized_end=1591
+  _globals['_SETHEARINGREQUEST']._serialized_start=1593
+  _globals['_SETHEARINGREQUEST']._serialized_end=1654
+  _globals['_SETHEARINGRESPONSE']._serialized_start=1656
+  _globals['_SETHEARINGRESPONSE']._serialized_end=1676
+  _globals['_CARRYDATAGRAMSREQUEST']._serialized_start=1678
+  _globals['_CARRYDATAGRAMSREQUEST']._serialized_end=1719
+  _globals['_CARRYDATAGRAMSRESPONSE']._serialized_start=1721
+  _globals['_CARRYDATAGRAMSRESPONSE']._serialized_end=1763
+  _globals['_LISTENINREQUEST']._serialized_start=1765
+  _globals['_LISTENINREQUEST']._serialized_end=1802
+  _globals['_LISTENINRESPONSE']._serialized_start=1804
+  _globals['_LISTENINRESPONSE']._serialized_end=1873
+  _globals['_PLATFORMSERVICE']._serialized_start=1876
+  _globals['_PLATFORMSERVICE']._serialized_end=2569
 # @@protoc_insertion_point(module_scope)

@@ -26,16 +26,22 @@ class AttachPlatformRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORDING_FIELD_NUMBER: _builtins.int
+    HEARS_HUSH_FIELD_NUMBER: _builtins.int
     recording: _builtins.bool
     """The platform keeps what it plays. It is then given only voices whose owners grant recording."""
+    hears_hush: _builtins.bool
+    """The platform understands mix frames that say whether the room is silent (bits 1 and 2 of their flags), and is sent
+    such ones. Frames to a platform that does not say so have no such bits.
+    """
     def __init__(
         self,
         *,
         recording: _builtins.bool = ...,
+        hears_hush: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hears_hush", b"hears_hush", "recording", b"recording"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -174,6 +180,7 @@ class PlatformState(_message.Message):
     SCHEDULE_OFFSET_NS_FIELD_NUMBER: _builtins.int
     EDGES_FIELD_NUMBER: _builtins.int
     SILENCE_FIELD_NUMBER: _builtins.int
+    HUSH_EPOCH_FIELD_NUMBER: _builtins.int
     CALLS_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """The sleeper's own phase offset as the sanctuary recorded it, in 2^-64 turn."""
@@ -191,6 +198,10 @@ class PlatformState(_message.Message):
     """The sleeper has left for a while."""
     schedule_offset_ns: _builtins.int
     """How much later than the circle the sleeper wakes, nanoseconds; negative: earlier."""
+    hush_epoch: _builtins.int
+    """Mix frames from this gate epoch on say of the room what is said here, or something newer: of what a platform hears by
+    either way, the higher gate epoch counts. Absent where frames say nothing of the room.
+    """
     @_builtins.property
     def circle(self) -> _types_pb2.Circle: ...
     @_builtins.property
@@ -247,14 +258,20 @@ class PlatformState(_message.Message):
         schedule_offset_ns: _builtins.int = ...,
         edges: Global___Edges | None = ...,
         silence: _steward_pb2.Silence | None = ...,
+        hush_epoch: _builtins.int | None = ...,
         calls: _abc.Iterable[_steward_pb2.HelpCall] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "circle", b"circle", "edges", b"edges", "offered_offset", b"offered_offset", "own_rhythm", b"own_rhythm", "silence", b"silence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hush_epoch", b"_hush_epoch", "_offered_offset", b"_offered_offset", "circle", b"circle", "edges", b"edges", "hush_epoch", b"hush_epoch", "offered_offset", b"offered_offset", "own_rhythm", b"own_rhythm", "silence", b"silence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset", "apart", b"apart", "away", b"away", "calls", b"calls", "circle", b"circle", "coupling", b"coupling", "edges", b"edges", "hearing_level", b"hearing_level", "joined_ns", b"joined_ns", "listeners", b"listeners", "offered_offset", b"offered_offset", "offset", b"offset", "open_offers", b"open_offers", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "schedule_offset_ns", b"schedule_offset_ns", "silence", b"silence", "voice", b"voice", "weight", b"weight", "wishes", b"wishes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hush_epoch", b"_hush_epoch", "_offered_offset", b"_offered_offset", "apart", b"apart", "away", b"away", "calls", b"calls", "circle", b"circle", "coupling", b"coupling", "edges", b"edges", "hearing_level", b"hearing_level", "hush_epoch", b"hush_epoch", "joined_ns", b"joined_ns", "listeners", b"listeners", "offered_offset", b"offered_offset", "offset", b"offset", "open_offers", b"open_offers", "own_level", b"own_level", "own_rhythm", b"own_rhythm", "purposes", b"purposes", "schedule_offset_ns", b"schedule_offset_ns", "silence", b"silence", "voice", b"voice", "weight", b"weight", "wishes", b"wishes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__hush_epoch: _TypeAlias = _typing.Literal["hush_epoch"]  # noqa: Y015
+    _WhichOneofArgType__hush_epoch: _TypeAlias = _typing.Literal["_hush_epoch", b"_hush_epoch"]  # noqa: Y015
     _WhichOneofReturnType__offered_offset: _TypeAlias = _typing.Literal["offered_offset"]  # noqa: Y015
     _WhichOneofArgType__offered_offset: _TypeAlias = _typing.Literal["_offered_offset", b"_offered_offset"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hush_epoch) -> _WhichOneofReturnType__hush_epoch | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__offered_offset) -> _WhichOneofReturnType__offered_offset | None: ...
 
 Global___PlatformState: _TypeAlias = PlatformState  # noqa: Y015

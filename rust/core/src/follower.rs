@@ -134,7 +134,7 @@ mod laws {
     fn frame(taken: NodeTime, pulled: f64, rate_hz: f64) -> MixFrame {
         let frequency = own().frequency_at(taken).units() + Frequency::from_hz(rate_hz).unwrap().units();
         let phase = own().phase_at(taken) + PhaseOffset::from_turns(pulled).unwrap();
-        MixFrame { gate_epoch: 0, cut: false, taken, phase, frequency, others: Vec::new() }
+        MixFrame { gate_epoch: 0, cut: false, hush: None, taken, phase, frequency, others: Vec::new() }
     }
 
     proptest! {

@@ -3,9 +3,19 @@
 //! A mix frame is small and complete: it holds everything that a listener needs from the others at one instant, so a
 //! lost one costs nothing and nothing ever has to be sent twice. It carries coefficients, never samples; a platform
 //! renders them against its own disciplined clock. All integers are big-endian.
+//!
+//! ```text
+//! 0       1          2            10      18      26          42                 42 + 8·channels
+//! | flags | channels | gate epoch | taken | phase | frequency | re, im a channel |      a mix frame
+//! ```
+//!
+//! Of its flags, bit 0 marks a cut; bits 1 and 2 are the room's [`Hush`], or 0 where nothing is said of that. The others are
+//! 0, and a platform refuses frames with flags that it does not know; so only those that asked for it, when their session
+//! was opened, are told of a hush.
 use num_complex::Complex;
 use thiserror::Error;
 
+use crate::hush::Hush;
 use crate::phase::{Phase, PhaseOffset};
 use crate::program::CHANNELS_MAX;
 use crate::stated::Stated;
@@ -21,6 +31,8 @@ pub const WITHDRAW_LEN: usize = 20;
 pub const ACKNOWLEDGE_LEN: usize = 16;
 const MIX_HEAD_LEN: usize = 42;
 const FLAG_CUT: u8 = 1;
+const HUSH_SHIFT: u32 = 1;
+const HUSH_MASK: u8 = 3 << HUSH_SHIFT;
 
 /// A payload that is too short, too long or says something impossible.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -34,6 +46,8 @@ pub struct MixFrame {
     pub gate_epoch: u64,
     /// A voice has just been withdrawn: ramp to these coefficients in milliseconds and never interpolate across.
     pub cut: bool,
+    /// Whether the room is silent; `None` where the frame does not say. Another one has another gate epoch.
+    pub hush: Option<Hush>,
     /// When the coefficients were taken.
     pub taken: NodeTime,
     /// θ of this listener at that instant, their offset not counted: their own rhythm, and what others did to it.
@@ -143,7 +157,9 @@ impl MixFrame {
     pub fn encode(&self, out: &mut [u8]) -> usize {
         assert!(self.others.len() <= CHANNELS_MAX, "a frame holds at most {CHANNELS_MAX} channels");
         let mut w = Writer { out, len: 0 };
-        w.put([u8::from(self.cut) * FLAG_CUT, self.others.len() as u8])
+        let cut = u8::from(self.cut) * FLAG_CUT;
+        let hush = self.hush.map_or(0, |hush| hush as u8) << HUSH_SHIFT;
+        w.put([cut | hush, self.others.len() as u8])
             .put(self.gate_epoch.to_be_bytes())
             .put(self.taken.ns().to_be_bytes())
             .put(self.phase.bits().to_be_bytes())
@@ -158,9 +174,11 @@ impl MixFrame {
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let mut r = Reader(payload);
         let (flags, channels) = (r.u8()?, usize::from(r.u8()?));
-        if channels > CHANNELS_MAX || flags & !FLAG_CUT != 0 {
+        if channels > CHANNELS_MAX || flags & !(FLAG_CUT | HUSH_MASK) != 0 {
             return Err(Malformed);
         }
+        let known = [Hush::Lifted, Hush::Silent, Hush::Alarm];
+        let hush = known.into_iter().find(|hush| *hush as u8 == (flags & HUSH_MASK) >> HUSH_SHIFT);
         let (gate_epoch, taken, phase) = (r.u64()?, NodeTime::from_ns(r.i64()?), Phase::from_bits(r.u64()?));
         let frequency = i128::from_be_bytes(r.take()?);
         let mut others = Vec::with_capacity(channels);
@@ -172,7 +190,7 @@ impl MixFrame {
             others.push(v);
         }
         r.end()?;
-        Ok(Self { gate_epoch, cut: flags & FLAG_CUT != 0, taken, phase, frequency, others })
+        Ok(Self { gate_epoch, cut: flags & FLAG_CUT != 0, hush, taken, phase, frequency, others })
     }
 }
 
@@ -259,10 +277,14 @@ mod laws {
     use super::*;
     use proptest::prelude::*;
 
+    fn hush() -> impl Strategy<Value = Option<Hush>> {
+        prop_oneof![Just(None), Just(Some(Hush::Lifted)), Just(Some(Hush::Silent)), Just(Some(Hush::Alarm))]
+    }
+
     prop_compose! {
-        fn frame()(gate_epoch: u64, cut: bool, taken: i64, phase: u64, frequency: i128,
+        fn frame()(gate_epoch: u64, cut: bool, hush in hush(), taken: i64, phase: u64, frequency: i128,
                    others in prop::collection::vec((-1e9f32..1e9, -1e9f32..1e9), 0..=CHANNELS_MAX)) -> MixFrame {
-            MixFrame { gate_epoch, cut, taken: NodeTime::from_ns(taken), phase: Phase::from_bits(phase), frequency,
+            MixFrame { gate_epoch, cut, hush, taken: NodeTime::from_ns(taken), phase: Phase::from_bits(phase), frequency,
                        others: others.into_iter().map(|(re, im)| Complex::new(re, im)).collect() }
         }
     }
@@ -273,6 +295,24 @@ mod laws {
             let mut out = [0; PAYLOAD_MAX];
             let len = frame.encode(&mut out);
             prop_assert_eq!(MixFrame::decode(&out[..len]), Ok(frame));
+        }
+
+        #[test]
+        fn a_frame_that_says_nothing_of_the_room_has_the_bytes_that_it_had_before_any_did(frame in frame(), told in hush()) {
+            let (mut out, mut former) = ([0; PAYLOAD_MAX], [0; PAYLOAD_MAX]);
+            MixFrame { hush: told, ..frame.clone() }.encode(&mut out);
+            let len = MixFrame { hush: None, ..frame.clone() }.encode(&mut former);
+            prop_assert_eq!(former[0], u8::from(frame.cut));
+            prop_assert_eq!(&out[1..len], &former[1..len]);
+            prop_assert_eq!(out[0] == former[0], told.is_none());
+        }
+
+        #[test]
+        fn flags_that_mean_nothing_are_malformed(frame in frame(), flag in 3u8..8) {
+            let mut out = [0; PAYLOAD_MAX];
+            let len = frame.encode(&mut out);
+            out[0] |= 1 << flag;
+            prop_assert_eq!(MixFrame::decode(&out[..len]), Err(Malformed));
         }
 
         #[test]
@@ -316,6 +356,7 @@ mod laws {
         let frame = MixFrame {
             gate_epoch: 1,
             cut: false,
+            hush: None,
             taken: NodeTime::from_ns(0),
             phase: Phase::ZERO,
             frequency: 0,

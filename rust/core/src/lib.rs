@@ -31,6 +31,7 @@ pub mod sample;
 pub mod seal;
 pub mod person_key;
 pub mod by_stream;
+pub mod hush;
 pub mod frame;
 pub mod follower;
 pub mod listener;

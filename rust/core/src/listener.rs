@@ -6,9 +6,12 @@
 //!
 //! If frames stop, nobody knows whether a voice was withdrawn meanwhile: after [`STALE_AFTER`] all other voices fade
 //! out. When frames come back, so do the voices, slowly, from silence: nothing returns louder than it was.
+//!
+//! Frames also say whether the room is silent, beside what is said of that over gRPC: see [`crate::hush`].
 use num_complex::Complex;
 
 use crate::frame::MixFrame;
+use crate::hush::{HeardHush, Hush};
 use crate::units::{NodeTime, PlatformTime, Span};
 
 /// Without a fresh frame for this long, the others are no longer heard.
@@ -26,6 +29,7 @@ pub const FADE_IN: Span = Span::from_s(5);
 #[derive(Clone, Debug, Default)]
 pub struct Listener {
     frame: Option<MixFrame>,
+    hush: HeardHush,
     heard: Option<PlatformTime>,
     returned: Option<PlatformTime>,
     counters: Counters,
@@ -58,8 +62,31 @@ impl Listener {
         self.counters.followed += 1;
         self.counters.cut += u64::from(frame.cut);
         self.heard = Some(now);
+        frame.hush.into_iter().for_each(|hush| self.hush.hear(hush, frame.gate_epoch));
         self.frame = Some(frame);
         true
+    }
+
+    /// What is said of the room over gRPC; see [`HeardHush::tell`].
+    pub fn tell_hush(&mut self, hush: Hush, epoch: Option<u64>) {
+        self.hush.tell(hush, epoch);
+    }
+
+    /// Whether the room is silent. Realtime-safe.
+    pub fn hush(&self) -> HeardHush {
+        self.hush
+    }
+
+    /// Whether a platform's gate is to be open whose own one is `own`: none is in a silent room. Realtime-safe.
+    pub fn opens(&self, own: bool) -> bool {
+        own && !self.hush.hush().is_silent()
+    }
+
+    /// What is left of a session's frames in the next one: nothing but whether the room is silent.
+    pub fn renewed(&self) -> Self {
+        let mut hush = self.hush;
+        hush.renew();
+        Self { hush, ..Self::default() }
     }
 
     /// Whether no fresh frame has come for [`STALE_AFTER`], or none ever. Realtime-safe.
@@ -114,6 +141,7 @@ impl Listener {
 #[cfg(test)]
 mod laws {
     use super::*;
+    use crate::gate::{Gate, CLOSE_MS};
     use crate::phase::Phase;
     use proptest::prelude::*;
 
@@ -121,6 +149,7 @@ mod laws {
         MixFrame {
             gate_epoch,
             cut,
+            hush: None,
             taken: NodeTime::from_ns(taken),
             phase: Phase::ZERO,
             frequency: 0,
@@ -130,6 +159,24 @@ mod laws {
 
     fn at(ms: i64) -> PlatformTime {
         PlatformTime::from_ns(ms * 1_000_000)
+    }
+
+    const RATE: u32 = 48_000;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Frame,
+        Told,
+        Own(bool),
+        Nothing,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![Just(Step::Frame), Just(Step::Told), any::<bool>().prop_map(Step::Own), Just(Step::Nothing)]
+    }
+
+    fn hush() -> impl Strategy<Value = Hush> {
+        prop_oneof![Just(Hush::Lifted), Just(Hush::Silent), Just(Hush::Alarm)]
     }
 
     proptest! {
@@ -146,6 +193,62 @@ mod laws {
                 prop_assert_eq!(listener.gate_epoch(), highest);
                 prop_assert_eq!(listener.others()[0].re, highest as f32);
             }
+        }
+
+        #[test]
+        fn what_leaves_a_gate_is_what_the_newest_word_and_the_person_let_through(
+            hushes in prop::collection::vec(hush(), 1..8),
+            steps in prop::collection::vec((step(), any::<prop::sample::Index>(), 1i64..9), 1..60),
+        ) {
+            let (mut listener, mut gate) = (Listener::default(), Gate::new(RATE));
+            let (mut own, mut newest, mut now) = (true, 0, 0);
+            let mut shut_ms = 0;
+            for (step, at, ms) in steps {
+                // A silence and a lift each have an epoch of their own; frames are sealed in between, too.
+                let epoch = at.index(hushes.len());
+                match step {
+                    Step::Frame => {
+                        let hush = Some(hushes[epoch]);
+                        listener.handle(MixFrame { hush, ..frame(epoch as u64, now, false, 1.0) }, self::at(now));
+                        newest = newest.max(epoch);
+                    }
+                    Step::Told => {
+                        listener.tell_hush(hushes[epoch], Some(epoch as u64));
+                        newest = newest.max(epoch);
+                    }
+                    Step::Own(open) => own = open,
+                    Step::Nothing => {}
+                }
+                // Nothing was ever said before the first word.
+                let silent = listener.hush() != HeardHush::default() && hushes[newest].is_silent();
+                prop_assert_eq!(listener.opens(own), own && !silent, "epoch {} after {}", epoch, newest);
+                let (mut left, mut right) = (vec![1.0; 48 * ms as usize], vec![1.0; 48 * ms as usize]);
+                gate.set(listener.opens(own));
+                gate.process(&mut left, &mut right);
+                if own && !silent {
+                    shut_ms = 0;
+                } else {
+                    for (i, sample) in left.iter().enumerate() {
+                        prop_assert!(*sample == 0.0 || shut_ms + i as i64 / 48 < i64::from(CLOSE_MS), "{}", sample);
+                    }
+                    shut_ms += ms;
+                }
+                now += ms;
+            }
+        }
+
+        #[test]
+        fn a_silence_outlives_frames_that_stop_and_the_session_that_they_came_in(hush in hush(), gap in 0i64..100_000) {
+            let mut listener = Listener::default();
+            listener.handle(MixFrame { hush: Some(hush), ..frame(9, 0, true, 1.0) }, at(0));
+            prop_assert_eq!(listener.target(at(gap + 1000)).0[0].re, 0.0);
+            prop_assert_eq!(listener.opens(true), !hush.is_silent());
+            let mut listener = listener.renewed();
+            prop_assert_eq!(listener.opens(true), !hush.is_silent());
+            listener.handle(MixFrame { hush: None, ..frame(0, 0, true, 1.0) }, at(gap));
+            prop_assert_eq!(listener.opens(true), !hush.is_silent(), "a frame that does not say lifts nothing");
+            listener.handle(MixFrame { hush: Some(Hush::Lifted), ..frame(0, 1, true, 1.0) }, at(gap));
+            prop_assert!(listener.opens(true));
         }
 
         #[test]

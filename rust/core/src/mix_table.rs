@@ -18,6 +18,7 @@ use num_complex::Complex;
 use pulp::Arch;
 
 use crate::field::{Field, UNIT};
+use crate::hush::Hush;
 use crate::program::CHANNELS_MAX;
 
 /// What follows for the table from something that happened to the mixer. To be applied in order.
@@ -31,6 +32,8 @@ pub enum Change {
     Row(usize, Row),
     /// Whose parts are not in a sleeper's mix, by place; afterwards, whose were not.
     Apart(usize, Vec<u32>),
+    /// Whether the room is silent, from this gate epoch on.
+    Hush(Hush, u64),
     /// The gate epoch: what is sealed from here on lacks every voice that was withdrawn before it.
     Epoch(u64),
 }
@@ -91,6 +94,7 @@ pub struct MixTable {
     live: Field,
     recorded: Field,
     gate_epoch: u64,
+    hush: Hush,
 }
 
 impl MixTable {
@@ -101,7 +105,14 @@ impl MixTable {
     pub fn new(channels: usize) -> Self {
         assert!(channels <= CHANNELS_MAX, "a score has at most {CHANNELS_MAX} channels");
         let silent = Field::silent(channels);
-        Self { channels, columns: Columns::default(), live: silent.clone(), recorded: silent, gate_epoch: 0 }
+        Self {
+            channels,
+            columns: Columns::default(),
+            live: silent.clone(),
+            recorded: silent,
+            gate_epoch: 0,
+            hush: Hush::default(),
+        }
     }
 
     /// How many channels. Realtime-safe.
@@ -117,6 +128,11 @@ impl MixTable {
     /// The gate epoch of what is mixed now. Realtime-safe.
     pub fn gate_epoch(&self) -> u64 {
         self.gate_epoch
+    }
+
+    /// Whether the room is silent. Realtime-safe.
+    pub fn hush(&self) -> Hush {
+        self.hush
     }
 
     /// Does what `change` says, and leaves in it what it replaced. Realtime-safe.
@@ -139,6 +155,7 @@ impl MixTable {
                 std::mem::swap(&mut self.columns.rows[*place], row);
             }
             Change::Apart(place, others) => std::mem::swap(&mut self.columns.apart[*place], others),
+            Change::Hush(hush, epoch) => (self.hush, self.gate_epoch) = (*hush, *epoch),
             Change::Epoch(epoch) => self.gate_epoch = *epoch,
         }
     }

@@ -24,7 +24,8 @@
 //!
 //! **The gate epoch** counts the instants at which a voice had to disappear from a mix at once: every mute (each
 //! repetition too), and every narrowing of a plan or an exclusion that took away a voice that sounded. Whoever sends
-//! mixes marks the first one of a new epoch as cut.
+//! mixes marks the first one of a new epoch as cut. A room that is silenced, and one that is lifted, has an epoch of its
+//! own too, so that of two frames the one of the higher epoch knows better whether it is silent.
 //!
 //! The platform adds the sleeper's own part s_i·v_i itself, so that it plays on when no mix arrives.
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use crate::field::Field;
+use crate::hush::Hush;
 use crate::mix_table::{Change, Columns, Row};
 use crate::voice::Voice;
 
@@ -158,6 +160,9 @@ pub struct CircleMixer {
     free: Vec<usize>,
     places: usize,
     gate_epoch: u64,
+    hush: Hush,
+    /// Since which gate epoch.
+    hush_epoch: u64,
     changes: Vec<Change>,
 }
 
@@ -180,6 +185,8 @@ impl CircleMixer {
             free: Vec::new(),
             places: 0,
             gate_epoch: 0,
+            hush: Hush::default(),
+            hush_epoch: 0,
             changes: Vec::new(),
         }
     }
@@ -380,6 +387,18 @@ impl CircleMixer {
             self.refresh(sleeper);
         }
         lowered
+    }
+
+    /// Says in every mix whether the room is silent. Returns the gate epoch from which mixes say so, or something newer.
+    ///
+    /// It takes out no voice: that is for plans to do.
+    pub fn set_hush(&mut self, hush: Hush) -> u64 {
+        if hush != self.hush {
+            self.gate_epoch += 1;
+            (self.hush, self.hush_epoch) = (hush, self.gate_epoch);
+            self.changes.push(Change::Hush(hush, self.gate_epoch));
+        }
+        self.hush_epoch
     }
 
     /// Whether the latch is up. A stranger is muted.

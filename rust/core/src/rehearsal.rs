@@ -185,7 +185,8 @@ impl Rehearsal {
         let mut others = vec![Complex::default(); self.program.channels.len()];
         self.table.mixes(self.mixer.place(self.ear as u64).expect("the ear is one of them"), &mut others);
         let gate_epoch = self.table.gate_epoch();
-        let frame = MixFrame { gate_epoch, cut: false, taken: self.now, phase, frequency: frequency.units(), others };
+        let (taken, frequency) = (self.now, frequency.units());
+        let frame = MixFrame { gate_epoch, cut: false, hush: None, taken, phase, frequency, others };
         self.displacement.take(&frame, &self.timelines[self.ear]);
         self.listener.handle(frame, PlatformTime::from_ns(self.now.ns()));
         self.now += FRAME_INTERVAL;

@@ -56,7 +56,7 @@ pub fn hub(platforms: usize, seconds: f64) -> Result<HubCost, IoError> {
     for number in 1..=platforms as u64 {
         node.add_sleeper(CIRCLE, number)?;
         let (session, secret) = (number << 32 | u64::from(node.port()), [number as u8; 32]);
-        node.attach(number, session, &secret, false)?;
+        node.attach(number, session, &secret, false, true)?;
         let platform = Platform::new(48_000, 0, (number % 100) as i64 * 1_000, Some(number))?;
         platform.connect("127.0.0.1", node.port(), session, &secret, Some(&node.time_keys()))?;
         many.push(platform);

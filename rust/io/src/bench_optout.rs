@@ -386,7 +386,7 @@ mod tests {
             node.set_plan(sleeper, true, true, false).unwrap();
             assert!(node.release(sleeper, None).unwrap());
             let (id, secret) = session(node.port(), sleeper);
-            node.attach(sleeper, id, &secret, false).unwrap();
+            node.attach(sleeper, id, &secret, false, true).unwrap();
         }
         let seen = crowd(plan).unwrap();
         assert_eq!((seen.lost, seen.first.count(), seen.last.count()), (0, 100, 100));

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use harmonia_core::coupling::{self, Strength};
 use harmonia_core::frame::{Status, Withdraw};
+use harmonia_core::hush::Hush;
 use harmonia_core::mixer::{CircleMixer, MixerError, WEIGHT_MAX};
 use harmonia_core::node_clock::NodeClock;
 use harmonia_core::nts::{Keys, Policy};
@@ -353,6 +354,17 @@ impl Node {
         Ok(())
     }
 
+    /// Says in every frame of a circle whether the room is silent; at once, if that is news. Returns the gate epoch from
+    /// which frames say so, or something newer. Plans take out the voices.
+    pub fn set_hush(&self, circle: u64, hush: Hush) -> Result<u64, IoError> {
+        let mut world = lock(&self.shared.world);
+        let epoch = world.circle(circle)?.mixer.set_hush(hush);
+        world.mix(circle, []);
+        drop(world);
+        self.shared.wake();
+        Ok(epoch)
+    }
+
     /// A sleeper's own timeline; `None` for the circle's.
     pub fn set_own_rhythm(&self, sleeper: u64, own: Option<Rhythm>) -> Result<(), IoError> {
         let mut world = lock(&self.shared.world);
@@ -429,8 +441,16 @@ impl Node {
     }
 
     /// Opens a session for a sleeper's platform, in place of an earlier one. Its id and secret must be fresh: a pair
-    /// that was used before would repeat nonces. Errors if a session of that id is open.
-    pub fn attach(&self, sleeper: u64, session: u64, secret: &Secret, recording: bool) -> Result<(), IoError> {
+    /// that was used before would repeat nonces. Frames say whether the room is silent only if the platform `hears_hush`.
+    /// Errors if a session of that id is open.
+    pub fn attach(
+        &self,
+        sleeper: u64,
+        session: u64,
+        secret: &Secret,
+        recording: bool,
+        hears_hush: bool,
+    ) -> Result<(), IoError> {
         let mut world = lock(&self.shared.world);
         let World { circles, sleepers, sessions, .. } = &mut *world;
         let entry = sleepers.get_mut(&sleeper).ok_or(IoError::UnknownSleeper(sleeper))?;
@@ -456,7 +476,7 @@ impl Node {
             acknowledged: former.map(|former| former.acknowledged).unwrap_or_default(),
         });
         let sealer = Sealer::new(secret, session, Direction::Down);
-        let line = Line::new(sleeper, sealer, circle.mixer.gate_epoch(), now);
+        let line = Line::new(sleeper, sealer, circle.mixer.gate_epoch(), hears_hush, now);
         let (circle, place) = (entry.circle, circle.mixer.place(sleeper).ok_or(IoError::UnknownSleeper(sleeper))?);
         world.mix(circle, [What::Attach(place, Some(Box::new(line)))]);
         drop(world);

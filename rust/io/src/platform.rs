@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use harmonia_core::filter::Exchange;
 use harmonia_core::follower::Displacement;
 use harmonia_core::frame::{MixFrame, Status, Withdraw, PURPOSE_HEARING};
+use harmonia_core::hush::{HeardHush, Hush};
 use harmonia_core::light::{glow, Lamp};
 use harmonia_core::listener::{Counters, Listener};
 use harmonia_core::nts::NtsError;
@@ -373,8 +374,9 @@ impl Platform {
         for pending in &mut link.withdrawals {
             (pending.repeats, pending.due_raw_ns) = (0, 0);
         }
-        // Gate epochs count within a session; what the former session's frames said is forgotten, and fades in anew.
-        link.listener = Listener::default();
+        // Gate epochs count within a session; what the former session's frames said is forgotten, and fades in anew. But
+        // a silent room stays silent until somebody says otherwise.
+        link.listener = link.listener.renewed();
         link.status_due_raw_ns = 0;
         self.inner.publish(&link);
         drop(link);
@@ -547,6 +549,19 @@ impl Platform {
         self.inner.wishes.load().gate_open
     }
 
+    /// What is said over gRPC of whether the room is silent, and from which gate epoch on frames say so too (`None`: they
+    /// do not); heard from the next block on, unless frames have said something newer. See [`HeardHush`].
+    pub fn set_hush(&self, hush: Hush, epoch: Option<u64>) {
+        let mut link = lock(&self.inner.link);
+        link.listener.tell_hush(hush, epoch);
+        self.inner.publish(&link);
+    }
+
+    /// Whether the room is silent: nothing is played then, however the own gate stands.
+    pub fn hush(&self) -> HeardHush {
+        lock(&self.inner.link).listener.hush()
+    }
+
     /// Momentary level of what was last played, dBFS.
     pub fn level_dbfs(&self) -> f32 {
         self.inner.level_dbfs()
@@ -564,11 +579,14 @@ impl Platform {
     }
 
     /// What a lamp of brightness up to `brightest` (0 to 1) is to show now: it glows at this sleeper's beat, is dark while
-    /// they hear nothing, and flashes fewer than three times a second whatever happens.
+    /// they hear nothing, and flashes fewer than three times a second whatever happens. In an alarm it is `brightest`.
     pub fn light(&self, brightest: f64) -> f64 {
-        let now = self.inner.local.now();
+        let (now, brightest) = (self.inner.local.now(), brightest.clamp(0.0, 1.0));
+        if self.hush().hush() == Hush::Alarm {
+            return brightest;
+        }
         let dark = self.inner.told.sound(1.0).peak == 0.0;
-        let wanted = if dark { 0.0 } else { brightest.clamp(0.0, 1.0) * glow(self.inner.phase_at(now)) };
+        let wanted = if dark { 0.0 } else { brightest * glow(self.inner.phase_at(now)) };
         lock(&self.lamp).show(wanted, now)
     }
 
@@ -816,7 +834,7 @@ impl Inner {
         Status {
             gate_epoch: link.listener.gate_epoch(),
             lock_state: reading.state as u8,
-            gate_open: wishes.gate_open,
+            gate_open: link.listener.opens(wishes.gate_open),
             bound: reading.bound(),
             uncertainty: reading.uncertainty,
             rate_ppb: reading.rate_ppb,

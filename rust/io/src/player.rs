@@ -316,7 +316,7 @@ impl Player {
             others_glide: glide,
             offset: wishes.offset,
             ceiling: wishes.ceiling,
-            gate_open: wishes.gate_open && !leaving,
+            gate_open: heard.listener.opens(wishes.gate_open) && !leaving,
             limit: true,
         };
         if silent {
@@ -443,6 +443,7 @@ mod tests {
     use harmonia_core::filter::Exchange;
     use harmonia_core::follower::Displacement;
     use harmonia_core::frame::MixFrame;
+    use harmonia_core::hush::Hush;
     use harmonia_core::listener::Listener;
     use harmonia_core::phase::{Phase, PhaseOffset};
     use harmonia_core::program::{Beat, Channel, Curve, Ear, Wave};
@@ -467,6 +468,8 @@ mod tests {
         listener: Listener,
         displacement: Displacement,
         frames: i64,
+        /// What frames say of the room.
+        hush: Option<Hush>,
         ahead: Span,
         /// Whether the machine was just suspended, and no answer has come since.
         asleep: bool,
@@ -486,6 +489,7 @@ mod tests {
                 listener: Listener::default(),
                 displacement: Displacement::default(),
                 frames: 0,
+                hush: None,
                 ahead: Span::ZERO,
                 asleep: false,
                 last: None,
@@ -518,12 +522,17 @@ mod tests {
             let frame = MixFrame {
                 gate_epoch,
                 cut,
+                hush: self.hush,
                 taken: NodeTime::from_ns(self.frames),
                 phase: Phase::ZERO,
                 frequency: 0,
                 others: vec![Complex::new(level, 0.0)],
             };
             assert!(self.listener.handle(frame, self.now()));
+            self.publish();
+        }
+
+        fn publish(&self) {
             self.platform.inner.heard.store(Arc::new(Heard {
                 clock: self.clock(),
                 listener: self.listener.clone(),
@@ -593,6 +602,64 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_room_is_silent_with_its_score_until_a_newer_frame_lifts_it() {
+        for hush in [Hush::Silent, Hush::Alarm] {
+            let mut bench = Bench::new(1.0);
+            bench.hush = Some(Hush::Lifted);
+            assert!(bench.tenths(200, 4, 1.0) > 0.5);
+            bench.hush = Some(hush);
+            bench.hear(5, true, 0.0);
+            bench.render(RATE as usize / 100);
+            assert_eq!(bench.render(BLOCK), 0.0, "10 ms after the frame");
+            assert!(bench.step < STEP_MAX, "no click: {}", bench.step);
+            assert_eq!(bench.tenths(50, 5, 0.0), 0.0);
+            // What was overtaken comes now: a frame from before the silence, and what was said over gRPC then.
+            let late = MixFrame {
+                gate_epoch: 4,
+                cut: true,
+                hush: Some(Hush::Lifted),
+                taken: NodeTime::from_ns(i64::MAX),
+                phase: Phase::ZERO,
+                frequency: 0,
+                others: vec![Complex::new(1.0, 0.0)],
+            };
+            assert!(!bench.listener.handle(late, bench.now()));
+            bench.listener.tell_hush(Hush::Lifted, Some(2));
+            bench.publish();
+            assert_eq!(bench.render(RATE as usize), 0.0);
+            assert_eq!(bench.render(10 * RATE as usize), 0.0, "frames that stop say nothing");
+            bench.hush = Some(Hush::Lifted);
+            assert!(bench.tenths(300, 6, 1.0) > 0.5, "and is back");
+            assert!(bench.step < STEP_MAX, "no click: {}", bench.step);
+        }
+    }
+
+    #[test]
+    fn a_lift_is_heard_by_nobody_whose_own_gate_is_closed() {
+        let mut bench = Bench::new(1.0);
+        bench.hush = Some(Hush::Silent);
+        assert_eq!(bench.tenths(100, 1, 0.0), 0.0);
+        bench.platform.close_gate();
+        bench.hush = Some(Hush::Lifted);
+        assert_eq!(bench.tenths(200, 2, 1.0), 0.0, "they have opted out meanwhile");
+        bench.platform.open_gate();
+        assert!(bench.tenths(200, 2, 1.0) > 0.5, "and sound by their own word");
+    }
+
+    #[test]
+    fn a_grant_in_a_silent_room_opens_nothing_before_it_is_lifted() {
+        let mut bench = Bench::new(1.0);
+        bench.platform.close_gate();
+        bench.hush = Some(Hush::Silent);
+        bench.tenths(100, 1, 0.0);
+        bench.platform.open_gate();
+        assert_eq!(bench.tenths(100, 1, 0.0), 0.0);
+        bench.listener.tell_hush(Hush::Lifted, Some(2));
+        bench.hush = None;
+        assert!(bench.tenths(200, 1, 1.0) > 0.5, "lifted over gRPC");
+    }
+
+    #[test]
     fn what_others_pull_is_followed_without_a_click() {
         let mut bench = Bench::new(1.0);
         bench.tenths(200, 0, 0.0);
@@ -604,6 +671,7 @@ mod tests {
             let frame = MixFrame {
                 gate_epoch: 0,
                 cut: false,
+                hush: None,
                 taken,
                 phase: own.phase_at(taken) + PhaseOffset::from_turns(pulled).unwrap(),
                 frequency: own.frequency_at(taken).units() + rate,
@@ -792,7 +860,7 @@ mod tests {
         let node = crate::Node::start("127.0.0.1", 0, &folder.join("clock")).unwrap();
         node.add_circle(1, 1, 1.0).unwrap();
         node.add_sleeper(1, 1).unwrap();
-        node.attach(1, 7, &[3; 32], false).unwrap();
+        node.attach(1, 7, &[3; 32], false, true).unwrap();
         bench.platform.connect("127.0.0.1", node.port(), 7, &[3; 32], None).unwrap();
         // Nobody can wish for this; a mistake of ours could.
         bench.platform.wish(|wishes| wishes.voice = vec![Complex::new(f32::NAN, 0.0)]);
@@ -804,7 +872,7 @@ mod tests {
         }
         assert_eq!(dropped(), 1);
         // Another session of the same platform: what it has dropped so far is known.
-        node.attach(1, 8, &[4; 32], false).unwrap();
+        node.attach(1, 8, &[4; 32], false, true).unwrap();
         bench.platform.connect("127.0.0.1", node.port(), 8, &[4; 32], None).unwrap();
         while node.status(1).unwrap()[0].last.is_none() {
             std::thread::yield_now();

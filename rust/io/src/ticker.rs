@@ -118,6 +118,8 @@ pub struct Heard {
 /// The sending end of a platform's session.
 pub struct Line {
     sleeper: u64,
+    /// Whether its frames say if the room is silent.
+    hears_hush: bool,
     sealer: Sealer,
     delivery: Delivery,
     address: Option<SocketAddr>,
@@ -125,9 +127,17 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line to a sleeper's platform that need not be told of cuts before `epoch`.
-    pub fn new(sleeper: u64, sealer: Sealer, epoch: u64, now_raw_ns: i64) -> Self {
-        Self { sleeper, sealer, delivery: Delivery::from_epoch(epoch), address: None, heard_raw_ns: now_raw_ns }
+    /// A line to a sleeper's platform that need not be told of cuts before `epoch`, and understands frames that say
+    /// whether the room is silent, or not.
+    pub fn new(sleeper: u64, sealer: Sealer, epoch: u64, hears_hush: bool, now_raw_ns: i64) -> Self {
+        Self {
+            sleeper,
+            hears_hush,
+            sealer,
+            delivery: Delivery::from_epoch(epoch),
+            address: None,
+            heard_raw_ns: now_raw_ns,
+        }
     }
 }
 
@@ -246,6 +256,7 @@ impl CircleTick {
                     rhythm.and_then(|rhythm| self.weave.course(ear.unwrap_or(line.sleeper), self.taken, rhythm));
                 (frame.phase, frame.frequency) = course.map_or((Phase::ZERO, 0), |(phase, f)| (phase, f.units()));
                 (frame.gate_epoch, frame.cut, frame.taken) = (epoch, line.delivery.is_cut(), self.taken);
+                frame.hush = line.hears_hush.then(|| self.table.hush());
                 frame.others.resize(self.table.channels(), Complex::default());
                 self.table.mixes(place, &mut frame.others);
                 out.seal_frame(&mut line.sealer, frame, to);
@@ -327,6 +338,7 @@ impl Ticker {
         let frame = MixFrame {
             gate_epoch: 0,
             cut: false,
+            hush: None,
             taken: now,
             phase: Phase::ZERO,
             frequency: 0,
@@ -456,7 +468,7 @@ impl CircleTick {
         match what {
             What::Open(_) | What::Close(_) => {}
             What::Mix(change) => {
-                self.hurry |= matches!(change, Change::Epoch(_));
+                self.hurry |= matches!(change, Change::Epoch(_) | Change::Hush(..));
                 self.table.apply(change);
             }
             What::Room(room) => {

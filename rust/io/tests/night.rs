@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harmonia_core::frame::{Withdraw, PURPOSE_VOICE};
+use harmonia_core::hush::Hush;
 use harmonia_core::packet::{self, CIRCLE_PACKET_LEN, HEADER_LEN};
 use harmonia_core::phase::Phase;
 use harmonia_core::program::{Beat, Channel, Curve, Ear, Program, Wave};
@@ -64,7 +65,7 @@ fn join(node: &Node, sleeper: u64, offset_ns: i64, drift_ppb: i64) -> Platform {
 fn attach(node: &Node, sleeper: u64, offset_ns: i64, drift_ppb: i64) -> Platform {
     let platform = Platform::new(RATE, offset_ns, drift_ppb, Some(sleeper)).unwrap();
     let (session, secret) = (sleeper << 32 | u64::from(node.port()), [sleeper as u8; 32]);
-    node.attach(sleeper, session, &secret, false).unwrap();
+    node.attach(sleeper, session, &secret, false, true).unwrap();
     platform.connect("127.0.0.1", node.port(), session, &secret, Some(&node.time_keys())).unwrap();
     platform
 }
@@ -164,6 +165,38 @@ fn a_whole_withdrawal_silences_the_own_platform_within_10_ms_without_any_network
     assert!(after[0].abs() + after[1].abs() > 0.0, "a ramp, not a click");
     assert!(after[2 * RATE as usize / 100..].iter().all(|x| *x == 0.0), "exact zero after 10 ms");
     assert!(!ann.gate_open());
+}
+
+#[test]
+fn frames_alone_silence_a_room_and_lift_it_again() {
+    let folder = Folder::new("hush");
+    let node = start(&folder);
+    let ann = join(&node, 1, 0, 0);
+    until("frames", || ann.frames().frames.followed > 0);
+    let gate = || node.status(CIRCLE).unwrap()[0].last.map(|(_, status)| status.gate_open);
+    until("her gate is open", || gate() == Some(true));
+    assert_eq!(node.set_hush(CIRCLE, Hush::Alarm).unwrap(), 1);
+    until("silent", || ann.hush().hush() == Hush::Alarm);
+    assert!(ann.gate_open() && !ann.hush().is_told(), "her own gate is as she left it");
+    assert_eq!(ann.light(0.7), 0.7, "a lamp shows an alarm, in silence and without a message");
+    ann.set_hush(Hush::Lifted, Some(0));
+    assert!(ann.hush().hush().is_silent(), "said before the silence");
+    until("the sanctuary sees it", || gate() == Some(false));
+    until("acknowledged", || node.status(CIRCLE).unwrap()[0].last.is_some_and(|(_, status)| status.gate_epoch == 1));
+    // Another session, of another node or this: silent until one of its frames says otherwise.
+    let secret = [77; 32];
+    ann.connect("127.0.0.1", node.port(), 77, &secret, None).unwrap();
+    assert!(ann.hush().hush().is_silent());
+    assert_eq!(node.set_hush(CIRCLE, Hush::Lifted).unwrap(), 2);
+    node.attach(1, 77, &secret, false, true).unwrap();
+    until("lifted", || !ann.hush().hush().is_silent());
+    assert_eq!(ann.light(0.7), 0.0, "it plays nothing");
+    // A platform from before frames said so hears its frames as ever.
+    node.attach(1, 78, &secret, false, false).unwrap();
+    ann.connect("127.0.0.1", node.port(), 78, &secret, None).unwrap();
+    node.set_hush(CIRCLE, Hush::Silent).unwrap();
+    until("a frame of that epoch", || ann.frames().gate_epoch == 3);
+    assert!(!ann.hush().hush().is_silent());
 }
 
 #[test]
@@ -374,8 +407,8 @@ fn a_session_id_that_is_open_is_refused_and_the_session_goes_on() {
     let node = start(&folder);
     let (ann, _ben) = (join(&node, 1, 0, 0), join(&node, 2, 0, 0));
     let session = 1 << 32 | u64::from(node.port());
-    assert!(node.attach(1, session, &[1; 32], false).is_err(), "its nonces would begin anew");
-    assert!(node.attach(2, session, &[2; 32], false).is_err(), "it is Ann's");
+    assert!(node.attach(1, session, &[1; 32], false, true).is_err(), "its nonces would begin anew");
+    assert!(node.attach(2, session, &[2; 32], false, true).is_err(), "it is Ann's");
     let heard = ann.frames().frames.followed;
     until("frames go on", || ann.frames().frames.followed > heard + 1);
     assert_eq!((ann.frames().replayed, ann.frames().unauthentic), (0, 0));
@@ -389,7 +422,7 @@ struct Hand {
 
 impl Hand {
     fn new(node: &Node, sleeper: u64, session: u64) -> Self {
-        node.attach(sleeper, session, &[7; 32], false).unwrap();
+        node.attach(sleeper, session, &[7; 32], false, true).unwrap();
         Self { sealer: Sealer::new(&[7; 32], session, Direction::Up), to: ("127.0.0.1", node.port()) }
     }
 
@@ -509,7 +542,7 @@ fn a_session_is_opened_once_and_found_again() {
     ann.withdraw(Withdraw { event_id: [5; 16], purposes: PURPOSE_VOICE });
     assert!(node.next_event(PATIENCE).is_some());
     assert_eq!(unauthentic(), 0, "nonces began anew");
-    node.attach(1, 9, &secret, false).unwrap();
+    node.attach(1, 9, &secret, false, true).unwrap();
     ann.connect("127.0.0.1", port, 9, &secret, None).unwrap();
     assert!(ann.connect("127.0.0.1", port, session, &secret, None).is_err(), "its nonces would begin anew");
     ann.close();
@@ -593,7 +626,7 @@ fn by(path: &Path, node: &Node, sleeper: u64, keys: bool) -> Platform {
     node.add_sleeper(CIRCLE, sleeper).unwrap();
     let secret = [sleeper as u8; 32];
     let session = sleeper << 32 | u64::from(node.port());
-    node.attach(sleeper, session, &secret, false).unwrap();
+    node.attach(sleeper, session, &secret, false, true).unwrap();
     let platform = Platform::new(RATE, 300_000_000, 20_000, Some(sleeper)).unwrap();
     let keys = keys.then(|| node.time_keys());
     platform.connect("127.0.0.1", path.port, session, &secret, keys.as_ref()).unwrap();
@@ -662,7 +695,7 @@ fn a_loss_of_udp_is_known_at_both_ends_and_costs_no_new_keys() {
     path.tell(SWALLOW);
     until("silent", || platform.silence().is_some_and(|silence| silence.requests > 1));
     let since = platform.silence().unwrap().since_raw_ns;
-    node.attach(1, 99, &[9; 32], false).unwrap();
+    node.attach(1, 99, &[9; 32], false, true).unwrap();
     platform.connect("127.0.0.1", path.port, 99, &[9; 32], Some(&node.time_keys())).unwrap();
     until("asked", || platform.silence().is_some_and(|silence| silence.requests > 3));
     assert_eq!(platform.silence().unwrap().since_raw_ns, since);

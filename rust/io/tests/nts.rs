@@ -226,7 +226,7 @@ fn where_silence_is_asked_for_only_the_authenticated_and_the_house_are_heard() {
     // A platform of the house asks in plain, and is known by its sealed datagrams.
     here.node.add_circle(1, 1, 1.0).unwrap();
     here.node.add_sleeper(1, 1).unwrap();
-    here.node.attach(1, 77, &[5; 32], false).unwrap();
+    here.node.attach(1, 77, &[5; 32], false, true).unwrap();
     let platform = Platform::new(48_000, 0, 0, Some(1)).unwrap();
     platform.connect("127.0.0.1", here.node.port(), 77, &[5; 32], None).unwrap();
     while platform.clock().1.state != harmonia_core::servo::LockState::Locked {

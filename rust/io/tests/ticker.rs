@@ -3,6 +3,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use harmonia_core::frame::MixFrame;
+use harmonia_core::hush::Hush;
 use harmonia_core::mixer::CircleMixer;
 use harmonia_core::seal::{claimed_session, Direction, Opener, Sealer, Use};
 use harmonia_core::units::{NodeTime, Span};
@@ -26,7 +27,14 @@ struct House {
     mixers: Vec<CircleMixer>,
     sockets: Vec<Socket>,
     openers: Vec<Opener>,
+    /// What frames said of the room, and to whom.
+    hushes: Vec<(usize, Option<Hush>)>,
     now: NodeTime,
+}
+
+/// Whether the platform of `who` understands what frames say of the room: one in three is from before they did.
+fn hears_hush(who: usize) -> bool {
+    !who.is_multiple_of(3)
 }
 
 /// What a listener was told: who (from 0, all circles through), the gate epoch, whether marked as a cut, how many heard.
@@ -52,7 +60,8 @@ impl House {
             for sleeper in 0..sleepers {
                 let (session, secret) = (openers.len() as u64, [openers.len() as u8; 32]);
                 let place = mixer.place(sleeper).unwrap();
-                let line = Line::new(sleeper, Sealer::new(&secret, session, Direction::Down), 0, os::raw_ns());
+                let sealer = Sealer::new(&secret, session, Direction::Down);
+                let line = Line::new(sleeper, sealer, 0, hears_hush(openers.len()), os::raw_ns());
                 let address = sockets[openers.len() % sockets.len()].local_addr().unwrap();
                 let heard = Heard { address, raw_ns: os::raw_ns(), epoch: None, phase: None };
                 orders.push(What::Join(sleeper));
@@ -63,7 +72,7 @@ impl House {
             giver.give(orders.into_iter().map(|what| Order { circle, what }));
             mixers.push(mixer);
         }
-        Self { giver, ticker, stats: TickStats::default(), mixers, sockets, openers, now }
+        Self { giver, ticker, stats: TickStats::default(), mixers, sockets, openers, hushes: Vec::new(), now }
     }
 
     fn order(&mut self, circle: usize, also: Option<What>) {
@@ -91,6 +100,7 @@ impl House {
                     assert_eq!(kind, Use::Mix);
                     let frame = MixFrame::decode(payload).unwrap();
                     assert!(frame.others.iter().all(|m| *m == Complex::new(frame.others[0].re, 0.0)), "{frame:?}");
+                    self.hushes.push((who, frame.hush));
                     told.push((who, frame.gate_epoch, frame.cut, frame.others[0].re));
                 }
             }
@@ -120,6 +130,34 @@ fn a_mute_in_the_middle_of_a_tick_is_in_all_that_is_left_of_it_and_in_the_next()
     assert_eq!(after, expected);
     let cuts = &house.stats.cuts;
     assert_eq!((cuts.last.count(), cuts.ticks_max.load(Ordering::Relaxed)), (1, 1));
+}
+
+#[test]
+fn a_silence_in_the_middle_of_a_tick_is_in_all_that_is_left_of_it_and_in_the_next_and_so_is_its_lift() {
+    let mut house = House::new(&[700]);
+    house.pass();
+    assert!((1..700).contains(&house.told().len()));
+    let mut former = Hush::Lifted;
+    for (epoch, hush) in [(1, Hush::Silent), (2, Hush::Alarm), (3, Hush::Lifted)] {
+        assert!(house.hushes.drain(..).all(|(who, told)| told == hears_hush(who).then_some(former)));
+        assert_eq!((house.mixers[0].set_hush(hush), house.mixers[0].set_hush(hush)), (epoch, epoch));
+        house.order(0, None);
+        let mut told = Vec::new();
+        let mut due = house.pass();
+        while due <= house.now + TICK_MIN && told.len() < 700 {
+            told.extend(house.told());
+            house.now = house.now.max(due);
+            due = house.pass();
+        }
+        told.extend(house.told());
+        let mut who: Vec<usize> = told.iter().map(|told| told.0).collect();
+        who.sort_unstable();
+        who.dedup();
+        assert_eq!(who.len(), 700, "everybody is told at once");
+        assert!(told.iter().all(|told| (told.1, told.2) == (epoch, true)), "by a cut");
+        former = hush;
+    }
+    assert!(house.hushes.iter().all(|(who, told)| *told == hears_hush(*who).then_some(former)));
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn late(folder: &Folder, circle: bool) -> (Node, Node) {
     if circle {
         node.add_circle(1, 1, 1.0).unwrap();
         node.add_sleeper(1, 1).unwrap();
-        node.attach(1, 1, &[1; 32], false).unwrap();
+        node.attach(1, 1, &[1; 32], false, true).unwrap();
     }
     assert_eq!((node.tracking().state, node.tracking().steps_left), (LockState::Unsynchronised, 1));
     let truth = Node::start("127.0.0.1", port, &folder.clock("truth", Span::from_s(2))).unwrap();

@@ -18,7 +18,7 @@ use pyo3::types::PyDict;
 
 use crate::bench::put_latency;
 use crate::errors;
-use crate::platform::TimeKeys;
+use crate::platform::{hush, TimeKeys};
 use crate::rhythm::Rhythm;
 use crate::score::coefficients;
 
@@ -258,6 +258,11 @@ impl Node {
         py.detach(|| self.0.set_strength(circle, strength)).map_err(errors::io)
     }
 
+    #[pyo3(signature = (circle, *, silent, alarm))]
+    fn set_hush(&self, py: Python<'_>, circle: u64, silent: bool, alarm: bool) -> PyResult<u64> {
+        py.detach(|| self.0.set_hush(circle, hush(silent, alarm))).map_err(errors::io)
+    }
+
     fn set_own_rhythm(&self, py: Python<'_>, sleeper: u64, own: Option<&Rhythm>) -> PyResult<()> {
         let own = own.map(|own| own.0.clone());
         py.detach(|| self.0.set_own_rhythm(sleeper, own)).map_err(errors::io)
@@ -280,9 +285,18 @@ impl Node {
         py.detach(|| self.0.remove_sleeper(sleeper));
     }
 
-    fn attach(&self, py: Python<'_>, sleeper: u64, session_id: u64, secret: &[u8], recording: bool) -> PyResult<()> {
+    #[pyo3(signature = (sleeper, session_id, secret, recording, hears_hush = true))]
+    fn attach(
+        &self,
+        py: Python<'_>,
+        sleeper: u64,
+        session_id: u64,
+        secret: &[u8],
+        recording: bool,
+        hears_hush: bool,
+    ) -> PyResult<()> {
         let secret = errors::exactly("a session's secret", secret)?;
-        py.detach(|| self.0.attach(sleeper, session_id, &secret, recording)).map_err(errors::io)
+        py.detach(|| self.0.attach(sleeper, session_id, &secret, recording, hears_hush)).map_err(errors::io)
     }
 
     fn time_keys(&self, py: Python<'_>) -> TimeKeys {

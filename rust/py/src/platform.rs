@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use harmonia_core::frame::Withdraw;
+use harmonia_core::hush::Hush;
 use harmonia_core::phase::PhaseOffset;
 use harmonia_core::renderer::LEVEL_MIN_DBFS;
 use harmonia_core::servo::Reading;
@@ -320,6 +321,16 @@ impl Platform {
         self.0.gate_open()
     }
 
+    #[pyo3(signature = (*, silent, alarm, epoch))]
+    fn set_hush(&self, py: Python<'_>, silent: bool, alarm: bool, epoch: Option<u64>) {
+        py.detach(|| self.0.set_hush(hush(silent, alarm), epoch));
+    }
+
+    fn hush(&self, py: Python<'_>) -> (bool, bool, bool) {
+        let heard = py.detach(|| self.0.hush());
+        (heard.hush().is_silent(), heard.hush() == Hush::Alarm, heard.is_told())
+    }
+
     fn set_loudspeaker(&self, loudspeaker: bool) {
         self.0.set_loudspeaker(loudspeaker);
     }
@@ -439,4 +450,13 @@ pub fn play_samples(
 ) -> PyResult<()> {
     let samples: Vec<f32> = samples.as_array().iter().copied().collect();
     py.detach(|| harmonia_io::device::play_samples(device, sample_rate, &samples)).map_err(errors::io)
+}
+
+/// Whether a room is silent, of what Python says of it: an alarm is a silence.
+pub fn hush(silent: bool, alarm: bool) -> Hush {
+    match (silent, alarm) {
+        (_, true) => Hush::Alarm,
+        (true, false) => Hush::Silent,
+        (false, false) => Hush::Lifted,
+    }
 }

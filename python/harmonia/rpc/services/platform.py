@@ -28,7 +28,7 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
     async def AttachPlatform(self, request: Any, _context: Any) -> platform_pb2.AttachPlatformResponse:  # noqa: N802
         """Opens a data-plane session in place of an earlier one."""
         person = sleeper()
-        session_id, secret = await self._house.bridge.ask(person.attach, request.recording)
+        session_id, secret = await self._house.bridge.ask(person.attach, request.recording, request.hears_hush)
         return platform_pb2.AttachPlatformResponse(
             session_id=session_id,
             secret=secret,

@@ -1,5 +1,7 @@
 //! Sealed datagrams: spoiled and repeated ones between a platform and its sanctuary, and what they hold.
-use harmonia_core::frame::{MixFrame, Status, Withdraw};
+//!
+//! A mix frame that can be read is written again as the same bytes: there is no bit in it that means nothing.
+use harmonia_core::frame::{MixFrame, Status, Withdraw, PAYLOAD_MAX};
 use harmonia_core::seal::{claimed_session, Direction, Opener, Sealer, Use, DATAGRAM_MAX};
 
 use super::{refused, Target};
@@ -31,11 +33,30 @@ impl Default for SealedTarget {
     }
 }
 
+/// Reads `payload` as everything that it might be; whether it is a mix frame, or what is wrong with it as such.
+fn read(payload: &[u8]) -> Result<bool, String> {
+    let _ = (Status::decode(payload), Withdraw::decode(payload));
+    let Ok(frame) = MixFrame::decode(payload) else { return Ok(false) };
+    let mut again = [0; PAYLOAD_MAX];
+    let len = frame.encode(&mut again);
+    if again[..len] != *payload {
+        return Err(format!("a mix frame was written again as {:02x?}", &again[..len]));
+    }
+    Ok(true)
+}
+
 impl SealedTarget {
     fn seal(&mut self, random: &mut Random) -> usize {
         let mut payload = [0; 200];
         let len = random.below(payload.len());
         random.fill(&mut payload[..len]);
+        // Every other one is as long as a mix frame of some channels, and says so.
+        let (channels, head) = (len / 16, 42);
+        let frame = random.one_in(2);
+        let len = if frame { head + 8 * channels } else { len };
+        if frame {
+            (payload[0], payload[1]) = (random.below(10) as u8, channels as u8);
+        }
         let mut out = [0; DATAGRAM_MAX];
         let kind = random.pick(&[Use::Status, Use::Withdraw]);
         let len = self.sealer.seal(kind, &payload[..len], &mut out).expect("a payload that fits");
@@ -63,12 +84,13 @@ impl Target for SealedTarget {
     fn check(&mut self, input: &[u8]) -> Result<End, String> {
         let genuine = self.kept.iter().position(|(datagram, _)| datagram == input);
         let mut datagram = input.to_vec();
-        let _ = (claimed_session(input), MixFrame::decode(input), Status::decode(input), Withdraw::decode(input));
+        let _ = claimed_session(input);
+        read(input)?;
         match (self.opener.open(&mut datagram), genuine) {
             (Ok((_, payload)), Some(place)) if !self.kept[place].1 => {
-                let _ = (MixFrame::decode(payload), Status::decode(payload), Withdraw::decode(payload));
+                let frame = read(payload)?;
                 self.kept[place].1 = true;
-                Ok(refused("opened: genuine"))
+                Ok(refused(if frame { "opened: a mix frame" } else { "opened: genuine" }))
             }
             (Ok(_), Some(_)) => Err("a repeated datagram was opened".into()),
             (Ok(_), None) => Err("a forged datagram was opened".into()),
