@@ -18,7 +18,9 @@
 
 pub mod bugs;
 pub mod laws;
+pub mod person;
 pub mod standing;
 pub mod state;
 pub mod step;
+pub mod walk;
 pub mod world;
