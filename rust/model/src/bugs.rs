@@ -35,6 +35,8 @@ pub enum Bug {
     DecidedBeforeWritten,
     /// A grant whose first answer was lost is taken for outdated when it is repeated behind something else.
     DoubtForgotten,
+    /// A withdrawal mutes before anybody knows of it, and not once more when all do.
+    NotMutedAgain,
 }
 
 impl Bug {
@@ -47,7 +49,7 @@ impl Bug {
         Bug::StaleOptOutDropped,
     ];
     /// Those of one person.
-    pub const OF_PERSON: [Bug; 11] = [
+    pub const OF_PERSON: [Bug; 12] = [
         Bug::CeilingRaises,
         Bug::ScopeIgnored,
         Bug::EndPassedOver,
@@ -59,6 +61,7 @@ impl Bug {
         Bug::WrittenInAnyOrder,
         Bug::DecidedBeforeWritten,
         Bug::DoubtForgotten,
+        Bug::NotMutedAgain,
     ];
 
     /// How it is called on the command line, here and in the simulated nights.
@@ -80,6 +83,7 @@ impl Bug {
             Bug::WrittenInAnyOrder => "written-in-any-order",
             Bug::DecidedBeforeWritten => "decided-before-written",
             Bug::DoubtForgotten => "doubt-forgotten",
+            Bug::NotMutedAgain => "not-muted-again",
         }
     }
 }

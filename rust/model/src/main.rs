@@ -16,11 +16,12 @@ use harmonia_model::world::{FULL, SLICE};
 use serde_json::json;
 use stateright::Checker;
 
-const USAGE: &str = "usage: run.py model [--full] [--json] [--transitions]
+const USAGE: &str = "usage: run.py model [--full] [--json] [--transitions] [--consents]
 
   --full         the large worlds: minutes, and most of a GB of memory
   --json         one object a world or bug, in place of words
-  --transitions  only print the rule of one purpose as a table, for tests/model/transitions.json";
+  --transitions  only print the rule of one purpose as a table, for tests/model/transitions.json
+  --consents     only print the rule of purposes, levels, scopes and ends, for tests/model/consents.json";
 
 fn main() -> ExitCode {
     let (mut full, mut as_json) = (false, false);
@@ -30,6 +31,10 @@ fn main() -> ExitCode {
             "--json" => as_json = true,
             "--transitions" => {
                 println!("{}", transitions(2, 2));
+                return ExitCode::SUCCESS;
+            }
+            "--consents" => {
+                println!("{}", person::table::tables());
                 return ExitCode::SUCCESS;
             }
             "--help" | "-h" => {

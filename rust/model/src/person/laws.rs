@@ -4,7 +4,7 @@ use stateright::{Model, Property};
 
 use crate::bugs::Bug;
 use crate::person::state::{
-    Door, Entry, Phase, State, Task, Yes, ALL_NOS, LISTENERS, MONITORING, NOS, PURPOSES, VOICE, YESES,
+    Door, Entry, Phase, State, Task, Yes, ALL_NOS, FULL_LEVEL, LISTENERS, MONITORING, NOS, PURPOSES, VOICE, YESES,
 };
 use crate::person::step::{after, steps, Step};
 use crate::person::world::{Ward, SLICE};
@@ -30,24 +30,27 @@ impl Model for Ward {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = vec![
-            Property::always("what sounds is the least that anybody allows", |_, state: &State| {
-                !settled(state) || state.plane.plan == least(state)
-            }),
             Property::always("a grant to one scope opens no other", |_, state: &State| {
                 let voice = state.plane.plan == 0 || state.grant(VOICE).is_some_and(|(_, yes)| yes.scope == 0);
-                voice
-                    && (1..=LISTENERS).filter(|one| state.plane.flows & bit(*one) != 0).all(|listener| {
-                        state.grant(MONITORING).is_some_and(|(_, yes)| [0, listener].contains(&yes.scope))
-                    })
+                !settled(state)
+                    || voice
+                        && (1..=LISTENERS).filter(|one| state.plane.flows & bit(*one) != 0).all(|listener| {
+                            state.grant(MONITORING).is_some_and(|(_, yes)| [0, listener].contains(&yes.scope))
+                        })
             }),
             Property::always("a grant past its end is a no, after a crash and under another clock too", |_, state| {
                 open(state).all(|state: &State| {
-                    (0..PURPOSES).filter_map(|purpose| Some((purpose, state.grant(purpose)?.1))).all(|(purpose, yes)| {
-                        let asked = (0..=LISTENERS).any(|scope| state.allows(None, purpose, scope) > 0);
-                        let in_use = if purpose == VOICE { state.sounds() } else { state.plane.flows != 0 };
-                        !yes.over || (!asked && !(in_use && settled(state)))
-                    })
+                    (0..PURPOSES).filter_map(|purpose| Some((purpose, state.grant(purpose)?.1))).all(
+                        |(purpose, yes)| {
+                            let asked = (0..=LISTENERS).any(|scope| state.allows(None, purpose, scope) > 0);
+                            let in_use = if purpose == VOICE { state.sounds() } else { state.plane.flows != 0 };
+                            !yes.over || (!asked && !(in_use && settled(state)))
+                        },
+                    )
                 })
+            }),
+            Property::always("what sounds is the least that anybody allows", |_, state: &State| {
+                !settled(state) || state.plane.plan == least(state)
             }),
             Property::always("the gate is down behind a grant of the voice, and only there", |_, state: &State| {
                 let granted = state.grant(VOICE).is_some();
@@ -86,7 +89,7 @@ impl Model for Ward {
             }),
             Property::sometimes("a voice sounds", |_, state: &State| state.sounds()),
         ];
-        if self.ceilings > 0 {
+        if self.ceilings > 0 && self.levels.contains(&FULL_LEVEL) {
             properties.push(Property::sometimes("a ceiling makes it softer", |_, state: &State| {
                 state.sounds() && state.plane.plan < state.grant(VOICE).map_or(0, |(_, yes)| yes.level)
             }));
@@ -107,10 +110,13 @@ impl Model for Ward {
             }));
         }
         if self.purposes > 1 && self.nos > 0 {
-            properties.push(Property::sometimes("one purpose is taken back, and the other stays", |_, state: &State| {
-                state.memory.consent.iter().any(|one| one.heard != 0 && one.grant == 0)
-                    && state.memory.consent.iter().any(|one| one.grant != 0)
-            }));
+            properties.push(Property::sometimes(
+                "one purpose is taken back, and the other stays",
+                |_, state: &State| {
+                    state.memory.consent.iter().any(|one| one.heard != 0 && one.grant == 0)
+                        && state.memory.consent.iter().any(|one| one.grant != 0)
+                },
+            ));
         }
         if self.nos > 0 && self.yeses > 0 {
             properties.push(Property::sometimes("a no is answered by a yes", |_, state: &State| {

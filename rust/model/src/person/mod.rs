@@ -14,4 +14,5 @@
 pub mod laws;
 pub mod state;
 pub mod step;
+pub mod table;
 pub mod world;

@@ -158,8 +158,7 @@ pub struct Plane {
 }
 
 /// Nobody sounds before anything is known.
-pub const SILENT: Plane =
-    Plane { latched: true, answered: false, heard: 0, newest: 0, plan: 0, admitted: 0, flows: 0 };
+pub const SILENT: Plane = Plane { latched: true, answered: false, heard: 0, newest: 0, plan: 0, admitted: 0, flows: 0 };
 
 /// What holds the person's lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

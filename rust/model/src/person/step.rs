@@ -147,7 +147,8 @@ fn open_steps(ward: &Ward, state: &State, steps: &mut Vec<Step>) {
         Task::Released { .. } => steps.push(Step::Show),
         Task::Set { .. } => steps.push(Step::TakeInSetting),
     }
-    if state.left.failures > 0 && matches!(state.task, Task::Flushing { .. } | Task::Checked { .. } | Task::Appended { .. })
+    if state.left.failures > 0
+        && matches!(state.task, Task::Flushing { .. } | Task::Checked { .. } | Task::Appended { .. })
     {
         steps.push(Step::Fail);
     }
@@ -191,7 +192,8 @@ fn grants(ward: &Ward, state: &State, steps: &mut Vec<Step>) {
     for purpose in 0..ward.purposes {
         let sent = state.sent_nos(purpose);
         // Also one that is on its way, by another thread: it may be there before the grant is looked at.
-        let named = (0..=ALL_NOS as u8).filter(|no| *no == 0 || sent & bit(*no) != 0 || *no == next && state.left.nos > 0);
+        let named =
+            (0..=ALL_NOS as u8).filter(|no| *no == 0 || sent & bit(*no) != 0 || *no == next && state.left.nos > 0);
         for names in named {
             for (scope, level) in ward.scopes.iter().flat_map(|one| ward.levels.iter().map(move |far| (*one, *far))) {
                 let ends = ward.ends.iter().filter(|end| **end == 0 || **end > state.now);
@@ -368,7 +370,7 @@ fn narrow(ward: &Ward, next: &mut State, no: u8) {
         }
     }
     show_plan(ward, next);
-    if consent != before {
+    if consent != before && ward.bug != Some(Bug::NotMutedAgain) {
         raise(ward, next, no); // a grant that answers another may have lowered it meanwhile
     }
 }
