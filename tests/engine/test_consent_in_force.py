@@ -9,6 +9,7 @@ import trio
 from harmonia.domain.consent import ALL_PURPOSES, Purpose
 from harmonia.domain.events import ConsentWithdrawn, decode, encode
 from harmonia.domain.states import CircleState
+from harmonia.engine.doors import Withdrawal
 from harmonia.errors import CredentialEnded, MutedNotRecorded, StaleGrant
 from harmonia.journal import ANY, OutcomeUnknown
 from tests.engine.nights import House, audible, in_virtual_time, plane_of, settle
@@ -404,7 +405,7 @@ def test_a_yes_to_a_no_that_is_not_written_yet_is_written_behind_it() -> None:
             person = await house.join(await house.circle(sanctuary))
             earlier = sanctuary.doors.mute(person, VOICE, house.event_id())
             later, append = house.event_id(), house.journal.append
-            muted = []
+            muted = list[Withdrawal]()
 
             def overtaken(stream, expected, event_id, data):  # type: ignore[no-untyped-def]
                 if event_id == earlier.key and not muted:

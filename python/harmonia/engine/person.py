@@ -423,13 +423,16 @@ class Person:
 
     async def _stands(self, purpose: Purpose, event_id: bytes) -> bool:
         """Whether a grant that was written before is in force by the journal: the answer to it may have been lost."""
+        held = self.sleeper.consent[purpose].grant
+        if held is not None and held.event_id == event_id:
+            return True
         sleeper: Sleeper | None = None
         for record in await self._desk.read(self.stream, None):
             event = decode(record.data)
             assert isinstance(event, PersonEvent), "only a person's events are in a person's stream"
             sleeper = sleepers.apply(sleeper, event)
-        grant = sleeper and sleeper.consent[purpose].grant
-        return grant is not None and grant.event_id == event_id
+        found = None if sleeper is None else sleeper.consent[purpose].grant
+        return found is not None and found.event_id == event_id
 
     def narrow(
         self, event: ConsentWithdrawn, key: bytes

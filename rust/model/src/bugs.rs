@@ -37,6 +37,10 @@ pub enum Bug {
     DoubtForgotten,
     /// A withdrawal mutes before anybody knows of it, and not once more when all do.
     NotMutedAgain,
+    /// A withdrawal of one purpose takes back the others, too.
+    OneTakesAll,
+    /// A withdrawal is acknowledged when it is in force.
+    ToldBeforeWritten,
 }
 
 impl Bug {
@@ -49,7 +53,7 @@ impl Bug {
         Bug::StaleOptOutDropped,
     ];
     /// Those of one person.
-    pub const OF_PERSON: [Bug; 12] = [
+    pub const OF_PERSON: [Bug; 14] = [
         Bug::CeilingRaises,
         Bug::ScopeIgnored,
         Bug::EndPassedOver,
@@ -62,6 +66,8 @@ impl Bug {
         Bug::DecidedBeforeWritten,
         Bug::DoubtForgotten,
         Bug::NotMutedAgain,
+        Bug::OneTakesAll,
+        Bug::ToldBeforeWritten,
     ];
 
     /// How it is called on the command line, here and in the simulated nights.
@@ -84,6 +90,8 @@ impl Bug {
             Bug::DecidedBeforeWritten => "decided-before-written",
             Bug::DoubtForgotten => "doubt-forgotten",
             Bug::NotMutedAgain => "not-muted-again",
+            Bug::OneTakesAll => "one-takes-all",
+            Bug::ToldBeforeWritten => "told-before-written",
         }
     }
 }

@@ -56,6 +56,8 @@ fn every_bug_of_one_persons_consents_is_found_by_the_law_that_it_breaks() {
         "what is in force is what a restart would find",
         "an acknowledged grant counts until its person says otherwise",
         "the gate is down behind a grant of the voice, and only there",
+        "a withdrawal takes back what it names and nothing else",
+        "an acknowledged withdrawal is on disk",
     ];
     for (bug, law) in Bug::OF_PERSON.into_iter().zip(laws) {
         let found = person::laws::counterexample(bug).unwrap_or_else(|| panic!("{} is not found", bug.name()));

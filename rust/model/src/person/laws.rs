@@ -44,7 +44,7 @@ impl Model for Ward {
                         |(purpose, yes)| {
                             let asked = (0..=LISTENERS).any(|scope| state.allows(None, purpose, scope) > 0);
                             let in_use = if purpose == VOICE { state.sounds() } else { state.plane.flows != 0 };
-                            !yes.over || (!asked && !(in_use && settled(state)))
+                            !(yes.over && (asked || in_use && settled(state)))
                         },
                     )
                 })

@@ -362,6 +362,10 @@ fn narrow(ward: &Ward, next: &mut State, no: u8) {
     }
     let (before, mut consent) = (next.memory.consent, next.memory.consent);
     next.absorb(&mut consent, Entry::No(no), true);
+    if ward.bug == Some(Bug::OneTakesAll) {
+        consent = consent.map(|standing| standing.withdrawn(no));
+    }
+    next.nos[no as usize - 1].acknowledged |= ward.bug == Some(Bug::ToldBeforeWritten);
     next.memory.consent = consent;
     for yes in next.yeses.iter_mut().filter(|yes| yes.sent && yes.names == no) {
         let purpose = yes.purpose as usize;
