@@ -254,19 +254,6 @@ def test_a_withdrawal_dominates_a_grant_that_raced_it(
         assert fold([*events, *order]).consent[granted.purpose].level_at(0) == 0.0
 
 
-@given(st.lists(st.one_of(grants, withdrawals), min_size=1, max_size=12), purposes)
-def test_a_withdrawal_that_is_written_last_is_the_newest_and_only_narrows(
-    events: list[PersonEvent], purpose: Purpose
-) -> None:
-    before = fold(events).consent
-    for event_id in before[purpose].withdrawals:
-        after = before.written_last([purpose], event_id)
-        assert after[purpose].withdrawal == event_id
-        assert set(after[purpose].withdrawals) == set(before[purpose].withdrawals)
-        assert after[purpose].level_at(0) <= before[purpose].level_at(0)
-        assert all(after[other] == before[other] for other in set(Purpose) - {purpose})
-
-
 def test_an_old_withdrawal_that_arrives_late_again_does_not_undo_the_answer_to_it() -> None:
     first, second = b"1" * 16, b"2" * 16
     consent = Consent().withdraw([Purpose.VOICE], first).withdraw([Purpose.VOICE], second)

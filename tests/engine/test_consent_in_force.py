@@ -1,5 +1,6 @@
 """Consent where it counts: on the data plane, through both doors, with disks that fail and messages that race."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,9 +10,10 @@ from harmonia.domain.consent import ALL_PURPOSES, Purpose
 from harmonia.domain.events import ConsentWithdrawn, decode, encode
 from harmonia.domain.roles import Role
 from harmonia.domain.states import CircleState
+from harmonia.engine.doors import Withdrawal
 from harmonia.engine.person import Person
 from harmonia.errors import BadInput, CredentialEnded, MutedNotRecorded, StaleGrant
-from harmonia.journal import ANY
+from harmonia.journal import ANY, OutcomeUnknown
 from tests.engine.nights import House, audible, in_virtual_time, plane_of, settle
 
 VOICE = frozenset({Purpose.VOICE})
@@ -377,8 +379,8 @@ def test_a_withdrawal_that_is_repeated_after_all_have_forgotten_it_is_written_ag
     in_virtual_time(scenario)
 
 
-def test_a_grant_outlives_a_restart_whichever_of_two_withdrawals_was_written_last() -> None:
-    """Heard in one order and written in the other: the newest is the one that a restart reads last."""
+def test_withdrawals_are_written_in_the_order_in_which_they_were_heard_whichever_is_asked_for_first() -> None:
+    """Or a restart would find another one newest than the one that a grant had to name."""
 
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:
@@ -388,8 +390,8 @@ def test_a_grant_outlives_a_restart_whichever_of_two_withdrawals_was_written_las
                 sanctuary.doors.record(withdrawal)
             await settle()
             with pytest.raises(StaleGrant):
-                await house.grant(person, Purpose.VOICE, supersedes=heard[1].event.event_id)
-            await house.grant(person, Purpose.VOICE, supersedes=heard[0].event.event_id)
+                await house.grant(person, Purpose.VOICE, supersedes=heard[0].event.event_id)
+            await house.grant(person, Purpose.VOICE, supersedes=heard[1].event.event_id)
             assert audible(sanctuary, person)
         async with house.awake() as again:
             back = again.roll.by_id(person.sleeper.sleeper_id)
@@ -399,7 +401,7 @@ def test_a_grant_outlives_a_restart_whichever_of_two_withdrawals_was_written_las
     in_virtual_time(scenario)
 
 
-def test_a_withdrawal_that_a_full_disk_kept_back_is_the_newest_once_it_is_written() -> None:
+def test_a_withdrawal_that_a_full_disk_kept_back_is_written_with_the_next() -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:
             person = await house.join(await house.circle(sanctuary))
@@ -409,10 +411,11 @@ def test_a_withdrawal_that_a_full_disk_kept_back_is_the_newest_once_it_is_writte
                 sanctuary.doors.withdraw(person, VOICE, kept_back)
             house.journal.full = False
             sanctuary.doors.withdraw(person, VOICE, newer)
-            await settle()
+            events = [decode(record.data) for record in house.journal.read(person.stream)]
+            assert [e.event_id for e in events if isinstance(e, ConsentWithdrawn)] == [kept_back, newer]
             with pytest.raises(StaleGrant):
-                await house.grant(person, Purpose.VOICE, supersedes=newer)
-            await house.grant(person, Purpose.VOICE, supersedes=kept_back)
+                await house.grant(person, Purpose.VOICE, supersedes=kept_back)
+            await house.grant(person, Purpose.VOICE, supersedes=newer)
         async with house.awake() as again:
             back = again.roll.by_id(person.sleeper.sleeper_id)
             assert back is not None
@@ -432,5 +435,119 @@ def test_a_voice_is_recorded_only_as_loud_as_its_owner_allows(level: float, reco
             held = plane_of(sanctuary).sleepers[person.number]
             assert held.voice == (0.5 + 0j, 0.5 + 0j)
             assert held.recording_planned is recorded
+
+    in_virtual_time(scenario)
+
+
+def test_a_no_that_comes_while_an_earlier_one_is_written_is_not_answered_by_a_yes_to_the_earlier_one() -> None:
+    """Written behind it, the earlier one would become the newest, and the yes to it would lift the later no."""
+
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            await house.grant(person, Purpose.VOICE)
+            earlier = sanctuary.doors.mute(person, VOICE, house.event_id())
+            later, append = house.event_id(), house.journal.append
+
+            def slow(stream, expected, event_id, data):  # type: ignore[no-untyped-def]
+                if event_id == earlier.key:
+                    house.journal.append = append  # type: ignore[method-assign]
+                    sanctuary.doors.withdraw(person, VOICE, later)
+                return append(stream, expected, event_id, data)
+
+            house.journal.append = slow  # type: ignore[method-assign]
+            with pytest.raises(StaleGrant):
+                await house.grant(person, Purpose.VOICE, supersedes=earlier.event.event_id)
+            assert not audible(sanctuary, person)
+            await house.grant(person, Purpose.VOICE, supersedes=later)
+        async with house.awake() as again:
+            back = again.roll.by_id(person.sleeper.sleeper_id)
+            assert back is not None
+            assert audible(again, back)
+
+    in_virtual_time(scenario)
+
+
+def test_a_yes_to_a_no_that_is_not_written_yet_is_written_behind_it() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            earlier = sanctuary.doors.mute(person, VOICE, house.event_id())
+            later, append = house.event_id(), house.journal.append
+            muted = list[Withdrawal]()
+
+            def overtaken(stream, expected, event_id, data):  # type: ignore[no-untyped-def]
+                if event_id == earlier.key and not muted:
+                    muted.append(sanctuary.doors.mute(person, VOICE, later))
+                return append(stream, expected, event_id, data)
+
+            house.journal.append = overtaken  # type: ignore[method-assign]
+            await house.grant(person, Purpose.VOICE, supersedes=later)
+            assert audible(sanctuary, person)
+            for withdrawal in (earlier, *muted):
+                sanctuary.doors.record(withdrawal)
+            await settle()
+            assert audible(sanctuary, person)
+        async with house.awake() as again:
+            back = again.roll.by_id(person.sleeper.sleeper_id)
+            assert back is not None
+            assert audible(again, back)
+
+    in_virtual_time(scenario)
+
+
+def test_a_yes_whose_first_answer_was_lost_counts_when_it_is_repeated_behind_something_else() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            yes, append = house.event_id(), house.journal.append
+
+            def silent(stream, expected, event_id, data):  # type: ignore[no-untyped-def]
+                append(stream, expected, event_id, data)
+                raise OutcomeUnknown("the disk did not say whether it was written")
+
+            house.journal.append = silent  # type: ignore[method-assign]
+            with pytest.raises(OutcomeUnknown):
+                await house.grant(person, Purpose.VOICE, event_id=yes)
+            house.journal.append = append  # type: ignore[method-assign]
+            await person.set_offset(0.25)
+            consent = await house.grant(person, Purpose.VOICE, event_id=yes)
+            assert consent[Purpose.VOICE].grant is not None
+            assert audible(sanctuary, person)
+
+    in_virtual_time(scenario)
+
+
+def test_a_no_that_a_yes_to_another_overtakes_between_gate_and_memory_raises_the_gate_again() -> None:
+    """Its thread is held up where it has muted and nobody knows of it; the epoch that it names has no voice in it."""
+
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            person = await house.join(await house.circle(sanctuary))
+            plane, narrow = plane_of(sanctuary), person.narrow
+            other, held_up, go_on, epochs = house.event_id(), threading.Event(), threading.Event(), []
+
+            def slowly(event, key):  # type: ignore[no-untyped-def]
+                held_up.set()
+                go_on.wait()
+                return narrow(event, key)
+
+            def withdraw() -> None:
+                epochs.append(sanctuary.doors.mute(person, VOICE, own).gate_epoch)
+
+            own = house.event_id()
+            person.narrow = slowly  # type: ignore[method-assign]
+            thread = threading.Thread(target=withdraw)
+            thread.start()
+            held_up.wait()
+            person.narrow = narrow  # type: ignore[method-assign]
+            sanctuary.doors.withdraw(person, VOICE, other)
+            await house.grant(person, Purpose.VOICE, supersedes=other)
+            assert audible(sanctuary, person), "the other no is the newest, and is answered"
+            sounded = plane.gate_epoch
+            go_on.set()
+            thread.join()
+            assert plane.sleepers[person.number].latched
+            assert epochs[0] > sounded
 
     in_virtual_time(scenario)

@@ -19,7 +19,7 @@ FOUND_BY = {
     "acknowledge-before-sync": "acknowledged withdrawal",
     "tie-to-yes": "VOICE",
     "ruling-lifts-gate": "was said to be 0.0",
-    "stale-opt-out-dropped": "in use after a no",
+    "stale-opt-out-dropped": "was said to be 0.0",
 }
 
 

@@ -74,11 +74,6 @@ class Standing(NamedTuple):
         """The newest withdrawal; empty if there never was one."""
         return self.withdrawals[-1] if self.withdrawals else b""
 
-    def moved_last(self, event_id: bytes) -> "Standing":
-        """This standing with that withdrawal as the newest. No grant that named another one stands."""
-        rest = tuple(withdrawal for withdrawal in self.withdrawals if withdrawal != event_id)
-        return Standing(grant=None, withdrawals=(*rest, event_id))
-
     def withdrawn(self, event_id: bytes) -> "Standing":
         """This standing after a withdrawal."""
         if event_id in self.withdrawals:
@@ -125,12 +120,6 @@ class Consent:
     def withdraw(self, purposes: Iterable[Purpose], event_id: bytes) -> "Consent":
         """This consent after a withdrawal. Always applies; a repetition changes nothing."""
         return self.with_standings({purpose: self[purpose].withdrawn(event_id) for purpose in purposes})
-
-    def written_last(self, purposes: Iterable[Purpose], event_id: bytes) -> "Consent":
-        """This consent once a withdrawal that it holds has been written behind all others: it is the newest."""
-        other = [purpose for purpose in purposes if self[purpose].withdrawal != event_id]
-        moved = {purpose: self[purpose].moved_last(event_id) for purpose in other}
-        return Consent(MappingProxyType({**self.standings, **moved}))
 
     def grant(self, purpose: Purpose, grant: Grant, supersedes: bytes) -> "Consent":
         """This consent after a grant. A stale one raises :class:`StaleGrant`; a repetition changes nothing."""

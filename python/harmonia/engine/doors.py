@@ -3,6 +3,10 @@
 The order is always the same: mute in memory, write and sync, acknowledge. If the disk refuses, the mute stays and the
 person is told so; only the acknowledgement is missing, and the client goes on repeating. Nothing here waits for the
 engine's thread: it is told, not asked.
+
+Two doors and many threads, but one order: a withdrawal is written behind those that came into force before it. The
+obvious way, each thread its own in its own time, would let an older no land behind a newer one and be the newest for
+whoever reads the journal, so that a grant that answers the older would lift both.
 """
 
 import logging
@@ -43,6 +47,8 @@ class Withdrawal(NamedTuple):
     gate_epoch: int
     behind: Position | None
     """Where the journal stood for this person; None for a repetition, which may be there already."""
+    before: tuple[tuple[bytes, ConsentWithdrawn], ...] = ()
+    """Those in force before it that were not known to be on disk, by key."""
 
 
 class Withdrawn(NamedTuple):
@@ -70,14 +76,19 @@ class Doors:
         gate_epoch = self._mute(person, purposes, event_id)
         event = ConsentWithdrawn(tuple(sorted(purposes)), event_id, self._desk.now_ns())
         key = journal_key(event)
-        behind = person.narrow(event, key)
+        behind, before = person.narrow(event, key)
+        if behind is not None:
+            # A grant that answers another no may have lowered the gate in between; it knows of this one from here on.
+            gate_epoch = self._mute(person, purposes, event_id)
         failpoints.hit("withdrawal.muted")
         self._post(person.tell)
-        return Withdrawal(person, event, key, gate_epoch, behind)
+        return Withdrawal(person, event, key, gate_epoch, behind, before)
 
     def record(self, withdrawal: Withdrawal) -> Withdrawn:
         """The second half: blocks until it is on disk. Raises MutedNotRecorded if it cannot be written."""
-        person, event, key, gate_epoch, behind = withdrawal
+        person, event, key, gate_epoch, behind, before = withdrawal
+        for key_before, event_before in before:
+            self._write(person, event_before, key_before)
         position = self._write(person, event, key)
         if behind is not None and position <= behind:
             # A repetition so late that all but the journal have forgotten the first: it applies again, so that it must

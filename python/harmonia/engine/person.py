@@ -2,8 +2,9 @@
 
 A person's own events are written one after the other under a lock. Withdrawals are not: they come through their own
 doors (see :mod:`harmonia.engine.doors`), from other threads, at any time. That is sound because withdrawals commute
-with everything but grants, and a grant names the position that it has seen: if a withdrawal slipped in between, the
-journal refuses the grant, and the person's state is read again before deciding anew.
+with everything but grants, and a grant is decided where every no in force is on disk, and names the position that it
+has seen: if a withdrawal slipped in between, the journal refuses the grant, and the person's state is read again before
+deciding anew. `rust/model/src/person/` walks every order of these steps.
 
 A withdrawal is in force when :meth:`Person.narrow` returns, also while the engine's thread is busy with something else:
 what follows from a person's newest state reaches the data plane under one lock, held for microseconds.
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import trio
@@ -87,8 +89,8 @@ class Person:
         """Who listens in to them; replaced whole, so any thread may read it."""
         self.listens_to: Person | None = None
         self._position = position
-        self._unrecorded: dict[bytes, tuple[ConsentWithdrawn, frozenset[Purpose]]] = {}
-        """Withdrawals in force that are not known to be on disk, and of which purposes each of them is news."""
+        self._unrecorded: dict[bytes, ConsentWithdrawn] = {}
+        """Withdrawals in force that are not known to be on disk, in the order in which they came into force."""
         self._unrecorded_apart: dict[str, Apart] = {}
         """Wishes that are not on disk: in force as far as they narrow."""
         self._unrecorded_release: int | None = None
@@ -109,7 +111,7 @@ class Person:
     def take_in(self, event: PersonEvent, position: Position) -> None:
         """Takes in an event that the journal holds."""
         if isinstance(event, ConsentWithdrawn):
-            for key in [key for key, (heard, _) in self._unrecorded.items() if _same(heard, event)]:
+            for key in [key for key, heard in self._unrecorded.items() if _same(heard, event)]:
                 self._confirm(key, position)
         self._position = max(self._position, position)
         with self._newest:
@@ -390,11 +392,8 @@ class Person:
         event = ConsentGranted(purpose, scope, parse_level(level), until_ns, supersedes, event_id, now_ns)
         async with self._lock:
             self.check_present()
-            for key, (withdrawal, _) in list(self._unrecorded.items()):
-                self._confirm(key, await self._desk.append(self.stream, ANY, withdrawal, key))
             for _ in range(_ATTEMPTS):
-                self.sleeper.consent.grant(purpose, Grant(event_id, scope, level, until_ns), supersedes)
-                seen = self._position
+                seen = await self._decided_at(purpose, Grant(event_id, scope, level, until_ns), supersedes)
                 try:
                     position = await self._desk.append(self.stream, seen, event, b"g" + event_id)
                     break
@@ -404,7 +403,7 @@ class Person:
             else:
                 raise last
             # Against what was seen then: a withdrawal of something else may have been recorded behind it meanwhile.
-            if position > seen:  # else a repetition of an older grant, which has had its time
+            if position > seen or await self._stands(purpose, event_id):  # else an older grant, which has had its time
                 self.take_in(event, position)
         if purpose is Purpose.VOICE:
             self._release()
@@ -414,19 +413,49 @@ class Person:
         self.conductor.usage.look()
         return self.sleeper.consent
 
-    def narrow(self, event: ConsentWithdrawn, key: bytes) -> Position | None:
+    async def _decided_at(self, purpose: Purpose, grant: Grant, supersedes: bytes) -> Position:
+        """Up to where the journal says nothing against a grant, and holds every no in force: it can name any of them.
+
+        Raises StaleGrant, StorageError.
+        """
+        while True:
+            with self._newest:
+                key, withdrawal = next(iter(self._unrecorded.items()), (b"", None))
+                if withdrawal is None:
+                    self.sleeper.consent.grant(purpose, grant, supersedes)
+                    return self._position
+            self._confirm(key, await self._desk.append(self.stream, ANY, withdrawal, key))
+
+    async def _stands(self, purpose: Purpose, event_id: bytes) -> bool:
+        """Whether a grant that was written before is in force by the journal: the answer to it may have been lost."""
+        held = self.sleeper.consent[purpose].grant
+        if held is not None and held.event_id == event_id:
+            return True
+        sleeper: Sleeper | None = None
+        for record in await self._desk.read(self.stream, None):
+            event = decode(record.data)
+            assert isinstance(event, PersonEvent), "only a person's events are in a person's stream"
+            sleeper = sleepers.apply(sleeper, event)
+        found = None if sleeper is None else sleeper.consent[purpose].grant
+        return found is not None and found.event_id == event_id
+
+    def narrow(
+        self, event: ConsentWithdrawn, key: bytes
+    ) -> tuple[Position | None, tuple[tuple[bytes, ConsentWithdrawn], ...]]:
         """Puts a withdrawal in force, on its way to the journal. Any thread.
 
-        Returns the position behind which it has to be written; None if it is a repetition.
+        Returns the position behind which it has to be written (None if it is a repetition), and the withdrawals that
+        have to be written before it, by their keys.
         """
         with self._newest:
             consent = self.sleeper.consent
-            news = frozenset(one for one in event.purposes if event.event_id not in consent[one].withdrawals)
+            news = any(event.event_id not in consent[purpose].withdrawals for purpose in event.purposes)
             behind = self._position if news else None
-            self._unrecorded.setdefault(key, (event, news))
+            self._unrecorded.setdefault(key, event)
+            before = tuple(takewhile(lambda unrecorded: unrecorded[0] != key, self._unrecorded.items()))
             self.sleeper = sleepers.apply(self.sleeper, event)
             self.show_plan()
-        return behind
+        return behind, before
 
     def tell(self) -> None:
         """Lets all who watch look again."""
@@ -444,15 +473,9 @@ class Person:
             self.show_plan()
 
     def _confirm(self, key: bytes, position: Position) -> None:
-        """That withdrawal is in the journal, behind all that was: so it is the newest, whenever it was heard.
-
-        A grant has to name the one that a restart will find last, or it would be lost with the restart.
-        """
+        """That withdrawal is in the journal."""
         with self._newest:
-            event, news = self._unrecorded.pop(key, (None, frozenset()))
-            if event is not None and position > self._position:
-                consent = self.sleeper.consent.written_last(news, event.event_id)
-                self.sleeper = replace(self.sleeper, consent=consent)
+            self._unrecorded.pop(key, None)
             self._position = max(self._position, position)
 
     def put_on_plane(self) -> None:
@@ -522,13 +545,14 @@ class Person:
 
     def _release(self) -> None:
         """Lowers the latch if a recorded grant answers what raised it; else it stays up."""
-        standing = self.sleeper.consent[Purpose.VOICE]
-        if not self.on_plane or standing.grant is None:
-            return
-        # The grant named the newest withdrawal and so knew of all before it; b"" is the latch of joining.
-        for name in (*reversed(standing.withdrawals), b""):
-            if self._desk.plane.release(self.number, name):
+        with self._newest:  # or a withdrawal could end the grant in between
+            standing = self.sleeper.consent[Purpose.VOICE]
+            if not self.on_plane or standing.grant is None:
                 return
+            # The grant named the newest withdrawal and so knew of all before it; b"" is the latch of joining.
+            for name in (*reversed(standing.withdrawals), b""):
+                if self._desk.plane.release(self.number, name):
+                    return
 
     async def record(self, wish: PersonEvent | Callable[[], PersonEvent | None]) -> None:
         """Writes an event, or what follows from the newest state: no other of this person's is written in between."""

@@ -1,11 +1,12 @@
 //! What holds in every state, and what has to be reachable so that the laws are not true of an empty world.
 
-use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
+use stateright::{Model, Property};
 
 use crate::bugs::Bug;
 use crate::standing::bit;
 use crate::state::{yes_bit, Phase, State, ALL_NOS};
 use crate::step::{after, steps, Step};
+use crate::walk::{self, shortest, Counterexample};
 use crate::world::{World, NOS, SLICE, YESES};
 
 impl Model for World {
@@ -104,46 +105,16 @@ impl Model for World {
     }
 }
 
-/// Walks every state of `world`, in which sleepers are alike; with what was walked, the laws that do not hold and what
-/// ought to be reachable and is not.
-pub fn walked(world: &World) -> (impl Checker<World>, Vec<&'static str>) {
-    let checker = world.checker().symmetry().spawn_dfs().join();
-    let found = checker.discoveries();
-    let laws = world.properties().into_iter();
-    let wrong = laws.filter(|law| found.contains_key(law.name) == (law.expectation == Expectation::Always));
-    let wrong = wrong.map(|law| law.name).collect();
-    (checker, wrong)
-}
-
-/// How a law breaks.
-pub struct Counterexample {
-    /// In which world.
-    pub world: &'static str,
-    /// Which law.
-    pub law: &'static str,
-    /// By what: nothing shorter breaks one in that world.
-    pub steps: Vec<Step>,
+impl walk::World for World {
+    fn name(&self) -> &'static str {
+        self.name
+    }
 }
 
 /// What `bug` does, in the first world of the slice where it does anything.
-pub fn counterexample(bug: Bug) -> Option<Counterexample> {
-    SLICE.into_iter().find_map(|world| {
-        let seeded = World { bug: Some(bug), ..world };
-        (2..STEPS_MAX).find_map(|depth| {
-            let search = seeded.checker().target_max_depth(depth).finish_when(HasDiscoveries::AnyFailures);
-            let checker = search.spawn_bfs().join();
-            let laws = seeded.properties().into_iter();
-            let mut broken = laws.filter(|law| law.expectation == Expectation::Always);
-            broken.find_map(|law| {
-                let steps = checker.discovery(law.name)?.into_actions();
-                Some(Counterexample { world: world.name, law: law.name, steps })
-            })
-        })
-    })
+pub fn counterexample(bug: Bug) -> Option<Counterexample<Step>> {
+    SLICE.into_iter().find_map(|world| shortest(&World { bug: Some(bug), ..world }))
 }
-
-/// No counterexample that somebody could read is longer.
-const STEPS_MAX: usize = 14;
 
 /// Every house that plays somebody's voice: house, person, and by which grant.
 fn sounding<'a>(world: &'a World, state: &'a State) -> impl Iterator<Item = (usize, usize, u8)> + 'a {

@@ -3,11 +3,13 @@
 //! A no is lost in an interleaving that nobody thought of: a grant that was decided before a withdrawal and written
 //! after it, a crash between the page cache and the disk, a second house that heard the two the other way round. Tests
 //! and simulated nights try many; this tries all, within bounds that [`world`] states. `stateright` walks the states,
-//! [`step`] says what may happen next, [`laws`] what must hold in each state. [`bugs`] are five mistakes, each of which
-//! has to be found, or the laws would say nothing.
+//! [`step`] says what may happen next, [`laws`] what must hold in each state. [`bugs`] are mistakes, each of which has to
+//! be found, or the laws would say nothing.
 //!
-//! What the model leaves out: time other than in ticks, levels and scopes of grants, grants that end, more than one
-//! purpose, and the sound itself. A message may be repeated, overtaken, or never arrive: what was sent stays in the
+//! There are two models. This one has many people, two houses, one purpose, and yes or no. The other, [`person`], has
+//! one person in one house, in the engine's own steps: levels, scopes, ends, several purposes, and what survives.
+//!
+//! What this one leaves out: time other than in ticks, and the sound itself. A message may be repeated, overtaken, or never arrive: what was sent stays in the
 //! world, and each of its arrivals is a step that may be taken, at any time, any number of times. A disk that fails is
 //! a write that never happens. A crash keeps any part of what was written and not synced, which is more than a journal
 //! in order could.
@@ -18,7 +20,9 @@
 
 pub mod bugs;
 pub mod laws;
+pub mod person;
 pub mod standing;
 pub mod state;
 pub mod step;
+pub mod walk;
 pub mod world;

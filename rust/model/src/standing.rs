@@ -5,7 +5,7 @@
 use serde_json::{json, Value};
 
 /// Where the purpose stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Standing {
     /// The withdrawals that are known, a bit each.
     pub heard: u8,
