@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmonia.domain.events import Event, decode
-from harmonia.journal import Expected, Journal, OutcomeUnknown, Position, Record, Unavailable
+from harmonia.journal import Expected, OutcomeUnknown, Position, Record, Unavailable
+from harmonia.journal.memory import MemoryJournal
+from harmonia.journal.sealing import SealedJournal
 from harmonia.testing import FakePlane
 
 
@@ -13,13 +15,22 @@ class PowerCut(BaseException):
     """The machine is gone: nothing that handles errors may handle this."""
 
 
+class Platter(MemoryJournal):
+    """What is written of a night without files: it outlives the process that wrote it."""
+
+    def close(self) -> None:
+        """Nothing is lost."""
+
+
 @dataclass
 class Disk:
     """A journal behind which things go wrong. Never waits, whatever is behind it, so that time can be virtual."""
 
-    inner: Journal
+    inner: SealedJournal
     seen: Callable[[str, Event], None]
     """Told of every event that is written."""
+    troubled: Callable[[], None]
+    """Told whenever it refuses, or does not say."""
     full: bool = False
     unknown: int = 0
     """So many answers get lost: every other one is of an append that was written."""
@@ -32,13 +43,35 @@ class Disk:
     blocking = False
 
     def __post_init__(self) -> None:
+        self._newest = Position(0, 0)
         self.cached: list[tuple[str, bytes, bytes]] = []
         """What a mistaken sanctuary takes for written: a power cut loses it."""
 
     def append(self, stream: str, expected: Expected | Position, event_id: bytes, data: bytes) -> Position:
         if self.dead:
             raise PowerCut
+        cut = self._comes_to_cut()
+        lost = self.unknown > 0
+        self.unknown -= lost
+        if lost:
+            self.troubled()
+        if lost and self.unknown % 2:
+            raise OutcomeUnknown("the disk of this night did not say whether it was written")
+        position = self.inner.append(stream, expected, event_id, data)
+        if position > self._newest:  # else a repetition
+            self._newest = position
+            self.seen(stream, decode(data))
+        if cut:
+            self.dead = True
+            raise PowerCut
+        if lost:
+            raise OutcomeUnknown("the disk of this night did not say that it was written")
+        return position
+
+    def _comes_to_cut(self) -> bool:
+        """Whether power fails after this. Raises if it fails before it, or there is no room for it."""
         if self.full:
+            self.troubled()
             raise Unavailable("the disk of this night is full and nothing was written: free some space")
         cut = self.cut_in == 0
         if self.cut_in is not None:
@@ -46,18 +79,19 @@ class Disk:
         if cut and not self.cut_after:
             self.dead = True
             raise PowerCut
-        lost = self.unknown > 0
-        self.unknown -= lost
-        if lost and self.unknown % 2:
-            raise OutcomeUnknown("the disk of this night did not say whether it was written")
-        position = self.inner.append(stream, expected, event_id, data)
-        self.seen(stream, decode(data))
-        if cut:
-            self.dead = True
+        return cut
+
+    def shred(self, stream: str) -> None:
+        """As a ledger does it. Where power fails in between, the erasure journal knows and the key is still there."""
+        if self.dead:
             raise PowerCut
-        if lost:
-            raise OutcomeUnknown("the disk of this night did not say that it was written")
-        return position
+        cut = self._comes_to_cut()
+        with self.inner.ended(stream):
+            if cut:
+                self.inner._erasures.add(stream)
+                self.dead = True
+                raise PowerCut
+            self.inner.shred(stream)
 
     def read(self, stream: str | None, after: Position | None = None, limit: int | None = None) -> list[Record]:
         if self.dead:

@@ -14,6 +14,12 @@ from harmonia.journal.sealing import SealedJournal
 from harmonia.journal.sqlite import SqliteJournal
 
 
+def erase_again(keys: KeyStore, forgotten: Erasures) -> None:
+    """Deletes the keys of all who were forgotten: a backup may have brought them back. Raises StorageUnavailable."""
+    if again := [stream for stream in keys if stream in forgotten]:
+        keys.delete(*again)
+
+
 def open_sealed(
     folder: Path, *, erasures: Path | None = None, bytes_max: int | None = None, shred_unreadable: bool = False
 ) -> SealedJournal:
@@ -25,8 +31,7 @@ def open_sealed(
     """
     path, forgotten = folder / "journal.db", Erasures(erasures or folder / "erasures")
     keys = KeyStore(folder / "keys.sqlite")
-    if again := [stream for stream in keys if stream in forgotten]:
-        keys.delete(*again)
+    erase_again(keys, forgotten)
     upgrade.bring_up_to_date(path, keys, forgotten)
     inner = SqliteJournal(path, bytes_max=bytes_max)
     missing = [stream for stream in upgrade.person_streams(path) if stream not in keys and stream not in forgotten]
