@@ -88,6 +88,8 @@ class Recurring:
     template: SeriesTemplate
     dealt: list[str] = field(default_factory=list)
     ended: bool = False
+    known: bool = False
+    """A sanctuary keeps it: else it was written, and that was not acknowledged."""
 
     def next_night(self) -> str | None:
         """The night that is to be dealt with next; None: there is none."""
@@ -265,9 +267,10 @@ class Calendar(Topic):
         zone = ZONES[act.b % len(ZONES)]
         today = datetime.fromtimestamp(self.night.utc_ns() / 1e9, UTC).astimezone(ZoneInfo(zone)).date()
         excluded = ((today + timedelta(days=act.b >> 6 & 3)).isoformat(),) if act.b >> 5 & 1 else ()
-        await self.night.sanctuary.create_series(
+        keeper = await self.night.sanctuary.create_series(
             rule=_RULES[act.a % len(_RULES)], first="", excluded=excluded, template=self._template(act, zone)
         )
+        self._series[keeper.series.series_id].known = True
 
     def _template(self, act: Act, zone: str) -> SeriesTemplate:
         times = parse_times(zone, ("20:30", "22:00", "00:45")[(act.b >> 10) % 3], ("02:30", "23:30")[act.b >> 9 & 1], "06:00")
@@ -295,14 +298,16 @@ class Calendar(Topic):
 
     def started(self) -> None:
         for series_id, series in self._series.items():
-            keeper = self.night.sanctuary.keeper(series_id)
+            series.known, keeper = True, self.night.sanctuary.keeper(series_id)
             known = sorted({*keeper.made, *keeper.series.missed})
             self.night.require(known == series.dealt, series_id, f"knows {known} after a start, and dealt {series.dealt}")
 
     def check(self) -> None:
         if self.night.calm_s > max(SETTLED_S, _WALL_S):
-            for circle_id, words in self._words.items():
-                self._check_time(circle_id, words)
+            for circle_id in self.night.circles:
+                words = self._words[circle_id]
+                if self.night.sanctuary.conductor(circle_id).circle.state is words.state:  # else its host does not know
+                    self._check_time(circle_id, words)
             for series_id, series in self._series.items():
                 self._check_series(series_id, series)
             for account in self.night.accounts.values():
@@ -327,7 +332,7 @@ class Calendar(Topic):
 
     def _check_series(self, series_id: str, series: Recurring) -> None:
         night, times = series.next_night(), series.template.times
-        if night is None or series.ended or self.night.life_s < SETTLED_S:
+        if night is None or series.ended or not series.known or self.night.life_s < SETTLED_S:
             return
         ahead_ns = read_ns(f"{night}T{times.gather_at}:00", times.zone) - self.night.utc_ns()
         due = ahead_ns < _AHEAD_NS - int((_KEEPER_S + SETTLED_S) * _S_NS)

@@ -212,19 +212,20 @@ class Door(Topic):
 
     def started(self) -> None:
         for circle_id, line in self.lines.items():
+            line.present.difference_update(self.night.forgotten)
             people = set(self.night.sanctuary.conductor(circle_id).entrance.people)
             self.night.require(people == line.present, circle_id, "has started with other people than it had")
 
     def check(self) -> None:
-        for circle_id, line in self.lines.items():
-            conductor = self.night.sanctuary.conductor(circle_id)
+        for circle_id in self.night.circles:
+            line, conductor = self.lines[circle_id], self.night.sanctuary.conductor(circle_id)
+            line.present.difference_update(self.night.forgotten)
             people = conductor.entrance.people
             self.night.require(set(people) <= line.present, circle_id, "has somebody in it who has not come in")
             for sleeper_id, person in people.items():
                 whose = line.places.setdefault(person.place, sleeper_id)
                 self.night.require(whose == sleeper_id, sleeper_id, f"lies at place {person.place}, which is {whose}'s")
-            live = line.state not in (CircleState.DRAFT, CircleState.CLOSED)
-            if live and line.waiting and self.night.calm_s > SETTLED_S:
+            if conductor.circle.on_plane and line.waiting and self.night.calm_s > SETTLED_S:
                 self.night.require(len(line.present) >= line.capacity, circle_id, "keeps a place empty, and one waits")
         self._check_waiting()
 

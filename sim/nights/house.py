@@ -31,9 +31,12 @@ class Disk:
     """Told of every event that is written."""
     troubled: Callable[[], None]
     """Told whenever it refuses, or does not say."""
-    full: bool = False
+    full_in: int | None = None
+    """So many appends from now there is no room any more."""
+    unknown_in: int = 0
+    """So many appends from now ..."""
     unknown: int = 0
-    """So many answers get lost: every other one is of an append that was written."""
+    """... so many answers get lost: every other one is of an append that was written."""
     cut_in: int | None = None
     """The power fails at this append from now, counted from 0, ..."""
     cut_after: bool = False
@@ -41,6 +44,11 @@ class Disk:
     dead: bool = False
 
     blocking = False
+
+    @property
+    def full(self) -> bool:
+        """There is no room."""
+        return self.full_in == 0
 
     def __post_init__(self) -> None:
         self._newest = Position(0, 0)
@@ -51,8 +59,9 @@ class Disk:
         if self.dead:
             raise PowerCut
         cut = self._comes_to_cut()
-        lost = self.unknown > 0
+        lost = self.unknown > 0 and not self.unknown_in
         self.unknown -= lost
+        self.unknown_in = max(0, self.unknown_in - 1)
         if lost:
             self.troubled()
         if lost and self.unknown % 2:
@@ -73,6 +82,8 @@ class Disk:
         if self.full:
             self.troubled()
             raise Unavailable("the disk of this night is full and nothing was written: free some space")
+        if self.full_in is not None:
+            self.full_in -= 1
         cut = self.cut_in == 0
         if self.cut_in is not None:
             self.cut_in -= 1
@@ -103,7 +114,7 @@ class Disk:
 
     def restarted(self) -> None:
         """The machine has power again."""
-        self.dead, self.full, self.cut_in, self.unknown = False, False, None, 0
+        self.dead, self.full_in, self.cut_in, self.unknown = False, None, None, 0
         self.cached.clear()
 
     def events(self, stream: str) -> list[Event]:

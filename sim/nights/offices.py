@@ -16,7 +16,7 @@ from harmonia.engine.conductor import Conductor
 from harmonia.errors import NotAuthenticated, NotPermitted
 from harmonia.rpc import codec_room as codec
 from harmonia.rpc.auth import PACKAGE, Gatekeeper
-from sim.nights.oracle import Account
+from sim.nights.oracle import Account, Yes
 from sim.nights.plot import Act
 from sim.nights.topic import MissingAct, Topic
 
@@ -79,7 +79,7 @@ class Offices(Topic):
     """Those of all circles of one night."""
 
     ACTS: ClassVar = (
-        *("role", "revoke", "office", "petition", "unpetition", "say", "talk"),
+        *("role", "revoke", "office", "show", "petition", "unpetition", "say", "talk"),
         *("silence", "lift", "help"),
     )
 
@@ -118,7 +118,7 @@ class Offices(Topic):
 
     async def role(self, act: Act) -> None:
         """The host gives somebody a role."""
-        conductor, role = self.night.conductor(act), sorted(GIVEN)[act.a % len(GIVEN)]
+        conductor, role = self.night.conductor(act), (Role.STEWARD, *sorted(GIVEN))[act.a % (1 + len(GIVEN))]
         until_ns = None if act.b % 3 else self.night.now_ns() + (1, 60, 3600)[act.b // 3 % 3] * 1_000_000_000
         given = await conductor.stewarding.grant(role, f"Bo {role.word}", until_ns)
         role_id = given.held.role_id
@@ -139,8 +139,8 @@ class Offices(Topic):
     async def office(self, act: Act) -> None:
         """Somebody uses their role's credential, for what it is good for or not."""
         held, method = self._any(act), list(OFFICES)[act.a % len(OFFICES)]
-        if act.b & 1 and (own := [name for name, roles in OFFICES.items() if held.role in roles]):
-            method = own[act.a % len(own)]
+        if act.b & 3 and (own := [name for name, roles in OFFICES.items() if held.role in roles]):
+            method = own[0 if act.b & 4 else act.a % len(own)]
         conductor = self.night.sanctuary.conductor(held.circle_id)
         expired = held.until_ns is not None and self.night.now_ns() >= held.until_ns
         may = not held.revoked and not expired and conductor.circle.open and held.role in OFFICES[method]
@@ -235,6 +235,14 @@ class Offices(Topic):
     def _dialogue(self, conductor: Conductor, act: Act) -> str | None:
         known = list(conductor.stewarding.dialogues)
         return known[act.b % len(known)] if known else None
+
+    async def show(self, act: Act) -> None:
+        """A sleeper lets themself be seen, or that somebody lies there."""
+        account, person = self.night.person(act)
+        purpose = Purpose.VISIBILITY if act.a % 3 == 0 else Purpose.PRESENCE
+        await self.night.say_yes(
+            account, person, Yes(self.night.new_id(), purpose, account.newest(purpose), 1.0, None)
+        )
 
     async def petition(self, act: Act) -> None:
         """A sleeper asks for something."""

@@ -54,6 +54,7 @@ _PERSONS = {
     "petition": 2,
     "unpetition": 1,
     "say": 2,
+    "show": 3,
 }
 _OTHERS = {
     "join": 7,
@@ -71,9 +72,9 @@ _OTHERS = {
     "offer": 2,
     "silence": 1,
     "lift": 2,
-    "role": 2,
-    "revoke": 1,
-    "office": 6,
+    "role": 3,
+    "revoke": 2,
+    "office": 8,
     "talk": 2,
     "circle": 1,
     "schedule": 2,
@@ -90,15 +91,19 @@ _OTHERS = {
     "rest": 6,
     "sleep-long": 1,
 }
-_THEMES = (
-    {},
-    dict.fromkeys(("join", "join-storm", "again", "stop-waiting", "capacity", "leave", "forget"), 4),
-    dict.fromkeys(("away", "back", "awake", "schedule-offset", "forget"), 4),
-    dict.fromkeys(("circle", "schedule", "set-clock", "series", "change-series", "rest", "sleep-long"), 4),
-    dict.fromkeys(("role", "revoke", "office", "talk", "say", "petition", "unpetition", "help"), 4),
+_THEMES: tuple[tuple[Mapping[str, int], tuple[str, ...]], ...] = (
+    ({}, ("role",)),
+    (dict.fromkeys(("join", "join-storm", "again", "stop-waiting", "capacity", "leave", "forget"), 4), ()),
+    (dict.fromkeys(("away", "back", "awake", "schedule-offset", "forget"), 4), ()),
+    (dict.fromkeys(("circle", "schedule", "set-clock", "series", "change-series", "rest", "sleep-long"), 4), ("series",)),
+    (
+        dict.fromkeys(("role", "revoke", "office", "talk", "say", "show", "petition", "unpetition", "help"), 4),
+        ("role", "role", "role", "show", "show"),
+    ),
 )
-"""What a night is about: so many times as much of that as of the rest."""
+"""What a night is about: so many times as much of that as of the rest, and how it begins."""
 _ALL = {**_PERSONS, **_OTHERS}
+_PARTS = {**_PERSONS, **dict.fromkeys(("join", "again", "stop-waiting", "capacity", "office", "talk"), 3)}
 _GAPS_S = (0.0, 0.0, 0.001, 0.5, 3.0, 60.0, 900.0)
 _RESTS_S = {"rest": (600.0, 3600.0, 7200.0), "sleep-long": (6 * 3600.0, 20 * 3600.0)}
 
@@ -106,22 +111,23 @@ _RESTS_S = {"rest": (600.0, 3600.0, 7200.0), "sleep-long": (6 * 3600.0, 20 * 360
 def draw(seed: int, acts: int) -> list[Act]:
     """The night of ``seed``: a circle, some people, and ``acts`` acts."""
     dice = Random(seed)
-    theme = dice.choice(_THEMES)
-    persons, all_ = ({name: often * theme.get(name, 1) for name, often in kinds.items()} for kinds in (_PERSONS, _ALL))
+    theme, opening = dice.choice(_THEMES)
+    kinds, parts = ({name: often * theme.get(name, 1) for name, often in some.items()} for some in (_ALL, _PARTS))
     first = [Act("circle", a=dice.randrange(256), b=dice.randrange(1 << 16))]
     first += [Act("join", a=dice.randrange(2)) for _ in range(dice.randrange(2, 6))]
-    return [*first, *(_act(dice, all_, persons) for _ in range(acts))]
+    first += [Act(kind, *(dice.randrange(1 << 16) for _ in range(3))) for kind in opening]
+    return [*first, *(_act(dice, kinds, parts) for _ in range(acts))]
 
 
-def _act(dice: Random, kinds: Mapping[str, int], persons: Mapping[str, int]) -> Act:
+def _act(dice: Random, kinds: Mapping[str, int], parts_of: Mapping[str, int]) -> Act:
     (kind,) = dice.choices(list(kinds), list(kinds.values()))
     parts: tuple[Act, ...] = ()
     if kind in ("storm", "crash"):
-        parts = tuple(_part(dice, persons) for _ in range(dice.randrange(2, 7)))
+        parts = tuple(_part(dice, parts_of) for _ in range(dice.randrange(2, 7)))
     after_s = dice.choice(_RESTS_S.get(kind, _GAPS_S))
     return Act(kind, dice.randrange(1000), dice.randrange(1 << 16), dice.randrange(1 << 16), after_s, parts)
 
 
-def _part(dice: Random, persons: Mapping[str, int]) -> Act:
-    (kind,) = dice.choices(list(persons), list(persons.values()))
+def _part(dice: Random, kinds: Mapping[str, int]) -> Act:
+    (kind,) = dice.choices(list(kinds), list(kinds.values()))
     return Act(kind, dice.randrange(1000), dice.randrange(1 << 16), dice.randrange(1 << 16))

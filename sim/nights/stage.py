@@ -23,7 +23,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from harmonia.domain.advance import AdvanceWish, Since, WishKind
 from harmonia.domain.apart import Apart
 from harmonia.domain.consent import ALL_PURPOSES, Purpose
-from harmonia.domain.events import ConsentGranted, ConsentWithdrawn, Event
+from harmonia.domain.events import CircleCreated, ConsentGranted, ConsentWithdrawn, Event
 from harmonia.domain.offers import OfferedGrant, OfferKind
 from harmonia.domain.states import TRANSITIONS, CircleState
 from harmonia.domain.weaving import CircleMode, Weaving
@@ -123,6 +123,8 @@ class Night:
         self.said_nos: list[tuple[str, bytes, frozenset[Purpose]]] = []
         self.wishes: list[tuple[Account, AdvanceWish, int]] = []
         self.circles: list[str] = []
+        """Those that a sanctuary knows."""
+        self._written_circles: list[str] = []
         self._seen_circles: dict[str, tuple[CircleState, int | None, tuple[object, ...]]] = {}
         self._sanctuary: Sanctuary | None = None
         self._plane: JudgedPlane | None = None
@@ -317,8 +319,8 @@ class Night:
     def _written(self, stream: str, event: Event) -> None:
         """The disk has taken an event."""
         kind, _, identity = stream.partition("/")
-        if kind == "circle" and identity not in self.circles:
-            self.circles.append(identity)
+        if isinstance(event, CircleCreated):
+            self._written_circles.append(identity)
         self.require(identity not in self.forgotten, identity, "was forgotten, and something is written of them")
         if kind == "person":
             self._written_of(identity, event)
@@ -389,6 +391,9 @@ class Night:
     def _check(self) -> None:
         """Everything, after an event."""
         now_ns, sounding = self.now_ns(), []
+        known = [one.circle.circle_id for one in self.sanctuary.circles("", 1000)[0]]
+        self.require(set(self.circles) <= set(known) <= set(self._written_circles), "circles come and go:", known)
+        self.circles = [one for one in self._written_circles if one in known]
         for account in self.accounts.values():
             person = self.sanctuary.roll.by_id(account.sleeper_id)
             if person is None:
@@ -713,14 +718,14 @@ class Night:
         grants = (OfferedGrant(Purpose.VOICE), OfferedGrant(Purpose.MONITORING))[: 1 + act.b % 2]
         await self.conductor(act).make_offer(kind, "that everybody sound", None, grants)
 
-    async def disk_full(self, _act: Act) -> None:
-        self.disk.full = True
+    async def disk_full(self, act: Act) -> None:
+        self.disk.full_in = act.a % 3
 
     async def disk_free(self, _act: Act) -> None:
-        self.disk.full = False
+        self.disk.full_in = None
 
     async def unknown(self, act: Act) -> None:
-        self.disk.unknown = 1 + act.a % 4
+        self.disk.unknown, self.disk.unknown_in = 1 + act.a % 4, act.b % 4
 
     async def crash(self, act: Act) -> None:
         """The process ends while things happen, so many steps after they began."""
