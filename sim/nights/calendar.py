@@ -106,7 +106,9 @@ class Recurring:
     def _holds(self, day: date) -> bool:
         if self.rule == "saturday":
             return day.weekday() == 5
-        return (day - self.first).days % (3 if "INTERVAL=3" in self.rule else 2 if "INTERVAL=2" in self.rule else 1) == 0
+        return (day - self.first).days % (
+            3 if "INTERVAL=3" in self.rule else 2 if "INTERVAL=2" in self.rule else 1
+        ) == 0
 
 
 class Calendar(Topic):
@@ -254,7 +256,9 @@ class Calendar(Topic):
         """Somebody is to wake earlier than the others, or later."""
         account, person = self.night.person(act)
         offset_ns = (0, -7200, -1800, 600, 3600)[act.a % 5] * _S_NS
-        await self.night.set(account, person, "schedule offset", offset_ns, lambda: person.set_schedule_offset(offset_ns))
+        await self.night.set(
+            account, person, "schedule offset", offset_ns, lambda: person.set_schedule_offset(offset_ns)
+        )
 
     async def set_clock(self, act: Act) -> None:
         """Somebody sets the machine's time of day."""
@@ -273,7 +277,9 @@ class Calendar(Topic):
         self._series[keeper.series.series_id].known = True
 
     def _template(self, act: Act, zone: str) -> SeriesTemplate:
-        times = parse_times(zone, ("20:30", "22:00", "00:45")[(act.b >> 10) % 3], ("02:30", "23:30")[act.b >> 9 & 1], "06:00")
+        times = parse_times(
+            zone, ("20:30", "22:00", "00:45")[(act.b >> 10) % 3], ("02:30", "23:30")[act.b >> 9 & 1], "06:00"
+        )
         return SeriesTemplate(
             *("Moon", "night.sbg", "sbg", "4", 2, None, CAPACITIES[act.b % 6], None),
             *(CircleMode.STANDARD, 0.0, 0.0, times),
@@ -300,7 +306,9 @@ class Calendar(Topic):
         for series_id, series in self._series.items():
             series.known, keeper = True, self.night.sanctuary.keeper(series_id)
             known = sorted({*keeper.made, *keeper.series.missed})
-            self.night.require(known == series.dealt, series_id, f"knows {known} after a start, and dealt {series.dealt}")
+            self.night.require(
+                known == series.dealt, series_id, f"knows {known} after a start, and dealt {series.dealt}"
+            )
 
     def check(self) -> None:
         if self.night.calm_s > max(SETTLED_S, _WALL_S):
@@ -358,5 +366,3 @@ class Calendar(Topic):
         held = self.night.plane.sleepers.get(person.number)
         if held is not None and self.night.now_ns() > out_ns:
             self.night.require(not any(held.voice), sleeper_id, "has woken by their own schedule, and is heard")
-
-

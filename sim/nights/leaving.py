@@ -104,10 +104,18 @@ class Leaving(Topic):
     def check(self) -> None:
         plane, now_ns = self.night.plane, self.night.now_ns()
         for sleeper_id in self._away & self.night.accounts.keys():
-            self.night.require(number_of(sleeper_id) not in plane.sleepers, sleeper_id, "is away, and on the data plane")
+            self.night.require(
+                number_of(sleeper_id) not in plane.sleepers, sleeper_id, "is away, and on the data plane"
+            )
         for sleeper_id, (awake, out_ns) in self._turned.items():
             account, held = self.night.accounts.get(sleeper_id), plane.sleepers.get(number_of(sleeper_id))
-            if awake and now_ns > out_ns and account is not None and held is not None and not account.maybe.get("awake"):
+            if (
+                awake
+                and now_ns > out_ns
+                and account is not None
+                and held is not None
+                and not account.maybe.get("awake")
+            ):
                 self.night.require(not any(held.voice), sleeper_id, "is awake, and heard")
         for account in self.night.accounts.values():
             self._check_softer(account)

@@ -1,8 +1,8 @@
 """Known bugs, put into the real engine: what the nights are worth is whether they find them.
 
 The first five are the model's (`rust/model/src/bugs.rs`), by the same names; the others are of what no model has:
-waiting, civil time, series, roles, being forgotten. Each is a change as small as a mistake is. Nothing but the tests and
-`--mistake` asks for them.
+waiting, civil time, series, roles, being forgotten. Each is a change as small as a mistake is. Nothing but the tests
+and `--mistake` asks for them.
 """
 
 from collections.abc import Callable, Iterator
@@ -132,7 +132,7 @@ def _one_too_many() -> AbstractContextManager[None]:
 
     def has_room(entrance: Entrance) -> bool:
         circle = entrance._conductor.circle
-        return circle.on_plane and entrance.present + entrance._entering <= circle.capacity
+        return circle.on_plane and entrance.present + len(entrance._coming) <= circle.capacity
 
     return _put(Entrance, "_has_room", has_room)
 

@@ -230,7 +230,9 @@ class Offices(Topic):
         if waiting:
             into = self._dialogue(conductor, act) if act.b & 2 else None
             topic = "" if into else "a petition"
-            await conductor.stewarding.file(waiting[act.b % len(waiting)].petition_id, into or "", topic, held.role.word)
+            await conductor.stewarding.file(
+                waiting[act.b % len(waiting)].petition_id, into or "", topic, held.role.word
+            )
 
     def _dialogue(self, conductor: Conductor, act: Act) -> str | None:
         known = list(conductor.stewarding.dialogues)
@@ -240,9 +242,7 @@ class Offices(Topic):
         """A sleeper lets themself be seen, or that somebody lies there."""
         account, person = self.night.person(act)
         purpose = Purpose.VISIBILITY if act.a % 3 == 0 else Purpose.PRESENCE
-        await self.night.say_yes(
-            account, person, Yes(self.night.new_id(), purpose, account.newest(purpose), 1.0, None)
-        )
+        await self.night.say_yes(account, person, Yes(self.night.new_id(), purpose, account.newest(purpose), 1.0, None))
 
     async def petition(self, act: Act) -> None:
         """A sleeper asks for something."""

@@ -95,7 +95,10 @@ _THEMES: tuple[tuple[Mapping[str, int], tuple[str, ...]], ...] = (
     ({}, ("role",)),
     (dict.fromkeys(("join", "join-storm", "again", "stop-waiting", "capacity", "leave", "forget"), 4), ()),
     (dict.fromkeys(("away", "back", "awake", "schedule-offset", "forget"), 4), ()),
-    (dict.fromkeys(("circle", "schedule", "set-clock", "series", "change-series", "rest", "sleep-long"), 4), ("series",)),
+    (
+        dict.fromkeys(("circle", "schedule", "set-clock", "series", "change-series", "rest", "sleep-long"), 4),
+        ("series",),
+    ),
     (
         dict.fromkeys(("role", "revoke", "office", "talk", "say", "show", "petition", "unpetition", "help"), 4),
         ("role", "role", "role", "show", "show"),

@@ -26,7 +26,7 @@ from harmonia.domain.consent import ALL_PURPOSES, Purpose
 from harmonia.domain.events import CircleCreated, ConsentGranted, ConsentWithdrawn, Event
 from harmonia.domain.offers import OfferedGrant, OfferKind
 from harmonia.domain.states import TRANSITIONS, CircleState
-from harmonia.domain.weaving import CircleMode, Weaving
+from harmonia.domain.weaving import CircleMode
 from harmonia.engine import offering
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.doors import Doors
@@ -384,9 +384,7 @@ class Night:
                 self.require(heard.may(Purpose.MONITORING, where), heard.sleeper_id, "is listened in to without a yes")
             return
         for purpose, used in in_use.items():
-            self.require(
-                not used or account.may(purpose, where), account.sleeper_id, purpose.name, "in use after a no"
-            )
+            self.require(not used or account.may(purpose, where), account.sleeper_id, purpose.name, "in use after a no")
 
     def _check(self) -> None:
         """Everything, after an event."""
@@ -561,10 +559,14 @@ class Night:
     async def toggle(self, act: Act) -> None:
         account, person = self.person(act)
         for _ in range(1 + act.a % 4):
-            await self.say_yes(account, person, Yes(self.new_id(), Purpose.VOICE, account.newest(Purpose.VOICE), 1.0, None))
+            await self.say_yes(
+                account, person, Yes(self.new_id(), Purpose.VOICE, account.newest(Purpose.VOICE), 1.0, None)
+            )
             self.say_no(account, person, VOICE, self.new_id(), by_datagram=act.b & 1 > 0)
         if act.b & 2:
-            await self.say_yes(account, person, Yes(self.new_id(), Purpose.VOICE, account.newest(Purpose.VOICE), 1.0, None))
+            await self.say_yes(
+                account, person, Yes(self.new_id(), Purpose.VOICE, account.newest(Purpose.VOICE), 1.0, None)
+            )
 
     async def fire_alarm(self, act: Act) -> None:
         for number, account in enumerate(list(self.accounts.values())):
@@ -767,8 +769,13 @@ _ACTS: dict[str, Callable[[Night, Act], Awaitable[None]]] = {
 }
 
 _UNTOUCHED = {
-    **{"offset": 0, "hearing": (1.0, 1.0), "voice": (), "coupling": (0.0, 1.0)},
-    **{"away": False, "awake": False, "schedule offset": 0},
+    "offset": 0,
+    "hearing": (1.0, 1.0),
+    "voice": (),
+    "coupling": (0.0, 1.0),
+    "away": False,
+    "awake": False,
+    "schedule offset": 0,
 }
 
 

@@ -176,7 +176,7 @@ class Conductor:
 
     def _fade_step(self) -> float:
         """Shows everybody's voice who comes or goes; returns for how many seconds nothing changes then."""
-        # By itself, as all that goes through everybody: a task that waits must not hold on to who is forgotten meanwhile.
+        # By itself, as all that goes through everybody: a task that waits must hold on to nobody who may be forgotten.
         now_ns = self._desk.now_ns()
         changes = [(person, person.edges.next_ns(now_ns)) for person in self.entrance.people.values()]
         for person, t_ns in changes:
