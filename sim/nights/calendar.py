@@ -129,7 +129,7 @@ class Calendar(Topic):
     # What the disk takes
 
     def written(self, stream: str, event: Event) -> None:
-        kind, _, identity = stream.partition("/")
+        identity = stream.partition("/")[2]
         match event:
             case CircleCreated():
                 state = CircleState.DRAFT if event.draft else CircleState.GATHERING
@@ -149,8 +149,6 @@ class Calendar(Topic):
                 self._series[identity].ended = True
             case NightMissed(night, _, _):
                 self._deals(identity, night)
-            case _:
-                assert kind
 
     def _makes(self, circle_id: str, event: CircleCreated) -> None:
         series, require, now_ns = self._series[event.series_id], self.night.require, self.night.utc_ns()

@@ -18,7 +18,6 @@ from harmonia.domain.events import (
     SleeperForgotten,
     SleeperJoined,
     SleeperLeft,
-    TokensCreated,
     WaitingBegun,
     WaitingEnded,
 )
@@ -107,8 +106,6 @@ class Door(Topic):
                 line.used[hash] = ""
                 if hash in line.waiting:
                     line.waiting.remove(hash)
-            case TokensCreated():
-                return
 
     def _comes_in(self, event: SleeperJoined) -> None:
         line, hash, require = self.lines[event.circle_id], event.token_hash, self.night.require

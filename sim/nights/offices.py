@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harmonia.domain.consent import Purpose
 from harmonia.domain.dialogue import Statement
-from harmonia.domain.events import Event, HelpAnswered, HelpCalled, PetitionFiled, RoleRevoked
+from harmonia.domain.events import Event, HelpAnswered, PetitionFiled, RoleRevoked
 from harmonia.domain.roles import GIVEN, Role
 from harmonia.engine.conductor import Conductor
 from harmonia.errors import NotAuthenticated, NotPermitted
@@ -92,13 +92,11 @@ class Offices(Topic):
         self._filed: dict[str, str] = {}
         self._calls: dict[str, Account] = {}
         """Acknowledged calls for help."""
-        self._written_calls: dict[str, str] = {}
         self._resolved: set[str] = set()
         self._silences: dict[str, str] = {}
         """The acknowledged silence of each circle, while nobody has asked to lift it."""
 
     def written(self, stream: str, event: Event) -> None:
-        _, _, identity = stream.partition("/")
         match event:
             case RoleRevoked(role_id) if role_id in self._held:
                 held = self._held[role_id]
@@ -107,12 +105,8 @@ class Offices(Topic):
                 self.night.require(petition_id not in self._withdrawn, petition_id, "is filed, and was withdrawn")
                 before = self._filed.setdefault(petition_id, dialogue_id)
                 self.night.require(before == dialogue_id, petition_id, "is filed twice")
-            case HelpCalled(help_id):
-                self._written_calls[help_id] = identity
             case HelpAnswered(help_id, resolved=True):
                 self._resolved.add(help_id)
-            case _:
-                return
 
     # Acts
 
