@@ -192,7 +192,7 @@ class Door(Topic):
         except HarmoniaError:
             ticket.waits = True
             raise
-        ticket.given_up = True
+        ticket.waits, ticket.given_up = False, True  # also where they redeemed it again meanwhile
 
     async def capacity(self, act: Act) -> None:
         """The host makes room, or takes it."""

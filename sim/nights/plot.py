@@ -118,7 +118,7 @@ def draw(seed: int, acts: int) -> list[Act]:
     kinds, parts = ({name: often * theme.get(name, 1) for name, often in some.items()} for some in (_ALL, _PARTS))
     first = [Act("circle", a=dice.randrange(256), b=dice.randrange(1 << 16))]
     first += [Act("join", a=dice.randrange(2)) for _ in range(dice.randrange(2, 6))]
-    first += [Act(kind, *(dice.randrange(1 << 16) for _ in range(3))) for kind in opening]
+    first += [Act(kind, dice.randrange(1000), dice.randrange(1 << 16), dice.randrange(1 << 16)) for kind in opening]
     return [*first, *(_act(dice, kinds, parts) for _ in range(acts))]
 
 
