@@ -97,8 +97,7 @@ class Door(Topic):
             case CircleAdvanced(state):
                 line.state = state
             case WaitingBegun(hash):
-                self.night.require(hash not in line.used, circle_id, "lets somebody wait with a token that is used")
-                if hash not in line.waiting:
+                if hash not in line.waiting and hash not in line.used:
                     line.waiting.append(hash)
             case WaitingEnded(hash) if hash in line.waiting:
                 line.waiting.remove(hash)

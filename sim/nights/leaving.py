@@ -73,6 +73,7 @@ class Leaving(Topic):
         """Wakes softly, or sleeps on."""
         account, person = self.night.person(act)
         awake, fade_ns = act.a % 3 > 0, (0, 5, 60, 1800)[act.b % 4] * 1_000_000_000
+        self._turned.pop(account.sleeper_id, None)
         await self.night.set(account, person, "awake", awake, lambda: person.set_awake(awake, fade_ns))
         self._turned[account.sleeper_id] = awake, self.night.now_ns() + (fade_ns or 60_000_000_000) + _LAG_NS
 

@@ -47,3 +47,16 @@ def test_no_task_and_no_view_holds_who_was_forgotten(caplog: pytest.LogCaptureFi
             assert held() is None
 
     in_virtual_time(scenario)
+
+
+def test_that_somebody_looked_or_recorded_is_remembered_and_not_who() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            usage = (await house.circle(sanctuary)).usage
+            usage.recorder("sleeper-a")
+            usage.looked("sleeper", "sleeper-a")
+            usage.looked("sleeper", "sleeper-b")
+            usage.forget("sleeper-a")
+            assert (usage._recorders, dict(usage._looked)) == ({""}, {"sleeper": {"", "sleeper-b"}})
+
+    in_virtual_time(scenario)

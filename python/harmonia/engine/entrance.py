@@ -30,7 +30,7 @@ from harmonia.domain.states import CircleState
 from harmonia.engine.desk import Desk, person_stream
 from harmonia.engine.person import Person
 from harmonia.errors import BadInput, CircleFull, NotNow, TokenUsed, WrongExpectedRevision
-from harmonia.journal import NO_STREAM, OutcomeUnknown, Position, Unavailable
+from harmonia.journal import NO_STREAM, Position, Unavailable
 
 if TYPE_CHECKING:
     from harmonia.engine.conductor import Conductor
@@ -132,7 +132,7 @@ class Entrance:
         hash, now_ns = secret_hash(token), self._desk.now_ns()
         known = self.standing(token, platform_key)
         if isinstance(known, Place) and not self._waiting[hash].written:
-            await self._conductor.record(self._waiting[hash].event)
+            await self._conductor.record(lambda: self._still_waits(hash))
             return self.standing(token, platform_key) or known
         if known is not None:
             return known
@@ -183,6 +183,11 @@ class Entrance:
         one = self._waiting.get(event.token_hash, _Waiting(event))
         self._waiting[event.token_hash] = one._replace(written=one.written or written)
         self._order = {}
+
+    def _still_waits(self, hash: bytes) -> WaitingBegun:
+        if (one := self._waiting.get(hash)) is None:
+            raise NotNow("they do not wait any more: ask again how they stand")
+        return one.event
 
     def _step_out(self, hash: bytes) -> None:
         self._waiting.pop(hash, None)
@@ -280,7 +285,7 @@ class Entrance:
                 self._tokens[hash] = held
                 del self._coming[hash]
             raise
-        except OutcomeUnknown:
+        except BaseException:  # nobody knows, or the call was given up meanwhile
             if hash in self._coming:  # else another repetition was told
                 self._coming[hash] = _Coming(event, event_id, doubtful=True)
                 self._conductor.look_at_room()
