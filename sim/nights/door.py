@@ -217,7 +217,9 @@ class Door(Topic):
             line, conductor = self.lines[circle_id], self.night.sanctuary.conductor(circle_id)
             line.present.difference_update(self.night.forgotten)
             people = conductor.entrance.people
-            self.night.require(set(people) <= line.present, circle_id, "has somebody in it who has not come in")
+            for sleeper_id in people.keys() - line.present:  # that they left was written, and not acknowledged; else:
+                in_doubt = sleeper_id in line.used.values() and not self.night.account(sleeper_id).left
+                self.night.require(in_doubt, circle_id, "has somebody in it who has left, or never came")
             for sleeper_id, person in people.items():
                 whose = line.places.setdefault(person.place, sleeper_id)
                 self.night.require(whose == sleeper_id, sleeper_id, f"lies at place {person.place}, which is {whose}'s")

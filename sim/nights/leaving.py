@@ -157,7 +157,7 @@ class Leaving(Topic):
         """Their own part is there and empty; nothing else names them. Of who waited there is the token's line."""
         journal = self.night.disk.inner
         own = journal.read(f"person/{sleeper_id}")
-        self.night.require(own and not any(one.data for one in own), sleeper_id, "was forgotten, and can be read")
+        self.night.require(bool(own) and not any(one.data for one in own), sleeper_id, "was forgotten, and can be read")
         clear = (one for one in journal._inner.read(None) if not one.stream.startswith("person/"))
         named = any(sleeper_id.encode() in one.data and type(decode(one.data)) is not WaitingBegun for one in clear)
         self.night.require(not named, sleeper_id, "was forgotten, and is named in the clear")

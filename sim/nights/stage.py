@@ -332,7 +332,7 @@ class Night:
             account = Account(identity, event.circle_id)  # type: ignore[union-attr]
             account.settings = dict(_UNTOUCHED)
             self.accounts[identity] = self.numbers[number_of(identity)] = account
-            self._joined_ns[identity] = event.t_ns  # type: ignore[union-attr]
+            self._joined_ns[identity] = event.t_ns
             return
         account = self.accounts[identity]
         match event:
