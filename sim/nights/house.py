@@ -6,20 +6,12 @@ from typing import Any
 
 from harmonia.domain.events import Event, decode
 from harmonia.journal import Expected, OutcomeUnknown, Position, Record, Unavailable
-from harmonia.journal.memory import MemoryJournal
 from harmonia.journal.sealing import SealedJournal
 from harmonia.testing import FakePlane
 
 
 class PowerCut(BaseException):
     """The machine is gone: nothing that handles errors may handle this."""
-
-
-class Platter(MemoryJournal):
-    """What is written of a night without files: it outlives the process that wrote it."""
-
-    def close(self) -> None:
-        """Nothing is lost."""
 
 
 @dataclass

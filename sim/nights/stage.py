@@ -37,12 +37,13 @@ from harmonia.errors import HarmoniaError, MutedNotRecorded, StaleGrant, Storage
 from harmonia.journal import OutcomeUnknown
 from harmonia.journal.erasures import Erasures
 from harmonia.journal.keys import KeyStore
+from harmonia.journal.memory import MemoryJournal
 from harmonia.journal.opening import erase_again, open_sealed
 from harmonia.journal.sealing import SealedJournal
 from harmonia.testing import fake_scores, virtual_node_clock
 from sim.nights.calendar import EVENINGS, Calendar
 from sim.nights.door import Door
-from sim.nights.house import Disk, JudgedPlane, Platter, PowerCut
+from sim.nights.house import Disk, JudgedPlane, PowerCut
 from sim.nights.leaving import Leaving
 from sim.nights.offices import Offices
 from sim.nights.oracle import Account, Broken, Where, Yes
@@ -106,7 +107,9 @@ class Night:
     def __init__(self, seed: int, clock: MockClock, folder: Path, on_disk: bool) -> None:
         self._played = Played(seed)
         self._trail = hashlib.sha256()
-        self._folder, self._memory = folder, None if on_disk else Platter()
+        self._folder = folder
+        self._stores = None if on_disk else (MemoryJournal(), _keys_in_memory(folder), Erasures(folder / "erasures"))
+        """What outlives every sanctuary of a night without files."""
         self.disk = Disk(self._open_journal(), self._written, self._troubled)
         self._troubled_s = -math.inf
         self._shift_ns = 0
@@ -194,7 +197,8 @@ class Night:
             nursery.cancel_scope.cancel()
 
     def _power_up(self) -> None:
-        self.disk.inner.close()
+        if self._stores is None:
+            self.disk.inner.close()
         self.disk.inner = self._open_journal()
         self.disk.restarted()
         for account in list(self.accounts.values()):
@@ -203,11 +207,11 @@ class Night:
 
     def _open_journal(self) -> SealedJournal:
         """As a daemon opens its own: first whoever was forgotten is erased again."""
-        if self._memory is None:
+        if self._stores is None:
             return open_sealed(self._folder)
-        keys, erasures = KeyStore(self._folder / "keys.sqlite"), Erasures(self._folder / "erasures")
+        journal, keys, erasures = self._stores
         erase_again(keys, erasures)
-        return SealedJournal(self._memory, keys, erasures)
+        return SealedJournal(journal, keys, erasures)
 
     def _troubled(self) -> None:
         """The disk refuses, or does not say."""
@@ -802,6 +806,10 @@ def _setting(person: Person, name: str) -> object:
         case _:
             wish = next((one for one in sleeper.apart if one.other_id == name.split()[1]), Apart(""))
             return wish.unheard, wish.unhearing
+
+
+def _keys_in_memory(folder: Path) -> KeyStore:
+    return KeyStore(folder / "keys.sqlite", vfs="memdb")
 
 
 def _follows(state: CircleState) -> set[CircleState]:
