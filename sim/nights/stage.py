@@ -54,6 +54,8 @@ VOICE = frozenset({Purpose.VOICE})
 _HOUR_NS = 3600 * 1_000_000_000
 _ANYTHING = object()
 _CRASH_STEPS = 8
+_FULL_S_MAX = 900.0
+"""No disk stays full for longer: what is refused is tried again every second."""
 
 
 class Restart(BaseException):
@@ -190,6 +192,8 @@ class Night:
                 act = acts[self._next]
                 self._next += 1
                 self._played.at = self._next
+                if act.after_s > _FULL_S_MAX:
+                    self.disk.full_in = None
                 await trio.sleep(act.after_s)
                 await self._perform(act)
                 await wait_all_tasks_blocked()
