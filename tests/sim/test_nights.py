@@ -27,7 +27,7 @@ COMES, WAITS, LONG = Act("join"), Act("join", a=1), Act("sleep-long", after_s=36
 STEWARD, WATCHES = Act("role", b=1), Act("office", b=4)
 YES, NO, STALE_YES = Act("grant", b=1), Act("withdraw"), Act("grant", b=24)
 SHOWN_BY = {
-    "tie-to-yes": ("VOICE is 1.0, and was said to be 0.0", [Act("circle"), COMES, YES, NO, STALE_YES]),
+    "tie-to-yes": ("VOICE in use after a no", [Act("circle"), COMES, YES, NO, STALE_YES]),
     "last-in-line-first": ("before who waited longer", [FULL, COMES, WAITS, WAITS, Act("leave")]),
     "one-too-many": ("where there is no room", [FULL, COMES, COMES]),
     "stays-on-roll": ("was forgotten, and is here", [Act("circle"), COMES, Act("forget")]),
