@@ -16,10 +16,8 @@ from sim.nights.stage import play
 
 ROOT = Path(__file__).resolve().parents[2]
 FOUND_BY = {
-    "unmute-before-reading": "sounds before the journal is read",
     "acknowledge-before-sync": "acknowledged withdrawal|said yes and stays mute",
     "ruling-lifts-gate": "was said to be 0.0",
-    "stale-opt-out-dropped": "in use after a no",
 }
 """Bugs of the model's, and what random nights say of each."""
 FULL, PLANNED, DAILY = Act("circle", a=24), Act("circle", a=64, b=8192), Act("series", a=3, b=1 << 10 | 1 << 5)
@@ -27,6 +25,8 @@ COMES, WAITS, LONG = Act("join"), Act("join", a=1), Act("sleep-long", after_s=36
 STEWARD, WATCHES = Act("role", b=1), Act("office", b=4)
 YES, NO, STALE_YES = Act("grant", b=1), Act("withdraw"), Act("grant", b=24)
 SHOWN_BY = {
+    "unmute-before-reading": ("sounds before the journal is read", [Act("circle"), COMES, YES, Act("crash")]),
+    "stale-opt-out-dropped": ("in use after a no", [Act("circle"), COMES, YES, NO, YES, NO]),
     "tie-to-yes": ("VOICE in use after a no", [Act("circle"), COMES, YES, NO, STALE_YES]),
     "last-in-line-first": ("before who waited longer", [FULL, COMES, WAITS, WAITS, Act("leave")]),
     "one-too-many": ("where there is no room", [FULL, COMES, COMES]),
