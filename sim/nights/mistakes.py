@@ -1,21 +1,32 @@
-"""Five known bugs, put into the real engine: what the nights are worth is whether they find them.
+"""Known bugs, put into the real engine: what the nights are worth is whether they find them.
 
-They are the model's five (`rust/model/src/bugs.rs`), by the same names, each a change as small as a mistake is. Nothing
-but the tests and `--mistake` asks for them.
+The first five are the model's (`rust/model/src/bugs.rs`), by the same names; the others are of what no model has:
+waiting, civil time, series, roles, being forgotten. Each is a change as small as a mistake is. Nothing but the tests
+and `--mistake` asks for them.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 from unittest import mock
 
+from harmonia.domain import schedule
 from harmonia.domain import sleeper as sleepers
 from harmonia.domain.circle import Circle
 from harmonia.domain.consent import Grant, Purpose, Standing
-from harmonia.domain.events import encode
+from harmonia.domain.events import AwakeSet, PersonEvent, encode
 from harmonia.domain.offers import OfferKind
+from harmonia.domain.roles import RolePass
+from harmonia.domain.series import Series
+from harmonia.engine import stewarding
+from harmonia.engine.desk import Roll
 from harmonia.engine.doors import Doors, Withdrawal, Withdrawn
+from harmonia.engine.entrance import Entrance
 from harmonia.engine.person import Person
+from harmonia.engine.room import Bed, troubles
+from harmonia.engine.views import SleeperRow
 from harmonia.journal import Position
 from harmonia.testing.plane import FakeSleeper
 
@@ -99,10 +110,101 @@ def _stale_opt_out_dropped() -> Iterator[None]:
         yield
 
 
-MISTAKES = {
+@contextmanager
+def _put(owner: Any, name: str, mistaken: Any) -> Iterator[None]:
+    with mock.patch.object(owner, name, mistaken):
+        yield
+
+
+def _last_in_line() -> AbstractContextManager[None]:
+    """Of those who wait the last comes in first."""
+
+    async def fill(entrance: Entrance) -> None:
+        while entrance._has_room() and entrance._waiting:
+            event = list(entrance._waiting.values())[-1].event
+            await entrance._enter(event.token_hash, event.credential_hash, event.platform_key)
+
+    return _put(Entrance, "fill", fill)
+
+
+def _one_too_many() -> AbstractContextManager[None]:
+    """There seems to be one place more than there is."""
+
+    def has_room(entrance: Entrance) -> bool:
+        circle = entrance._conductor.circle
+        return circle.on_plane and entrance.present + len(entrance._coming) <= circle.capacity
+
+    return _put(Entrance, "_has_room", has_room)
+
+
+def _stays_on_roll() -> AbstractContextManager[None]:
+    """Whoever is forgotten is, but by the roll."""
+    return _put(Roll, "remove", lambda *_: None)
+
+
+def _revoked_is_good() -> AbstractContextManager[None]:
+    """A role that was revoked is not asked whether it was."""
+    over = RolePass.over
+
+    def lenient(held: RolePass, circle_open: bool, t_ns: int) -> str:
+        return over(replace(held, revoked=False), circle_open, t_ns)
+
+    return _put(RolePass, "over", lenient)
+
+
+def _presence_shows_all() -> AbstractContextManager[None]:
+    """A steward sees of those who grant presence what only visibility shows."""
+
+    def bed(person: Person, row: SleeperRow, circle: Circle, t_ns: int) -> Bed | None:
+        shown = {Purpose.VISIBILITY, Purpose.PRESENCE}.intersection(row.granted)
+        return Bed(person.place, row, troubles(row, circle, t_ns)) if shown else None
+
+    return _put(stewarding, "bed", bed)
+
+
+def _winter_for_ever() -> AbstractContextManager[None]:
+    """A time of day is taken by the offset that its zone has on the first of the year."""
+    read = schedule.utc_ns
+
+    def utc_ns(local: datetime, zone: tzinfo) -> tuple[int, str]:
+        ahead = local.replace(month=1, day=1, tzinfo=zone).utcoffset() or timedelta()
+        return read(local - ahead, UTC)
+
+    return _put(schedule, "utc_ns", utc_ns)
+
+
+def _left_out_is_made() -> AbstractContextManager[None]:
+    """A series makes the nights that its host left out."""
+    nights = Series.nights
+
+    def every(series: Series, zone: tzinfo, after: date | None) -> Iterator[date]:
+        return nights(replace(series, excluded=()), zone, after)
+
+    return _put(Series, "nights", every)
+
+
+def _waking_resets() -> AbstractContextManager[None]:
+    """Who wakes is put back onto the circle's rhythm."""
+    changes = sleepers.changes_after
+
+    def resetting(sleeper: sleepers.Sleeper, event: PersonEvent) -> dict[str, Any]:
+        return {**changes(sleeper, event), **({"offset": 0} if isinstance(event, AwakeSet) else {})}
+
+    return _put(sleepers, "changes_after", resetting)
+
+
+MISTAKES: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "unmute-before-reading": _unmute_before_reading,
     "acknowledge-before-sync": _acknowledge_before_sync,
     "tie-to-yes": _tie_to_yes,
     "ruling-lifts-gate": _ruling_lifts_gate,
     "stale-opt-out-dropped": _stale_opt_out_dropped,
+    "last-in-line-first": _last_in_line,
+    "one-too-many": _one_too_many,
+    "stays-on-roll": _stays_on_roll,
+    "revoked-is-good": _revoked_is_good,
+    "presence-shows-all": _presence_shows_all,
+    "winter-for-ever": _winter_for_ever,
+    "left-out-is-made": _left_out_is_made,
+    "waking-resets": _waking_resets,
 }

@@ -69,6 +69,10 @@ class Account:
     maybe: dict[str, list[object]] = field(default_factory=dict)
     """Asked for, and not acknowledged: there or not."""
     left: bool = False
+    known: bool = False
+    """A sanctuary has had them on its roll."""
+    forgetting: bool = False
+    """They were to be forgotten, and the disk may have refused."""
     hushed: bool = False
     """A withdrawal was repeated after it had been answered, and is not settled yet: mute until it is."""
 

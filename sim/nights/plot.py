@@ -4,6 +4,7 @@ An act names people and circles by number, modulo how many there are when its tu
 a night of its own: that is what makes a failing one shorter.
 """
 
+from collections.abc import Mapping
 from random import Random
 from typing import NamedTuple
 
@@ -45,10 +46,22 @@ _PERSONS = {
     "see": 3,
     "dismiss": 1,
     "help": 1,
+    "away": 3,
+    "back": 4,
+    "awake": 3,
+    "schedule-offset": 3,
+    "forget": 1,
+    "petition": 2,
+    "unpetition": 1,
+    "say": 2,
+    "show": 3,
 }
 _OTHERS = {
-    "join": 6,
+    "join": 7,
     "join-storm": 1,
+    "again": 3,
+    "stop-waiting": 2,
+    "capacity": 3,
     "storm": 4,
     "fire-alarm": 1,
     "two-doors": 2,
@@ -59,6 +72,16 @@ _OTHERS = {
     "offer": 2,
     "silence": 1,
     "lift": 2,
+    "role": 3,
+    "revoke": 2,
+    "office": 8,
+    "talk": 2,
+    "circle": 1,
+    "schedule": 2,
+    "set-clock": 1,
+    "series": 1,
+    "change-series": 1,
+    "end-series": 1,
     "disk-full": 2,
     "disk-free": 3,
     "unknown": 2,
@@ -66,28 +89,48 @@ _OTHERS = {
     "power-cut": 2,
     "new-clock": 1,
     "rest": 6,
+    "sleep-long": 1,
 }
+_THEMES: tuple[tuple[Mapping[str, int], tuple[str, ...]], ...] = (
+    ({}, ("role",)),
+    (dict.fromkeys(("join", "join-storm", "again", "stop-waiting", "capacity", "leave", "forget"), 4), ()),
+    (dict.fromkeys(("away", "back", "awake", "schedule-offset", "forget"), 4), ()),
+    (
+        dict.fromkeys(("circle", "schedule", "set-clock", "series", "change-series", "rest", "sleep-long"), 4),
+        ("series",),
+    ),
+    (
+        dict.fromkeys(("role", "revoke", "office", "talk", "say", "show", "petition", "unpetition", "help"), 4),
+        ("role", "role", "role", "show", "show"),
+    ),
+)
+"""What a night is about: so many times as much of that as of the rest, and how it begins."""
+_ALL = {**_PERSONS, **_OTHERS}
+_PARTS = {**_PERSONS, **dict.fromkeys(("join", "again", "stop-waiting", "capacity", "office", "talk"), 3)}
 _GAPS_S = (0.0, 0.0, 0.001, 0.5, 3.0, 60.0, 900.0)
+_RESTS_S = {"rest": (600.0, 3600.0, 7200.0), "sleep-long": (6 * 3600.0, 20 * 3600.0)}
 
 
 def draw(seed: int, acts: int) -> list[Act]:
     """The night of ``seed``: a circle, some people, and ``acts`` acts."""
     dice = Random(seed)
-    first = [Act("circle", a=dice.randrange(4), b=dice.randrange(4))]
-    first += [Act("join") for _ in range(dice.randrange(2, 6))]
-    return [*first, *(_act(dice) for _ in range(acts))]
+    theme, opening = dice.choice(_THEMES)
+    kinds, parts = ({name: often * theme.get(name, 1) for name, often in some.items()} for some in (_ALL, _PARTS))
+    first = [Act("circle", a=dice.randrange(256), b=dice.randrange(1 << 16))]
+    first += [Act("join", a=dice.randrange(2)) for _ in range(dice.randrange(2, 6))]
+    first += [Act(kind, dice.randrange(1000), dice.randrange(1 << 16), dice.randrange(1 << 16)) for kind in opening]
+    return [*first, *(_act(dice, kinds, parts) for _ in range(acts))]
 
 
-def _act(dice: Random) -> Act:
-    names = {**_PERSONS, **_OTHERS}
-    (kind,) = dice.choices(list(names), list(names.values()))
+def _act(dice: Random, kinds: Mapping[str, int], parts_of: Mapping[str, int]) -> Act:
+    (kind,) = dice.choices(list(kinds), list(kinds.values()))
     parts: tuple[Act, ...] = ()
     if kind in ("storm", "crash"):
-        parts = tuple(_personal(dice) for _ in range(dice.randrange(2, 7)))
-    after_s = dice.choice(_GAPS_S) if kind != "rest" else dice.choice((600.0, 3600.0, 7200.0))
+        parts = tuple(_part(dice, parts_of) for _ in range(dice.randrange(2, 7)))
+    after_s = dice.choice(_RESTS_S.get(kind, _GAPS_S))
     return Act(kind, dice.randrange(1000), dice.randrange(1 << 16), dice.randrange(1 << 16), after_s, parts)
 
 
-def _personal(dice: Random) -> Act:
-    (kind,) = dice.choices(list(_PERSONS), list(_PERSONS.values()))
+def _part(dice: Random, kinds: Mapping[str, int]) -> Act:
+    (kind,) = dice.choices(list(kinds), list(kinds.values()))
     return Act(kind, dice.randrange(1000), dice.randrange(1 << 16), dice.randrange(1 << 16))

@@ -7,15 +7,23 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harmonia.domain.admission import secret_hash
 from harmonia.domain.consent import Purpose
 from harmonia.domain.events import WaitingBegun
 from harmonia.domain.states import CircleState
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.entrance import Joined, Place
 from harmonia.engine.sanctuary import Sanctuary
-from harmonia.errors import CircleFull, NotNow, StorageUnreadable, TokenExpired, TokenUsed
-from harmonia.journal import SHREDDED, Journal, Position, Record, Unavailable
-from harmonia.testing import FakePlane, fake_scores
+from harmonia.errors import (
+    CircleFull,
+    NotNow,
+    StorageUnreadable,
+    TokenExpired,
+    TokenUsed,
+    WrongExpectedRevision,
+)
+from harmonia.journal import SHREDDED, Expected, Journal, OutcomeUnknown, Position, Record, Unavailable
+from harmonia.testing import FakePlane, FlakyJournal, fake_scores
 from tests.engine.nights import HOUR_NS, KEY, House, audible, came_in, in_virtual_time, plane_of, settle
 
 S = CircleState
@@ -192,6 +200,118 @@ def test_who_has_come_in_waits_no_more_whatever_was_written_first() -> None:
             late = WaitingBegun(sleeper.token_hash, sleeper.credential_hash, sleeper.platform_key, 0)
             conductor.entrance.take_in_waiting(late)
             assert conductor.entrance.waiting == 0
+
+    in_virtual_time(scenario)
+
+
+class _Unsure(FlakyJournal):
+    """Does not say of events of one kind whether it wrote them."""
+
+    kind, writes = b"", True
+
+    def append(self, stream: str, expected: Expected | Position, event_id: bytes, data: bytes) -> Position:
+        unsure = bool(self.kind) and self.kind in data
+        if self.writes or not unsure:
+            position = super().append(stream, expected, event_id, data)
+        if unsure:
+            raise OutcomeUnknown("nobody knows whether that was written")
+        return position
+
+
+@pytest.mark.parametrize("writes", [True, False])
+@pytest.mark.parametrize("waits", [True, False])
+def test_who_came_in_where_nobody_knew_whether_it_was_written_is_one_person_at_one_place(
+    writes: bool, waits: bool
+) -> None:
+    async def scenario(house: House) -> None:
+        house.journal = journal = _Unsure()
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, capacity=1)
+            before = await house.join(conductor)
+            if waits:
+                (token,) = await wait(conductor, 1)
+            else:
+                (token,) = await conductor.entrance.create_tokens(1, 0)
+            journal.kind, journal.writes = b"SleeperJoined", writes
+            await before.leave()
+            await settle()
+            if not waits:
+                with pytest.raises(OutcomeUnknown):
+                    await conductor.entrance.join(token, KEY)
+            (late,) = await conductor.entrance.create_tokens(1, 0)
+            with pytest.raises(CircleFull):
+                await conductor.entrance.join(late, KEY)
+            with pytest.raises((OutcomeUnknown, TokenUsed)):
+                await conductor.entrance.join(token, b"q" * 32, wait=True)
+            if waits:
+                with pytest.raises(NotNow, match="come in meanwhile"):
+                    await conductor.entrance.stop_waiting(token, KEY)
+            journal.kind = b""
+            if not waits:
+                came_in(await conductor.entrance.join(token, KEY))
+            await trio.sleep(2)
+            person = came_in(await conductor.entrance.join(token, KEY))
+            assert list(conductor.entrance.people) == [person.sleeper.sleeper_id]
+        async with house.awake() as again:
+            back = again.conductor(conductor.circle.circle_id)
+            assert list(back.entrance.people) == [person.sleeper.sleeper_id]
+            assert came_in(await back.entrance.join(token, KEY)).place == person.place == 1
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_who_was_told_that_they_wait_does_after_a_restart_too(writes: bool) -> None:
+    async def scenario(house: House) -> None:
+        house.journal = journal = _Unsure()
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, capacity=1)
+            await house.join(conductor)
+            (token,) = await conductor.entrance.create_tokens(1, 0)
+            journal.kind, journal.writes = b"WaitingBegun", writes
+            with pytest.raises(OutcomeUnknown):
+                await conductor.entrance.join(token, KEY, wait=True)
+            with pytest.raises((OutcomeUnknown, WrongExpectedRevision)):
+                await conductor.entrance.join(token, KEY, wait=True)
+            journal.kind = b""
+            assert await conductor.entrance.join(token, KEY, wait=True) == Place(1, 1)
+        async with house.awake() as again:
+            assert place(again.conductor(conductor.circle.circle_id), token) == 1
+
+    in_virtual_time(scenario)
+
+
+class _Refusing(FlakyJournal):
+    """Has no room for events that hold some bytes."""
+
+    what = b""
+
+    def append(self, stream: str, expected: Expected | Position, event_id: bytes, data: bytes) -> Position:
+        if self.what and self.what in data:
+            raise Unavailable("there is no room for that")
+        return super().append(stream, expected, event_id, data)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_nobody_passes_who_is_being_let_in(steps: int) -> None:
+    """Two places get free, whoever waits is being let in, and the disk refuses just them."""
+
+    async def scenario(house: House) -> None:
+        house.journal = journal = _Refusing()
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary, capacity=1)
+            await house.join(conductor)
+            (first,) = await wait(conductor, 1)
+            (late,) = await conductor.entrance.create_tokens(1, 0)
+            journal.what = secret_hash(first).hex().encode()
+            await conductor.edit(capacity=3)
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            assert await conductor.entrance.join(late, KEY, wait=True) == Place(2, 2)
+            journal.what = b""
+            await trio.sleep(2)
+            people = [person.sleeper.token_hash for person in conductor.entrance.people.values()]
+            assert people[1:] == [secret_hash(token) for token in (first, late)]
 
     in_virtual_time(scenario)
 

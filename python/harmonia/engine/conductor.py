@@ -184,20 +184,24 @@ class Conductor:
         """Lets the voices of those who come or go rise and fall, and what they hear."""
         while True:
             self._edges_moved = trio.Event()
-            self._look_at_end()
-            now_ns, parting_ns = self._desk.now_ns(), None
-            if self.parting is not None and now_ns < self.parting[1]:
-                parting_ns = max(self.parting[0], now_ns)
-            all_go = parting_ns is not None and parting_ns <= now_ns
-            changes = [(person, person.edges.next_ns(now_ns)) for person in self.entrance.people.values()]
-            moving = {person for person, t_ns in changes if all_go or (t_ns is not None and t_ns <= now_ns)}
-            for person in moving | self._fading:
-                person.show_edges()
-            self._fading = moving
-            next_ns = min((t_ns for t_ns in (parting_ns, *(t for _, t in changes)) if t_ns is not None), default=None)
-            wait_s = math.inf if next_ns is None else max(_FADE_STEP_S, (next_ns - now_ns) / 1e9)
-            with trio.move_on_after(wait_s):
+            with trio.move_on_after(self._fade_step()):
                 await self._edges_moved.wait()
+
+    def _fade_step(self) -> float:
+        """Shows everybody's edges who comes or goes; returns for how many seconds nothing changes then."""
+        # By itself, as all that goes through everybody: a task that waits must hold on to nobody who may be forgotten.
+        self._look_at_end()
+        now_ns, parting_ns = self._desk.now_ns(), None
+        if self.parting is not None and now_ns < self.parting[1]:
+            parting_ns = max(self.parting[0], now_ns)
+        all_go = parting_ns is not None and parting_ns <= now_ns
+        changes = [(person, person.edges.next_ns(now_ns)) for person in self.entrance.people.values()]
+        moving = {person for person, t_ns in changes if all_go or (t_ns is not None and t_ns <= now_ns)}
+        for person in moving | self._fading:
+            person.show_edges()
+        self._fading = moving
+        next_ns = min((t_ns for t_ns in (parting_ns, *(t for _, t in changes)) if t_ns is not None), default=None)
+        return math.inf if next_ns is None else max(_FADE_STEP_S, (next_ns - now_ns) / 1e9)
 
     def look_at_room(self) -> None:
         """There may be a place for somebody who waits."""
@@ -244,28 +248,34 @@ class Conductor:
             now_ns, end_ns = self._desk.now_ns(), self._next_end_ns(self._ended_ns)
             if end_ns is not None and end_ns <= now_ns:
                 self._ended_ns = now_ns
-                for person in self.entrance.people.values():
-                    person.end_following()
-                self._show_plans()
-                for person in self.entrance.people.values():
-                    person.changed.send()
-                self.changed.send()
+                self._show_ends()
                 continue
             with trio.move_on_after(math.inf if end_ns is None else (end_ns - now_ns) / 1e9):
                 await self._ends_moved.wait()
+
+    def _show_ends(self) -> None:
+        for person in self.entrance.people.values():
+            person.end_following()
+        self._show_plans()
+        for person in self.entrance.people.values():
+            person.changed.send()
+        self.changed.send()
 
     async def _record_releases(self) -> None:
         """Writes which rhythms follow nothing any more; a disk that refuses is asked again."""
         while True:
             self._released = trio.Event()
             try:
-                for person in list(self.entrance.people.values()):
-                    await person.record_release()
+                await self._record_all_releases()
             except StorageError as error:
                 _log.error("%s: the end of following is not written: %s", self.circle.circle_id, error)
                 await trio.sleep(_RETRY_S)
                 continue
             await self._released.wait()
+
+    async def _record_all_releases(self) -> None:
+        for person in list(self.entrance.people.values()):
+            await person.record_release()
 
     async def advance(self, to: CircleState, reason: str = "") -> Circle:
         """Moves the circle on by its host's wish. ``reason``: why, if that cancels it."""
@@ -510,4 +520,4 @@ class Conductor:
         return woven(together, unity, threads, self.circle.rhythm.frequency_hz_at(now_ns))
 
     def _forget_view(self) -> None:
-        self._view = None
+        self._view, self._statuses, self._threads = None, {}, {}

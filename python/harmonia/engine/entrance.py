@@ -59,6 +59,15 @@ class _Waiting(NamedTuple):
     event: WaitingBegun
     settled: bool = False
     """That they come in, or do not wait any more, is being written."""
+    written: bool = False
+    """It is known to be in the journal that they wait."""
+
+
+class _Coming(NamedTuple):
+    event: SleeperJoined
+    event_id: bytes
+    doubtful: bool = False
+    """Nobody knows whether it was written: it is written again as the same event, and so is one coming in."""
 
 
 class Entrance:
@@ -75,7 +84,8 @@ class Entrance:
         it or take from it."""
         self._order: dict[bytes, int] = {}
         """Everybody's number among them, from 1; empty until somebody asks after a change."""
-        self._entering = 0
+        self._coming: dict[bytes, _Coming] = {}
+        """Those whose coming in is being written, or perhaps was, by their token's hash. Their places are taken."""
         self.people: dict[str, Person] = {}
         """Who is in the circle, by id, in the order of joining."""
         self._came: set[bytes] = set()
@@ -119,20 +129,29 @@ class Entrance:
         """
         if len(platform_key) != PLATFORM_KEY_BYTES:
             raise BadInput(f"a platform key is an Ed25519 public key of 32 bytes, not {len(platform_key)}")
-        if (known := self.standing(token, platform_key)) is not None:
-            return known
         hash, now_ns = secret_hash(token), self._desk.now_ns()
+        known = self.standing(token, platform_key)
+        if isinstance(known, Place) and not self._waiting[hash].written:
+            await self._conductor.record(lambda: self._still_waits(hash))
+            return self.standing(token, platform_key) or known
+        if known is not None:
+            return known
         held, credential = self._tokens.get(hash), secret_hash(credential_for(token, platform_key))
-        check_token(held, now_ns)
-        circle = self._conductor.circle
+        coming, circle = self._coming.get(hash), self._conductor.circle
+        again = coming is not None and coming.doubtful and coming.event.platform_key == platform_key
+        if not again:
+            check_token(held, now_ns)
         self._check_open()
-        if self._has_room() and all(one.settled for one in self._waiting.values()):
+        # Who is being let in waits still: the disk may refuse, and then nobody may have passed them.
+        if again or (self._has_room() and not self._waiting):
             person = await self._enter(hash, credential, platform_key)
             return Joined(person, credential_for(token, platform_key))
         if not wait and circle.state is CircleState.DRAFT:
             raise NotNow("this circle does not gather yet: join when it does, or wait for it")
         if not wait:
-            raise CircleFull(f"all {circle.capacity} places of this circle are taken: ask its host for room, or wait")
+            raise CircleFull(
+                f"all {circle.capacity} places of this circle are taken or waited for: ask its host for room, or wait"
+            )
         await self._begin_waiting(WaitingBegun(hash, credential, platform_key, now_ns))
         return self.standing(token, platform_key) or Place(1, 1)
 
@@ -160,9 +179,15 @@ class Entrance:
             self._order = {hash: place for place, hash in enumerate(self._waiting, 1)}
         return Place(self._order[hash], len(self._waiting))
 
-    def _line_up(self, event: WaitingBegun) -> None:
-        self._waiting.setdefault(event.token_hash, _Waiting(event))
+    def _line_up(self, event: WaitingBegun, *, written: bool) -> None:
+        one = self._waiting.get(event.token_hash, _Waiting(event))
+        self._waiting[event.token_hash] = one._replace(written=one.written or written)
         self._order = {}
+
+    def _still_waits(self, hash: bytes) -> WaitingBegun:
+        if (one := self._waiting.get(hash)) is None:
+            raise NotNow("they do not wait any more: ask again how they stand")
+        return one.event
 
     def _step_out(self, hash: bytes) -> None:
         self._waiting.pop(hash, None)
@@ -179,13 +204,19 @@ class Entrance:
         match self.standing(token, platform_key):
             case None:
                 raise NotNow("nobody waits with this join token")
-            case Place() if not self._waiting[hash].settled:
+            case Place() if not self._waiting[hash].settled and hash not in self._coming:
                 await self._settle(hash, lambda: self._conductor.record(WaitingEnded(hash, self._desk.now_ns())))
             case _:
                 raise NotNow("they have come in meanwhile: leave the circle instead")
 
     async def fill(self) -> None:
-        """Lets those in who wait, first come first, as far as there is room. Raises StorageError; then nobody moves."""
+        """Lets those in who wait, first come first, as far as there is room. Raises StorageError; then nobody moves.
+
+        Before them whoever came in and was not told, since nobody knew whether it was written.
+        """
+        for coming, _, doubtful in list(self._coming.values()):
+            if doubtful:
+                await self._enter(coming.token_hash, coming.credential_hash, coming.platform_key)
         while self._has_room():
             first = next((one.event for one in self._waiting.values() if not one.settled), None)
             if first is None:
@@ -224,34 +255,43 @@ class Entrance:
         if len(self._waiting) >= WAITING_MAX:
             raise CircleFull(f"{WAITING_MAX} people wait already, the most: ask the host for another circle")
         # Taken before it is written, so that whoever redeems later stands behind.
-        self._line_up(event)
+        self._line_up(event, written=False)
         try:
             await self._conductor.record(event)
-        except (Unavailable, WrongExpectedRevision):  # not written for certain
-            self._step_out(event.token_hash)
+        except (Unavailable, WrongExpectedRevision):  # not written for certain, unless by a repetition
+            if (one := self._waiting.get(event.token_hash)) is not None and not one.written:
+                self._step_out(event.token_hash)
             raise
 
     def _has_room(self) -> bool:
         circle = self._conductor.circle
-        return circle.on_plane and self.present + self._entering < circle.capacity
+        return circle.on_plane and self.present + len(self._coming) < circle.capacity
 
     async def _enter(self, hash: bytes, credential_hash: bytes, platform_key: bytes) -> Person:
         held = self._tokens[hash]
-        sleeper_id = identifier("sleeper-", self._desk.entropy(10))
-        circle_id, now_ns = self._conductor.circle.circle_id, self._desk.now_ns()
-        place = self._next_place
-        event = SleeperJoined(circle_id, sleeper_id, hash, credential_hash, platform_key, now_ns, place)
-        # Taken before it is written: of two who hold the same token only one comes in, and no two get the same place.
-        self._tokens[hash] = held.redeemed(sleeper_id)
-        self._next_place += 1
-        self._entering += 1
+        if (again := self._coming.get(hash)) is None:
+            sleeper_id = identifier("sleeper-", self._desk.entropy(10))
+            circle_id, now_ns = self._conductor.circle.circle_id, self._desk.now_ns()
+            new = SleeperJoined(circle_id, sleeper_id, hash, credential_hash, platform_key, now_ns, self._next_place)
+            # Taken before it is written: of two who hold the same token only one comes in, and no two get one place.
+            self._coming[hash] = _Coming(new, self._desk.entropy(16))
+            self._tokens[hash] = held.redeemed(sleeper_id)
+            self._next_place += 1
+        event, event_id, _ = self._coming[hash]
         try:
-            position = await self._desk.append(person_stream(sleeper_id), NO_STREAM, event)
+            position = await self._desk.append(person_stream(event.sleeper_id), NO_STREAM, event, event_id)
         except Unavailable:
-            self._tokens[hash] = held
+            if again is None:
+                self._tokens[hash] = held
+                del self._coming[hash]
             raise
-        finally:
-            self._entering -= 1
+        except BaseException:  # nobody knows, or the call was given up meanwhile
+            if hash in self._coming:  # else another repetition was told
+                self._coming[hash] = _Coming(event, event_id, doubtful=True)
+                self._conductor.look_at_room()
+            raise
+        if (known := self._desk.roll.by_id(event.sleeper_id)) is not None:  # two asked again at once
+            return known
         person = self.take_in_joining(event, position)
         if self._conductor.circle.on_plane:
             person.put_on_plane()
@@ -264,11 +304,12 @@ class Entrance:
         if isinstance(event, WaitingEnded):
             self._step_out(event.token_hash)
         elif not self._tokens[event.token_hash].sleeper_id:
-            self._line_up(event)
+            self._line_up(event, written=True)
 
     def take_in_joining(self, event: SleeperJoined, position: Position) -> Person:
         """Takes in a sleeper whose joining is in the journal."""
         self._tokens[event.token_hash] = Token(0, event.sleeper_id)
+        self._coming.pop(event.token_hash, None)
         self._step_out(event.token_hash)
         place = self._next_place if event.place is None else event.place
         self._count(event.token_hash, place)

@@ -30,4 +30,5 @@ async def forget(desk: Desk, doors: Doors, person: Person, shred: Shred) -> None
     conductor.entrance.people.pop(sleeper_id, None)
     conductor.stewarding.forget(sleeper_id)
     conductor.usage.forget(sleeper_id)
+    conductor.wishes.forget(sleeper_id)
     person.tell()

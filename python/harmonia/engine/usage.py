@@ -66,6 +66,10 @@ class UsageKeeper:
         """Drops what was noted of somebody who was forgotten."""
         self._books.pop(sleeper_id, None)
         self._heard.pop(sleeper_id, None)
+        for names in (*self._looked.values(), self._recorders):
+            if sleeper_id in names:  # that somebody did, others may know all the same
+                names.remove(sleeper_id)
+                names.add("")
 
     async def run(self) -> None:
         """Looks at everybody, for ever."""

@@ -58,12 +58,20 @@ class Wishes:
             while True:
                 self._moved = trio.Event()
                 self._act_on_all()
-                for withdrawal in [one for one in self._unrecorded if one not in self._recording]:
-                    self._recording.append(withdrawal)
-                    nursery.start_soon(self._record, withdrawal)
+                self._begin_recording(nursery)
                 due_ns, now_ns = self._next_due_ns(), self._desk.now_ns()
                 with trio.move_on_after(math.inf if due_ns is None else max(0, due_ns - now_ns) / 1e9):
                     await self._moved.wait()
+
+    def _begin_recording(self, nursery: trio.Nursery) -> None:
+        for withdrawal in [one for one in self._unrecorded if one not in self._recording]:
+            self._recording.append(withdrawal)
+            nursery.start_soon(self._record, withdrawal)
+
+    def forget(self, sleeper_id: str) -> None:
+        """Drops what is not written of somebody who was forgotten."""
+        for waiting in (self._unrecorded, self._recording):
+            waiting[:] = [one for one in waiting if one.person.sleeper.sleeper_id != sleeper_id]
 
     async def finish(self) -> None:
         """The circle is over: what is due is muted, and written if the disk takes it."""

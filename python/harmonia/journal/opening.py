@@ -14,6 +14,12 @@ from harmonia.journal.sealing import SealedJournal
 from harmonia.journal.sqlite import SqliteJournal
 
 
+def erase_again(keys: KeyStore, forgotten: Erasures) -> None:
+    """Deletes the keys of all who were forgotten: a backup may have brought them back. Raises StorageUnavailable."""
+    # Also if it is nobody: what an earlier deletion left in the log goes too.
+    keys.delete(*(stream for stream in keys if stream in forgotten), erasures=forgotten)
+
+
 def open_sealed(
     folder: Path,
     *,
@@ -35,8 +41,7 @@ def open_sealed(
     except StorageError:
         keys.close()
         raise
-    # Also if it is nobody: what an earlier deletion left in the log goes too.
-    keys.delete(*(stream for stream in keys if stream in forgotten), erasures=forgotten)
+    erase_again(keys, forgotten)
     upgrade.bring_up_to_date(path, keys, forgotten)
     inner = SqliteJournal(path, bytes_max=bytes_max)
     missing = [stream for stream in upgrade.person_streams(path) if stream not in keys and stream not in forgotten]
