@@ -727,10 +727,10 @@ class ByStream:
     """A stretch of the journal, taken apart by streams and unsealed: for reading millions of events."""
 
     def __new__(cls) -> ByStream: ...
-    def add(self, rows: str) -> None:
-        """Gathers more events, one a line: stream, revision, and id and data in hexadecimal, a space between two.
+    def add(self, rows: list[tuple[str, int, bytes, bytes]]) -> None:
+        """Gathers more events: each a stream, a revision, an id and data, in the order of writing.
 
-        Raises ValueError for what is no such row, or does not come after those of its stream.
+        Raises ValueError for an event that does not come after those that are there.
         """
 
     def take(self, keys: dict[str, PersonKey]) -> list[tuple[str, list[int], bytes | None]]:

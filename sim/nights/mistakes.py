@@ -155,8 +155,8 @@ def _revoked_is_good() -> AbstractContextManager[None]:
 def _presence_shows_all() -> AbstractContextManager[None]:
     """A steward sees of those who grant presence what only visibility shows."""
 
-    def bed(person: Person, row: SleeperRow, circle: Circle, t_ns: int) -> Bed | None:
-        shown = {Purpose.VISIBILITY, Purpose.PRESENCE}.intersection(row.granted)
+    def bed(person: Person, row: SleeperRow, visible: bool, circle: Circle, t_ns: int) -> Bed | None:
+        shown = visible or Purpose.PRESENCE in row.granted
         return Bed(person.place, row, troubles(row, circle, t_ns)) if shown else None
 
     return _put(stewarding, "bed", bed)

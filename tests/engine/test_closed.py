@@ -20,13 +20,14 @@ def test_a_circle_that_was_closed_before_a_restart_is_said_to_be_over() -> None:
     in_virtual_time(scenario)
 
 
-def test_a_silence_is_lifted_after_its_circle_has_closed() -> None:
+def test_an_alarm_is_lifted_after_its_circle_has_closed() -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:
             conductor = await house.circle(sanctuary)
             await conductor.advance(CircleState.ENTRAINING)
-            silence = await conductor.stewarding.silence("", False, "host")
+            silence = await conductor.stewarding.silence("", True, "host")
             await conductor.advance(CircleState.CLOSED)
+            assert conductor.circle.silence == silence
             await conductor.stewarding.lift(silence.silence_id, "host")
             assert conductor.circle.silence is None
 

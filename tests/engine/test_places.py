@@ -3,7 +3,8 @@
 import trio
 
 from harmonia.domain.events import SleeperJoined, decode, encode
-from harmonia.journal import NO_STREAM, SHREDDED, Position, Record
+from harmonia.journal import NO_STREAM, SHREDDED, Gathering
+from harmonia.journal.page import whole
 from harmonia.testing import FlakyJournal
 from tests.engine.nights import KEY, House, came_in, in_virtual_time
 
@@ -15,9 +16,11 @@ class Shredding(FlakyJournal):
         super().__init__()
         self.gone: set[str] = set()
 
-    def read(self, stream: str | None, after: Position | None = None, limit: int | None = None) -> list[Record]:
-        records = super().read(stream, after, limit)
-        return [one._replace(data=SHREDDED) if one.stream in self.gone else one for one in records]
+    def gathering(self) -> Gathering:
+        return Gathering({}, self._look)
+
+    def _look(self, epoch: int, stream: str, revisions: list[int], lines: bytes | None) -> bytes:
+        return SHREDDED if stream in self.gone else whole(epoch, stream, revisions, lines)
 
 
 def test_places_outlast_the_forgetting_of_others_and_a_restart() -> None:

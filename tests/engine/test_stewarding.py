@@ -109,16 +109,18 @@ def test_frames_say_that_the_room_is_silent_before_the_disk_knows_and_after_a_re
     in_virtual_time(scenario)
 
 
-def test_a_circle_that_closes_in_silence_stays_silent_and_has_no_frames_to_say_so() -> None:
+@pytest.mark.parametrize("alarm", [False, True])
+def test_what_is_left_of_a_silence_in_a_closed_circle_has_no_frames_to_say_so(alarm: bool) -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:
             conductor = await house.circle(sanctuary)
-            silence = await conductor.stewarding.silence("", False, "Sam")
+            silence = await conductor.stewarding.silence("", alarm, "Sam")
             assert conductor.hushed[1] is not None
             await conductor.advance(CircleState.CLOSED)
-            assert conductor.hushed == (silence, None)
+            left = silence if alarm else None
+            assert conductor.hushed == (left, None)
         async with house.awake() as sanctuary:
-            assert sanctuary.conductor(conductor.circle.circle_id).hushed == (silence, None)
+            assert sanctuary.conductor(conductor.circle.circle_id).hushed == (left, None)
 
     in_virtual_time(scenario)
 

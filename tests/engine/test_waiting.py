@@ -13,17 +13,16 @@ from harmonia.domain.events import WaitingBegun
 from harmonia.domain.states import CircleState
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.entrance import Joined, Place
-from harmonia.engine.sanctuary import Sanctuary
 from harmonia.errors import (
     CircleFull,
     NotNow,
-    StorageUnreadable,
     TokenExpired,
     TokenUsed,
     WrongExpectedRevision,
 )
-from harmonia.journal import SHREDDED, Expected, Journal, OutcomeUnknown, Position, Record, Unavailable
-from harmonia.testing import FakePlane, FlakyJournal, fake_scores
+from harmonia.journal import SHREDDED, Expected, Gathering, Journal, OutcomeUnknown, Position, Unavailable
+from harmonia.journal.page import whole
+from harmonia.testing import FlakyJournal
 from tests.engine.nights import HOUR_NS, KEY, House, audible, came_in, in_virtual_time, plane_of, settle
 
 S = CircleState
@@ -375,9 +374,11 @@ class _Shredded:
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
-    def read(self, stream: str | None, after: Position | None = None, limit: int | None = None) -> list[Record]:
-        records = self._inner.read(stream, after, limit)
-        return [one._replace(data=SHREDDED) if one.stream in self._gone else one for one in records]
+    def gathering(self) -> Gathering:
+        return Gathering({}, self._look)
+
+    def _look(self, epoch: int, stream: str, revisions: list[int], lines: bytes | None) -> bytes:
+        return SHREDDED if stream in self._gone else whole(epoch, stream, revisions, lines)
 
 
 def test_who_was_forgotten_does_not_come_in_again_by_themself() -> None:
@@ -431,17 +432,5 @@ def test_where_a_no_was_lost_every_yes_is_withdrawn_before_anybody_sounds_and_no
         async with house.awake() as later:
             back = later.roll.by_id(ada.sleeper.sleeper_id)
             assert back is not None and back.sleeper.consent[Purpose.VOICE].grant is None
-
-    in_virtual_time(scenario)
-
-
-def test_an_event_that_somebody_emptied_is_damage_and_no_wish_to_be_forgotten() -> None:
-    async def scenario(house: House) -> None:
-        async with house.awake() as sanctuary:
-            conductor = await house.circle(sanctuary)
-        emptied = cast(Journal, _Shredded(house.journal, {f"circle/{conductor.circle.circle_id}"}))
-        again = Sanctuary(emptied, FakePlane(house.now_ns), house.entropy, fake_scores)
-        with pytest.raises(StorageUnreadable, match=r"in circle/"):
-            await again.read_journal()
 
     in_virtual_time(scenario)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harmonia.errors import StorageUnreadable
-from harmonia.journal import ALL, ANY, NO_STREAM, Journal, Position, Snapshot, Unavailable, WrongExpectedRevision
+from harmonia.journal import ALL, ANY, NO_STREAM, Journal, Position, Snapshot, Unavailable, WrongExpectedRevision, pages
 from harmonia.journal.memory import MemoryJournal
 from harmonia.journal.opening import open_sealed
 from harmonia.journal.sqlite import SqliteJournal
@@ -49,15 +49,15 @@ def test_what_was_appended_reads_back_in_order(journal: Journal) -> None:
     assert (record.stream, record.position, record.event_id) == ("person/a", first, b"1")
 
 
-def test_a_page_is_what_is_read_by_streams(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_are_what_is_read_by_streams(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harmonia.journal.page._ROWS", 3)
-    assert journal.page(None, 10) is None
+    assert not list(pages(journal, 10))
     streams = ("person/a", "circle/c d", "person/b", "person/a", "sanctuary", "person/b", "person/a")
     for n, stream in enumerate(streams):
         journal.append(stream, ANY, b"%d" % n, b'{"n": "%d \xc3\xa9"}' % n)
     for limit in range(1, 9):
         after = None
-        while (page := journal.page(after, limit)) is not None:
+        for page in pages(journal, limit):
             records = journal.read(ALL, after, limit)
             assert page.end == records[-1].position
             by_stream = {stream: [one for one in records if one.stream == stream] for stream in streams}
@@ -73,12 +73,12 @@ def test_a_page_is_what_is_read_by_streams(journal: Journal, monkeypatch: pytest
         assert after == journal.read(ALL)[-1].position
 
 
-def test_a_page_refuses_what_no_event_ever_was(journal: Journal) -> None:
+def test_pages_refuse_what_no_event_ever_was(journal: Journal) -> None:
     journal.append("person/a", ANY, b"1", b"one")
     journal.append("person/a", ANY, b"2", b"two\nlines")
     with pytest.raises(StorageUnreadable, match=r"damaged event in person/a, from 1\.1 to 1\.2: restore a backup"):
-        journal.page(None, 10)
-    assert journal.page(None, 1) is not None
+        list(pages(journal, 10))
+    assert next(pages(journal, 1)).end == Position(1, 1)
 
 
 def test_a_wrong_expectation_writes_nothing(journal: Journal) -> None:

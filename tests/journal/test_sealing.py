@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harmonia._core import PersonKey
 from harmonia.errors import Forgotten, StorageError, StorageUnavailable, StorageUnreadable
-from harmonia.journal import ALL, ANY, NO_STREAM, SHREDDED, Expected, Position, Snapshot
+from harmonia.journal import ALL, ANY, NO_STREAM, SHREDDED, Expected, Position, Snapshot, pages
 from harmonia.journal.erasures import Erasures, name_of
 from harmonia.journal.keys import KeyStore
 from harmonia.journal.memory import MemoryJournal
@@ -73,25 +73,29 @@ def test_the_cipher_is_the_one_that_others_have(data: bytes, key: bytes) -> None
         PersonKey(key).seal(b"no", b"id", data)
 
 
-def test_a_page_tells_the_forgotten_from_the_damaged(parts: tuple[MemoryJournal, SealedJournal, Path]) -> None:
+def test_pages_tell_the_forgotten_from_the_damaged(
+    parts: tuple[MemoryJournal, SealedJournal, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     inner, sealed, _ = parts
     for n in range(40):  # of what is noise now, some has a line feed in it and some not
         sealed.append("person/ada", ANY, b"%d" % n, SECRET)
-    last = sealed.append("person/bo", ANY, b"1", SECRET)
+    sealed.append("person/bo", ANY, b"1", SECRET)
     sealed.shred("person/ada")
-    page = sealed.page(None, 100)
-    assert page is not None
+    (page,) = pages(sealed, 100)
     assert {strand.stream: strand.lines for strand in page.strands} == {"person/ada": SHREDDED, "person/bo": SECRET}
     good = inner.read("person/bo")[0].data
-    inner.append("person/bo", ANY, b"2", good)
-    with pytest.raises(StorageUnreadable, match="damaged event in person/bo, at 42"):
-        sealed.page(last, 100)
-    inner.append("circle/c", ANY, b"1", b"")
-    with pytest.raises(StorageUnreadable, match=r"the journal's event 1\.43, in circle/c, is empty"):
-        sealed.page(Position(1, 42), 100)
-    inner.append("person/cleo", ANY, b"1", good)
-    with pytest.raises(StorageUnreadable, match="in person/cleo, cannot be read: its person's key is gone"):
-        sealed.page(Position(1, 43), 100)
+    for stream, data, said in (
+        ("person/bo", good, "damaged event in person/bo, at 42"),
+        ("circle/c", b"", r"the journal's event 1\.42, in circle/c, is empty"),
+        ("person/cleo", good, "in person/cleo, cannot be read: its person's key is gone"),
+    ):
+        other = MemoryJournal()
+        for record in inner.read(ALL):
+            other.append(record.stream, ANY, record.event_id, record.data)
+        other.append(stream, ANY, b"2", data)
+        monkeypatch.setattr(sealed, "_inner", other)
+        with pytest.raises(StorageUnreadable, match=said):
+            list(pages(sealed, 100))
 
 
 def test_who_is_forgotten_cannot_be_read_or_written_to_nor_come_back(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ way. That both ways come to the same is a law, held in ``tests/domain/test_readi
 
 import typing
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -43,6 +42,7 @@ _ALONE = frozenset(typing.get_args(ConsentEvent | SettingEvent | WishEvent | Usa
 """What concerns nobody but its person: nearly all that there is to read."""
 _PURPOSES = dict(Purpose.__members__)
 _UNSET = Standing()
+_bytes = bytes.fromhex
 
 
 class Recollection:
@@ -110,14 +110,16 @@ class Recollection:
         return True
 
     def _grant(self, read: Read) -> bool:
-        purpose, named = _PURPOSES[read.purpose], bytes.fromhex(read.supersedes)
-        grant = Grant(bytes.fromhex(read.event_id), read.scope, read.level, read.until_ns)
-        with suppress(StaleGrant):  # a withdrawal overtook it
+        purpose, named = _PURPOSES[read.purpose], _bytes(read.supersedes)
+        grant = Grant(_bytes(read.event_id), read.scope, read.level, read.until_ns)
+        try:
             self._standings[purpose] = self._standings.get(purpose, _UNSET).granted(purpose, grant, named)
+        except StaleGrant:  # a withdrawal overtook it
+            return True
         return True
 
     def _withdraw(self, read: Read) -> bool:
-        purposes, event_id = [_PURPOSES[name] for name in read.purposes], bytes.fromhex(read.event_id)
+        purposes, event_id = [_PURPOSES[name] for name in read.purposes], _bytes(read.event_id)
         for purpose in purposes:
             self._standings[purpose] = self._standings.get(purpose, _UNSET).withdrawn(event_id)
         return True

@@ -390,6 +390,8 @@ def _uncollected() -> Iterator[None]:
         yield
     finally:
         if collecting:
+            gc.freeze()  # and back: they are old now, and the next collection of what is young does not look at them
+            gc.unfreeze()
             gc.enable()
 
 
@@ -407,11 +409,13 @@ def _recollect(
             if lines == SHREDDED:
                 forgotten.setdefault(stream, Position(page.end.epoch, revisions[0]))
                 continue
-            reads = read_all(lines)
+            reads, begun = read_all(lines), 0
             if (one := people.get(stream)) is None and isinstance(first := made(reads[0]), SleeperJoined):
-                one = people[stream] = Recollection(sleepers.apply(None, first))
-            told = enumerate(map(made, reads)) if one is None else one.absorb(reads)
-            concerning += ((revisions[place], stream, event) for place, event in told)
+                one, begun = Recollection(sleepers.apply(None, first)), 1
+                people[stream] = one
+                concerning.append((revisions[0], stream, first))
+            told = enumerate(map(made, reads)) if one is None else one.absorb(reads[begun:])
+            concerning += ((revisions[begun + place], stream, event) for place, event in told)
     except StorageUnreadable as error:
         raise _at_its_place(error, page) from None
     return sorted(concerning, key=itemgetter(0))

@@ -11,13 +11,13 @@ from harmonia.journal.interface import (
     OutcomeUnknown,
     Position,
     Record,
-    Rows,
+    Row,
     Snapshot,
     Subscription,
     Unavailable,
     WrongExpectedRevision,
 )
-from harmonia.journal.page import Page, Strand, pages
+from harmonia.journal.page import Gathering, Page, Strand, pages
 
 __all__ = [
     "ALL",
@@ -25,13 +25,14 @@ __all__ = [
     "NO_STREAM",
     "SHREDDED",
     "Expected",
+    "Gathering",
     "Journal",
     "Listener",
     "OutcomeUnknown",
     "Page",
     "Position",
     "Record",
-    "Rows",
+    "Row",
     "Snapshot",
     "Strand",
     "Subscription",

@@ -13,7 +13,7 @@ from harmonia.errors import StorageUnavailable as Unavailable
 from harmonia.errors import WrongExpectedRevision
 
 if TYPE_CHECKING:
-    from harmonia.journal.page import Page
+    from harmonia.journal.page import Gathering
 
 
 class Position(NamedTuple):
@@ -47,13 +47,8 @@ class Record(NamedTuple):
     data: bytes
 
 
-class Rows(NamedTuple):
-    """A stretch of the journal as text, which costs least to give: see :class:`harmonia._core.ByStream`."""
-
-    end: Position
-    """Where its last event stands."""
-    text: str
-    """One event a line: stream, revision, and id and data in hexadecimal, a space between two."""
+Row = tuple[str, int, bytes, bytes]
+"""One event, of an epoch that is known: stream, revision, event id and data. What costs least to read a million of."""
 
 
 class Snapshot(NamedTuple):
@@ -93,11 +88,11 @@ class Journal(Protocol):
     def read(self, stream: str | None, after: Position | None = None, limit: int | None = None) -> list[Record]:
         """The events of ``stream`` (:data:`ALL`: of all) after a position, oldest first, at most ``limit``."""
 
-    def rows(self, after: Position | None, limit: int) -> Rows | None:
-        """The next events of all streams after a position, oldest first, at most ``limit``; None: there is none."""
+    def rows(self, after: Position | None, limit: int) -> tuple[int, list[Row]]:
+        """As ``read`` of :data:`ALL`: the epoch, and its rows."""
 
-    def page(self, after: Position | None, limit: int) -> "Page | None":
-        """The same, by streams and unsealed; None: there is none. Raises StorageUnreadable."""
+    def gathering(self) -> "Gathering":
+        """What makes pages of such rows: by streams, and unsealed."""
 
     def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
         """Keeps ``snapshot`` in place of an earlier one. Losing it costs time, never truth."""
@@ -126,7 +121,7 @@ __all__ = [
     "OutcomeUnknown",
     "Position",
     "Record",
-    "Rows",
+    "Row",
     "Snapshot",
     "Subscription",
     "Unavailable",

@@ -9,13 +9,13 @@ from harmonia.journal.interface import (
     Expected,
     Position,
     Record,
-    Rows,
+    Row,
     Snapshot,
     Unavailable,
     WrongExpectedRevision,
 )
 from harmonia.journal.live import Bell, PollingSubscription, TopicListener, Topics
-from harmonia.journal.page import Page, gather, whole
+from harmonia.journal.page import PLAIN, Gathering
 
 
 class MemoryJournal:
@@ -53,13 +53,12 @@ class MemoryJournal:
             records = self._records if stream is None else self._streams[stream]
             return [record for record in records if after is None or record.position > after][:limit]
 
-    def rows(self, after: Position | None, limit: int) -> Rows | None:
+    def rows(self, after: Position | None, limit: int) -> tuple[int, list[Row]]:
         records = self.read(None, after, limit)
-        lines = (f"{stream} {place.revision} {id_.hex()} {data.hex()}" for stream, place, id_, data in records)
-        return Rows(records[-1].position, "\n".join(lines)) if records else None
+        return 1, [(stream, position.revision, event_id, data) for stream, position, event_id, data in records]
 
-    def page(self, after: Position | None, limit: int) -> Page | None:
-        return gather(self.rows, after, limit, {}, whole)
+    def gathering(self) -> Gathering:
+        return PLAIN
 
     def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
         with self._lock:

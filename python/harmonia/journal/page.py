@@ -1,7 +1,8 @@
 """A long stretch of the journal by streams, for whoever folds millions of events: a person's come one after another.
 
-In the order of writing each event is another person's, and folding it waits for memory most of the time. So a page is
-gathered in the core, from text that the database makes, and no object is made of an event before it is decoded.
+In the order of writing each event is another person's, and folding it waits for memory most of the time. So pages are
+gathered in the core, and no object stays of an event before it is decoded. One page is unsealed, which needs no lock of
+Python's, while the one before it is folded.
 """
 
 from collections.abc import Callable, Generator
@@ -10,10 +11,10 @@ from typing import NamedTuple
 
 from harmonia._core import ByStream, PersonKey
 from harmonia.errors import StorageUnreadable
-from harmonia.journal.interface import Journal, Position, Rows
+from harmonia.journal.interface import Journal, Position
 
-_ROWS = 20_000
-"""Events that are text at once."""
+_ROWS = 1_000
+"""Events that are rows at once: so few that they stay in the processor's cache."""
 
 
 class Strand(NamedTuple):
@@ -33,55 +34,52 @@ class Page(NamedTuple):
     strands: list[Strand]
 
 
-def pages(journal: Journal, limit: int) -> Generator[Page, None, None]:
-    """All of ``journal``, at most ``limit`` events a page; the next is read while one is worked on.
-
-    Raises StorageError.
-    """
-    if not journal.blocking:
-        page = journal.page(None, limit)
-        while page is not None:
-            yield page
-            page = journal.page(page.end, limit)
-        return
-    with ThreadPoolExecutor(1, "journal-reader") as reader:
-        coming = reader.submit(journal.page, None, limit)
-        while (page := coming.result()) is not None:
-            coming = reader.submit(journal.page, page.end, limit)
-            yield page
-
-
 Look = Callable[[int, str, list[int], bytes | None], bytes]
 """From an epoch, a stream, revisions and lines (None: something is amiss) to the lines; or it raises."""
 
 
-def gather(
-    rows: Callable[[Position | None, int], Rows | None],
-    after: Position | None,
-    limit: int,
-    keys: dict[str, PersonKey],
-    look: Look,
-) -> Page | None:
-    """The page of what ``rows`` reads after a position, at most ``limit`` events; None: there is none.
+class Gathering(NamedTuple):
+    """How a journal's rows become pages."""
 
-    ``look`` sees each stream that has no key, and each that does not open with its own.
-    """
+    keys: dict[str, PersonKey]
+    look: Look
+    """Sees each stream that has no key, and each that does not open with its own."""
+
+    def page(self, end: Position, gathered: ByStream) -> Page:
+        """The page of all that was gathered. Raises StorageUnreadable."""
+        strands = list[Strand]()
+        for stream, revisions, lines in gathered.take(self.keys):
+            if lines is None or stream not in self.keys:
+                strands.append(Strand(stream, revisions, self.look(end.epoch, stream, revisions, lines)))
+            else:
+                strands.append(Strand(stream, revisions, lines))
+        return Page(end, strands)
+
+
+def pages(journal: Journal, limit: int) -> Generator[Page, None, None]:
+    """All of ``journal``, at most ``limit`` events a page. Raises StorageError."""
+    gathering, end = journal.gathering(), Position(0, 0)
+    with ThreadPoolExecutor(1, "journal-unsealer") as unsealer:
+        ready: Page | None = None
+        while (stretch := _stretch(journal, end, limit)) is not None:
+            end, gathered = stretch
+            coming = unsealer.submit(gathering.page, end, gathered)
+            if ready is not None:
+                yield ready
+            ready = coming.result()
+        if ready is not None:
+            yield ready
+
+
+def _stretch(journal: Journal, after: Position, limit: int) -> tuple[Position, ByStream] | None:
     gathered, end = ByStream(), after
     for count in range(0, limit, _ROWS):
-        some = rows(end, min(_ROWS, limit - count))
-        if some is None:
+        epoch, rows = journal.rows(end, min(_ROWS, limit - count))
+        if not rows:
             break
-        gathered.add(some.text)
-        end = some.end
-    if end is None or end == after:
-        return None
-    strands = list[Strand]()
-    for stream, revisions, lines in gathered.take(keys):
-        if lines is None or stream not in keys:
-            strands.append(Strand(stream, revisions, look(end.epoch, stream, revisions, lines)))
-        else:
-            strands.append(Strand(stream, revisions, lines))
-    return Page(end, strands)
+        gathered.add(rows)
+        end = Position(epoch, rows[-1][1])
+    return None if end == after else (end, gathered)
 
 
 def whole(epoch: int, stream: str, revisions: list[int], lines: bytes | None) -> bytes:
@@ -92,3 +90,7 @@ def whole(epoch: int, stream: str, revisions: list[int], lines: bytes | None) ->
             " restore a backup"
         )
     return lines
+
+
+PLAIN = Gathering({}, whole)
+"""Of a journal in which nothing is sealed."""

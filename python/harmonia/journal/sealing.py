@@ -28,12 +28,12 @@ from harmonia.journal.interface import (
     Listener,
     Position,
     Record,
-    Rows,
+    Row,
     Snapshot,
     Subscription,
 )
 from harmonia.journal.keys import KeyStore
-from harmonia.journal.page import Page, gather, whole
+from harmonia.journal.page import Gathering, whole
 
 PERSON = "person/"
 _NONCE_BYTES = 12
@@ -95,18 +95,19 @@ class SealedJournal:
     def read(self, stream: str | None, after: Position | None = None, limit: int | None = None) -> list[Record]:
         return [self._unsealed(record) for record in self._inner.read(stream, after, limit)]
 
-    def rows(self, after: Position | None, limit: int) -> Rows | None:
+    def rows(self, after: Position | None, limit: int) -> tuple[int, list[Row]]:
+        """As they were written: sealed."""
         return self._inner.rows(after, limit)
 
-    def page(self, after: Position | None, limit: int) -> Page | None:
+    def gathering(self) -> Gathering:
         keys = {stream: key for stream in self._keys if (key := self._unsealing(stream)) is not None}
-        return gather(self._inner.rows, after, limit, keys, self._looked_at)
+        return Gathering(keys, self._looked_at)
 
     def _looked_at(self, epoch: int, stream: str, revisions: list[int], lines: bytes | None) -> bytes:
         """What does not open by itself: nothing, if its person was forgotten; or what is amiss is raised."""
         if lines is None or stream.startswith(PERSON):
             records = self._inner.read(stream, Position(epoch, revisions[0] - 1), len(revisions))
-            if all(self._unsealed(record).data == SHREDDED for record in records):
+            if {self._unsealed(record).data for record in records} == {SHREDDED}:
                 return SHREDDED
         return whole(epoch, stream, revisions, lines)
 

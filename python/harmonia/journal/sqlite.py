@@ -28,13 +28,13 @@ from harmonia.journal.interface import (
     OutcomeUnknown,
     Position,
     Record,
-    Rows,
+    Row,
     Snapshot,
     Unavailable,
 )
 from harmonia.journal.live import Bell, PollingSubscription, TopicListener, Topics
 from harmonia.journal.memory import closed, wrong_revision
-from harmonia.journal.page import Page, gather, whole
+from harmonia.journal.page import PLAIN, Gathering
 
 FORMAT_VERSION = 2
 _GROUP_MAX = 512
@@ -49,12 +49,6 @@ CREATE TABLE snapshots(stream TEXT PRIMARY KEY, revision INTEGER NOT NULL, data 
 """
 _KNOWN = "SELECT revision FROM events WHERE stream = ? AND event_id = ?"
 _INSERT = "INSERT INTO events(stream, event_id, data) VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING revision"
-
-_ROWS = """
-SELECT max(revision), group_concat(stream || ' ' || revision || ' ' || hex(event_id) || ' ' || hex(data), char(10))
-FROM (SELECT stream, revision, event_id, data FROM events WHERE revision > ? ORDER BY revision LIMIT ?)
-"""
-"""One text for all: no object is made of a row, and no lock of Python's taken for it."""
 
 
 class _Append(NamedTuple):
@@ -144,21 +138,22 @@ class SqliteJournal:
         self._submit(_Save(stream, snapshot))
 
     def read(self, stream: str | None, after: Position | None = None, limit: int | None = None) -> list[Record]:
+        rows = self._rows(stream, after, limit)
+        return [Record(name, Position(self._epoch, revision), id_, data) for name, revision, id_, data in rows]
+
+    def rows(self, after: Position | None, limit: int) -> tuple[int, list[Row]]:
+        return self._epoch, self._rows(None, after, limit)
+
+    def gathering(self) -> Gathering:
+        return PLAIN
+
+    def _rows(self, stream: str | None, after: Position | None, limit: int | None) -> list[Row]:
         where, named = ("", ()) if stream is None else ("stream = ? AND", (stream,))
         sql = (
             f"SELECT stream, revision, event_id, data FROM events WHERE {where} revision > ? ORDER BY revision LIMIT ?"
         )
         failpoints.hit("journal.read")
-        rows = self._query(sql, (*named, after.revision if after else 0, -1 if limit is None else limit))
-        return [Record(name, Position(self._epoch, revision), id_, data) for name, revision, id_, data in rows]
-
-    def rows(self, after: Position | None, limit: int) -> Rows | None:
-        failpoints.hit("journal.read")
-        ((end, text),) = self._query(_ROWS, (after.revision if after else 0, limit))
-        return None if end is None else Rows(Position(self._epoch, end), text)
-
-    def page(self, after: Position | None, limit: int) -> Page | None:
-        return gather(self.rows, after, limit, {}, whole)
+        return self._query(sql, (*named, after.revision if after else 0, -1 if limit is None else limit))
 
     def load_snapshot(self, stream: str) -> Snapshot | None:
         rows = self._query("SELECT revision, data FROM snapshots WHERE stream = ?", (stream,))

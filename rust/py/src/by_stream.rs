@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use harmonia_core::by_stream::ByStream as Core;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::person_key::PersonKey;
 
@@ -20,8 +20,17 @@ impl ByStream {
         Self::default()
     }
 
-    fn add(&self, py: Python<'_>, rows: &str) -> PyResult<()> {
-        py.detach(|| self.core().add(rows)).map_err(|ragged| PyValueError::new_err(ragged.to_string()))
+    fn add(&self, rows: &Bound<'_, PyList>) -> PyResult<()> {
+        let mut core = self.core();
+        for row in rows.iter() {
+            let row = row.cast::<PyTuple>()?;
+            let (stream, revision) = (row.get_borrowed_item(0)?, row.get_borrowed_item(1)?);
+            let (id, data) = (row.get_borrowed_item(2)?, row.get_borrowed_item(3)?);
+            let (id, data) = (id.cast::<PyBytes>()?, data.cast::<PyBytes>()?);
+            core.add(stream.cast::<PyString>()?.to_str()?, revision.extract()?, id.as_bytes(), data.as_bytes())
+                .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        }
+        Ok(())
     }
 
     fn take<'py>(&self, py: Python<'py>, keys: HashMap<String, Py<PersonKey>>) -> PyResult<Bound<'py, PyList>> {
