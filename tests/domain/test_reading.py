@@ -128,6 +128,7 @@ def test_what_is_damaged_older_or_newer_is_taken_or_refused_alike(event: Event, 
 
 
 @given(st.lists(lives, max_size=30), st.integers(0, 30))
+@example([UsageNoted(tuple(Use(Purpose.VOICE, "host", 0, until * MINUTE_NS) for until in (9, 3)), 0)], 0)
 def test_a_sleeper_is_recalled_as_they_would_have_been_followed(events: list[PersonEvent], looked_at: int) -> None:
     check_recalled(events, looked_at)
 
