@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonia._core import PersonKey
+from harmonia._core import ByStream, PersonKey
 from harmonia.errors import Forgotten, StorageError, StorageUnavailable, StorageUnreadable
 from harmonia.journal import ALL, ANY, NO_STREAM, SHREDDED, Expected, Position, Snapshot, pages
 from harmonia.journal.erasures import Erasures, name_of
@@ -96,6 +96,20 @@ def test_pages_tell_the_forgotten_from_the_damaged(
         monkeypatch.setattr(sealed, "_inner", other)
         with pytest.raises(StorageUnreadable, match=said):
             list(pages(sealed, 100))
+
+
+def test_who_came_while_pages_are_read_is_unsealed_too(parts: tuple[MemoryJournal, SealedJournal, Path]) -> None:
+    _, sealed, _ = parts
+    sealed.append("circle/c", ANY, b"1", SECRET)
+    sealed.append("circle/c", ANY, b"2", SECRET)
+    gathering = sealed.gathering()
+    for n in range(40):  # of what is sealed, some has a line feed in it and some not
+        sealed.append(f"person/{n}", ANY, b"1", SECRET)
+        sealed.append(f"person/{n}", ANY, b"2", SECRET)
+    gathered = ByStream()
+    gathered.add(sealed.rows(None, 100)[1])
+    page = gathering.page(Position(1, 82), gathered)
+    assert {strand.lines for strand in page.strands} == {SECRET + b"\n" + SECRET}
 
 
 def test_who_is_forgotten_cannot_be_read_or_written_to_nor_come_back(tmp_path: Path) -> None:
