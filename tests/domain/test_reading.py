@@ -3,6 +3,7 @@
 import json
 import typing
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -88,7 +89,14 @@ lives = st.one_of(
 ALONE = typing.get_args(ConsentEvent | SettingEvent | WishEvent | UsageNoted)
 any_event = st.one_of([any_of(kind) for kind in typing.get_args(Event)])
 spoilt: st.SearchStrategy[typing.Any] = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just([]) | st.just({})
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=4)
+    | st.just([])
+    | st.just({})
+    | st.just(10**400)  # no float
 )
 
 
@@ -125,6 +133,21 @@ def test_what_is_damaged_older_or_newer_is_taken_or_refused_alike(event: Event, 
     text = text[: data.draw(st.integers(0, len(text)))] if data.draw(st.integers(0, 9)) == 0 else text
     quick = outcome(lambda text: decode_all([text])[0], text)
     assert repr(quick) == repr(outcome(decode, text))  # NaN is not even equal to itself
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"type":"VoiceSet","v":1,"t_ns":0,"voice":[[1' + 400 * b"0" + b",0]]}",
+        b'{"type":"CouplingSet","v":1,"t_ns":0,"weight":1,"coupling":1' + 400 * b"0" + b"}",
+        b'{"type":"VoiceSet","v":1,"t_ns":0,"voice":' + 100_000 * b"[" + 100_000 * b"]" + b"}",
+    ],
+    ids=["voice", "coupling", "deep"],
+)
+def test_what_no_machine_can_hold_is_refused_as_damage(text: bytes) -> None:
+    for read in (decode, lambda text: decode_all([text])[0]):
+        with pytest.raises(StorageUnreadable, match="the journal holds a damaged"):
+            read(text)
 
 
 @given(st.lists(lives, max_size=30), st.integers(0, 30))
