@@ -150,6 +150,12 @@ def test_what_no_machine_can_hold_is_refused_as_damage(text: bytes) -> None:
             read(text)
 
 
+@pytest.mark.parametrize("text", [b"", b"\n", b"%s\n", b"\n%s", b"%s\n\n%s"])
+def test_an_empty_line_is_damage(text: bytes) -> None:
+    with pytest.raises(StorageUnreadable, match="damaged event"):
+        read_all(text.replace(b"%s", encode(JOINED)))
+
+
 @given(st.lists(lives, max_size=30), st.integers(0, 30))
 @example([UsageNoted(tuple(Use(Purpose.VOICE, "host", 0, until * MINUTE_NS) for until in (9, 3)), 0)], 0)
 def test_a_sleeper_is_recalled_as_they_would_have_been_followed(events: list[PersonEvent], looked_at: int) -> None:
