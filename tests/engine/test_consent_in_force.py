@@ -10,6 +10,7 @@ from harmonia.domain.consent import ALL_PURPOSES, Purpose
 from harmonia.domain.events import ConsentWithdrawn, decode, encode
 from harmonia.domain.roles import Role
 from harmonia.domain.states import CircleState
+from harmonia.engine import doors
 from harmonia.engine.doors import Withdrawal
 from harmonia.engine.person import Person
 from harmonia.errors import BadInput, CredentialEnded, MutedNotRecorded, StaleGrant
@@ -125,6 +126,34 @@ def test_a_withdrawal_that_overtakes_a_grant_on_its_way_to_the_journal_wins() ->
             assert person.sleeper.consent[Purpose.VOICE].withdrawal == withdrawal
             await house.grant(person, Purpose.VOICE, supersedes=withdrawal)
             assert audible(sanctuary, person)
+
+    in_virtual_time(scenario)
+
+
+def test_however_many_wait_for_the_disk_the_next_datagram_is_in_force_at_once() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            many, one = await house.join(conductor), await house.join(conductor)
+            await house.grant(one, Purpose.RECORDING)
+            plane, in_force, narrow = plane_of(sanctuary), threading.Event(), one.narrow
+
+            def narrowed(event, key):  # type: ignore[no-untyped-def]
+                answer = narrow(event, key)
+                in_force.set()
+                return answer
+
+            one.narrow = narrowed  # type: ignore[method-assign]
+            house.journal.hold()
+            try:
+                for _ in range(2 * doors._THREADS):
+                    plane.hear(many.number, house.event_id())
+                plane.hear(one.number, house.event_id())
+                sanctuary.doors.listen()
+                assert in_force.wait(10)
+                assert one.sleeper.consent[Purpose.RECORDING].grant is None
+            finally:
+                house.journal.let_go()
 
     in_virtual_time(scenario)
 

@@ -129,20 +129,38 @@ class Doors:
     def _listen(self) -> None:
         while not self._closing.is_set():
             event = self._desk.plane.next_event(_POLL_S)
-            if event is not None:
-                self._helpers.submit(self.hear, event.sleeper, event.event_id, event.purposes)
+            if event is None:
+                continue
+            try:
+                withdrawal = self._heard(event.sleeper, event.event_id, event.purposes)
+            except (StorageError, *_UNKNOWN_SLEEPER) as error:
+                _log.error("a withdrawal of sleeper number %d: %s", event.sleeper, error)  # the platform repeats it
+                continue
+            if withdrawal is not None:  # in force; all helpers may be waiting for the disk
+                self._helpers.submit(self._record_heard, withdrawal)
 
     def hear(self, sleeper: int, event_id: bytes, purposes: int) -> None:
-        """A withdrawal that the data plane has authenticated and, for the voice, muted already."""
+        """A withdrawal that the data plane has authenticated and, for the voice, muted already: both halves."""
+        withdrawal = self._heard(sleeper, event_id, purposes)
+        if withdrawal is not None:
+            self._record_heard(withdrawal)
+
+    def _heard(self, sleeper: int, event_id: bytes, purposes: int) -> Withdrawal | None:
+        """Puts it in force; None: of somebody who is not known."""
         person = self._desk.roll.by_number(sleeper)
         if person is None:
             _log.warning("a withdrawal came for sleeper number %d, whom this sanctuary does not know", sleeper)
-            return
+            return None
         failpoints.hit("datagram.heard")
         # 0 means all; so does a mask of purposes that this version does not know.
         named = frozenset(purpose for purpose in Purpose if purposes >> purpose & 1) or ALL_PURPOSES
+        return self.mute(person, named, event_id)
+
+    def _record_heard(self, withdrawal: Withdrawal) -> None:
+        """Writes and acknowledges it."""
+        person, event_id = withdrawal.person, withdrawal.unrecorded.event.event_id
         try:
-            self.withdraw(person, named, event_id)
+            self.record(withdrawal)
         except StorageError as error:
             _log.error("%s: %s", person.sleeper.sleeper_id, error)  # not acknowledged: the platform repeats it
             return
