@@ -66,7 +66,7 @@ def _acknowledge_before_sync() -> Iterator[None]:
     """A withdrawal is acknowledged when it is handed over, and written some time later."""
 
     def record(doors: Doors, withdrawal: Withdrawal) -> Withdrawn:
-        person, event, key, gate_epoch, *_ = withdrawal
+        person, (event, key, _), gate_epoch, _ = withdrawal
         doors._desk.journal.cached.append((person.stream, key, encode(event)))  # type: ignore[attr-defined]
         return Withdrawn(sleepers.apply(person.sleeper, event).consent, gate_epoch)
 

@@ -594,7 +594,7 @@ class Night:
         muted = [self.sanctuary.doors.mute(person, VOICE, event_id) for event_id in ids]
         for withdrawal in reversed(muted):
             self.sanctuary.doors.record(withdrawal)
-            account.promised.append((withdrawal.event.event_id, (Purpose.VOICE,)))
+            account.promised.append((withdrawal.unrecorded.event.event_id, (Purpose.VOICE,)))
 
     async def set(
         self, account: Account, person: Person, name: str, value: object, wish: Callable[[], Awaitable[object]]

@@ -89,7 +89,14 @@ lives = st.one_of(
 ALONE = typing.get_args(ConsentEvent | SettingEvent | WishEvent | UsageNoted)
 any_event = st.one_of([any_of(kind) for kind in typing.get_args(Event)])
 spoilt: st.SearchStrategy[typing.Any] = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just([]) | st.just({})
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=4)
+    | st.just([])
+    | st.just({})
+    | st.just(10**400)  # no float
 )
 
 
@@ -128,6 +135,21 @@ def test_what_is_damaged_older_or_newer_is_taken_or_refused_alike(event: Event, 
     assert repr(quick) == repr(outcome(decode, text))  # NaN is not even equal to itself
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"type":"VoiceSet","v":1,"t_ns":0,"voice":[[1' + 400 * b"0" + b",0]]}",
+        b'{"type":"CouplingSet","v":1,"t_ns":0,"weight":1,"coupling":1' + 400 * b"0" + b"}",
+        b'{"type":"VoiceSet","v":1,"t_ns":0,"voice":' + 100_000 * b"[" + 100_000 * b"]" + b"}",
+    ],
+    ids=["voice", "coupling", "deep"],
+)
+def test_what_no_machine_can_hold_is_refused_as_damage(text: bytes) -> None:
+    for read in (decode, lambda text: decode_all([text])[0]):
+        with pytest.raises(StorageUnreadable, match="the journal holds a damaged"):
+            read(text)
+
+
 @pytest.mark.parametrize("text", [b"", b"\n", b"%s\n", b"\n%s", b"%s\n\n%s"])
 def test_an_empty_line_is_damage(text: bytes) -> None:
     with pytest.raises(StorageUnreadable, match="damaged event"):
@@ -135,6 +157,7 @@ def test_an_empty_line_is_damage(text: bytes) -> None:
 
 
 @given(st.lists(lives, max_size=30), st.integers(0, 30))
+@example([UsageNoted(tuple(Use(Purpose.VOICE, "host", 0, until * MINUTE_NS) for until in (9, 3)), 0)], 0)
 def test_a_sleeper_is_recalled_as_they_would_have_been_followed(events: list[PersonEvent], looked_at: int) -> None:
     check_recalled(events, looked_at)
 

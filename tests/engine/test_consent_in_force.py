@@ -10,6 +10,7 @@ from harmonia.domain.consent import ALL_PURPOSES, Purpose
 from harmonia.domain.events import ConsentWithdrawn, decode, encode
 from harmonia.domain.roles import Role
 from harmonia.domain.states import CircleState
+from harmonia.engine import doors
 from harmonia.engine.doors import Withdrawal
 from harmonia.engine.person import Person
 from harmonia.errors import BadInput, CredentialEnded, MutedNotRecorded, StaleGrant
@@ -125,6 +126,34 @@ def test_a_withdrawal_that_overtakes_a_grant_on_its_way_to_the_journal_wins() ->
             assert person.sleeper.consent[Purpose.VOICE].withdrawal == withdrawal
             await house.grant(person, Purpose.VOICE, supersedes=withdrawal)
             assert audible(sanctuary, person)
+
+    in_virtual_time(scenario)
+
+
+def test_however_many_wait_for_the_disk_the_next_datagram_is_in_force_at_once() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            many, one = await house.join(conductor), await house.join(conductor)
+            await house.grant(one, Purpose.RECORDING)
+            plane, in_force, narrow = plane_of(sanctuary), threading.Event(), one.narrow
+
+            def narrowed(event, key):  # type: ignore[no-untyped-def]
+                answer = narrow(event, key)
+                in_force.set()
+                return answer
+
+            one.narrow = narrowed  # type: ignore[method-assign]
+            house.journal.hold()
+            try:
+                for _ in range(2 * doors._THREADS):
+                    plane.hear(many.number, house.event_id())
+                plane.hear(one.number, house.event_id())
+                sanctuary.doors.listen()
+                assert in_force.wait(10)
+                assert one.sleeper.consent[Purpose.RECORDING].grant is None
+            finally:
+                house.journal.let_go()
 
     in_virtual_time(scenario)
 
@@ -346,9 +375,8 @@ def test_a_grant_that_another_withdrawal_overtakes_after_it_was_written_stands()
             def overtaken(stream, expected, event_id, data):  # type: ignore[no-untyped-def]
                 position = append(stream, expected, event_id, data)
                 if event_id.startswith(b"g"):
-                    withdrawal = doors.mute(person, frozenset({Purpose.HEARING}), house.event_id())
-                    recorded = append(person.stream, ANY, withdrawal.key, encode(withdrawal.event))
-                    person.recorded(withdrawal.key, recorded)
+                    one = doors.mute(person, frozenset({Purpose.HEARING}), house.event_id()).unrecorded
+                    person.recorded(one.key, append(person.stream, ANY, one.key, encode(one.event)))
                 return position
 
             house.journal.append = overtaken  # type: ignore[method-assign]
@@ -359,7 +387,8 @@ def test_a_grant_that_another_withdrawal_overtakes_after_it_was_written_stands()
     in_virtual_time(scenario)
 
 
-def test_a_withdrawal_that_is_repeated_after_all_have_forgotten_it_is_written_again() -> None:
+@pytest.mark.parametrize("kept_back", ["", "repeated", "with the next", "with a grant"])
+def test_a_withdrawal_that_is_repeated_after_all_have_forgotten_it_is_written_again(kept_back: str) -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:
             person = await house.join(await house.circle(sanctuary))
@@ -368,7 +397,17 @@ def test_a_withdrawal_that_is_repeated_after_all_have_forgotten_it_is_written_ag
                 sanctuary.doors.withdraw(person, VOICE, event_id)
                 await settle()
             await house.grant(person, Purpose.VOICE, supersedes=event_id)
-            sanctuary.doors.withdraw(person, VOICE, forgotten)
+            if kept_back:
+                house.journal.full = True
+                with pytest.raises(MutedNotRecorded):
+                    sanctuary.doors.withdraw(person, VOICE, forgotten)
+                house.journal.full = False
+            if kept_back == "with a grant":
+                await house.grant(person, Purpose.HEARING)
+            elif kept_back == "with the next":
+                sanctuary.doors.withdraw(person, frozenset({Purpose.HEARING}), house.event_id())
+            else:
+                sanctuary.doors.withdraw(person, VOICE, forgotten)
             await settle()
             assert not audible(sanctuary, person)
         async with house.awake() as again:
@@ -390,8 +429,8 @@ def test_withdrawals_are_written_in_the_order_in_which_they_were_heard_whichever
                 sanctuary.doors.record(withdrawal)
             await settle()
             with pytest.raises(StaleGrant):
-                await house.grant(person, Purpose.VOICE, supersedes=heard[0].event.event_id)
-            await house.grant(person, Purpose.VOICE, supersedes=heard[1].event.event_id)
+                await house.grant(person, Purpose.VOICE, supersedes=heard[0].unrecorded.event.event_id)
+            await house.grant(person, Purpose.VOICE, supersedes=heard[1].unrecorded.event.event_id)
             assert audible(sanctuary, person)
         async with house.awake() as again:
             back = again.roll.by_id(person.sleeper.sleeper_id)
@@ -450,14 +489,14 @@ def test_a_no_that_comes_while_an_earlier_one_is_written_is_not_answered_by_a_ye
             later, append = house.event_id(), house.journal.append
 
             def slow(stream, expected, event_id, data):  # type: ignore[no-untyped-def]
-                if event_id == earlier.key:
+                if event_id == earlier.unrecorded.key:
                     house.journal.append = append  # type: ignore[method-assign]
                     sanctuary.doors.withdraw(person, VOICE, later)
                 return append(stream, expected, event_id, data)
 
             house.journal.append = slow  # type: ignore[method-assign]
             with pytest.raises(StaleGrant):
-                await house.grant(person, Purpose.VOICE, supersedes=earlier.event.event_id)
+                await house.grant(person, Purpose.VOICE, supersedes=earlier.unrecorded.event.event_id)
             assert not audible(sanctuary, person)
             await house.grant(person, Purpose.VOICE, supersedes=later)
         async with house.awake() as again:
@@ -477,7 +516,7 @@ def test_a_yes_to_a_no_that_is_not_written_yet_is_written_behind_it() -> None:
             muted = list[Withdrawal]()
 
             def overtaken(stream, expected, event_id, data):  # type: ignore[no-untyped-def]
-                if event_id == earlier.key and not muted:
+                if event_id == earlier.unrecorded.key and not muted:
                     muted.append(sanctuary.doors.mute(person, VOICE, later))
                 return append(stream, expected, event_id, data)
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from harmonia import failpoints
 from harmonia.errors import StorageUnreadable
-from harmonia.journal import ALL, NO_STREAM, SHREDDED
+from harmonia.journal import ALL, NO_STREAM, SHREDDED, OutcomeUnknown
 from harmonia.journal.erasures import Erasures
 from harmonia.journal.keys import KeyStore
 from harmonia.journal.opening import open_sealed
@@ -98,6 +99,27 @@ def test_what_a_crash_leaves_is_gone_on_with(folder: Path, apart: Path) -> None:
         apart.write_bytes(apart.read_bytes() + cut)
         awake(folder, apart)
     awake(folder, apart, "cy")
+
+
+@pytest.mark.parametrize(
+    "place", ["erasures.name", "erasures.written", "erasures.named", "keys.delete", "keys.deleted"]
+)
+def test_after_a_failure_on_the_way_it_is_still_the_one_that_was_used_last(
+    folder: Path, apart: Path, place: str
+) -> None:
+    journal = open_sealed(folder, erasures=apart)
+    for name in ("ada", "bo"):
+        journal.append(f"person/{name}", NO_STREAM, b"1", b"said")
+    failpoints.arm(f"{place}=error")
+    try:
+        with pytest.raises(OutcomeUnknown):
+            journal.shred("person/ada")
+    finally:
+        failpoints.arm("")
+    for name in ("bo", "ada"):
+        journal.shred(f"person/{name}")
+    journal.close()
+    awake(folder, apart)
 
 
 def test_another_one_is_begun_where_somebody_says_so(folder: Path, apart: Path) -> None:

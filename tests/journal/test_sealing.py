@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonia._core import PersonKey
+from harmonia import failpoints
+from harmonia._core import ByStream, PersonKey
 from harmonia.errors import Forgotten, StorageError, StorageUnavailable, StorageUnreadable
-from harmonia.journal import ALL, ANY, NO_STREAM, SHREDDED, Expected, Position, Snapshot, pages
+from harmonia.journal import ALL, ANY, NO_STREAM, SHREDDED, Expected, OutcomeUnknown, Position, Snapshot, pages
 from harmonia.journal.erasures import Erasures, name_of
 from harmonia.journal.keys import KeyStore
 from harmonia.journal.memory import MemoryJournal
@@ -96,6 +97,37 @@ def test_pages_tell_the_forgotten_from_the_damaged(
         monkeypatch.setattr(sealed, "_inner", other)
         with pytest.raises(StorageUnreadable, match=said):
             list(pages(sealed, 100))
+
+
+@pytest.mark.parametrize("place", ["keys.commit", "keys.committed"])
+def test_after_a_failure_to_make_a_key_one_is_made_or_is_there(tmp_path: Path, place: str) -> None:
+    journal = open_sealed(tmp_path)
+    failpoints.arm(f"{place}=error")
+    try:
+        with pytest.raises(OutcomeUnknown):
+            journal.append("person/ada", ANY, b"1", SECRET)
+    finally:
+        failpoints.arm("")
+    for _ in range(2):  # and after a restart
+        journal.append("person/ada", ANY, b"1", SECRET)
+        assert [record.data for record in journal.read("person/ada")] == [SECRET]
+        journal.close()
+        journal = open_sealed(tmp_path)
+    journal.close()
+
+
+def test_who_came_while_pages_are_read_is_unsealed_too(parts: tuple[MemoryJournal, SealedJournal, Path]) -> None:
+    _, sealed, _ = parts
+    sealed.append("circle/c", ANY, b"1", SECRET)
+    sealed.append("circle/c", ANY, b"2", SECRET)
+    gathering = sealed.gathering()
+    for n in range(40):  # of what is sealed, some has a line feed in it and some not
+        sealed.append(f"person/{n}", ANY, b"1", SECRET)
+        sealed.append(f"person/{n}", ANY, b"2", SECRET)
+    gathered = ByStream()
+    gathered.add(sealed.rows(None, 100)[1])
+    page = gathering.page(Position(1, 82), gathered)
+    assert {strand.lines for strand in page.strands} == {SECRET + b"\n" + SECRET}
 
 
 def test_who_is_forgotten_cannot_be_read_or_written_to_nor_come_back(tmp_path: Path) -> None:

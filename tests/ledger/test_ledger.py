@@ -15,6 +15,7 @@ import apsw
 import pytest
 from click.testing import CliRunner
 
+from harmonia import failpoints
 from harmonia.cli.main import cli
 from harmonia.domain.consent import ALL_PURPOSES, Purpose
 from harmonia.domain.events import (
@@ -208,6 +209,27 @@ def test_killed_before_any_of_its_statements_the_ledger_is_completed_to_the_same
         assert everything(folder) == expected
     assert deaths > 10
     assert everything(folder) != b"" and everything(folder) == expected
+
+
+@pytest.mark.parametrize("place", ["ledger.batch", "ledger.begun", "ledger.sign", "ledger.commit", "ledger.committed"])
+def test_after_a_failure_of_which_nobody_knows_what_was_written_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr("harmonia.ledger.scribe._RETRY_S", 0.0)
+    with awake(tmp_path) as (journal, ledger):
+        fill(journal, 9)
+        caught_up(journal, ledger)
+        failpoints.arm(f"{place}=error")
+        try:
+            fill(journal, 3, 12)
+            size = caught_up(journal, ledger).size
+        finally:
+            failpoints.arm("")
+        fill(journal, 3, 17)
+        assert caught_up(journal, ledger).size > size
+    with opened(tmp_path) as parts:
+        found = audit(Stored(parts.store), [parts.signer.verifier], {})
+        assert audit_openings(found, parts.journal, parts.store, parts.salt).behind == 0
 
 
 def test_any_batches_give_the_same_tree(tmp_path: Path) -> None:

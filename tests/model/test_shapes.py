@@ -107,7 +107,7 @@ Event = Callable[[Judge], Awaitable[None]]
 EVENTS: dict[str, Event] = {
     "half a voice": lambda judge: judge.allow(VOICE, 0.5, "", None),
     "a voice for an hour": lambda judge: judge.allow(VOICE, 1.0, "", HOUR_NS),
-    "a voice to one": lambda judge: judge.allow(VOICE, 1.0, SCOPES[1], None),
+    "half an ear to one": lambda judge: judge.allow(MONITORING, 0.5, SCOPES[1], None),
     "ears to one for an hour": lambda judge: judge.allow(MONITORING, 1.0, SCOPES[1], HOUR_NS),
     "no voice": lambda judge: judge.withdraw(frozenset({VOICE})),
     "no ears": lambda judge: judge.withdraw(frozenset({MONITORING})),

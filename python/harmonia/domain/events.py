@@ -640,7 +640,7 @@ def decode(data: bytes) -> Event:
     try:
         body = json.loads(data)
         kind, version = body.pop("type"), body.pop("v")
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise StorageUnreadable("the journal holds a damaged event: restore its folder from a backup") from None
     if (
         not isinstance(kind, str)
@@ -654,7 +654,7 @@ def decode(data: bytes) -> Event:
         )
     try:
         return typing.cast(Event, _from_json(_TYPES[kind], body))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise StorageUnreadable(f"the journal holds a damaged {kind}: restore its folder from a backup") from None
 
 

@@ -129,8 +129,8 @@ class Recollection:
         return True
 
     def _use(self, read: Read) -> bool:
-        noted = {(_PURPOSES[use.purpose], use.by, use.since_ns): use.until_ns for use in read.uses}
-        for began, until_ns in noted.items():
+        noted = [((_PURPOSES[use.purpose], use.by, use.since_ns), use.until_ns) for use in read.uses]
+        for began, until_ns in noted:
             self._uses[began] = max(until_ns, self._uses.get(began, until_ns))
         return True
 

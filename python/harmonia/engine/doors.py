@@ -20,7 +20,7 @@ from harmonia.domain import sleeper as sleepers
 from harmonia.domain.consent import ALL_PURPOSES, Consent, Purpose, parse_event_id
 from harmonia.domain.events import ConsentWithdrawn, encode
 from harmonia.engine.desk import Desk
-from harmonia.engine.person import Person
+from harmonia.engine.person import Person, Unrecorded
 from harmonia.errors import MutedNotRecorded, StorageError
 from harmonia.journal import ANY, OutcomeUnknown, Position
 
@@ -41,14 +41,10 @@ class Withdrawal(NamedTuple):
     """One that is in force in memory and still has to be written."""
 
     person: Person
-    event: ConsentWithdrawn
-    key: bytes
-    """Its event id in the journal."""
+    unrecorded: Unrecorded
     gate_epoch: int
-    behind: Position | None
-    """Where the journal stood for this person; None for a repetition, which may be there already."""
-    before: tuple[tuple[bytes, ConsentWithdrawn], ...] = ()
-    """Those in force before it that were not known to be on disk, by key."""
+    before: tuple[Unrecorded, ...]
+    """Those in force before it that were not known to be on disk."""
 
 
 class Withdrawn(NamedTuple):
@@ -75,27 +71,23 @@ class Doors:
         failpoints.hit("withdrawal.mute")
         gate_epoch = self._mute(person, purposes, event_id)
         event = ConsentWithdrawn(tuple(sorted(purposes)), event_id, self._desk.now_ns())
-        key = journal_key(event)
-        behind, before = person.narrow(event, key)
-        if behind is not None:
+        unrecorded, before = person.narrow(event, journal_key(event))
+        if unrecorded.behind is not None:
             # A grant that answers another no may have lowered the gate in between; it knows of this one from here on.
             gate_epoch = self._mute(person, purposes, event_id)
         failpoints.hit("withdrawal.muted")
         self._post(person.tell)
-        return Withdrawal(person, event, key, gate_epoch, behind, before)
+        return Withdrawal(person, unrecorded, gate_epoch, before)
 
     def record(self, withdrawal: Withdrawal) -> Withdrawn:
         """The second half: blocks until it is on disk. Raises MutedNotRecorded if it cannot be written."""
-        person, event, key, gate_epoch, behind, before = withdrawal
-        for key_before, event_before in before:
-            self._write(person, event_before, key_before)
-        position = self._write(person, event, key)
-        if behind is not None and position <= behind:
-            # A repetition so late that all but the journal have forgotten the first: it applies again, so that it must
-            # be written again, or a restart would undo it.
-            position = self._write(person, event, key + self._desk.entropy(8))
-        self._post(lambda: person.recorded(key, position))
-        return Withdrawn(sleepers.apply(person.sleeper, event).consent, gate_epoch)
+        person, unrecorded, gate_epoch, before = withdrawal
+        for one in (*before, unrecorded):
+            position = self._write(person, one.event, one.key)
+            if one.stale(position):
+                position = self._write(person, one.event, one.key_again)
+        self._post(lambda: person.recorded(unrecorded.key, position))
+        return Withdrawn(sleepers.apply(person.sleeper, unrecorded.event).consent, gate_epoch)
 
     def withdraw(self, person: Person, purposes: frozenset[Purpose], event_id: bytes) -> Withdrawn:
         """Both halves."""
@@ -137,20 +129,38 @@ class Doors:
     def _listen(self) -> None:
         while not self._closing.is_set():
             event = self._desk.plane.next_event(_POLL_S)
-            if event is not None:
-                self._helpers.submit(self.hear, event.sleeper, event.event_id, event.purposes)
+            if event is None:
+                continue
+            try:
+                withdrawal = self._heard(event.sleeper, event.event_id, event.purposes)
+            except (StorageError, *_UNKNOWN_SLEEPER) as error:
+                _log.error("a withdrawal of sleeper number %d: %s", event.sleeper, error)  # the platform repeats it
+                continue
+            if withdrawal is not None:  # in force; all helpers may be waiting for the disk
+                self._helpers.submit(self._record_heard, withdrawal)
 
     def hear(self, sleeper: int, event_id: bytes, purposes: int) -> None:
-        """A withdrawal that the data plane has authenticated and, for the voice, muted already."""
+        """A withdrawal that the data plane has authenticated and, for the voice, muted already: both halves."""
+        withdrawal = self._heard(sleeper, event_id, purposes)
+        if withdrawal is not None:
+            self._record_heard(withdrawal)
+
+    def _heard(self, sleeper: int, event_id: bytes, purposes: int) -> Withdrawal | None:
+        """Puts it in force; None: of somebody who is not known."""
         person = self._desk.roll.by_number(sleeper)
         if person is None:
             _log.warning("a withdrawal came for sleeper number %d, whom this sanctuary does not know", sleeper)
-            return
+            return None
         failpoints.hit("datagram.heard")
         # 0 means all; so does a mask of purposes that this version does not know.
         named = frozenset(purpose for purpose in Purpose if purposes >> purpose & 1) or ALL_PURPOSES
+        return self.mute(person, named, event_id)
+
+    def _record_heard(self, withdrawal: Withdrawal) -> None:
+        """Writes and acknowledges it."""
+        person, event_id = withdrawal.person, withdrawal.unrecorded.event.event_id
         try:
-            self.withdraw(person, named, event_id)
+            self.record(withdrawal)
         except StorageError as error:
             _log.error("%s: %s", person.sleeper.sleeper_id, error)  # not acknowledged: the platform repeats it
             return

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -66,6 +66,29 @@ _OFF_PLANE = (LookupError, ValueError, OSError)
 _ATTEMPTS = 16
 
 
+class Unrecorded(NamedTuple):
+    """A withdrawal in force that is not known to be on disk."""
+
+    event: ConsentWithdrawn
+    key: bytes
+    """Its event id in the journal."""
+    behind: Position | None
+    """Where the journal stood for its person when it came into force; None: it was in force before."""
+
+    def stale(self, position: Position) -> bool:
+        """Whether what the journal has at ``position`` under its key is an earlier one.
+
+        It is a repetition so late that all but the journal have forgotten the first. It applies again, so that it has
+        to be written again, under ``key_again``, or a restart would undo it.
+        """
+        return self.behind is not None and position <= self.behind
+
+    @property
+    def key_again(self) -> bytes:
+        """Its event id in the journal where an earlier one has its key; the same for whoever writes it."""
+        return self.key if self.behind is None else self.key + self.behind.revision.to_bytes(8, "big")
+
+
 class Person:
     """``sleeper`` is replaced whole, so any thread may read it, and only under the lock.
 
@@ -89,8 +112,8 @@ class Person:
         """Who listens in to them; replaced whole, so any thread may read it."""
         self.listens_to: Person | None = None
         self._position = position
-        self._unrecorded: dict[bytes, ConsentWithdrawn] = {}
-        """Withdrawals in force that are not known to be on disk, in the order in which they came into force."""
+        self._unrecorded: dict[bytes, Unrecorded] = {}
+        """By their keys, in the order in which they came into force."""
         self._unrecorded_apart: dict[str, Apart] = {}
         """Wishes that are not on disk: in force as far as they narrow."""
         self._unrecorded_release: int | None = None
@@ -111,7 +134,7 @@ class Person:
     def take_in(self, event: PersonEvent, position: Position) -> None:
         """Takes in an event that the journal holds."""
         if isinstance(event, ConsentWithdrawn):
-            for key in [key for key, heard in self._unrecorded.items() if _same(heard, event)]:
+            for key in [key for key, heard in self._unrecorded.items() if _same(heard.event, event)]:
                 self._confirm(key, position)
         self._position = max(self._position, position)
         with self._newest:
@@ -420,11 +443,14 @@ class Person:
         """
         while True:
             with self._newest:
-                key, withdrawal = next(iter(self._unrecorded.items()), (b"", None))
-                if withdrawal is None:
+                one = next(iter(self._unrecorded.values()), None)
+                if one is None:
                     self.sleeper.consent.grant(purpose, grant, supersedes)
                     return self._position
-            self._confirm(key, await self._desk.append(self.stream, ANY, withdrawal, key))
+            position = await self._desk.append(self.stream, ANY, one.event, one.key)
+            if one.stale(position):
+                position = await self._desk.append(self.stream, ANY, one.event, one.key_again)
+            self._confirm(one.key, position)
 
     async def _stands(self, purpose: Purpose, event_id: bytes) -> bool:
         """Whether a grant that was written before is in force by the journal: the answer to it may have been lost."""
@@ -439,23 +465,22 @@ class Person:
         found = None if sleeper is None else sleeper.consent[purpose].grant
         return found is not None and found.event_id == event_id
 
-    def narrow(
-        self, event: ConsentWithdrawn, key: bytes
-    ) -> tuple[Position | None, tuple[tuple[bytes, ConsentWithdrawn], ...]]:
+    def narrow(self, event: ConsentWithdrawn, key: bytes) -> tuple[Unrecorded, tuple[Unrecorded, ...]]:
         """Puts a withdrawal in force, on its way to the journal. Any thread.
 
-        Returns the position behind which it has to be written (None if it is a repetition), and the withdrawals that
-        have to be written before it, by their keys.
+        Returns what has to be written, and those that have to be written before it. Of a repetition of what could not
+        be written yet, that is what had to be.
         """
         with self._newest:
             consent = self.sleeper.consent
             news = any(event.event_id not in consent[purpose].withdrawals for purpose in event.purposes)
-            behind = self._position if news else None
-            self._unrecorded.setdefault(key, event)
-            before = tuple(takewhile(lambda unrecorded: unrecorded[0] != key, self._unrecorded.items()))
+            if news:
+                self._unrecorded.pop(key, None)  # it is the newest
+            one = self._unrecorded.setdefault(key, Unrecorded(event, key, self._position if news else None))
+            before = tuple(takewhile(lambda earlier: earlier is not one, self._unrecorded.values()))
             self.sleeper = sleepers.apply(self.sleeper, event)
             self.show_plan()
-        return behind, before
+        return one, before
 
     def tell(self) -> None:
         """Lets all who watch look again."""

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harmonia import failpoints
-from harmonia.errors import StorageUnavailable, StorageUnreadable
+from harmonia.errors import StorageError, StorageUnavailable, StorageUnreadable
 
 _LINE = re.compile(rb"([0-9a-f]{64})|ledger ([0-9a-f]{8}) ([0-9]{1,19}) ([0-9a-f]{64})|journal [0-9a-f]{32}")
 _NAME_BYTES = 64
@@ -142,7 +142,7 @@ class Erasures:
                     raise OSError(errno.ENOSPC, "only a part of a line fits")
                 failpoints.hit("erasures.written")
                 os.fsync(self._file.fileno())
-            except OSError:
+            except (OSError, StorageError):
                 self._file.seek(whole)
                 self._file.truncate()
                 raise

@@ -133,12 +133,13 @@ class KeyStore:
             self._wishes = {}
         try:
             with self._connection:
-                self._connection.executemany("INSERT INTO keys VALUES (?, ?)", wishes.items())
+                # One may be there already, where nobody heard that it was written.
+                self._connection.executemany("INSERT INTO keys VALUES (?, ?) ON CONFLICT DO NOTHING", wishes.items())
                 failpoints.hit("keys.commit")
             failpoints.hit("keys.committed")
         except apsw.Error as error:
             raise self._unavailable(error, "written") from error
-        self._keys.update(wishes)
+        self._keys.update((stream, self.get(stream) or key) for stream, key in wishes.items())
 
     def _integer(self, sql: str) -> int:
         return cast(int, self._connection.execute(sql).get)

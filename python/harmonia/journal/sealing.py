@@ -104,11 +104,15 @@ class SealedJournal:
         return Gathering(keys, self._looked_at)
 
     def _looked_at(self, epoch: int, stream: str, revisions: list[int], lines: bytes | None) -> bytes:
-        """What does not open by itself: nothing, if its person was forgotten; or what is amiss is raised."""
+        """What does not open by itself, as its person's key opens it that was made meanwhile; nothing, if they were
+        forgotten; or what is amiss is raised.
+        """
         if lines is None or stream.startswith(PERSON):
             records = self._inner.read(stream, Position(epoch, revisions[0] - 1), len(revisions))
-            if {self._unsealed(record).data for record in records} == {SHREDDED}:
+            datas = [self._unsealed(record).data for record in records]
+            if set(datas) == {SHREDDED}:
                 return SHREDDED
+            lines = None if any(not data or b"\n" in data for data in datas) else b"\n".join(datas)
         return whole(epoch, stream, revisions, lines)
 
     def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:

@@ -1,6 +1,7 @@
 """A ledger read from outside, beside a running sanctuary or without one: for the operator, who owns the data folder.
 
-Nothing here writes. Openings need the journal and everybody's keys; whoever only looks at the ledger needs neither.
+No event, entry or key is written here. Openings need the journal and everybody's keys; whoever only looks at the
+ledger needs neither.
 """
 
 from collections.abc import Iterator

@@ -82,8 +82,12 @@ class Scribe:
         if leaves:
             failpoints.hit("ledger.batch")
             self._store.append(leaves, self._signer)
+        self._saw(records[-1].position)
+
+    def _saw(self, position: Position | None) -> None:
+        """All up to there is in the ledger."""
         with self._moved:
-            self._seen = records[-1].position
+            self._seen = position
             self._moved.notify_all()
 
     def _run(self) -> None:
@@ -96,6 +100,9 @@ class Scribe:
                 self._closing.wait(_RETRY_S)
 
     def _follow(self) -> None:
+        if self._trouble:  # what failed may be written all the same, and is not written twice
+            self._saw(reconcile(self._journal, self._store))
+            self._trouble = ""
         subscription = self._subscription = self._journal.subscribe(ALL, self._seen)
         try:
             while not self._closing.is_set():

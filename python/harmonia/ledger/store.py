@@ -201,9 +201,12 @@ class Store:
                 raise self._unavailable(error) from error
 
     def orphan(self, first: int) -> None:
-        """Entries from ``first`` on are of events that the journal has no more."""
-        with self._lock, self._connection:
-            self._execute("UPDATE leaves SET revision = NULL WHERE idx >= ?", first)
+        """Entries from ``first`` on are of events that the journal has no more. Raises StorageUnavailable."""
+        try:
+            with self._lock, self._connection:
+                self._execute("UPDATE leaves SET revision = NULL WHERE idx >= ?", first)
+        except apsw.Error as error:
+            raise self._unavailable(error) from error
 
     def close(self) -> None:
         """Idempotent."""
