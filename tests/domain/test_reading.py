@@ -3,6 +3,7 @@
 import json
 import typing
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -125,6 +126,12 @@ def test_what_is_damaged_older_or_newer_is_taken_or_refused_alike(event: Event, 
     text = text[: data.draw(st.integers(0, len(text)))] if data.draw(st.integers(0, 9)) == 0 else text
     quick = outcome(lambda text: decode_all([text])[0], text)
     assert repr(quick) == repr(outcome(decode, text))  # NaN is not even equal to itself
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"%s\n", b"\n%s", b"%s\n\n%s"])
+def test_an_empty_line_is_damage(text: bytes) -> None:
+    with pytest.raises(StorageUnreadable, match="damaged event"):
+        read_all(text.replace(b"%s", encode(JOINED)))
 
 
 @given(st.lists(lives, max_size=30), st.integers(0, 30))

@@ -57,7 +57,7 @@ CIRCLES_MAX = 1000
 """Circles that are open at once."""
 SERIES_MAX = 200
 """Series that go on at once."""
-_PAGE = 250_000
+_PAGE = 300_000
 """Events that are in memory at once: the more, the more of each person are read together."""
 
 

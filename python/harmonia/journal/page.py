@@ -56,13 +56,16 @@ class Gathering(NamedTuple):
         return Page(end, strands)
 
 
-def pages(journal: Journal, limit: int) -> Generator[Page, None, None]:
-    """All of ``journal``, at most ``limit`` events a page. Raises StorageError."""
-    gathering, end = journal.gathering(), Position(0, 0)
+def pages(journal: Journal, most: int) -> Generator[Page, None, None]:
+    """All of ``journal``, at most ``most`` events a page. Raises StorageError.
+
+    The first are smaller, since nothing can be folded until one is unsealed.
+    """
+    gathering, end, limit = journal.gathering(), Position(0, 0), -(-most // 8)
     with ThreadPoolExecutor(1, "journal-unsealer") as unsealer:
         ready: Page | None = None
         while (stretch := _stretch(journal, end, limit)) is not None:
-            end, gathered = stretch
+            (end, gathered), limit = stretch, min(2 * limit, most)
             coming = unsealer.submit(gathering.page, end, gathered)
             if ready is not None:
                 yield ready
