@@ -76,7 +76,7 @@ def test_what_nobody_could_be_reached_by_is_refused(words: tuple[str | None, ...
 NUMBERED = '[{"since_ns": "x", "name": "A", "contact": "b"}]'
 
 
-@pytest.mark.parametrize("text", ["", "{", "3", "[3]", '[{"name": "A"}]', '[{"since_ns": 1}]', NUMBERED])
+@pytest.mark.parametrize("text", ["", "{", "{}", '""', "3", "[3]", '[{"name": "A"}]', '[{"since_ns": 1}]', NUMBERED])
 def test_a_damaged_file_is_told_from_a_good_one(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (whoever reads the file says which it is)
         loaded(text)

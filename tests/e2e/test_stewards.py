@@ -253,6 +253,23 @@ def test_frames_alone_silence_a_room_score_and_all_and_lift_that_for_whoever_has
     assert len(samples) - sounding[-1] > rate, "and none after the opt-out"
 
 
+def test_a_lift_of_an_alarm_that_outlasted_its_circle_is_heard_by_who_sleeps_on_alone(data: Path) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(sanctuary(data))
+        score = str(data.parent / "night.toml")
+        circle = answer("circle", "create", "--score", score, "--gather", "0", data=data)["circle_id"]
+        join = ("join", circle, "--json-lines", "--interval", "0.1", "--control", "--schedule-offset", "2")
+        one = stack.enter_context(terminal(*join, data=data))
+        assert loud(one)
+        answer("steward", "alarm", circle, "--message", "fire", data=data)
+        assert still(one)
+        answer("circle", "close", circle, data=data)
+        one.until(circle_state="closed")
+        assert still(one)
+        answer("steward", "lift", circle, data=data)
+        assert loud(one)
+
+
 def test_a_petition_and_a_dialogue_beside_the_night(data: Path) -> None:
     with ExitStack() as stack:
         stack.enter_context(sanctuary(data))

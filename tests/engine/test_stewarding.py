@@ -110,15 +110,23 @@ def test_frames_say_that_the_room_is_silent_before_the_disk_knows_and_after_a_re
 
 
 @pytest.mark.parametrize("alarm", [False, True])
-def test_what_is_left_of_a_silence_in_a_closed_circle_has_no_frames_to_say_so(alarm: bool) -> None:
+def test_what_is_left_of_a_silence_in_a_closed_circle_is_newer_than_every_frame_that_may_come_late(alarm: bool) -> None:
     async def scenario(house: House) -> None:
         async with house.awake() as sanctuary:
             conductor = await house.circle(sanctuary)
             silence = await conductor.stewarding.silence("", alarm, "Sam")
-            assert conductor.hushed[1] is not None
+            _, since = conductor.hushed
+            assert since is not None
             await conductor.advance(CircleState.CLOSED)
             left = silence if alarm else None
-            assert conductor.hushed == (left, None)
+            told, epoch = conductor.hushed
+            assert told == left
+            assert epoch is not None
+            assert (epoch == since) if alarm else (epoch > since)
+            if alarm:
+                await conductor.stewarding.lift(silence.silence_id, "Sam")
+                left = None
+                assert conductor.hushed == (None, None), "of that no frame says anything any more"
         async with house.awake() as sanctuary:
             assert sanctuary.conductor(conductor.circle.circle_id).hushed == (left, None)
 

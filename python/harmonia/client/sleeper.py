@@ -780,10 +780,18 @@ class Sleeper:
             self.platform.ease(1.0 if edges == STAYING_ON else edges.mix(self.platform.core.clock().node_ns))
             await trio.sleep(_EASE_S)
 
-    async def _sleep_on_alone(self) -> None:
-        """The circle is over; returns when this sleeper's own night is."""
-        while (ahead_ns := self._own_night_ns()) > 0:  # noqa: ASYNC110 (a clock is steered, and nobody tells)
-            await trio.sleep(min(ahead_ns / 1e9, 60.0))
+    async def _sleep_on_alone(self, states: AsyncIterator[PlatformState]) -> None:
+        """The circle is over; returns when this sleeper's own night is. An alarm may still be lifted."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hear_on, states)
+            while (ahead_ns := self._own_night_ns()) > 0:  # noqa: ASYNC110 (a clock is steered, and nobody tells)
+                await trio.sleep(min(ahead_ns / 1e9, 60.0))
+            nursery.cancel_scope.cancel()
+
+    async def _hear_on(self, states: AsyncIterator[PlatformState]) -> None:
+        with suppress(errors.HarmoniaError):  # what nobody tells any more stays as it is
+            async for state in states:
+                self._hear(state, self.platform.follow)
 
     def _own_night_ns(self) -> int:
         """How long this sleeper's night goes on without the circle; 0 or less: it does not."""
@@ -915,7 +923,7 @@ class Sleeper:
                             waits_s = outbox.backoff_s()
                             self._hear(state, self.platform.follow)
                             if not state.circle.open:
-                                await self._sleep_on_alone()
+                                await self._sleep_on_alone(states)
                                 self._finish(None)
                             if self._ended.is_set():
                                 return

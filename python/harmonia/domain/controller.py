@@ -86,9 +86,11 @@ def dumped(statements: Sequence[Statement]) -> str:
 def loaded(text: str) -> tuple[Statement, ...]:
     """The inverse of :func:`dumped`. Raises ValueError."""
     try:
-        kept = [(entry.pop("since_ns"), Controller(**entry)) for entry in json.loads(text)]
+        entries = json.loads(text)
+        kept = [(entry.pop("since_ns"), Controller(**entry)) for entry in entries]
     except (TypeError, AttributeError, KeyError) as error:
         raise ValueError(str(error)) from None
-    if not all(type(since_ns) is int and all(type(word) is str for word in one) for since_ns, one in kept):
+    good = all(type(since_ns) is int and all(type(word) is str for word in one) for since_ns, one in kept)
+    if type(entries) is not list or not good:
         raise ValueError("not a list of statements")
     return tuple(Statement(since_ns, one) for since_ns, one in kept)

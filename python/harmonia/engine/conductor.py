@@ -118,7 +118,7 @@ class Conductor:
         self.stewarding.take_in(event)
         self.circle = self.stewarding.still_silent(circles.apply(self.circle, event))
         if not self._on_plane:
-            self.hushed = (self.circle.silence, None)
+            self._show_hush()
         self._position = position
         match event:
             case TokensCreated():
@@ -466,14 +466,17 @@ class Conductor:
         if not self.circle.open and self._on_plane:
             for person in self.entrance.people.values():
                 person.take_off_plane()
+            self._show_hush()  # newer than every frame: one that comes late must not silence who sleeps on alone
             self._on_plane = False
             self._desk.plane.remove_circle(self.number)
         self._show_plans()
 
     def _show_hush(self) -> None:
         """Tells the data plane whether the room is silent, for its frames to say so."""
-        silence, epoch = self.circle.silence, None
-        if self._on_plane:
+        silence, (told, epoch) = self.circle.silence, self.hushed
+        if not self._on_plane:
+            epoch = epoch if silence == told else None
+        else:
             alarm = silence is not None and silence.alarm
             epoch = self._desk.plane.set_hush(self.number, silent=silence is not None, alarm=alarm)
         self.hushed = (silence, epoch)

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -25,7 +26,7 @@ from harmonia.engine.stewarding import HOST
 from harmonia.errors import BadInput, NotAuthenticated, NotPermitted
 
 NONCES_MAX = 4096
-"""Nonces remembered a credential. TLS guards against replay already; this is the second lock."""
+"""Nonces remembered a sleeper. TLS guards against replay already; this is the second lock."""
 
 _NONCE = re.compile(r"[0-9a-f]{16,64}\Z")
 
@@ -177,7 +178,8 @@ class Gatekeeper:
     def __init__(self, admin_token: str, roll: Roll) -> None:
         self._admin_hash = secret_hash(admin_token)
         self._roll = roll
-        self._nonces: dict[bytes, OrderedDict[str, None]] = {}
+        self._nonces: WeakKeyDictionary[Person, OrderedDict[str, None]] = WeakKeyDictionary()
+        """Of somebody who is forgotten nothing is kept here, not even that they called."""
 
     def admit(self, method: str, metadata: Mapping[str, str | bytes]) -> None:
         """Finds out who calls, for :func:`caller`. Raises NotAuthenticated, NotPermitted or CredentialEnded."""
@@ -233,7 +235,7 @@ class Gatekeeper:
         message = b"harmonia call\0" + b"\0".join(part.encode() for part in (method, nonce, credential))
         if not signed(person.sleeper.platform_key, proof, message):
             raise NotAuthenticated("harmonia-proof is not this platform's signature over this call: sign with its key")
-        used = self._nonces.setdefault(person.sleeper.credential_hash, OrderedDict())
+        used = self._nonces.setdefault(person, OrderedDict())
         if nonce in used:
             raise NotAuthenticated("this harmonia-nonce has been used: choose a new one for every call, at random")
         used[nonce] = None

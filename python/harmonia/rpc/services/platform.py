@@ -40,15 +40,19 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
     async def WatchPlatform(  # noqa: N802
         self, _request: Any, _context: Any
     ) -> AsyncIterator[platform_pb2.WatchPlatformResponse]:
-        """Everything that the platform has to follow, at once and after every change, until the credential ends."""
+        """Everything that the platform has to follow, at once and after every change, until the credential ends.
+
+        Where an alarm outlasts the circle, until it is lifted: somebody may be sleeping on alone.
+        """
         person, bridge = sleeper(), self._house.bridge
         async with bridge.changes(person.changed, person.conductor.moved) as changes:
             try:
                 await bridge.ask(person.watched, 1)  # counted also where the call is given up while it is asked
                 while True:
-                    present, state = person.present, codec.platform_state(person, self._house.now_ns())
+                    goes_on = person.present or self._waits_for_lift(person)
+                    state = codec.platform_state(person, self._house.now_ns())
                     yield platform_pb2.WatchPlatformResponse(state=state)
-                    if not present:
+                    if not goes_on:
                         return
                     if state.listeners:  # whoever goes on with a stream has sent what was given to it
                         await bridge.ask(person.saw, [one.sleeper_id for one in state.listeners])
@@ -56,6 +60,11 @@ class PlatformServicer(platform_pb2_grpc.PlatformServiceServicer):
                     await asyncio.sleep(_PACE_S)
             finally:
                 bridge.post(lambda: person.watched(-1))
+
+    def _waits_for_lift(self, person: Person) -> bool:
+        sleeper, (silence, _) = person.sleeper, person.conductor.hushed
+        known = self._house.sanctuary.roll.by_id(sleeper.sleeper_id) is person
+        return known and silence is not None and not sleeper.left
 
     async def CarryDatagrams(  # noqa: N802
         self, requests: AsyncIterator[Any], _context: Any
