@@ -102,6 +102,8 @@ class Steward(Caller):
 
     def silence(self) -> None:
         message, alarm = f"{self.random.getrandbits(48):012x}", self.random.random() < 0.3
+        *_, alarmed = self.ledger.facts.get("silence") or (False,)
+        alarm = alarm or alarmed  # no silence ends an alarm
         self.ledger.wish = {"silence": (ANYTHING, message, alarm)}
         request = steward_pb2.SilenceRoomRequest(circle_id=self._host.main, message=message, alarm=alarm)
         answer = self._ask(self._room.SilenceRoom, request, steward_pb2.ROLE_STEWARD)

@@ -111,7 +111,7 @@ def test_a_wish_acts_while_the_sanctuary_is_dead_and_is_recorded_once(data: Path
             joined(sleeper)
             sleeper.until(lock_state="locked", circle_state="entraining")
             wish = answer("advance", "add", "--waking", "--sleeper", str(state), data=data)
-            eventually(lambda: wish["wish_id"] in state.read_text())
+            assert any(wish["wish_id"] in state.read_text() for _ in range(100) if sleeper.line())
             serving.process.kill()
             serving.process.wait()
             sleeper.tell("awake")

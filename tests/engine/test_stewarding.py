@@ -109,6 +109,26 @@ def test_frames_say_that_the_room_is_silent_before_the_disk_knows_and_after_a_re
     in_virtual_time(scenario)
 
 
+def test_a_silence_upon_an_alarm_leaves_the_alarm_on() -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary:
+            conductor = await house.circle(sanctuary)
+            await conductor.stewarding.silence("fire", True, "Sam")
+            later = await conductor.stewarding.silence("", False, "Kim")
+            assert (later.alarm, later.message, later.by) == (True, "fire", "Kim")
+            assert conductor.circle.silence == later
+            newer = await conductor.stewarding.silence("use the stairs", False, "Kim")
+            assert (newer.alarm, newer.message) == (True, "use the stairs")
+            await conductor.stewarding.lift(newer.silence_id, "Kim")
+            assert conductor.circle.silence is None
+            assert not (await conductor.stewarding.silence("", False, "Kim")).alarm
+        async with house.awake() as sanctuary:
+            silence = sanctuary.conductor(conductor.circle.circle_id).circle.silence
+            assert silence is not None and not silence.alarm
+
+    in_virtual_time(scenario)
+
+
 @pytest.mark.parametrize("alarm", [False, True])
 def test_what_is_left_of_a_silence_in_a_closed_circle_is_newer_than_every_frame_that_may_come_late(alarm: bool) -> None:
     async def scenario(house: House) -> None:

@@ -7,11 +7,14 @@ safety does, through a minimum. Whatever people allow, withdraw or set meanwhile
 A lift names the silence that it ends. One that was on its way while somebody silenced the room anew names an older one
 and ends nothing: of two who act at once, the one who wants it silent is obeyed.
 
+Of an alarm nobody makes a mere silence without lifting it: whoever silences a room beside somebody who has just raised
+one, with another key of the same view, would else put the lights out in a fire.
+
 A silence ends with its circle, as the roles do that could lift it: somebody who sleeps on alone would else never hear
 anything again. An alarm does not: everybody was to wake.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harmonia.domain.consent import ALL_PURPOSES, OPEN, Ceiling, Purpose
 
@@ -37,6 +40,13 @@ class Silence:
 def safety(silence: Silence | None) -> Ceiling:
     """How far safety lets each purpose go."""
     return OPEN if silence is None else SILENT
+
+
+def upon(standing: Silence | None, silence: Silence) -> Silence:
+    """``silence`` upon one that is in force: an alarm stays one, with its message where there is no newer one."""
+    if standing is None or not standing.alarm:
+        return silence
+    return replace(silence, alarm=True, message=silence.message or standing.message)
 
 
 def left_over(silence: Silence | None) -> Silence | None:

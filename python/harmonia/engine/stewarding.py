@@ -38,7 +38,7 @@ from harmonia.domain.events import (
 )
 from harmonia.domain.help import Call
 from harmonia.domain.roles import Role, RolePass, parse_line, parse_role
-from harmonia.domain.silence import MESSAGE_MAX, Silence
+from harmonia.domain.silence import MESSAGE_MAX, Silence, upon
 from harmonia.engine.desk import Desk
 from harmonia.engine.room import Room, bed, shown_calls
 from harmonia.engine.signal import Signal
@@ -217,7 +217,7 @@ class Stewarding:
         )
 
     async def silence(self, message: str, alarm: bool, by: str) -> Silence:
-        """Silences everybody: on the data plane before this first waits, on disk when it returns.
+        """Silences everybody: on the data plane before this first waits, on disk when it returns. Ends no alarm.
 
         Raises BadInput, NotNow, and StorageError where the disk refuses: it is silent all the same.
         """
@@ -225,9 +225,10 @@ class Stewarding:
         if not self._conductor.circle.open:
             raise NotNow("this circle is closed: it is silent already")
         now_ns, silence_id = self._desk.now_ns(), identifier("silence-", self._desk.entropy(10))
-        silence = self._silence = Silence(silence_id, message, alarm, by, now_ns)
+        silence = upon(self._conductor.circle.silence, Silence(silence_id, message, alarm, by, now_ns))
+        self._silence = silence
         self._conductor.hush()
-        await self._insist(RoomSilenced(silence_id, message, alarm, by, now_ns))
+        await self._insist(RoomSilenced(silence_id, silence.message, silence.alarm, by, now_ns))
         return silence
 
     async def lift(self, silence_id: str, by: str) -> None:
