@@ -34,7 +34,7 @@ from harmonia.domain.reading import Read, made, read_all
 from harmonia.domain.recollection import Recollection
 from harmonia.domain.rhythm import Segment
 from harmonia.domain.sleeper import FOLLOWING
-from harmonia.domain.usage import MINUTE_NS, Use
+from harmonia.domain.usage import MINUTE_NS, USES_MAX, Use
 from harmonia.errors import StorageUnreadable
 from tests.domain.test_consent import JOINED, advance_wishes, ceilings, event_ids, fold, instants, person_events
 from tests.domain.test_events import any_of
@@ -168,6 +168,14 @@ def test_a_sleeper_is_recalled_as_they_would_have_been_followed(events: list[Per
 @example([followed(0), NO, byhand(1), let_go(0)])  # no stray any more, although the rhythm is again as it strayed
 def test_rhythms_and_wishes_that_a_withdrawal_changes_are_recalled_so(events: list[PersonEvent]) -> None:
     check_recalled([*ALLOWED, *events], 0)
+
+
+def test_uses_are_recalled_as_they_were_followed_beyond_their_bound() -> None:
+    def noted(since: int, until: int) -> UsageNoted:
+        return UsageNoted((Use(Purpose.VOICE, "host", since * MINUTE_NS, until * MINUTE_NS),), 0)
+
+    apart = [noted(100 * n, 100 * n + 1) for n in range(USES_MAX + 1)]
+    check_recalled([*apart, noted(100, 20_000)], len(apart))
 
 
 def check_recalled(events: list[PersonEvent], looked_at: int) -> None:

@@ -34,7 +34,7 @@ from harmonia.domain.events import (
 )
 from harmonia.domain.reading import Read, made, reading
 from harmonia.domain.sleeper import Sleeper, apply, changes_after
-from harmonia.domain.usage import Use, merged
+from harmonia.domain.usage import USES_MAX, Use, merged
 from harmonia.errors import StaleGrant
 
 _PERSONAL = frozenset(typing.get_args(PersonEvent))
@@ -130,6 +130,8 @@ class Recollection:
 
     def _use(self, read: Read) -> bool:
         noted = [((_PURPOSES[use.purpose], use.by, use.since_ns), use.until_ns) for use in read.uses]
+        if len(self._sleeper.uses) + len(self._uses) + len(noted) > USES_MAX:
+            return False  # from here on it matters in which order they came
         for began, until_ns in noted:
             self._uses[began] = max(until_ns, self._uses.get(began, until_ns))
         return True

@@ -20,7 +20,8 @@ Shred = Callable[[str], None]
 
 async def forget(desk: Desk, doors: Doors, person: Person, shred: Shred) -> None:
     """Withdraws everything, closes the person's place, and deletes their key. Raises StorageError."""
-    await desk.in_thread(doors.withdraw, person, ALL_PURPOSES, desk.entropy(16))
+    withdrawal = doors.mute(person, ALL_PURPOSES, desk.entropy(16))  # which waits for no thread and no disk
+    await desk.in_thread(doors.record, withdrawal)
     if person.present:
         await person.leave()
     await person.conductor.record(SleeperForgotten(person.sleeper.token_hash, desk.now_ns()))
