@@ -181,12 +181,14 @@ class Limits:
         """How far each purpose may be used at node time ``t_ns``: as :func:`effective`, without those that may not."""
         allowed, most = {}, self._most
         for purpose, standing in consent.standings.items():
-            if (grant := standing.grant) is None:
+            grant, _ = standing
+            if grant is None:
                 continue
+            _, to, level, until_ns = grant
             # Most grants are to the circle and without an end; of those no question needs to be asked.
-            plain = grant.until_ns is None and not grant.scope
-            level = _readable(grant.level) if plain else standing.level_at(t_ns, scope)
-            level = min(level, most[purpose])
+            level = _readable(level) if until_ns is None and not to else standing.level_at(t_ns, scope)
+            if level > (ceiling := most[purpose]):
+                level = ceiling
             if level > 0:
                 allowed[purpose] = level
         return allowed
