@@ -733,11 +733,12 @@ class ByStream:
         Raises ValueError for an event that does not come after those that are there.
         """
 
-    def take(self, keys: dict[str, PersonKey]) -> list[tuple[str, list[int], bytes | None]]:
+    def take(self, keys: dict[str, PersonKey], heads: Sequence[bytes]) -> list[tuple[str, list[int], bytes | None]]:
         """Each stream with its events' revisions and their data, unsealed, a line feed between two. Nothing is left.
 
-        ``keys``: of the streams that are sealed. No data where an event does not open, is empty or has a line feed in
-        it: somebody has to look at each.
+        ``keys``: of the streams that are sealed. ``heads``: how sealed events begin that a later one with the same head
+        replaces, at most 64; only the last of each goes on, of those that are taken together. No data where an event
+        does not open, is empty or has a line feed in it: somebody has to look at each.
         """
 
 @final

@@ -31,7 +31,7 @@ from harmonia.domain.events import (
     encode,
 )
 from harmonia.domain.reading import Read, made, read_all
-from harmonia.domain.recollection import Recollection
+from harmonia.domain.recollection import REPLACED, Recollection
 from harmonia.domain.rhythm import Segment
 from harmonia.domain.sleeper import FOLLOWING
 from harmonia.domain.usage import MINUTE_NS, USES_MAX, Use
@@ -176,6 +176,17 @@ def test_uses_are_recalled_as_they_were_followed_beyond_their_bound() -> None:
 
     apart = [noted(100 * n, 100 * n + 1) for n in range(USES_MAX + 1)]
     check_recalled([*apart, noted(100, 20_000)], len(apart))
+
+
+@settings(max_examples=300)
+@given(st.lists(lives, max_size=30), st.integers(0, 30))
+def test_what_is_replaced_may_be_left_out_of_any_stretch(events: list[PersonEvent], cut: int) -> None:
+    recollection = Recollection(sleepers.apply(None, JOINED))
+    for stretch in (events[:cut], events[cut:]):
+        kinds = [next((head for head in REPLACED if encode(one).startswith(head)), b"") for one in stretch]
+        kept = [one for n, one in enumerate(stretch) if not kinds[n] or kinds[n] not in kinds[n + 1 :]]
+        list(recollection.absorb(reads_of(kept)))
+    assert recollection.sleeper == fold(events)
 
 
 def check_recalled(events: list[PersonEvent], looked_at: int) -> None:

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from harmonia import failpoints
 from harmonia._core import ByStream, PersonKey
+from harmonia.domain.events import OffsetSet, SleeperLeft, encode
+from harmonia.domain.recollection import REPLACED
 from harmonia.errors import Forgotten, StorageError, StorageUnavailable, StorageUnreadable
 from harmonia.journal import ALL, ANY, NO_STREAM, SHREDDED, Expected, OutcomeUnknown, Position, Snapshot, pages
 from harmonia.journal.erasures import Erasures, name_of
@@ -126,8 +128,23 @@ def test_who_came_while_pages_are_read_is_unsealed_too(parts: tuple[MemoryJourna
         sealed.append(f"person/{n}", ANY, b"2", SECRET)
     gathered = ByStream()
     gathered.add(sealed.rows(None, 100)[1])
-    page = gathering.page(Position(1, 82), gathered)
+    page = gathering.page(Position(1, 82), gathered, ())
     assert {strand.lines for strand in page.strands} == {SECRET + b"\n" + SECRET}
+
+
+def test_of_sealed_settings_that_are_replaced_a_page_has_the_last_and_of_others_all(
+    parts: tuple[MemoryJournal, SealedJournal, Path],
+) -> None:
+    _, sealed, _ = parts
+    newer = encode(OffsetSet(3, 0)).replace(b'"v":1', b'"v":2')
+    said = [encode(OffsetSet(n, 0)) for n in (1, 2)] + [newer, encode(SleeperLeft(0)), newer, encode(SleeperLeft(0))]
+    for n, data in enumerate(said):
+        sealed.append("person/ada", ANY, b"%d" % n, data)
+        sealed.append("circle/c", ANY, b"%d" % n, data)
+    strands = {one.stream: one for page in pages(sealed, 800, REPLACED) for one in page.strands}
+    assert strands["person/ada"].lines.split(b"\n") == said[1:]
+    assert strands["person/ada"].revisions == [3, 5, 7, 9, 11]
+    assert strands["circle/c"].lines.split(b"\n") == said
 
 
 def test_who_is_forgotten_cannot_be_read_or_written_to_nor_come_back(tmp_path: Path) -> None:

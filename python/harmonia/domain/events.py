@@ -631,8 +631,16 @@ _TYPES: dict[str, Any] = {kind.__name__: kind for kind in typing.get_args(Event)
 def encode(event: Event) -> bytes:
     """``event`` as the journal keeps it: one JSON object."""
     body = {f.name: _to_json(getattr(event, f.name)) for f in fields(event)}
-    head = {"type": type(event).__name__, "v": event.VERSION}
-    return json.dumps({**head, **body}, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps({**_head(type(event)), **body}, separators=(",", ":"), allow_nan=False).encode()
+
+
+def head(kind: type[Event]) -> bytes:
+    """How every event of ``kind`` and of its present version begins."""
+    return json.dumps(_head(kind), separators=(",", ":")).encode()[:-1] + b","
+
+
+def _head(kind: type[Event]) -> dict[str, object]:
+    return {"type": kind.__name__, "v": kind.VERSION}
 
 
 def decode(data: bytes) -> Event:

@@ -31,6 +31,7 @@ from harmonia.domain.events import (
     UsageNoted,
     VoiceSet,
     WishEvent,
+    head,
 )
 from harmonia.domain.reading import Read, made, reading
 from harmonia.domain.sleeper import Sleeper, apply, changes_after
@@ -137,7 +138,10 @@ class Recollection:
         return True
 
 
-_SETTINGS = frozenset(map(reading, (OffsetSet, VoiceSet, HearingSet, CouplingSet, AwakeSet, ScheduleOffsetSet)))
+_KINDS = (OffsetSet, VoiceSet, HearingSet, CouplingSet, AwakeSet, ScheduleOffsetSet)
+_SETTINGS = frozenset(map(reading, _KINDS))
+REPLACED = tuple(head(kind) for kind in _KINDS)
+"""How an event begins that the next one with the same head replaces, whatever else was said."""
 _QUICK: dict[type, Callable[[Recollection, Read], bool]] = {
     reading(RhythmOwned): Recollection._own,
     reading(ConsentGranted): Recollection._grant,

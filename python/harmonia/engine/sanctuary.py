@@ -35,7 +35,7 @@ from harmonia.domain.events import (
     decode,
 )
 from harmonia.domain.reading import made, read_all
-from harmonia.domain.recollection import Recollection
+from harmonia.domain.recollection import REPLACED, Recollection
 from harmonia.domain.schedule import NightPlan, local_time
 from harmonia.domain.series import decide_series
 from harmonia.domain.states import BEFORE
@@ -261,7 +261,7 @@ class Sanctuary:
         used, joined = set[bytes](), set[bytes]()
         """The tokens of whom circles know to be forgotten, and of whoever can be read."""
         end = Position(0, 0)
-        with closing(pages(self._desk.journal, _PAGE)) as reading:
+        with closing(pages(self._desk.journal, _PAGE, REPLACED)) as reading:
             while (page := await self._desk.in_thread(next, reading, None)) is not None:
                 end = page.end
                 newest.update((strand.stream, strand.revisions[-1]) for strand in page.strands)

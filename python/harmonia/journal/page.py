@@ -5,7 +5,7 @@ gathered in the core, and no object stays of an event before it is decoded. One 
 Python's, while the one before it is folded.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -45,10 +45,10 @@ class Gathering(NamedTuple):
     look: Look
     """Sees each stream that has no key, and each that does not open with its own."""
 
-    def page(self, end: Position, gathered: ByStream) -> Page:
-        """The page of all that was gathered. Raises StorageUnreadable."""
+    def page(self, end: Position, gathered: ByStream, heads: Sequence[bytes]) -> Page:
+        """The page of all that was gathered; ``heads`` as for :func:`pages`. Raises StorageUnreadable."""
         strands = list[Strand]()
-        for stream, revisions, lines in gathered.take(self.keys):
+        for stream, revisions, lines in gathered.take(self.keys, heads):
             if lines is None or stream not in self.keys:
                 strands.append(Strand(stream, revisions, self.look(end.epoch, stream, revisions, lines)))
             else:
@@ -56,17 +56,20 @@ class Gathering(NamedTuple):
         return Page(end, strands)
 
 
-def pages(journal: Journal, most: int) -> Generator[Page, None, None]:
+def pages(journal: Journal, most: int, heads: Sequence[bytes] = ()) -> Generator[Page, None, None]:
     """All of ``journal``, at most ``most`` events a page. Raises StorageError.
 
-    The first are smaller, since nothing can be folded until one is unsealed.
+    ``heads`` are how those events of a person begin that a later one with the same head replaces: of these a page may
+    have the last alone. What is left out is as it was written, which the seal shows; nobody looks at it further.
+
+    The first pages are smaller, since nothing can be folded until one is unsealed.
     """
     gathering, end, limit = journal.gathering(), Position(0, 0), -(-most // 8)
     with ThreadPoolExecutor(1, "journal-unsealer") as unsealer:
         ready: Page | None = None
         while (stretch := _stretch(journal, end, limit)) is not None:
             (end, gathered), limit = stretch, min(2 * limit, most)
-            coming = unsealer.submit(gathering.page, end, gathered)
+            coming = unsealer.submit(gathering.page, end, gathered, heads)
             if ready is not None:
                 yield ready
             ready = coming.result()

@@ -4,11 +4,15 @@
 //! folds events in the order of writing touches another person's state with each, and waits for memory most of the
 //! time. So a long stretch of the journal is gathered here, and goes on as one text a stream: its events' data,
 //! unsealed where its person's key is known, one line each.
+//!
+//! Most of what a person says are settings that a later one replaces. An event with the head of such a setting, which the
+//! seal shows to be as it was written, is left out where another one with that head follows in the same stretch.
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use thiserror::Error;
 
-use crate::person_key::PersonKey;
+use crate::person_key::{PersonKey, NONCE_LEN};
 
 /// One stream's events of a stretch.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,9 +64,13 @@ impl ByStream {
         Ok(())
     }
 
-    /// All that was gathered, by streams in the order of their names; `key` is that of a stream, if it is sealed.
-    /// Nothing is left.
-    pub fn take<'k>(&mut self, key: impl Fn(&str) -> Option<&'k PersonKey>) -> Vec<(String, Strand)> {
+    /// All that was gathered, by streams in the order of their names; `key` is that of a stream, if it is sealed, and
+    /// `heads` begin the sealed events (at most 64 kinds) that a later one of their kind replaces. Nothing is left.
+    pub fn take<'k>(
+        &mut self,
+        key: impl Fn(&str) -> Option<&'k PersonKey>,
+        heads: &[Vec<u8>],
+    ) -> Vec<(String, Strand)> {
         let Self { streams, mut rows, mut bytes, .. } = std::mem::take(self);
         rows.sort_by_key(|row| row.stream); // stable: in the order of writing
         let of_each = rows.chunk_by(|one, next| one.stream == next.stream);
@@ -70,7 +78,7 @@ impl ByStream {
             .into_iter()
             .zip(of_each)
             .map(|(stream, rows)| {
-                let strand = strand(rows, &mut bytes, key(&stream));
+                let strand = strand(rows, &mut bytes, key(&stream), heads);
                 (stream, strand)
             })
             .collect();
@@ -95,26 +103,48 @@ impl ByStream {
     }
 }
 
-fn strand(rows: &[Row], bytes: &mut [u8], key: Option<&PersonKey>) -> Strand {
-    let room = rows.iter().map(|row| row.places[2] - row.places[1] + 1).sum();
-    let mut lines = Some(Vec::with_capacity(room));
-    for (n, Row { places: [begin, middle, end], .. }) in rows.iter().enumerate() {
-        let (id, data) = bytes[*begin..*end].split_at_mut(middle - begin);
-        let opened = match key {
-            Some(key) => key.open(id, data),
-            None => Some(&*data),
-        };
-        match (&mut lines, opened.filter(|data| !data.is_empty() && !data.contains(&b'\n'))) {
-            (Some(lines), Some(data)) => {
-                if n > 0 {
-                    lines.push(b'\n');
-                }
-                lines.extend_from_slice(data);
-            }
-            _ => lines = None,
+fn strand(rows: &[Row], bytes: &mut [u8], key: Option<&PersonKey>, heads: &[Vec<u8>]) -> Strand {
+    let mut opened = Vec::with_capacity(rows.len());
+    for row in rows {
+        match open(row, bytes, key) {
+            Some(place) => opened.push((row.revision, place)),
+            None => return Strand { revisions: rows.iter().map(|row| row.revision).collect(), lines: None },
         }
     }
-    Strand { revisions: rows.iter().map(|row| row.revision).collect(), lines }
+    if key.is_some() {
+        let mut seen = 0_u64;
+        let mut kept = opened.len();
+        for at in (0..opened.len()).rev() {
+            let data = &bytes[opened[at].1.clone()];
+            let kind = heads.iter().take(64).position(|head| data.starts_with(head)).map_or(0, |kind| 1_u64 << kind);
+            if kind & seen == 0 {
+                kept -= 1;
+                opened.swap(at, kept);
+            }
+            seen |= kind;
+        }
+        opened.drain(..kept);
+    }
+    let mut lines = Vec::with_capacity(opened.iter().map(|(_, place)| place.len() + 1).sum());
+    for (n, (_, place)) in opened.iter().enumerate() {
+        if n > 0 {
+            lines.push(b'\n');
+        }
+        lines.extend_from_slice(&bytes[place.clone()]);
+    }
+    Strand { revisions: opened.iter().map(|(revision, _)| *revision).collect(), lines: Some(lines) }
+}
+
+/// Where an event's data is, once it is opened in place; None if it is nothing that may stand on a line.
+fn open(row: &Row, bytes: &mut [u8], key: Option<&PersonKey>) -> Option<Range<usize>> {
+    let [begin, middle, end] = row.places;
+    let (id, data) = bytes[begin..end].split_at_mut(middle - begin);
+    let (data, skipped) = match key {
+        Some(key) => (key.open(id, data)?, NONCE_LEN),
+        None => (&*data, 0),
+    };
+    let place = middle + skipped..middle + skipped + data.len();
+    (!data.is_empty() && !data.contains(&b'\n')).then_some(place)
 }
 
 /// FNV-1a of 64 bits (RFC 9923): the same on every machine.
@@ -125,7 +155,7 @@ fn fnv(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod laws {
     use super::*;
-    use crate::person_key::{KEY_LEN, NONCE_LEN};
+    use crate::person_key::KEY_LEN;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -162,8 +192,8 @@ mod laws {
                 strand.revisions.push(revision);
             }
             let key_of = |stream: &str| (stream == "person/a").then_some(&key);
-            prop_assert_eq!(gathered.take(key_of), wanted.into_iter().collect::<Vec<_>>());
-            prop_assert!(gathered.take(key_of).is_empty());
+            prop_assert_eq!(gathered.take(key_of, &[]), wanted.into_iter().collect::<Vec<_>>());
+            prop_assert!(gathered.take(key_of, &[]).is_empty());
         }
 
         #[test]
@@ -179,7 +209,33 @@ mod laws {
                 gathered.add("person/a", 1, b"id", &key.seal([4; NONCE_LEN], b"id", b"good")).unwrap();
                 gathered.add("person/a", 2, id, sealed).unwrap();
                 let left = Strand { revisions: vec![1, 2], lines: None };
-                prop_assert_eq!(gathered.take(|_| Some(&key)), vec![("person/a".to_owned(), left)]);
+                prop_assert_eq!(gathered.take(|_| Some(&key), &[]), vec![("person/a".to_owned(), left)]);
+            }
+        }
+
+        #[test]
+        fn of_sealed_events_with_the_same_head_the_last_goes_on_and_all_others_do(
+            kinds in vec(prop::sample::select(&["set a", "set b", "say", "set"][..]), 0..30), sealed: bool
+        ) {
+            let key = person();
+            let heads = [b"set a".to_vec(), b"set b".to_vec()];
+            let mut gathered = ByStream::default();
+            let events: Vec<_> = kinds.iter().zip(1..).map(|(kind, n)| (n, format!("{kind} {n}"))).collect();
+            for (n, text) in &events {
+                let data = if sealed { key.seal([5; NONCE_LEN], b"id", text.as_bytes()) } else { text.clone().into() };
+                gathered.add("person/a", *n, b"id", &data).unwrap();
+            }
+            let is_last = |n: i64, kind: &str| !kinds[n as usize..].contains(&kind);
+            let kept: Vec<_> = kinds.iter().zip(&events)
+                .filter(|(kind, (n, _))| !sealed || !["set a", "set b"].contains(kind) || is_last(*n, kind))
+                .map(|(_, event)| event)
+                .collect();
+            let taken = gathered.take(|_| sealed.then_some(&key), &heads);
+            prop_assert_eq!(taken.is_empty(), events.is_empty());
+            for (_, strand) in taken {
+                prop_assert_eq!(strand.revisions, kept.iter().map(|(n, _)| *n).collect::<Vec<_>>());
+                let lines = kept.iter().map(|(_, text)| &text[..]).collect::<Vec<_>>().join("\n");
+                prop_assert_eq!(strand.lines, Some(lines.into_bytes()));
             }
         }
     }

@@ -33,8 +33,13 @@ impl ByStream {
         Ok(())
     }
 
-    fn take<'py>(&self, py: Python<'py>, keys: HashMap<String, Py<PersonKey>>) -> PyResult<Bound<'py, PyList>> {
-        let strands = py.detach(|| self.core().take(|stream| keys.get(stream).map(|key| &key.get().0)));
+    fn take<'py>(
+        &self,
+        py: Python<'py>,
+        keys: HashMap<String, Py<PersonKey>>,
+        heads: Vec<Vec<u8>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let strands = py.detach(|| self.core().take(|stream| keys.get(stream).map(|key| &key.get().0), &heads));
         let each = strands.into_iter().map(|(stream, strand)| {
             let lines = strand.lines.map(|text| PyBytes::new(py, &text));
             (stream, strand.revisions, lines)
