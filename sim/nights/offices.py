@@ -12,6 +12,7 @@ from harmonia.domain.consent import Purpose
 from harmonia.domain.dialogue import Statement
 from harmonia.domain.events import Event, HelpAnswered, PetitionFiled, RoleRevoked
 from harmonia.domain.roles import GIVEN, Role
+from harmonia.domain.silence import Silence
 from harmonia.engine.conductor import Conductor
 from harmonia.errors import NotAuthenticated, NotPermitted
 from harmonia.rpc import codec_room as codec
@@ -93,7 +94,7 @@ class Offices(Topic):
         self._calls: dict[str, Account] = {}
         """Acknowledged calls for help."""
         self._resolved: set[str] = set()
-        self._silences: dict[str, str] = {}
+        self._silences: dict[str, Silence] = {}
         """The acknowledged silence of each circle, while nobody has asked to lift it."""
 
     def written(self, stream: str, event: Event) -> None:
@@ -175,7 +176,7 @@ class Offices(Topic):
         circle_id = conductor.circle.circle_id
         self._silences.pop(circle_id, None)
         done = await conductor.stewarding.silence("quiet", act.b & 2 > 0, by)
-        self._silences[circle_id] = done.silence_id
+        self._silences[circle_id] = done
 
     async def _lift_silence(self, conductor: Conductor, held: Held, act: Act) -> None:
         await self._lift(conductor, act, held.role.word)
@@ -183,7 +184,7 @@ class Offices(Topic):
     async def _lift(self, conductor: Conductor, act: Act, by: str) -> None:
         silence, circle_id = conductor.circle.silence, conductor.circle.circle_id
         named = silence.silence_id if silence and act.b % 4 else "none"
-        if self._silences.get(circle_id) == named:
+        if (said := self._silences.get(circle_id)) is not None and said.silence_id == named:
             del self._silences[circle_id]
         await conductor.stewarding.lift(named, by)
 
@@ -291,9 +292,11 @@ class Offices(Topic):
             held.revoked = held.written or lost
 
     def check(self) -> None:
-        for circle_id, silence_id in self._silences.items():
-            silence = self.night.sanctuary.conductor(circle_id).circle.silence
-            self.night.require(silence is not None and silence.silence_id == silence_id, circle_id, "is silent no more")
+        for circle_id, said in self._silences.items():
+            circle = self.night.sanctuary.conductor(circle_id).circle
+            stands = circle.silence is not None and circle.silence.silence_id == said.silence_id
+            self.night.require(stands or not (circle.open or said.alarm), circle_id, "is silent no more")
+            self.night.require(circle.open or said.alarm or not stands, circle_id, "is closed, and silent for ever")
         for help_id, account in self._calls.items():
             if not account.forgetting:
                 known = self.night.sanctuary.conductor(account.circle_id).stewarding.calls.get(help_id)
