@@ -1,5 +1,7 @@
 """The waiting list: in order, through restarts and full disks; and room that is made takes nothing from anybody."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import cast
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from harmonia.domain.admission import secret_hash
 from harmonia.domain.consent import Purpose
-from harmonia.domain.events import WaitingBegun
+from harmonia.domain.events import CircleEvent, WaitingBegun
 from harmonia.domain.states import CircleState
 from harmonia.engine.conductor import Conductor
 from harmonia.engine.entrance import Joined, Place
@@ -108,6 +110,40 @@ def test_one_command_takes_off_the_list_and_the_token_stays_good() -> None:
             await settle()
             with pytest.raises(NotNow, match="come in meanwhile"):
                 await conductor.entrance.stop_waiting(tokens[1], KEY)
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_nobody_passes_who_gives_up_until_that_is_written(monkeypatch: pytest.MonkeyPatch, refused: bool) -> None:
+    async def scenario(house: House) -> None:
+        async with house.awake() as sanctuary, trio.open_nursery() as nursery:
+            conductor = await house.circle(sanctuary, capacity=1)
+            person = await house.join(conductor)
+            tokens = await wait(conductor, 2)
+            writing, record = trio.Event(), conductor.record
+
+            async def slowly(wish: CircleEvent | Callable[[], CircleEvent]) -> None:
+                await writing.wait()
+                if refused:
+                    raise Unavailable("the disk is full")
+                await record(wish)
+
+            async def give_up() -> None:
+                monkeypatch.setattr(conductor, "record", slowly)
+                with pytest.raises(Unavailable) if refused else nullcontext():
+                    await conductor.entrance.stop_waiting(tokens[0], KEY)
+
+            nursery.start_soon(give_up)
+            await settle()
+            monkeypatch.setattr(conductor, "record", record)
+            await person.leave()
+            await settle()
+            assert not conductor.entrance.people, "the first has not given up yet, as far as anybody can tell"
+            writing.set()
+            await settle()
+            assert isinstance(conductor.entrance.standing(tokens[0 if refused else 1], KEY), Joined)
+            assert len(conductor.entrance.people) == 1
 
     in_virtual_time(scenario)
 

@@ -218,9 +218,10 @@ class Entrance:
             if doubtful:
                 await self._enter(coming.token_hash, coming.credential_hash, coming.platform_key)
         while self._has_room():
-            first = next((one.event for one in self._waiting.values() if not one.settled), None)
-            if first is None:
+            at_the_head = next(iter(self._waiting.values()), None)
+            if at_the_head is None or at_the_head.settled:  # who gives up keeps their place until that is written
                 return
+            first = at_the_head.event
             who = (first.token_hash, first.credential_hash, first.platform_key)
             await self._settle(first.token_hash, lambda who=who: self._enter(*who))  # type: ignore[misc]
 
@@ -250,6 +251,7 @@ class Entrance:
         finally:
             if hash in self._waiting:
                 self._waiting[hash] = self._waiting[hash]._replace(settled=False)
+                self._conductor.look_at_room()
 
     async def _begin_waiting(self, event: WaitingBegun) -> None:
         if len(self._waiting) >= WAITING_MAX:
